@@ -1,0 +1,52 @@
+"""lesionlab: from a folder of dermatoscopic images to an honestly evaluated classifier, and on to its use.
+
+>>> import lesionlab
+>>> from pathlib import Path
+>>> recipe = lesionlab.read_recipe("mobile")
+>>> lesionlab.run(lesionlab.Request(recipe, data=Path("HAM10000"), out=Path("runs/first")))  # doctest: +SKIP
+
+Every step of a run is a plain function that can be called alone: see `docs/steps.md`. Names are looked up when they are
+first used, so that `import lesionlab` loads neither Keras nor pandas. Research software, not a medical device.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "DIAGNOSES": "lesionlab.diagnosis",
+    "DX": "lesionlab.diagnosis",
+    "LesionlabError": "lesionlab.errors",
+    "Recipe": "lesionlab.recipe",
+    "Request": "lesionlab.lifecycle",
+    "UsageError": "lesionlab.errors",
+    "channel_statistics": "lesionlab.data.prepare",
+    "clean": "lesionlab.data.clean",
+    "decode_images": "lesionlab.data.pixels",
+    "encode_labels": "lesionlab.data.prepare",
+    "evaluate_part": "lesionlab.trust.metrics",
+    "index_images": "lesionlab.data.layouts",
+    "near_duplicates": "lesionlab.data.duplicates",
+    "prove": "lesionlab.data.split",
+    "read_collection": "lesionlab.data.layouts",
+    "read_recipe": "lesionlab.recipe",
+    "record_environment": "lesionlab.environment",
+    "run": "lesionlab.lifecycle",
+    "split": "lesionlab.data.split",
+    "write_phantoms": "lesionlab.data.phantom",
+    "write_report": "lesionlab.report.page",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'lesionlab' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -1,0 +1,71 @@
+"""`lesionlab check` and `lesionlab explore`: steps 2 to 5 by themselves, without a recipe and without Keras."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from lesionlab.data import phantom
+from lesionlab.data.clean import Cleaned, Finding
+from lesionlab.data.layouts import read_collection
+from lesionlab.diagnosis import DIAGNOSES
+from lesionlab.errors import UsageError
+from lesionlab.explore import write_exploration_page
+from lesionlab.lifecycle import decode, inspect
+
+# Large enough to look at, small enough that a first look at HAM10000 takes seconds.
+LOOK_PX = 128
+
+
+def check(folder: Path) -> int:
+    """Read a folder and print what is in it and what is wrong with it; returns the number of images set aside."""
+    collection = read_collection(folder)
+    cleaned = inspect(collection, decode(collection, LOOK_PX, LOOK_PX, "centre"))
+    console = Console()
+    console.print(
+        f"{folder}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images kept "
+        f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
+        highlight=False,
+    )
+    console.print(_diagnoses(cleaned))
+    console.print(_findings((*collection.findings, *cleaned.findings)))
+    return len(cleaned.set_aside)
+
+
+def explore_folder(folder: Path, out: Path) -> Path:
+    """Write tables and figures of a folder into `out`; returns the page to open.
+
+    Raises:
+        UsageError: `out` cannot be written.
+    """
+    collection = read_collection(folder)
+    cache = decode(collection, LOOK_PX, LOOK_PX, "centre")
+    cleaned = inspect(collection, cache)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
+    return write_exploration_page(cleaned.table, cache.pixels, out, phantom.is_generated(folder))
+
+
+def _diagnoses(cleaned: Cleaned) -> Table:
+    table = Table("dx", "diagnosis", "malignant", title="Images and lesions")
+    for column in ("images", "lesions", "share"):
+        table.add_column(column, justify="right")
+    for diagnosis in DIAGNOSES:
+        chosen = cleaned.table[cleaned.table["dx"] == diagnosis.dx]
+        share = f"{len(chosen) / len(cleaned.table):.1%}"
+        malignant = "yes" if diagnosis.is_malignant else "no"
+        lesions = f"{chosen['lesion_id'].nunique():,}"
+        table.add_row(diagnosis.dx, diagnosis.name, malignant, f"{len(chosen):,}", lesions, share)
+    return table
+
+
+def _findings(findings: tuple[Finding, ...]) -> Table:
+    table = Table("what", title="Findings")
+    table.add_column("count", justify="right")
+    table.add_column("decision")
+    table.add_column("first five")
+    for finding in findings:
+        table.add_row(finding.what, f"{finding.count:,}", finding.decision, ", ".join(finding.items[:5]))
+    return table

@@ -1,0 +1,162 @@
+"""The command line: parse, call, print. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+
+Nothing heavy is imported before a command is chosen, so that `--help` answers at once.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lesionlab import __version__
+from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.errors import LesionlabError, UsageError
+
+Command = Callable[[argparse.Namespace], int | None]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options) or 0
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except LesionlabError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return _fail("Interrupted. The same command goes on where it stopped.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing left to say
+        return 1
+    except OSError as error:
+        return _fail(_word_os_error(error), 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lesionlab",
+        description="From a folder of dermatoscopic images to an honestly evaluated classifier. " + NOT_A_DEVICE,
+    )
+    parser.add_argument("--version", action="version", version=f"lesionlab {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    _add_data_commands(commands)
+    return parser
+
+
+def _add_run(commands: argparse._SubParsersAction) -> None:
+    run = commands.add_parser("run", help="the whole life of a classifier: from images to a report")
+    run.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of images and metadata; without it, generated lesions"
+    )
+    run.add_argument("--recipe", metavar="NAME|FILE", help="recipe (default: mobile; on generated lesions: quick)")
+    run.add_argument("--weights", metavar="FILE|none", help="starting weights: a .weights.h5 file, imagenet or none")
+    run.add_argument(
+        "--split", metavar="NAME|FILE", help="lesion (default), kaggle (leaks), source:CLINIC, or a .csv file"
+    )
+    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
+    run.add_argument(
+        "--seed", type=_whole_number, default=0, metavar="N", help="seed of everything random (default: 0)"
+    )
+    run.add_argument("--epochs", type=_positive, metavar="N", help="epochs, instead of the recipe's")
+    run.add_argument("--limit", type=_positive, metavar="N", help="take about N images, whole lesions")
+    run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
+    run.set_defaults(command=_run)
+
+
+def _add_data_commands(commands: argparse._SubParsersAction) -> None:
+    check = commands.add_parser("check", help="read a folder, say what is in it and what is wrong with it")
+    check.add_argument("data", type=Path, metavar="DIR")
+    check.set_defaults(command=_check)
+    explore = commands.add_parser("explore", help="tables and figures of a folder")
+    explore.add_argument("data", type=Path, metavar="DIR")
+    explore.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for explore.html and figures")
+    explore.set_defaults(command=_explore)
+    phantom = commands.add_parser("phantom", help="draw generated lesions in HAM10000's layout")
+    phantom.add_argument("folder", type=Path, metavar="DIR")
+    phantom.add_argument("--lesions", type=_positive, default=700, metavar="N", help="how many (default: 700)")
+    phantom.add_argument("--seed", type=_whole_number, default=0, metavar="N")
+    phantom.set_defaults(command=_phantom)
+    fetch = commands.add_parser("fetch", help="download a data set")
+    fetch.add_argument("name", metavar="NAME", help="ham10000")
+    fetch.add_argument("folder", type=Path, metavar="DIR")
+    fetch.set_defaults(command=_fetch)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from lesionlab.lifecycle import Request, run
+    from lesionlab.recipe import read_recipe
+
+    recipe = read_recipe(options.recipe or ("mobile" if options.data else "quick"))
+    if options.weights:
+        recipe = recipe.with_changes("model", weights=options.weights)
+    if options.epochs:
+        recipe = recipe.with_changes("optimizer", epochs=options.epochs)
+    if options.split:
+        recipe = recipe.with_changes("split", **_split_choice(options.split))
+    data_name = options.data.resolve().name if options.data else "generated"
+    out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
+    run(Request(recipe, options.data, out, options.seed, options.limit, options.again))
+
+
+def _split_choice(text: str) -> dict[str, str]:
+    if text.endswith(".csv"):
+        return {"name": "file", "file": text}
+    name, _, source = text.partition(":")
+    return {"name": name, "source": source}
+
+
+def _check(options: argparse.Namespace) -> None:
+    from lesionlab.check import check
+
+    check(options.data)
+
+
+def _explore(options: argparse.Namespace) -> None:
+    from lesionlab.check import explore_folder
+
+    explore_folder(options.data, options.out)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from lesionlab.data.phantom import write_phantoms
+
+    write_phantoms(options.folder, lesions=options.lesions, seed=options.seed)
+    print(f"{options.lesions} generated lesions, of no patient, in {options.folder}")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from lesionlab.data.fetch import fetch
+
+    print(fetch(options.name, options.folder))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2147483647")
+    return value
+
+
+def _word_os_error(error: OSError) -> str:
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno == errno.ENOSPC:
+        return f"The disk is full{where}. Free some space; the same command goes on where it stopped."
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"Writing is not permitted{where}. Choose another folder with --out, or set LESIONLAB_CACHE."
+    return f"{error.strerror or error}{where}."
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"lesionlab: {message}", file=sys.stderr)
+    return code

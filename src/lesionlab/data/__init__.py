@@ -1,0 +1,1 @@
+"""From a folder to clean, split, decoded images."""

@@ -1,0 +1,234 @@
+"""Steps 7 and 10: who is trained on, who is validated on, who is tested on; and the proof that none is on two sides.
+
+A split is made on groups: the images of one lesion, joined with those of any lesion that shares a near-duplicate with
+it. The one exception is `kaggle`, the notebook's split of images, which is kept to be compared with and says so.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from lesionlab.diagnosis import DX, NAME_OF
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.recipe import SplitChoice, nearest
+
+PARTS = ("train", "validation", "test")
+SPLIT_COLUMNS = ("image_id", "lesion_id", "group", "dx", "part")
+
+
+@dataclass(frozen=True)
+class SplitProof:
+    """What lies on two sides: counts of lesions, groups and image contents; zeros where nothing leaks."""
+
+    shared_lesions: int
+    shared_groups: int
+    shared_hashes: int
+    test_images: int
+    test_images_sharing_a_lesion: int
+    test_images_sharing_a_lesion_share: float
+    is_leaking: bool
+
+
+def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
+    """Give each image its part.
+
+    Args:
+        table: columns `image_id`, `lesion_id`, `group`, `dx`, `dataset`, and `sha256` where contents are known.
+        choice: the recipe's split.
+        seed: of the draw; `kaggle` and `file` do not draw.
+
+    Returns:
+        Strings out of `PARTS`, aligned with the table.
+
+    Raises:
+        UsageError: a diagnosis with too few lesions, an unknown source, a bad file of one's own.
+        LesionlabError: a split that promises not to leak leaks.
+
+    """
+    if choice.test_share + choice.validation_share >= 1:
+        raise UsageError(
+            "split.test_share and split.validation_share leave nothing to train on: their sum must be below 1."
+        )
+    if choice.name == "kaggle":
+        return kaggle_split(table)
+    if choice.name == "source":
+        parts = source_split(table, choice, seed=seed)
+    elif choice.name == "file":
+        parts = file_split(table, Path(choice.file))
+    else:
+        parts = lesion_split(table, test_share=choice.test_share, validation_share=choice.validation_share, seed=seed)
+    proof = prove(table, parts)
+    if proof.is_leaking:
+        raise LesionlabError(
+            f"The split {choice.name!r} leaks: {proof.shared_lesions} lesions, {proof.shared_groups} groups of "
+            f"near-duplicates and {proof.shared_hashes} image contents lie on two sides "
+            f"({_first_shared(table, parts)}). Put all images of a lesion, and of lesions that share a near-duplicate, "
+            "in one part; or use the split 'lesion'."
+        )
+    return parts
+
+
+def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: float, seed: int) -> pd.Series:
+    """Draw whole groups, diagnosis by diagnosis; every diagnosis is in every part.
+
+    Raises:
+        UsageError: a diagnosis has fewer than three groups of lesions.
+
+    """
+    part_of_group: dict[str, str] = {}
+    for index, groups in enumerate(_groups_by_dx(table)):
+        if len(groups) in (1, 2):
+            raise UsageError(
+                f"{NAME_OF[DX[index]]} ({DX[index]}) has {len(groups)} lesion(s): training, validation and test need at "
+                "least one each. Add lesions, take these rows out of the metadata, or split with a file of your own "
+                "(--split FILE.csv with the columns image_id, part)."
+            )
+        shuffled = np.random.default_rng([seed, index]).permutation(groups)
+        tested = max(1, round(test_share * len(groups))) if len(groups) else 0
+        validated = max(1, round(validation_share * len(groups))) if len(groups) else 0
+        cuts = np.split(shuffled, [tested, tested + validated])
+        for part, members in zip(("test", "validation", "train"), cuts, strict=True):
+            part_of_group |= dict.fromkeys(members.tolist(), part)
+    return table["group"].map(part_of_group).rename("part")
+
+
+def kaggle_split(table: pd.DataFrame) -> pd.Series:
+    """The notebook's: images, not lesions; 80/20 by scikit-learn's seed 1234, then 10 % validation by seed 2. Leaks."""
+    rows = np.arange(len(table))
+    pool, test = train_test_split(rows, test_size=0.2, random_state=1234)
+    _, validation = train_test_split(pool, test_size=0.1, random_state=2)
+    parts = np.full(len(table), "train", dtype=object)
+    parts[test], parts[validation] = "test", "validation"
+    return pd.Series(parts, index=table.index, name="part")
+
+
+def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
+    """Test on one clinic (the column `dataset`), train and validate on the others.
+
+    Groups with an image from that clinic are tested on whole.
+
+    Raises:
+        UsageError: no such clinic in the table, or no other.
+
+    """
+    sources = sorted(table["dataset"].unique())
+    if choice.source not in sources or len(sources) < 2:
+        raise UsageError(
+            f"split.source = {choice.source!r}: the data has {', '.join(map(repr, sources))}"
+            f"{nearest(choice.source, sources)}. One must be held out and at least one other trained on: "
+            "--split source:NAME."
+        )
+    held_out = table["group"].isin(table.loc[table["dataset"] == choice.source, "group"])
+    parts = pd.Series("test", index=table.index, name="part", dtype=object)
+    rest = table[~held_out]
+    by_group = rest.groupby("group")["dx"].first()
+    counts = by_group.value_counts()
+    for dx in counts[counts < 2].index:
+        raise UsageError(
+            f"Without {choice.source}, {NAME_OF[dx]} ({dx}) has one lesion: training and validation need one each."
+        )
+    for index, groups in enumerate(_groups_by_dx(rest)):
+        shuffled = np.random.default_rng([seed, index]).permutation(groups)
+        validated = max(1, round(choice.validation_share * len(groups))) if len(groups) else 0
+        is_validated = rest["group"].isin(shuffled[:validated]) & rest["group"].isin(groups)
+        is_trained = rest["group"].isin(shuffled[validated:])
+        parts.loc[rest.index[is_validated]] = "validation"
+        parts.loc[rest.index[is_trained]] = "train"
+    return parts
+
+
+def file_split(table: pd.DataFrame, path: Path) -> pd.Series:
+    """Read a split of one's own: a CSV with the columns `image_id` and `part` (train, validation, test).
+
+    Raises:
+        UsageError: the file, its columns, a part's name, an image that is missing, unknown or listed twice.
+
+    """
+    given = _read_split_file(path)
+    unknown_parts = given[~given["part"].isin(PARTS)]
+    if len(unknown_parts):
+        row = unknown_parts.index[0]
+        raise UsageError(f"{path}, row {row + 2}: part {given['part'][row]!r} is not one of {', '.join(PARTS)}.")
+    twice = given[given["image_id"].duplicated()]
+    if len(twice):
+        raise UsageError(f"{path}, row {twice.index[0] + 2}: image_id {twice['image_id'].iloc[0]!r} is listed twice.")
+    parts = table["image_id"].map(given.set_index("image_id")["part"]).rename("part")
+    if parts.isna().any():
+        missing = table.loc[parts.isna(), "image_id"]
+        raise UsageError(
+            f"{path} gives no part to {len(missing)} images: {', '.join(missing[:5])}. Add a row for each."
+        )
+    for part in PARTS:
+        if not (parts == part).any():
+            raise UsageError(f"{path} puts no image in the part {part!r}: each of {', '.join(PARTS)} needs some.")
+    return parts
+
+
+def _read_split_file(path: Path) -> pd.DataFrame:
+    try:
+        given = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no split file {path}.") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{path} is not a readable CSV file: {error}.") from error
+    for column in ("image_id", "part"):
+        if column not in given.columns:
+            raise UsageError(f"{path} has no column {column!r}; it has {', '.join(given.columns)}.")
+    return given
+
+
+def prove(table: pd.DataFrame, parts: pd.Series) -> SplitProof:
+    """Count what lies on two sides; lesion, group and content are each looked at by themselves."""
+    is_test = parts == "test"
+    shares = is_test & table["lesion_id"].isin(table.loc[~is_test, "lesion_id"])
+    contents = table["sha256"] if "sha256" in table else pd.Series(table.index, index=table.index)
+    lesions, groups, hashes = (_on_two_sides(keys, parts) for keys in (table["lesion_id"], table["group"], contents))
+    return SplitProof(
+        shared_lesions=lesions,
+        shared_groups=groups,
+        shared_hashes=hashes,
+        test_images=int(is_test.sum()),
+        test_images_sharing_a_lesion=int(shares.sum()),
+        test_images_sharing_a_lesion_share=float(shares.sum() / max(1, is_test.sum())),
+        is_leaking=bool(lesions or groups or hashes),
+    )
+
+
+def describe_parts(table: pd.DataFrame, parts: pd.Series) -> dict[str, dict[str, int]]:
+    """Count images and lesions in each part."""
+    return {
+        part: {"images": int((parts == part).sum()), "lesions": int(table.loc[parts == part, "lesion_id"].nunique())}
+        for part in PARTS
+    }
+
+
+def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
+    """Keep whole groups, about `limit` images in all, each diagnosis in proportion and with at least six groups."""
+    if limit >= len(table):
+        return table
+    share = limit / len(table)
+    kept: list[str] = []
+    for index, groups in enumerate(_groups_by_dx(table)):
+        number = min(len(groups), max(6, round(share * len(groups))))
+        kept += np.random.default_rng([seed, index, 1]).permutation(groups)[:number].tolist()
+    return table[table["group"].isin(kept)].reset_index(drop=True)
+
+
+def _groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
+    """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest."""
+    dx = table.groupby("group")["dx"].agg(lambda values: values.mode().iloc[0])
+    return [np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in DX]
+
+
+def _on_two_sides(keys: pd.Series, parts: pd.Series) -> int:
+    return int((parts.groupby(keys.to_numpy()).nunique() > 1).sum())
+
+
+def _first_shared(table: pd.DataFrame, parts: pd.Series) -> str:
+    sides = parts.groupby(table["group"].to_numpy()).nunique()
+    group = sides.index[sides > 1]
+    images = table.loc[table["group"].isin(group[:1]), "image_id"] if len(group) else table["image_id"][:0]
+    return f"first: {', '.join(images[:5])}" if len(images) else "byte-identical images"

@@ -1,0 +1,49 @@
+"""Step 1: what a run ran on, so that its numbers can be taken again."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+_PACKAGES = (
+    "keras tensorflow-cpu tensorflow jax torch numpy pandas pillow scikit-learn scipy matplotlib "
+    "onnx tf2onnx onnxruntime"
+).split()
+
+
+def record_environment() -> dict[str, Any]:
+    """Python, platform, processor, memory in GiB and the versions of the libraries that are installed."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "packages": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -1,0 +1,39 @@
+"""Random changes of training images, as Keras layers in front of the network, inside the compiled step.
+
+They stand in a wrapper that exists only while training: the network that is saved never holds them.
+"""
+
+from lesionlab.model.backend import keras
+from lesionlab.recipe import AugmentChoice
+
+
+def augmentation_layers(choice: AugmentChoice, seed: int) -> list[keras.layers.Layer]:
+    """Make the layers of a recipe; images are float32 (n, height, width, 3), 0 to 255, in and out.
+
+    What lies outside the turned or shifted image is filled with the nearest border pixel: black corners would look
+    like the dark corners of some dermatoscopes.
+    """
+    layers = keras.layers
+    chosen: list[keras.layers.Layer] = []
+    if choice.flips:
+        chosen.append(layers.RandomFlip("horizontal_and_vertical", seed=seed))
+    if choice.rotation_degrees:
+        chosen.append(layers.RandomRotation(choice.rotation_degrees / 360, fill_mode="nearest", seed=seed + 1))
+    if choice.zoom:
+        chosen.append(layers.RandomZoom((-choice.zoom, choice.zoom), fill_mode="nearest", seed=seed + 2))
+    if choice.shift:
+        chosen.append(layers.RandomTranslation(choice.shift, choice.shift, fill_mode="nearest", seed=seed + 3))
+    if choice.brightness:
+        chosen.append(layers.RandomBrightness(choice.brightness, value_range=(0, 255), seed=seed + 4))
+    if choice.contrast:
+        chosen.append(layers.RandomContrast(choice.contrast, value_range=(0, 255), seed=seed + 5))
+    return chosen
+
+
+def with_augmentation(network: keras.Model, choice: AugmentChoice, seed: int) -> keras.Model:
+    """Wrap a network for training: the same weights, augmented images in."""
+    inputs = keras.Input(network.input_shape[1:])
+    x = inputs
+    for layer in augmentation_layers(choice, seed):
+        x = layer(x)
+    return keras.Model(inputs, network(x), name="training")

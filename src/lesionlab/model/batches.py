@@ -1,0 +1,79 @@
+"""From the pixel cache to the training step: batches of pixels, one-hot labels and class weights."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from lesionlab.diagnosis import DX
+from lesionlab.model.backend import keras
+
+# Pages of the memory-mapped cache stay in this process's resident set once read; they are given back this often.
+_RELEASE_EVERY_BYTES = 128 * 2**20
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches of a part of the data, shuffled anew each epoch from `(seed, epoch)` where a seed is given."""
+
+    def __init__(
+        self,
+        pixels: np.ndarray,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        *,
+        batch_size: int,
+        class_weights: np.ndarray | None = None,
+        seed: int | None = None,
+        epoch: int = 0,
+        workers: int = 1,
+    ) -> None:
+        """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order."""
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=16)
+        self._pixels, self._rows, self._one_hot = pixels, rows, np.eye(len(DX), dtype=np.float32)[labels]
+        weights = np.ones(len(DX)) if class_weights is None else class_weights
+        self._weights = weights[labels].astype(np.float32)
+        self._batch_size, self._seed = batch_size, seed
+        self._read_bytes = 0
+        self.start_epoch(epoch)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Draw the order of an epoch (0-based); the same seed and epoch give the same order."""
+        order = np.arange(len(self._rows))
+        if self._seed is not None:
+            np.random.default_rng([self._seed, epoch]).shuffle(order)
+        self._order = order
+
+    def __len__(self) -> int:
+        """Count the batches; the last one may be smaller."""
+        return math.ceil(len(self._rows) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, one-hot (b, 7), weights (b,)."""
+        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        images = self._pixels[self._rows[chosen]]
+        self._release_pages(images.nbytes)
+        return images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
+
+    def _release_pages(self, read_bytes: int) -> None:
+        self._read_bytes += read_bytes
+        if self._read_bytes > _RELEASE_EVERY_BYTES:
+            self._read_bytes = 0
+            release_pages(self._pixels)
+
+
+def release_pages(pixels: np.ndarray) -> None:
+    """Give a memory-mapped array's pages back to the system; they are read again when needed."""
+    import mmap
+
+    mapped: Any = getattr(pixels, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+    """Probabilities of the images at `rows`: float64 (n, 7) in `DX` order, in the order of `rows`."""
+    labels = np.zeros(len(rows), dtype=int)
+    batches = Batches(pixels, rows, labels, batch_size=batch_size)
+    return np.concatenate([np.asarray(network.predict_on_batch(batches[i][0])) for i in range(len(batches))]).astype(
+        np.float64
+    )

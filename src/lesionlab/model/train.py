@@ -1,0 +1,281 @@
+"""Steps 11 to 13: build, optimise and fit a network; every finished epoch is kept, so that a killed run goes on.
+
+In: a recipe, the pixel cache, the rows and labels of the training and validation parts. Out: the trained network and
+its history. Each epoch draws its order, augmentation and dropout from `(seed, epoch)`, so a run that was stopped and
+resumed gives the same numbers as one that was not.
+"""
+
+import dataclasses
+import json
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionlab.diagnosis import DX
+from lesionlab.errors import LesionlabError
+from lesionlab.files import replacing
+from lesionlab.model.augment import with_augmentation
+from lesionlab.model.backend import compiles_with_xla, keras
+from lesionlab.model.batches import Batches, predict
+from lesionlab.model.zoo import build_network
+from lesionlab.recipe import LossChoice, OptimizerChoice, Recipe
+
+HISTORY_COLUMNS = (
+    "epoch",
+    "loss",
+    "accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "learning_rate",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images of one side of the split: `rows` into the pixel cache and integer `labels` in `DX` order."""
+
+    rows: np.ndarray
+    labels: np.ndarray
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds beside the variables; the plateau's counters go on where they stood."""
+
+    epochs_done: int = 0
+    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    best_score: float = -1.0
+    plateau: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+def class_weights(labels: np.ndarray, rule: str) -> np.ndarray:
+    """Weights of the seven diagnoses, float (7,), of mean 1 over the training images; 0 for an absent diagnosis."""
+    counts = np.bincount(labels, minlength=len(DX)).astype(float)
+    power = {"none": 0.0, "sqrt-inverse": -0.5, "inverse": -1.0}[LossChoice(class_weights=rule).class_weights]  # type: ignore[arg-type]
+    weights = np.where(counts > 0, np.maximum(counts, 1) ** power, 0.0)
+    return weights * counts.sum() / (weights * counts).sum()
+
+
+def make_optimizer(choice: OptimizerChoice, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    """Step 12: the optimizer; with the cosine annealer its learning rate is a schedule with linear warm-up."""
+    rate: Any = choice.learning_rate
+    if choice.annealer == "cosine":
+        warmup_steps = round(choice.warmup_epochs * steps_per_epoch)
+        rate = keras.optimizers.schedules.CosineDecay(
+            initial_learning_rate=0.0 if warmup_steps else choice.learning_rate,
+            decay_steps=max(1, choice.epochs * steps_per_epoch - warmup_steps),
+            warmup_target=choice.learning_rate if warmup_steps else None,
+            warmup_steps=warmup_steps,
+        )
+    if choice.name == "adam":
+        return keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=choice.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def describe_optimizer(choice: OptimizerChoice) -> str:
+    """Say in one line how the network is optimised."""
+    annealer = {
+        "none": "constant",
+        "cosine": f"cosine to 0 after {choice.warmup_epochs:g} epochs of warm-up",
+        "plateau": f"x {choice.plateau_factor:g} after {choice.plateau_patience} epochs without better validation "
+        f"accuracy, not under {choice.plateau_floor:g}",
+    }[choice.annealer]
+    return (
+        f"{choice.name}, learning rate {choice.learning_rate:g}, {annealer}; "
+        f"{choice.epochs} epochs of batches of {choice.batch_size}"
+    )
+
+
+def train(
+    network: keras.Model,
+    recipe: Recipe,
+    pixels: np.ndarray,
+    training: Part,
+    validation: Part,
+    *,
+    seed: int,
+    checkpoint: Path,
+    report: Callable[[dict[str, float]], None] = lambda row: None,
+) -> list[dict[str, float]]:
+    """Fit the network in place and return its history, one row of `HISTORY_COLUMNS` an epoch.
+
+    Args:
+        network: from `build_network`, weights loaded.
+        recipe: says how to train; `recipe.optimizer.epochs` in all, those in the checkpoint included.
+        pixels: uint8 (n, height, width, 3), the cache.
+        training: the part fitted on.
+        validation: the part that the plateau and the choice of the best epoch look at.
+        seed: of order, augmentation and dropout.
+        checkpoint: file that holds the last finished epoch; it is continued where it exists.
+        report: called with each epoch's row.
+
+    Raises:
+        LesionlabError: the loss became NaN, or the checkpoint belongs to another network.
+
+    """
+    batches = Batches(
+        pixels,
+        training.rows,
+        training.labels,
+        batch_size=recipe.optimizer.batch_size,
+        class_weights=class_weights(training.labels, recipe.loss.class_weights),
+        seed=seed,
+    )
+    model = with_augmentation(network, recipe.augment, seed)
+    model.compile(
+        optimizer=make_optimizer(recipe.optimizer, len(batches)),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.loss.label_smoothing),
+        weighted_metrics=[],
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=compiles_with_xla(),
+    )
+    model.optimizer.build(model.trainable_variables)
+    progress, best = _resume(checkpoint, model, network)
+    plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
+    for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
+        row = _fit_epoch(model, batches, epoch, seed)
+        row |= _validate(network, pixels, validation)
+        if plateau is not None:
+            plateau.on_epoch_end(epoch, {"val_accuracy": row["val_accuracy"]})
+            progress.plateau = {"best": float(plateau.best), "wait": float(plateau.wait)}
+        if recipe.training.keep == "last" or row["val_balanced_accuracy"] > progress.best_score:
+            progress.best_score, best = row["val_balanced_accuracy"], network.get_weights()
+        progress.epochs_done = epoch + 1
+        progress.history.append({column: row[column] for column in HISTORY_COLUMNS})
+        _save(checkpoint, model, best, progress)
+        report(progress.history[-1])
+    network.set_weights(best)
+    return progress.history
+
+
+def in_float32(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
+    """Rebuild a network trained in mixed precision with float32 arithmetic and the same weights, for use and export."""
+    if recipe.training.precision == "float32":
+        return network
+    plain = build_network(recipe, mean, std)
+    plain.set_weights(network.get_weights())
+    return plain
+
+
+def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> dict[str, float]:
+    started = time.perf_counter()
+    batches.start_epoch(epoch)
+    _reseed(model, seed, epoch)
+    bar = _Bar(len(batches), epoch + 1)
+    rate = _learning_rate(model)
+    logs = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[bar]).history
+    loss = logs["loss"][0]
+    if not np.isfinite(loss):
+        raise LesionlabError(
+            f"The training loss became {loss} in epoch {epoch + 1}. Lower optimizer.learning_rate (now {rate:g}) "
+            "in the recipe, and start again with --again."
+        )
+    return {
+        "epoch": epoch + 1,
+        "loss": loss,
+        "accuracy": logs["accuracy"][0],
+        "learning_rate": rate,
+        "seconds": time.perf_counter() - started,
+    }
+
+
+def _learning_rate(model: keras.Model) -> float:
+    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+
+
+def _validate(network: keras.Model, pixels: np.ndarray, validation: Part) -> dict[str, float]:
+    probabilities = predict(network, pixels, validation.rows)
+    predicted = probabilities.argmax(axis=1)
+    present = np.unique(validation.labels)
+    recalls = [np.mean(predicted[validation.labels == label] == label) for label in present]
+    chosen = probabilities[np.arange(len(probabilities)), validation.labels]
+    return {
+        "val_loss": float(-np.mean(np.log(np.maximum(chosen, 1e-15)))),
+        "val_accuracy": float(np.mean(predicted == validation.labels)),
+        "val_balanced_accuracy": float(np.mean(recalls)),
+    }
+
+
+def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
+    """Set every random generator in the model from `(seed, epoch)`: what was drawn before does not matter."""
+    generators = [g for layer in model._flatten_layers() for g in getattr(layer, "_seed_generators", [])]
+    states = np.random.SeedSequence([seed, epoch]).generate_state(2 * len(generators)).reshape(-1, 2)
+    for generator, state in zip(generators, states, strict=True):
+        generator.state.assign(state.astype(np.uint32))
+
+
+def _make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, float]) -> Any:
+    if choice.annealer != "plateau":
+        return None
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        monitor="val_accuracy",
+        mode="max",
+        patience=choice.plateau_patience,
+        factor=choice.plateau_factor,
+        min_lr=choice.plateau_floor,
+    )
+    plateau.set_model(model)
+    plateau.on_train_begin()
+    if state:
+        plateau.best, plateau.wait = state["best"], int(state["wait"])
+    return plateau
+
+
+def _save(path: Path, model: keras.Model, best: list[np.ndarray], progress: _Progress) -> None:
+    arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
+    arrays |= {f"best_{i}": value for i, value in enumerate(best)}
+    facts = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), dtype=np.uint8)
+    with replacing(path) as temporary:
+        np.savez(temporary, allow_pickle=False, progress=facts, **arrays)
+
+
+def _resume(path: Path, model: keras.Model, network: keras.Model) -> tuple[_Progress, list[np.ndarray]]:
+    if not path.exists():
+        return _Progress(), network.get_weights()
+    variables = _variables(model)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            progress = _Progress(**json.loads(stored["progress"].tobytes()))
+            for index, variable in enumerate(variables):
+                variable.assign(stored[f"variable_{index}"])
+            best = [stored[f"best_{index}"] for index in range(len(network.weights))]
+    except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise LesionlabError(f"{path} cannot be continued from ({error}). Start again with --again.") from error
+    return progress, best
+
+
+def _variables(model: keras.Model) -> list[Any]:
+    """Weights and the optimizer's state; not the random generators, which each epoch sets itself."""
+    return [*model.weights, *model.optimizer.variables]
+
+
+class _Bar(keras.callbacks.Callback):
+    """One progress bar an epoch, on a terminal only."""
+
+    def __init__(self, batches: int, epoch: int) -> None:
+        from lesionlab.progress import track
+
+        super().__init__()
+        self._steps = iter(track(range(batches + 1), f"epoch {epoch}", total=batches))
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Show the empty bar."""
+        next(self._steps)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Advance by one batch."""
+        next(self._steps, None)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Take the bar away."""
+        for _ in self._steps:
+            pass

@@ -1,0 +1,238 @@
+"""Architectures: from a recipe to a network that takes RGB pixels 0 to 255 and gives seven probabilities.
+
+`notebook-cnn` is the network of the Keras notebook; `small-cnn` a small residual-free one with batch normalisation;
+every other name is looked up in `keras.applications`. Normalisation is the network's first layer, so that nobody who
+holds the network has to remember it.
+"""
+
+import difflib
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from lesionlab.diagnosis import DX
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model.backend import keras
+from lesionlab.recipe import Recipe
+
+# What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
+_MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception", "EfficientNetV2")
+_IMAGENET_MEAN_STD = ("DenseNet", "ConvNeXt")
+_CAFFE = ("VGG", "ResNet")
+_CAFFE_MEAN = (123.68, 116.779, 103.939)
+_IMAGENET_MEAN = (123.675, 116.28, 103.53)
+_IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+def architecture_names() -> list[str]:
+    """Every architecture that a recipe may name."""
+    applications = [name for name in dir(keras.applications) if name[0].isupper()]
+    return ["notebook-cnn", "small-cnn", *applications]
+
+
+def build_network(
+    recipe: Recipe, mean: np.ndarray, std: np.ndarray, *, precision: str = "float32", seed: int = 0
+) -> keras.Model:
+    """Build the network of a recipe with freshly drawn weights (see `load_pretrained`).
+
+    Args:
+        recipe: gives architecture, input size, normalisation and dropout.
+        mean: float (3,), channel means of the training part, 0 to 255; used where the recipe normalises by them.
+        std: float (3,), likewise.
+        precision: `float32` or `bfloat16`; variables are float32 in both.
+        seed: of the initial weights and of dropout.
+
+    Returns:
+        A model from float32 (n, height, width, 3), RGB 0 to 255, to float32 (n, 7), probabilities in `DX` order.
+
+    Raises:
+        UsageError: unknown architecture; the nearest name is given.
+
+    """
+    names = architecture_names()
+    name = recipe.model.architecture
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        raise UsageError(f"Recipe {recipe.name}: unknown architecture {name!r}{hint}. Known: {', '.join(names)}.")
+    keras.utils.set_random_seed(seed)
+    previous = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    try:
+        inputs = keras.Input((recipe.image.height, recipe.image.width, 3), name="image")
+        x = _normalise(inputs, recipe, mean, std)
+        body = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}.get(name, _application)
+        x = body(x, recipe)
+        outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
+        return keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
+    finally:
+        keras.config.set_dtype_policy(previous)
+
+
+def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
+    """Load the recipe's ImageNet weights into the network's backbone; return where they came from.
+
+    Raises:
+        UsageError: the weights file does not exist, is of another kind, or does not fit the architecture.
+        LesionlabError: the download failed.
+
+    """
+    weights = recipe.model.weights
+    if weights == "none" or recipe.model.architecture in ("notebook-cnn", "small-cnn"):
+        return "none: trained from random weights"
+    backbone = network.get_layer("backbone")
+    if weights == "imagenet":
+        _copy_imagenet(backbone, recipe)
+        return "ImageNet (keras.applications)"
+    path = Path(weights)
+    check_weights_file(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it leaves random
+            backbone.load_weights(path)
+    except (ValueError, OSError, KeyError, UserWarning) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UsageError(f"{path} does not fit {recipe.model.architecture} without its top: {first}") from error
+    return f"file {path.name}"
+
+
+def check_weights_file(path: Path) -> None:
+    """Refuse a weights file that is missing, of another format, or that points to other files.
+
+    An HDF5 file can hold links and datasets that lie in other files; reading it would read those.
+
+    Raises:
+        UsageError: says which, and what is read instead.
+
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no weights file {path}. Give a .weights.h5 file, 'imagenet' or 'none'.")
+    if not path.name.endswith(".weights.h5"):
+        raise UsageError(
+            f"{path} is not read: only Keras 3 weights files (.weights.h5) are, because whole models in .h5 can carry "
+            "code. Save yours with model.save_weights('name.weights.h5')."
+        )
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if _points_elsewhere(file):
+                raise UsageError(f"{path} is refused: it points to data in other files.")
+    except OSError as error:
+        raise UsageError(f"{path} is not a readable HDF5 file ({error}). Is it truncated? Copy it again.") from error
+
+
+def _points_elsewhere(group: object) -> bool:
+    import h5py
+
+    if not isinstance(group, h5py.Group):
+        return False
+    for key in group:
+        link = group.get(key, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            return True
+        item = group.get(key)
+        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+            return True
+        if isinstance(link, h5py.HardLink) and _points_elsewhere(item):
+            return True
+    return False
+
+
+def fold_decision(network: keras.Model, log_shift: np.ndarray, temperature: float = 1.0) -> None:
+    """Fold `softmax(z / temperature + log_shift)` into the last layer, so that the decision rule is in the network.
+
+    Args:
+        network: changed in place.
+        log_shift: float (7,), added to the logits, in `DX` order.
+        temperature: divides the logits first; above 0.
+
+    """
+    kernel, bias = network.get_layer("probabilities").get_weights()
+    network.get_layer("probabilities").set_weights([kernel / temperature, bias / temperature + log_shift])
+
+
+def _normalise(inputs: keras.KerasTensor, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.KerasTensor:
+    rule = recipe.image.normalisation
+    if rule == "architecture":
+        return _architecture_normalisation(inputs, recipe.model.architecture)
+    if rule == "training-global":
+        # Over all channels at once the variance is that within channels plus that of the channels' means.
+        total = float(np.sqrt(np.mean(std**2) + np.var(mean)))
+        mean, std = np.full(3, np.mean(mean)), np.full(3, total)
+    std = np.maximum(std, 1e-3)  # a part of one flat colour must not divide by zero
+    scale, offset = (1 / std).tolist(), (-mean / std).tolist()
+    return keras.layers.Rescaling(scale, offset, name="normalise")(inputs)
+
+
+def _architecture_normalisation(inputs: keras.KerasTensor, architecture: str) -> keras.KerasTensor:
+    if architecture.startswith("ResNet") and architecture.endswith("V2"):
+        return keras.layers.Rescaling(1 / 127.5, -1.0, name="normalise")(inputs)
+    if architecture.startswith(_MINUS_ONE_TO_ONE):
+        return keras.layers.Rescaling(1 / 127.5, -1.0, name="normalise")(inputs)
+    if architecture.startswith(_IMAGENET_MEAN_STD):
+        scale = [1 / s for s in _IMAGENET_STD]
+        offset = [-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
+        return keras.layers.Rescaling(scale, offset, name="normalise")(inputs)
+    if architecture.startswith(_CAFFE):
+        return keras.layers.Rescaling(1.0, [-m for m in reversed(_CAFFE_MEAN)], name="normalise")(
+            keras.ops.flip(inputs, axis=-1)  # these weights expect blue, green, red
+        )
+    return inputs
+
+
+def _notebook_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """The notebook's layers; (75, 100, 3) in, (128,) out."""
+    layers = keras.layers
+    for filters, dropout in ((32, 0.25), (64, 0.4)):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.MaxPooling2D(2)(x)
+        x = layers.Dropout(dropout)(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(128, activation="relu")(x)
+    return layers.Dropout(0.5)(x)
+
+
+def _small_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    """Four convolution blocks with batch normalisation, then the mean over the image; (h, w, 3) in, (128,) out."""
+    layers = keras.layers
+    for filters in (24, 48, 96, 128):
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.ReLU()(x)
+        x = layers.MaxPooling2D(2)(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return layers.Dropout(recipe.model.dropout)(x)
+
+
+def _application(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+    backbone = _backbone(recipe, weights=None)
+    backbone.name = "backbone"
+    x = backbone(x)  # (n, h / 32, w / 32, channels)
+    x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
+    return keras.layers.Dropout(recipe.model.dropout)(x)
+
+
+def _backbone(recipe: Recipe, weights: str | None) -> keras.Model:
+    name = recipe.model.architecture
+    options = {"include_preprocessing": False} if name.startswith(("EfficientNetV2", "ConvNeXt", "MobileNetV3")) else {}
+    shape = (recipe.image.height, recipe.image.width, 3)
+    make = getattr(keras.applications, name)
+    try:
+        return make(input_shape=shape, include_top=False, weights=weights, **options)
+    except ValueError as error:
+        raise UsageError(f"Recipe {recipe.name}: {name} at {shape[0]} x {shape[1]} px: {error}") from error
+
+
+def _copy_imagenet(backbone: keras.Model, recipe: Recipe) -> None:
+    try:
+        backbone.set_weights(_backbone(recipe, weights="imagenet").get_weights())
+    except UsageError:
+        raise
+    except Exception as error:  # Keras wraps any network failure in a bare Exception
+        raise LesionlabError(
+            f"The ImageNet weights of {recipe.model.architecture} could not be downloaded ({error}). "
+            "Give a local file with --weights FILE.weights.h5, or train from random weights with --weights none."
+        ) from error

@@ -1,0 +1,217 @@
+"""A recipe: every choice of a run in one frozen dataclass, written as one TOML file.
+
+In: the name of a recipe that comes with lesionlab, or a TOML file. Out: a checked `Recipe`. A key that is unknown or
+mistyped, a value of the wrong type or out of range is an error that names the file, the key and the nearest valid one.
+"""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_origin
+
+from lesionlab.errors import UsageError
+
+
+def _between(default: Any, low: float, high: float) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """How a file becomes pixels, and how pixels are normalised.
+
+    `normalisation`: `training` (mean and standard deviation per channel, of the training part), `training-global` (one
+    mean and one standard deviation over all channels, as the notebook has it) or `architecture` (the range that the
+    architecture's ImageNet weights were trained with).
+    """
+
+    height: int = _between(128, 16, 1024)
+    width: int = _between(128, 16, 1024)
+    crop: Literal["centre", "stretch"] = "centre"
+    normalisation: Literal["training", "training-global", "architecture"] = "training"
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """Who is tested on: `lesion`, `kaggle` (leaks), `source` (a clinic held out) or `file` (a table of one's own)."""
+
+    name: Literal["lesion", "kaggle", "source", "file"] = "lesion"
+    test_share: float = _between(0.15, 0.01, 0.9)
+    validation_share: float = _between(0.15, 0.01, 0.9)
+    source: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class AugmentChoice:
+    """Random changes of the training images, drawn anew at every step."""
+
+    flips: bool = True
+    rotation_degrees: float = _between(180.0, 0, 180)
+    zoom: float = _between(0.0, 0, 0.9)
+    shift: float = _between(0.0, 0, 0.9)
+    brightness: float = _between(0.0, 0, 1)
+    contrast: float = _between(0.0, 0, 1)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The network: `notebook-cnn`, `small-cnn` or the name of any `keras.applications` model.
+
+    `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network without top.
+    """
+
+    architecture: str = "MobileNet"
+    weights: str = "none"
+    dropout: float = _between(0.2, 0, 0.9)
+
+
+@dataclass(frozen=True)
+class OptimizerChoice:
+    """Optimizer, batch, epochs and the annealer of the learning rate."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = _between(1e-3, 1e-8, 1)
+    weight_decay: float = _between(0.0, 0, 1)
+    batch_size: int = _between(32, 1, 4096)
+    epochs: int = _between(10, 1, 10_000)
+    annealer: Literal["none", "plateau", "cosine"] = "cosine"
+    warmup_epochs: float = _between(0.5, 0, 100)
+    plateau_patience: int = _between(3, 1, 1000)
+    plateau_factor: float = _between(0.5, 0.01, 0.99)
+    plateau_floor: float = _between(1e-5, 0, 1)
+
+
+@dataclass(frozen=True)
+class LossChoice:
+    """Cross-entropy, and what it does about rare diagnoses."""
+
+    class_weights: Literal["none", "sqrt-inverse", "inverse"] = "none"
+    label_smoothing: float = _between(0.0, 0, 0.5)
+
+
+@dataclass(frozen=True)
+class TrainingChoice:
+    """Arithmetic of the training step, and which epoch's weights are kept."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    keep: Literal["best", "last"] = "best"
+
+
+@dataclass(frozen=True)
+class DecisionChoice:
+    """From probabilities to a diagnosis.
+
+    `prior-corrected` divides the probabilities by the training priors to a power chosen on the validation part for
+    balanced accuracy (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, post-hoc form).
+    """
+
+    rule: Literal["argmax", "prior-corrected"] = "argmax"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every choice of a run."""
+
+    name: str = "unnamed"
+    summary: str = ""
+    image: ImageChoice = ImageChoice()
+    split: SplitChoice = SplitChoice()
+    augment: AugmentChoice = AugmentChoice()
+    model: ModelChoice = ModelChoice()
+    optimizer: OptimizerChoice = OptimizerChoice()
+    loss: LossChoice = LossChoice()
+    training: TrainingChoice = TrainingChoice()
+    decision: DecisionChoice = DecisionChoice()
+
+    def with_changes(self, section: str, **changes: Any) -> Self:
+        """Copy the recipe with other values in one section, checked like those of a file."""
+        part = dataclasses.replace(getattr(self, section), **changes)
+        checked = _read_section(type(part), dataclasses.asdict(part), f"recipe {self.name}", f"{section}.")
+        return dataclasses.replace(self, **{section: checked})
+
+    def to_toml(self) -> str:
+        """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
+        lines = [f"name = {json.dumps(self.name)}", f"summary = {json.dumps(self.summary, ensure_ascii=False)}"]
+        for part in dataclasses.fields(self)[2:]:
+            lines += ["", f"[{part.name}]"]
+            choices = dataclasses.asdict(getattr(self, part.name))
+            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in choices.items()]
+        return "\n".join(lines) + "\n"
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with lesionlab."""
+    folder = resources.files("lesionlab") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def read_recipe(name_or_file: str) -> Recipe:
+    """Read a recipe that comes with lesionlab by its name, or any other by its path.
+
+    Raises:
+        UsageError: no such recipe (the nearest name is given), not TOML, or a key or value that is not valid.
+
+    """
+    if name_or_file in recipe_names():
+        text = (resources.files("lesionlab") / "recipes" / f"{name_or_file}.toml").read_text(encoding="utf-8")
+    else:
+        text = _read_file(name_or_file)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name_or_file} is not valid TOML: {error}.") from error
+    return _read_section(Recipe, values, name_or_file, "")
+
+
+def _read_file(name: str) -> str:
+    path = Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        names = recipe_names()
+        raise UsageError(
+            f"There is no recipe {name!r}{nearest(name, names)}. Recipes that come with lesionlab: {', '.join(names)}; "
+            "or give the path of a .toml file."
+        )
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+
+
+def _read_section(kind: Any, values: dict[str, Any], where: str, prefix: str) -> Any:
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise UsageError(f"{where}: unknown key {prefix}{key}{nearest(key, list(fields))}.")
+    return kind(**{key: _checked(fields[key], value, where, prefix + key) for key, value in values.items()})
+
+
+def _checked(spec: dataclasses.Field, value: Any, where: str, key: str) -> Any:
+    kind: Any = spec.type
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise UsageError(f"{where}: {key} must be a section [{key}], not the value {value!r}.")
+        return _read_section(kind, value, where, f"{key}.")
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            allowed = [str(choice) for choice in get_args(kind)]
+            raise UsageError(f"{where}: {key} = {value!r} is not one of {', '.join(allowed)}{nearest(value, allowed)}.")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise UsageError(f"{where}: {key} must be of type {kind.__name__}, not {value!r}.")
+    low, high = spec.metadata.get("low"), spec.metadata.get("high")
+    if low is not None and not low <= value <= high:
+        raise UsageError(f"{where}: {key} = {value!r} is outside {low} to {high}.")
+    return value
+
+
+def nearest(value: Any, valid: list[str]) -> str:
+    """Word a hint at the nearest valid name, or nothing where none is near."""
+    found = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.4)
+    return f" (did you mean {found[0]!r}?)" if found else ""

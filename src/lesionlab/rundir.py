@@ -1,0 +1,106 @@
+"""The run directory: one run at a time in it, continued by the same request, never mixed with another.
+
+`manifest.json` is written when a run begins (with `finished` null) and when it ends; a directory that holds none is not
+a run directory and is left alone.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lesionlab.errors import UsageError
+
+LOCK = ".lock"
+MANIFEST = "manifest.json"
+CHECKPOINT = "checkpoint.npz"
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Create the folder and hold it for this process alone; the claim ends with the process, however that ends.
+
+    Raises:
+        UsageError: the folder cannot be written, or another run is at work in it.
+
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK, "a")  # noqa: SIM115  held until the run ends
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.") from error
+    with lock:
+        if not _lock(lock.fileno()):
+            raise UsageError(f"Another run is at work in {folder}. Wait for it, or choose another folder with --out.")
+        yield
+
+
+def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, Any] | None:
+    """Look at what the folder holds: None to start or to go on, the manifest if this very run is finished.
+
+    Args:
+        folder: claimed.
+        request: what identifies a run (recipe, data, seed, limit).
+        again: start anew, whatever the folder's run has done.
+
+    Raises:
+        UsageError: the folder holds another run, or files that are no run's.
+
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        if foreign:
+            raise UsageError(
+                f"{folder} is not empty and holds no run ({foreign[0]} …). Choose another folder with --out."
+            )
+        return None
+    if again:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        (folder / MANIFEST).unlink()
+        return None
+    differing = [key for key in request if manifest["request"].get(key) != request[key]]
+    if differing:
+        raise UsageError(
+            f"{folder} holds another run (it differs in: {', '.join(differing)}). "
+            "Choose another folder with --out, or replace it with --again."
+        )
+    return manifest if manifest.get("finished") else None
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Read the folder's manifest, or None where there is none.
+
+    Raises:
+        UsageError: the file is there but is no manifest.
+
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest["request"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is not a manifest of lesionlab's. Choose another folder with --out.") from error
+    return manifest
+
+
+def _lock(descriptor: int) -> bool:
+    if os.name == "nt":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

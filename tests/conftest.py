@@ -1,0 +1,42 @@
+"""What several tests share: where the real data lies, and one small folder of generated lesions."""
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def ham10000() -> Path:
+    folder = SHARED / "ham10000"
+    if not folder.is_dir():
+        pytest.skip("../shared/ham10000 is absent: needs real images")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def imagenet_weights() -> Path:
+    file = SHARED / "weights" / "mobilenet_1_0_224_imagenet_notop.weights.h5"
+    if not file.is_file():
+        pytest.skip("../shared/weights is absent: needs ImageNet weights")
+    return file
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep the tests' pixel cache out of the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LESIONLAB_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """120 generated lesions in HAM10000's layout."""
+    from lesionlab.data.phantom import write_phantoms
+
+    folder = tmp_path_factory.mktemp("phantoms") / "generated"
+    write_phantoms(folder, lesions=120, seed=3, size_px=(90, 120))
+    return folder

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lesionlab.cli import _parser, main
+
+HEAVY = ("keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
+
+
+def commands() -> list[str]:
+    (actions,) = [action for action in _parser()._actions if action.choices and action.dest != "help"]
+    return list(actions.choices)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom lesionlab.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        f"print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "not a medical device" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert "usage: lesionlab" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_is_documented(command: str) -> None:
+    root = Path(__file__).parents[1]
+    assert f"lesionlab {command}" in (root / "docs" / "commands.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "--data", "nowhere"], "nowhere"),
+        (["run", "--recipe", "mobil"], "did you mean 'mobile'"),
+        (["run", "--split", "lesoin"], "did you mean 'lesion'"),
+        (
+            ["run", "--weights", "nowhere.weights.h5", "--recipe", "mobile"],
+            "There is no weights file nowhere.weights.h5",
+        ),
+        (["check", "nowhere"], "nowhere"),
+        (["explore", "nowhere", "--out", "x"], "nowhere"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_and_exit_2(
+    arguments: list[str], message: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    shown = capfd.readouterr().err
+    assert message in shown and "Traceback" not in shown and shown.startswith("lesionlab: ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run", "--epochs", "0"], ["run", "--seed", "-1"], ["run", "--limit", "x"], ["rn"]]
+)
+def test_wrong_options_exit_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+
+
+def test_check_and_explore(phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(phantoms)]) == 0
+    shown = capfd.readouterr().out
+    assert "melanoma" in shown and "Findings" in shown
+    assert main(["explore", str(phantoms), "--out", str(tmp_path / "eda")]) == 0
+    assert (tmp_path / "eda" / "explore.html").stat().st_size > 10_000
+
+
+def test_phantom_writes_what_check_reads(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["phantom", str(tmp_path / "p"), "--lesions", "30", "--seed", "1"]) == 0
+    assert "30 generated lesions, of no patient" in capfd.readouterr().out
+    assert main(["phantom", str(tmp_path / "p"), "--lesions", "30"]) == 2
+    assert main(["check", str(tmp_path / "p")]) == 0
+
+
+def test_the_version() -> None:
+    done = subprocess.run([sys.executable, "-m", "lesionlab", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("lesionlab 0.")

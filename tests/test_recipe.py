@@ -1,0 +1,84 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lesionlab.errors import UsageError
+from lesionlab.recipe import Recipe, read_recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipe_reads_and_writes_back(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(name)
+    assert recipe.name == name and recipe.summary
+    copy = tmp_path / "copy.toml"
+    copy.write_text(recipe.to_toml(), encoding="utf-8")
+    assert read_recipe(str(copy)) == recipe
+
+
+def test_the_notebook_is_kept_exactly() -> None:
+    recipe = read_recipe("kaggle-cnn")
+    assert (recipe.image.height, recipe.image.width) == (75, 100)
+    assert (recipe.optimizer.name, recipe.optimizer.learning_rate) == ("adam", 1e-3)
+    assert (recipe.optimizer.batch_size, recipe.optimizer.epochs) == (10, 50)
+    plateau = recipe.optimizer
+    assert (plateau.plateau_patience, plateau.plateau_factor, plateau.plateau_floor) == (3, 0.5, 1e-5)
+    augment = recipe.augment
+    assert (augment.flips, augment.rotation_degrees, augment.zoom, augment.shift) == (False, 10, 0.1, 0.1)
+
+
+@given(
+    height=st.integers(16, 1024),
+    rate=st.floats(1e-8, 1.0),
+    crop=st.sampled_from(["centre", "stretch"]),
+    summary=st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=40),
+)
+def test_any_recipe_round_trips(height: int, rate: float, crop: str, summary: str, tmp_path_factory) -> None:
+    recipe = dataclasses.replace(Recipe(), summary=summary)
+    recipe = recipe.with_changes("image", height=height, crop=crop).with_changes("optimizer", learning_rate=rate)
+    path = tmp_path_factory.mktemp("recipe") / "r.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    assert read_recipe(str(path)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nmae = 'x'", r"unknown key nmae \(did you mean 'name'\?\)"),
+        ("[optimiser]\nname = 'adam'", r"unknown key optimiser \(did you mean 'optimizer'\?\)"),
+        ("[optimizer]\nlearning_rat = 1.0", r"unknown key optimizer\.learning_rat \(did you mean 'learning_rate'\?\)"),
+        ("[optimizer]\nname = 'adma'", r"optimizer\.name = 'adma' is not one of adam, adamw \(did you mean 'adam'\?\)"),
+        ("[optimizer]\nepochs = '5'", r"optimizer\.epochs must be of type int, not '5'"),
+        ("[optimizer]\nepochs = true", r"optimizer\.epochs must be of type int, not True"),
+        ("[optimizer]\nepochs = 0", r"optimizer\.epochs = 0 is outside 1 to 10000"),
+        ("[augment]\nzoom = nan", r"augment\.zoom = nan is outside 0 to 0\.9"),
+        ("image = 3", r"image must be a section \[image\], not the value 3"),
+        ("name = ", r"is not valid TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_named(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=message):
+        read_recipe(str(path))
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"There is no recipe 'mobil' \(did you mean 'mobile'\?\)"):
+        read_recipe("mobil")
+    with pytest.raises(UsageError, match="There is no recipe 'absent.toml'"):
+        read_recipe("absent.toml")
+
+
+def test_a_recipe_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "binary.toml"
+    path.write_bytes(b"name = '\xff\xfe'")
+    with pytest.raises(UsageError, match="is not UTF-8 text"):
+        read_recipe(str(path))
+
+
+def test_a_change_is_checked_too() -> None:
+    with pytest.raises(UsageError, match=r"optimizer\.epochs = 0 is outside"):
+        read_recipe("quick").with_changes("optimizer", epochs=0)

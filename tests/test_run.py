@@ -1,0 +1,285 @@
+"""The main job as its user runs it: `lesionlab run`, in a process of its own, on generated lesions."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.recipe import read_recipe
+
+CONTRACT = {
+    "report.html",
+    "metrics.json",
+    "predictions.csv",
+    "splits.csv",
+    "history.csv",
+    "recipe.toml",
+    "manifest.json",
+    "card.md",
+    "figures",
+    "model.keras",
+    "model.onnx",
+}
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe `quick`, made tiny."""
+    tiny = read_recipe("quick").with_changes("image", height=24, width=24).with_changes("optimizer", epochs=3)
+    path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
+    path.write_text(tiny.to_toml(), encoding="utf-8")
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "lesionlab", *map(str, arguments)]
+
+
+def lesionlab(*arguments: object, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="session")
+def finished(phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One finished run directory, and what the terminal showed."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    done = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_the_fourteen_steps_are_named_in_order(finished: tuple[Path, str]) -> None:
+    lines = [line for line in finished[1].splitlines() if "/14  " in line]
+    assert [int(line.split("/")[0]) for line in lines] == list(range(1, 15))
+    assert "Cleaning" in lines[3] and "Evaluation" in lines[13]
+    assert "not a medical device" in finished[1]
+
+
+def test_nothing_but_the_steps_is_printed(phantoms: Path, recipe: Path, finished: tuple[Path, str]) -> None:
+    again = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", finished[0])
+    assert again.stderr == ""
+
+
+def test_the_run_directory_holds_what_the_contract_says(finished: tuple[Path, str]) -> None:
+    out = finished[0]
+    visible = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    assert visible >= CONTRACT and "checkpoint.npz" not in visible
+    metrics = json.loads((out / "metrics.json").read_text())
+    for part in ("train", "validation", "test"):
+        assert {"balanced_accuracy", "macro_auc", "accuracy"} <= set(metrics[part])
+    assert metrics["is_generated"] is True
+
+
+def test_the_predictions_give_the_metrics(finished: tuple[Path, str]) -> None:
+    from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+
+    predictions = pd.read_csv(finished[0] / "predictions.csv")
+    metrics = json.loads((finished[0] / "metrics.json").read_text())
+    assert list(predictions.columns[:8]) == ["image", *ISIC_COLUMNS]
+    np.testing.assert_allclose(predictions[list(ISIC_COLUMNS)].sum(axis=1), 1, atol=1e-5)
+    test = predictions[predictions["part"] == "test"]
+    assert metrics["test"]["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(test.truth, test.predicted))
+    assert metrics["test"]["confusion"] == confusion_matrix(test.truth, test.predicted, labels=DX).tolist()
+
+
+def test_the_manifest_proves_the_split(finished: tuple[Path, str]) -> None:
+    manifest = json.loads((finished[0] / "manifest.json").read_text())
+    assert manifest["split"]["proof"]["is_leaking"] is False
+    assert [stage["step"] for stage in manifest["stages"]] == list(range(1, 15))
+    splits = pd.read_csv(finished[0] / "splits.csv")
+    assert (splits.groupby("lesion_id")["part"].nunique() == 1).all()
+    assert manifest["environment"]["packages"]["keras"] and len(manifest["data"]["fingerprint"]) == 64
+
+
+def test_the_saved_models_give_the_predictions(finished: tuple[Path, str]) -> None:
+    """Row 10: Keras and ONNX on the whole test part."""
+    import onnxruntime
+
+    from lesionlab.data.layouts import read_collection
+    from lesionlab.lifecycle import decode
+    from lesionlab.model.backend import keras
+
+    out = finished[0]
+    manifest = json.loads((out / "manifest.json").read_text())
+    collection = read_collection(Path(manifest["data"]["folder"]))
+    cache = decode(collection, 24, 24, "centre")
+    predictions = pd.read_csv(out / "predictions.csv").set_index("image").loc[collection.table["image_id"]]
+    expected = predictions[list(ISIC_COLUMNS)].to_numpy()
+    session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
+    by_onnx = session.run(["probabilities"], {"image": np.asarray(cache.pixels)})[0]
+    network = keras.models.load_model(out / "model.keras", safe_mode=True, compile=False)
+    by_keras = network.predict_on_batch(np.asarray(cache.pixels, np.float32))
+    for probabilities in (by_onnx, by_keras):
+        np.testing.assert_allclose(probabilities, expected, atol=1e-4)
+        np.testing.assert_array_equal(probabilities.argmax(axis=1), expected.argmax(axis=1))
+
+
+def test_a_finished_run_is_not_done_again(phantoms: Path, recipe: Path, finished: tuple[Path, str]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in finished[0].rglob("*") if path.name != ".lock"}
+    again = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", finished[0])
+    assert again.returncode == 0 and "Nothing was done again" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in finished[0].rglob("*") if path.name != ".lock"} == before
+
+
+def test_another_run_is_not_mixed_in(phantoms: Path, recipe: Path, finished: tuple[Path, str]) -> None:
+    other = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", finished[0], "--seed", 8)
+    assert other.returncode == 2
+    assert "holds another run (it differs in: seed)" in other.stderr and "--again" in other.stderr
+
+
+def same_numbers(one: Path, other: Path) -> None:
+    for name in ("splits.csv", "predictions.csv", "metrics.json"):
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    histories = [pd.read_csv(out / "history.csv").drop(columns="seconds") for out in (one, other)]
+    pd.testing.assert_frame_equal(*histories, check_exact=True)
+
+
+def test_the_same_seed_gives_the_same_numbers(
+    phantoms: Path, recipe: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    again = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path / "second")
+    assert again.returncode == 0, again.stderr
+    same_numbers(finished[0], tmp_path / "second")
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(
+    phantoms: Path, recipe: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    """Row 8: SIGKILL at random moments, again and again, until the run is through."""
+    out = tmp_path / "killed"
+    arguments = command("run", "--data", phantoms, "--recipe", recipe, "--out", out)
+    moments = random.Random(0)
+    started = time.monotonic()
+    subprocess.run(
+        command("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path / "timed"), capture_output=True
+    )
+    length = time.monotonic() - started
+    for _ in range(5):
+        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.3, 0.95) * length)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for file in out.rglob("*.json"):
+            if not file.name.startswith("."):
+                json.loads(file.read_text())
+    assert lesionlab(*arguments[3:]).returncode == 0
+    same_numbers(finished[0], out)
+    assert not [path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"]
+
+
+def test_a_run_in_use_is_left_alone(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    out = tmp_path / "busy"
+    out.mkdir()
+    with open(out / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", out)
+    assert refused.returncode == 2 and "Another run is at work in" in refused.stderr
+
+
+def test_a_folder_with_other_things_is_left_alone(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    refused = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path)
+    assert refused.returncode == 2 and "is not empty and holds no run (thesis.tex" in refused.stderr
+    (tmp_path / "manifest.json").write_text("{}")
+    refused = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path)
+    assert refused.returncode == 2 and "is not a manifest of lesionlab's" in refused.stderr
+
+
+def test_an_output_that_cannot_be_written(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path / "file" / "run")
+    assert refused.returncode == 2
+    assert "cannot be written (Not a directory). Choose another folder with --out" in refused.stderr
+
+
+def test_an_output_behind_a_symbolic_link(
+    phantoms: Path, recipe: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    shutil.copytree(finished[0], tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    again = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path / "link")
+    assert again.returncode == 0 and "Nothing was done again" in again.stdout
+
+
+@pytest.mark.parametrize("what", ["out", "cache"])
+def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(
+    what: str, phantoms: Path, recipe: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(small)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs root")
+    try:
+        out = small / "run" if what == "out" else tmp_path / "run"
+        environment = os.environ | ({"LESIONLAB_CACHE": str(small / "cache")} if what == "cache" else {})
+        arguments = ("run", "--data", phantoms, "--recipe", recipe, "--out", out)
+        full = lesionlab(*arguments, env=environment)
+        assert full.returncode == 1 and "The disk is full" in full.stderr, full.stderr
+        assert "Traceback" not in full.stderr
+        subprocess.run(["mount", "-o", "remount,size=200m", str(small)], check=True)
+        later = lesionlab(*arguments, env=environment)
+        assert later.returncode == 0, later.stderr
+        same_numbers(finished[0], out)
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_leaking_split_is_named_on_the_terminal_and_in_the_report(
+    phantoms: Path, recipe: Path, tmp_path: Path
+) -> None:
+    done = lesionlab(
+        "run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path, "--split", "kaggle", "--epochs", 1
+    )
+    assert done.returncode == 0, done.stderr
+    proof = json.loads((tmp_path / "manifest.json").read_text())["split"]["proof"]
+    assert proof["is_leaking"] and proof["test_images_sharing_a_lesion"] > 0
+    assert f"THIS SPLIT LEAKS: {proof['test_images_sharing_a_lesion']} test images" in done.stdout
+    assert "leak" in (tmp_path / "report.html").read_text()
+
+
+def test_a_limit_takes_part_of_the_data(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    done = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path, "--limit", 60, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert 40 <= len(pd.read_csv(tmp_path / "splits.csv")) <= 100
+
+
+def test_python_calls_the_same_run(phantoms: Path, recipe: Path, finished: tuple[Path, str], tmp_path: Path) -> None:
+    code = (
+        "import lesionlab, pathlib, sys\n"
+        "recipe = lesionlab.read_recipe(sys.argv[1])\n"
+        "request = lesionlab.Request(recipe, pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]))\n"
+        "print(lesionlab.run(request))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(recipe), str(phantoms), str(tmp_path / "run")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    same_numbers(finished[0], tmp_path / "run")
+
+
+def test_real_images_in_one_epoch(ham10000: Path, imagenet_weights: Path, tmp_path: Path) -> None:
+    """The published data set's layout, ImageNet weights from a file, a few images: the way of the real run."""
+    recipe = read_recipe("mobile").with_changes("image", height=64, width=64)
+    path = tmp_path / "small.toml"
+    path.write_text(recipe.to_toml(), encoding="utf-8")
+    arguments = ("--data", ham10000, "--recipe", path, "--weights", imagenet_weights, "--limit", 300, "--epochs", 1)
+    done = lesionlab("run", *arguments, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["data"]["rows"] == 10015 and not manifest["data"]["is_generated"]
+    assert len(manifest["set_aside"]) >= 4031
+    counts = {finding["kind"]: finding["count"] for finding in manifest["findings"]}
+    assert 57 in counts.values() and 234 in counts.values() and 39 in counts.values()

@@ -1,0 +1,180 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lesionlab.data.split import PARTS, describe_parts, prove, split, take_lesions
+from lesionlab.diagnosis import DX
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.recipe import SplitChoice
+
+
+def make_table(lesions_per_dx: int = 20, *, seed: int = 0, most_images: int = 4) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    rows = [
+        {"lesion_id": f"L{dx}{n}", "dx": dx, "dataset": ("rosendahl", "vidir")[n % 2]}
+        for dx in DX
+        for n in range(lesions_per_dx)
+        for _ in range(rng.integers(1, most_images + 1))
+    ]
+    table = pd.DataFrame(rows)
+    table["image_id"] = [f"I{n:05}" for n in range(len(table))]
+    table["group"] = table["lesion_id"]
+    table["sha256"] = table["image_id"]
+    return table
+
+
+@pytest.fixture(scope="module")
+def metadata(ham10000: Path) -> pd.DataFrame:
+    table = pd.read_csv(ham10000 / "HAM10000_metadata.csv")
+    return table.assign(group=table["lesion_id"], sha256=table["image_id"])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    lesions=st.integers(3, 40),
+    joined=st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=8),
+    test_share=st.floats(0.05, 0.4),
+)
+def test_no_lesion_and_no_group_is_on_two_sides(seed: int, lesions: int, joined: list, test_share: float) -> None:
+    table = make_table(lesions + 2 * len(joined), seed=seed)
+    names = table["lesion_id"].unique()
+    for a, b in joined:  # near-duplicates join the groups of two lesions, whatever their diagnoses
+        groups = table.loc[table["lesion_id"].isin([names[a], names[b]]), "group"].unique()
+        table.loc[table["group"].isin(groups), "group"] = groups[0]
+    parts = split(table, SplitChoice(test_share=test_share), seed=seed)
+    assert set(parts) == set(PARTS)
+    assert not prove(table, parts).is_leaking
+    assert (parts.groupby(table["lesion_id"]).nunique() == 1).all()
+    assert (parts.groupby(table["group"]).nunique() == 1).all()
+    pd.testing.assert_series_equal(parts, split(table, SplitChoice(test_share=test_share), seed=seed))
+
+
+def test_the_order_of_the_rows_does_not_matter() -> None:
+    table = make_table()
+    shuffled = table.sample(frac=1, random_state=1)
+    one, other = (split(t, SplitChoice(), seed=5) for t in (table, shuffled))
+    assert dict(zip(table["image_id"], one, strict=True)) == dict(zip(shuffled["image_id"], other, strict=True))
+
+
+def test_every_diagnosis_is_in_every_part_in_proportion(metadata: pd.DataFrame) -> None:
+    parts = split(metadata, SplitChoice(), seed=0)
+    counts = pd.crosstab(metadata["dx"], parts)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    assert (shares["test"].between(0.10, 0.20)).all() and (shares["validation"].between(0.10, 0.20)).all()
+    assert describe_parts(metadata, parts)["train"]["lesions"] == 5230
+
+
+def test_the_notebooks_split_and_its_leak(metadata: pd.DataFrame) -> None:
+    parts = split(metadata, SplitChoice(name="kaggle"), seed=0)
+    assert parts.value_counts().to_dict() == {"train": 7210, "validation": 802, "test": 2003}
+    proof = prove(metadata, parts)
+    assert proof.is_leaking and proof.shared_lesions > 0
+    assert proof.test_images_sharing_a_lesion == 779
+    assert round(100 * proof.test_images_sharing_a_lesion_share, 1) == 38.9
+
+
+def test_one_clinic_is_held_out(metadata: pd.DataFrame) -> None:
+    parts = split(metadata, SplitChoice(name="source", source="rosendahl"), seed=0)
+    assert (metadata.loc[parts == "test", "dataset"] == "rosendahl").all()
+    assert not (metadata.loc[parts != "test", "dataset"] == "rosendahl").any()
+    assert set(parts) == set(PARTS) and not prove(metadata, parts).is_leaking
+
+
+def test_an_unknown_clinic_is_named() -> None:
+    with pytest.raises(UsageError, match=r"split.source = 'rosendal'.*did you mean 'rosendahl'"):
+        split(make_table(), SplitChoice(name="source", source="rosendal"), seed=0)
+
+
+def test_a_clinic_without_which_a_diagnosis_is_too_rare() -> None:
+    table = make_table(4)
+    table.loc[(table["dx"] == "df") & (table["lesion_id"] != "Ldf1"), "dataset"] = "rosendahl"
+    with pytest.raises(UsageError, match=r"Without rosendahl, dermatofibroma \(df\) has one lesion"):
+        split(table, SplitChoice(name="source", source="rosendahl"), seed=0)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_too_few_lesions_to_split(number: int) -> None:
+    table = make_table(5)
+    table = table[(table["dx"] != "df") | table["lesion_id"].isin(["Ldf0", "Ldf1"][:number])]
+    with pytest.raises(UsageError, match=rf"dermatofibroma \(df\) has {number} lesion\(s\)"):
+        split(table, SplitChoice(), seed=0)
+
+
+def test_an_absent_diagnosis_is_no_fault() -> None:
+    table = make_table(5)
+    assert set(split(table[table["dx"] != "df"], SplitChoice(), seed=0)) == set(PARTS)
+
+
+def test_shares_that_leave_nothing() -> None:
+    with pytest.raises(UsageError, match="their sum must be below 1"):
+        split(make_table(), SplitChoice(test_share=0.6, validation_share=0.5), seed=0)
+
+
+def test_a_file_of_ones_own(tmp_path: Path) -> None:
+    table = make_table()
+    parts = split(table, SplitChoice(), seed=9)
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"image_id": table["image_id"], "part": parts}).to_csv(path, index=False)
+    read = split(table, SplitChoice(name="file", file=str(path)), seed=0)
+    assert read.tolist() == parts.tolist()
+
+
+def _replace(column: str, row: int, value: str):
+    def change(given: pd.DataFrame) -> pd.DataFrame:
+        given.loc[row, column] = value
+        return given
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_replace("part", 3, "tset"), r"row 5: part 'tset' is not one of train, validation, test"),
+        (_replace("image_id", 4, "I00000"), r"row 6: image_id 'I00000' is listed twice"),
+        (lambda given: given.iloc[3:], r"gives no part to 3 images: I00000, I00001, I00002"),
+        (lambda given: given.rename(columns={"part": "fold"}), r"has no column 'part'; it has image_id, fold"),
+        (lambda given: given.assign(part="train"), r"puts no image in the part 'validation'"),
+        (lambda given: given.iloc[:0, :0], r"is not a readable CSV file"),
+    ],
+)
+def test_a_wrong_file_is_named(change, message: str, tmp_path: Path) -> None:
+    table = make_table()
+    path = tmp_path / "mine.csv"
+    given = pd.DataFrame({"image_id": table["image_id"], "part": split(table, SplitChoice(), seed=9)})
+    change(given).to_csv(path, index=False)
+    with pytest.raises(UsageError, match=message):
+        split(table, SplitChoice(name="file", file=str(path)), seed=0)
+
+
+def test_no_split_file() -> None:
+    with pytest.raises(UsageError, match="There is no split file nowhere.csv"):
+        split(make_table(), SplitChoice(name="file", file="nowhere.csv"), seed=0)
+
+
+@pytest.mark.parametrize("what", ["lesion", "group", "content"])
+def test_a_file_that_leaks_is_refused(what: str, tmp_path: Path) -> None:
+    table = make_table(most_images=1)
+    table.loc[1, {"lesion": "lesion_id", "group": "group", "content": "sha256"}[what]] = table.iloc[0][
+        {"lesion": "lesion_id", "group": "group", "content": "sha256"}[what]
+    ]
+    parts = split(make_table(most_images=1), SplitChoice(), seed=0)
+    parts[0], parts[1] = "train", "test"
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"image_id": table["image_id"], "part": parts}).to_csv(path, index=False)
+    with pytest.raises(LesionlabError, match="The split 'file' leaks"):
+        split(table, SplitChoice(name="file", file=str(path)), seed=0)
+
+
+@given(limit=st.integers(1, 400))
+def test_a_limit_takes_whole_lesions_of_every_diagnosis(limit: int) -> None:
+    table = make_table()
+    taken = take_lesions(table, limit, seed=0)
+    assert set(taken["dx"]) == set(DX)
+    whole = table[table["lesion_id"].isin(taken["lesion_id"])]
+    assert sorted(whole["image_id"]) == sorted(taken["image_id"])

@@ -1,0 +1,287 @@
+"""Training through the package's doors: every epoch survives a stop, the same seed gives the same numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model.augment import augmentation_layers
+from lesionlab.model.backend import keras, seed_everything
+from lesionlab.model.batches import Batches, predict
+from lesionlab.model.decide import EXPONENTS, apply_decision, choose_decision
+from lesionlab.model.export import export_onnx
+from lesionlab.model.train import Part, class_weights, in_float32, make_optimizer, train
+from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
+from lesionlab.recipe import Recipe, read_recipe
+
+MEAN, STD = np.array([180.0, 140.0, 130.0]), np.array([40.0, 35.0, 30.0])
+
+
+def tiny(**optimizer: object) -> Recipe:
+    recipe = read_recipe("quick").with_changes("image", height=16, width=16)
+    return recipe.with_changes("optimizer", **({"epochs": 4, "batch_size": 16} | optimizer))
+
+
+def pixels_and_labels(n: int = 84, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 7
+    pixels = rng.integers(0, 120, (n, size, size, 3)) + (labels * 19)[:, None, None, None]
+    return pixels.astype(np.uint8), labels
+
+
+def parts(labels: np.ndarray) -> tuple[Part, Part]:
+    rows = np.arange(len(labels))
+    return Part(rows[:63], labels[:63]), Part(rows[63:], labels[63:])
+
+
+def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed: int = 5):
+    class Stop(Exception):
+        pass
+
+    def report(row: dict[str, float]) -> None:
+        if row["epoch"] == stop_after:
+            raise Stop
+
+    seed_everything(seed)
+    pixels, labels = pixels_and_labels()
+    network = build_network(recipe, MEAN, STD, precision=recipe.training.precision, seed=seed)
+    try:
+        history = train(network, recipe, pixels, *parts(labels), seed=seed, checkpoint=checkpoint, report=report)
+    except Stop:
+        return None
+    return network, history, predict(network, pixels, np.arange(len(labels)))
+
+
+def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [tiny(), tiny(name="adam", annealer="plateau", plateau_patience=1, plateau_floor=1e-8)],
+    ids=["cosine", "plateau"],
+)
+def test_a_stopped_training_gives_the_numbers_of_an_unbroken_one(recipe: Recipe, tmp_path: Path) -> None:
+    _, whole, expected = fit(recipe, tmp_path / "whole.npz")
+    assert fit(recipe, tmp_path / "broken.npz", stop_after=1) is None
+    assert fit(recipe, tmp_path / "broken.npz", stop_after=3) is None
+    _, resumed, actual = fit(recipe, tmp_path / "broken.npz")
+    assert without_seconds(resumed) == without_seconds(whole)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
+    one, other = (fit(tiny(epochs=1), tmp_path / f"{seed}.npz", seed=seed)[2] for seed in (1, 2))
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    _, history, _ = fit(tiny(epochs=25), tmp_path / "c.npz")
+    assert history[-1]["val_balanced_accuracy"] > 0.5 > 2 / 7
+
+
+def test_the_best_epoch_is_kept_or_the_last(tmp_path: Path) -> None:
+    pixels, labels = pixels_and_labels()
+    validation = parts(labels)[1]
+    for keep in ("best", "last"):
+        recipe = tiny(epochs=8).with_changes("training", keep=keep)
+        network, history, _ = fit(recipe, tmp_path / f"{keep}.npz")
+        predicted = predict(network, pixels, validation.rows).argmax(axis=1)
+        recall = [np.mean(predicted[validation.labels == c] == c) for c in range(7)]
+        scores = [row["val_balanced_accuracy"] for row in history]
+        assert np.mean(recall) == pytest.approx(max(scores) if keep == "best" else scores[-1])
+
+
+def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "c.npz"
+    fit(tiny(epochs=1), checkpoint)
+    other = tiny(epochs=2).with_changes("model", architecture="notebook-cnn")
+    with pytest.raises(LesionlabError, match="cannot be continued from"):
+        fit(other, checkpoint)
+    checkpoint.write_bytes(b"PK\x03\x04 not a checkpoint")
+    with pytest.raises(LesionlabError, match="cannot be continued from"):
+        fit(tiny(epochs=2), checkpoint)
+
+
+def test_a_loss_that_explodes_says_what_to_do(tmp_path: Path) -> None:
+    recipe = tiny(epochs=3)
+    pixels, labels = pixels_and_labels()
+    network = build_network(recipe, MEAN, STD)
+    head = network.get_layer("probabilities")
+    head.set_weights([values * np.nan for values in head.get_weights()])
+    with pytest.raises(LesionlabError, match="loss became nan in epoch 1. Lower optimizer.learning_rate"):
+        train(network, recipe, pixels, *parts(labels), seed=0, checkpoint=tmp_path / "c.npz")
+
+
+def test_bfloat16_trains_and_leaves_float32(tmp_path: Path) -> None:
+    recipe = tiny(epochs=1).with_changes("training", precision="bfloat16")
+    network, _, _ = fit(recipe, tmp_path / "c.npz")
+    plain = in_float32(network, recipe, MEAN, STD)
+    assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
+    np.testing.assert_array_equal(plain.get_weights()[0], network.get_weights()[0])
+
+
+def test_the_notebooks_network_layer_by_layer() -> None:
+    network = build_network(read_recipe("kaggle-cnn"), MEAN, STD)
+    names = [type(layer).__name__ for layer in network.layers]
+    block = ["Conv2D", "Conv2D", "MaxPooling2D", "Dropout"]
+    assert names == ["InputLayer", "Rescaling", *block, *block, "Flatten", "Dense", "Dropout", "Dense"]
+    assert network.input_shape == (None, 75, 100, 3)
+    # 32*(3*9+1) + 32*(32*9+1) + 64*(32*9+1) + 64*(64*9+1) + 128*(18*25*64+1) + 7*129
+    assert network.count_params() == 896 + 9248 + 18496 + 36928 + 3686528 + 903
+    assert [layer.rate for layer in network.layers if "Dropout" in type(layer).__name__] == [0.25, 0.4, 0.5]
+
+
+@pytest.mark.parametrize("rule", ["training", "training-global"])
+def test_normalisation_is_in_the_network(rule: str) -> None:
+    recipe = tiny().with_changes("image", normalisation=rule)
+    pixels, _ = pixels_and_labels(size=16)
+    rows = np.arange(len(pixels))
+    from lesionlab.data.prepare import channel_statistics
+
+    network = build_network(recipe, *channel_statistics(pixels, rows))
+    out = keras.ops.convert_to_numpy(network.get_layer("normalise")(pixels.astype(np.float32)))
+    axis = (0, 1, 2) if rule == "training" else None
+    np.testing.assert_allclose(out.mean(axis=axis), 0, atol=1e-3)
+    np.testing.assert_allclose(out.std(axis=axis), 1, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["MobileNet", "EfficientNetV2B0", "ResNet50", "MobileNetV3Small", "DenseNet121"])
+def test_architecture_normalisation_is_keras_own(name: str) -> None:
+    """Our first layer does what the family's own `preprocess_input` or built-in layers do."""
+    recipe = tiny().with_changes("model", architecture=name).with_changes("image", normalisation="architecture")
+    recipe = recipe.with_changes("image", height=64, width=64)
+    network = build_network(recipe, MEAN, STD)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
+    ours = keras.ops.convert_to_numpy(keras.Model(network.input, network.get_layer("normalise").output)(images))
+    modules = {
+        "MobileNet": "mobilenet",
+        "ResNet50": "resnet",
+        "DenseNet121": "densenet",
+        "EfficientNetV2B0": "mobilenet",  # its built-in layers scale to -1..1 too
+        "MobileNetV3Small": "mobilenet",
+    }
+    expected = getattr(keras.applications, modules[name]).preprocess_input(images.copy())
+    np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_an_unknown_architecture_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match=r"unknown architecture 'MobilNet' \(did you mean 'MobileNet'\?\)"):
+        build_network(tiny().with_changes("model", architecture="MobilNet"), MEAN, STD)
+
+
+def test_an_architecture_that_needs_larger_images() -> None:
+    with pytest.raises(UsageError, match="InceptionV3 at 16 x 16 px"):
+        build_network(tiny().with_changes("model", architecture="InceptionV3"), MEAN, STD)
+
+
+def test_class_weights_have_mean_one_over_the_images() -> None:
+    labels = np.array([1] * 90 + [0] * 9 + [5])
+    for rule in ("none", "sqrt-inverse", "inverse"):
+        weights = class_weights(labels, rule)
+        assert weights[labels].mean() == pytest.approx(1)
+        assert weights[2] == 0
+    assert class_weights(labels, "inverse")[5] / class_weights(labels, "inverse")[1] == pytest.approx(90)
+
+
+def test_cosine_warms_up_and_falls_to_zero() -> None:
+    choice = tiny(learning_rate=0.01, epochs=10, warmup_epochs=1.0).optimizer
+    schedule = make_optimizer(choice, steps_per_epoch=10)._learning_rate
+    rates = [float(schedule(step)) for step in range(101)]
+    assert rates[0] == 0 and rates[10] == pytest.approx(0.01) and rates[100] == pytest.approx(0, abs=1e-9)
+    assert np.argmax(rates) == 10
+
+
+def test_an_epoch_reads_every_image_once_with_its_label() -> None:
+    pixels, labels = pixels_and_labels()
+    batches = Batches(pixels, np.arange(84), labels, batch_size=16, seed=3)
+    first = [batches[i] for i in range(len(batches))]
+    batches.start_epoch(1)
+    second = [batches[i] for i in range(len(batches))]
+    for epoch in (first, second):
+        images = np.concatenate([x for x, _, _ in epoch])
+        marks = np.concatenate([y for _, y, _ in epoch]).argmax(axis=1)
+        assert sorted(images.sum(axis=(1, 2, 3))) == sorted(pixels.sum(axis=(1, 2, 3)))
+        np.testing.assert_array_equal(marks, [labels[np.flatnonzero((pixels == x).all((1, 2, 3)))[0]] for x in images])
+    assert not np.array_equal(first[0][0], second[0][0])
+
+
+def test_augmentation_stays_in_range_and_changes_images() -> None:
+    choice = read_recipe("mobile").augment
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    x = images
+    for layer in augmentation_layers(choice, seed=1):
+        x = keras.ops.convert_to_numpy(layer(x, training=True))
+    assert x.min() >= 0 and x.max() <= 255 and np.abs(x - images).mean() > 5
+
+
+def test_the_decision_rule_is_folded_into_the_network(tmp_path: Path) -> None:
+    pixels, labels = pixels_and_labels()
+    network = build_network(tiny(), MEAN, STD)
+    before = predict(network, pixels, np.arange(84))
+    training_labels = np.r_[labels, np.ones(500, int)]
+    decision = choose_decision("prior-corrected", labels, before, training_labels)
+    assert decision.exponent in EXPONENTS
+    fold_decision(network, np.array(decision.log_shift))
+    np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
+    assert choose_decision("argmax", labels, before, training_labels).exponent == 0
+
+
+def test_prior_correction_undoes_a_known_prior() -> None:
+    """Probabilities that hold the prior 90:10 decide best after dividing it out."""
+    rng = np.random.default_rng(0)
+    training_labels = np.r_[np.ones(900, int), np.zeros(100, int)]
+    labels = rng.integers(0, 2, 4000)
+    score = rng.normal(loc=labels.astype(float))
+    odds = np.exp(score - 0.5) * 9  # likelihood ratio times the prior odds
+    probabilities = np.full((4000, 7), 1e-9)
+    probabilities[:, 1], probabilities[:, 0] = odds / (1 + odds), 1 / (1 + odds)
+    assert choose_decision("prior-corrected", labels, probabilities, training_labels).exponent == 1.0
+
+
+def test_local_imagenet_weights(imagenet_weights: Path) -> None:
+    recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
+    recipe = recipe.with_changes("model", architecture="MobileNet", weights=str(imagenet_weights))
+    network = build_network(recipe, MEAN, STD)
+    before = network.get_layer("backbone").get_weights()[0].copy()
+    assert load_pretrained(network, recipe) == f"file {imagenet_weights.name}"
+    assert np.abs(network.get_layer("backbone").get_weights()[0] - before).max() > 0.1
+    other = recipe.with_changes("model", architecture="MobileNetV2")
+    with pytest.raises(UsageError, match="does not fit MobileNetV2 without its top"):
+        load_pretrained(build_network(other, MEAN, STD), other)
+
+
+def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("keras.src.applications.mobilenet.BASE_WEIGHT_PATH", "http://127.0.0.1:9/")
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
+    recipe = tiny().with_changes("image", height=32, width=32)
+    recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
+    with pytest.raises(LesionlabError, match=r"could not be downloaded.*--weights FILE\.weights\.h5"):
+        load_pretrained(build_network(recipe, MEAN, STD), recipe)
+
+
+def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
+    import onnx
+    import onnxruntime
+
+    pixels, _ = pixels_and_labels()
+    network = build_network(tiny(), MEAN, STD)
+    path = tmp_path / "model.onnx"
+    assert export_onnx(network, path, {"classes": ["mel"]}, pixels[:8]) < 1e-5
+    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    (entry,) = session.get_inputs()
+    assert entry.type == "tensor(uint8)" and entry.shape[1:] == [16, 16, 3]
+    (probabilities,) = session.run(None, {entry.name: pixels})
+    np.testing.assert_allclose(probabilities, predict(network, pixels, np.arange(84)), atol=1e-5)
+    assert {p.key for p in onnx.load(path).metadata_props} >= {"classes"}
+
+
+def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels, _ = pixels_and_labels()
+    network = build_network(tiny(), MEAN, STD)
+    monkeypatch.setattr("lesionlab.model.export.TOLERANCE", -1.0)
+    with pytest.raises(LesionlabError, match="The ONNX export differs from Keras"):
+        export_onnx(network, tmp_path / "model.onnx", {}, pixels[:8])
+    assert not list(tmp_path.iterdir())
