@@ -1,0 +1,110 @@
+"""The report: one HTML file made from the files of a run directory alone, so that it can be made again without training.
+
+Every number of metrics.json is written by one macro, as `<data value="..." data-key="test.balanced_accuracy">`, so that
+each can be traced, and a test does.
+"""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lesionlab.diagnosis import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
+from lesionlab.files import write_text
+from lesionlab.stages import STEPS
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run directory and return its path.
+
+    Args:
+        run_dir: holds metrics.json, manifest.json, history.csv, recipe.toml, exploration.json and figures/.
+    """
+    facts = {name: _read_json(run_dir / f"{name}.json") for name in ("metrics", "manifest", "exploration")}
+    history = pd.read_csv(run_dir / "history.csv")
+    page = _environment(run_dir, facts["metrics"]).get_template("report.html.j2")
+    text = page.render(
+        **facts,
+        **_common(facts["metrics"]["is_generated"]),
+        history=history.to_dict("records"),
+        mistakes=_read_json(run_dir / "figures" / "mistakes.json"),
+        recipe_text=(run_dir / "recipe.toml").read_text(encoding="utf-8"),
+        steps=STEPS,
+    )
+    write_text(run_dir / "report.html", text)
+    return run_dir / "report.html"
+
+
+def write_exploration_html(folder: Path, is_generated: bool) -> Path:
+    """Write `explore.html` from exploration.json and figures/; return its path."""
+    explored = _read_json(folder / "exploration.json")
+    page = _environment(folder, {}).get_template("explore.html.j2")
+    write_text(folder / "explore.html", page.render(exploration=explored, **_common(is_generated)))
+    return folder / "explore.html"
+
+
+def _common(is_generated: bool) -> dict[str, Any]:
+    return {
+        "diagnoses": DIAGNOSES,
+        "dx_order": DX,
+        "name_of": NAME_OF,
+        "notice": NOT_A_DEVICE,
+        "is_generated": is_generated,
+    }
+
+
+def _environment(folder: Path, metrics: dict[str, Any]) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.globals["figure"] = lambda name, alt: _figure(folder / "figures" / name, alt)
+    environment.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)
+    environment.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
+    environment.filters["thousands"] = lambda value: f"{value:,}"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    return environment
+
+
+def _number(metrics: dict[str, Any], key: str, style: str) -> Markup:
+    """Write the number that stands at a dotted key of metrics.json, traceable to it."""
+    value = metrics
+    for name in key.split("."):
+        value = value[int(name)] if isinstance(value, list) else value[name]
+    if value is None:
+        return Markup('<span class="absent">not available</span>')
+    return Markup(f'<data value="{value!r}" data-key="{key}">{format(value, style)}</data>')
+
+
+def _interval(metrics: dict[str, Any], key: str, style: str) -> Markup:
+    low, high = _number(metrics, f"{key}.0", style), _number(metrics, f"{key}.1", style)
+    return Markup(f'<span class="interval">{low} to {high}</span>')
+
+
+def _figure(path: Path, alt: str) -> Markup:
+    """Put a figure into the page itself: SVG as text, a picture as base64."""
+    label = Markup.escape(alt)
+    if path.suffix == ".svg":
+        return Markup(f'<div class="figure" role="img" aria-label="{label}">{_inline_svg(path)}</div>')
+    data = base64.b64encode(path.read_bytes()).decode()
+    return Markup(f'<img alt="{label}" src="data:image/jpeg;base64,{data}">')
+
+
+def _inline_svg(path: Path) -> str:
+    """Take the `<svg>` element, with ids of its own: several figures stand in one page."""
+    text = path.read_text(encoding="utf-8")
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    prefix = re.sub(r"\W", "-", path.stem)
+    text = re.sub(r'\bid="', f'id="{prefix}-', text)
+    text = re.sub(r'(xlink:href="#|href="#|url\(#)', rf"\g<1>{prefix}-", text)
+    text = text.replace(f'xlink:href="#{prefix}-{prefix}-', f'xlink:href="#{prefix}-')
+    return re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
