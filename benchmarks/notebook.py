@@ -79,8 +79,8 @@ def lesionlab_run(data: Path, epochs: int) -> None:
     seed_everything(0)
     recipe = read_recipe("kaggle-cnn").with_changes("optimizer", epochs=epochs)
     collection = read_collection(data)
+    table = inspect(collection).table
     cache = decode(collection, recipe.image.height, recipe.image.width, recipe.image.crop)
-    table = inspect(collection, cache).table
     parts, labels = kaggle_split(table), encode_labels(table["dx"])
     rows = table["row"].to_numpy()
     training, validation = (Part(rows[parts == p], labels[parts == p]) for p in ("train", "validation"))

@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.metrics import auc, bootstrap, curves, evaluate_part, headline
+from lesionlab.trust.metrics import auc, bootstrap, curves, evaluate_part, headline, wilson_interval
 
 
 def draw(n: int, seed: int, *, skill: float = 1.5, decimals: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -84,6 +85,13 @@ def test_the_interval_covers_the_truth() -> None:
         low, high = np.percentile(draws, [2.5, 97.5])
         covered += low <= 0.7 <= high
     assert 0.90 <= covered / 200 <= 0.99
+
+
+def test_wilsons_interval_equals_scipys() -> None:
+    for hits, number in ((0, 1), (2, 2), (7, 9), (60, 83)):
+        expected = binomtest(hits, number).proportion_ci(method="wilson")
+        assert wilson_interval(hits / number, number) == pytest.approx([expected.low, expected.high], abs=1e-6)
+    assert wilson_interval(float("nan"), 0) is None
 
 
 def test_lesions_are_drawn_not_images() -> None:

@@ -11,16 +11,13 @@ from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import DIAGNOSES
 from lesionlab.errors import UsageError
 from lesionlab.explore import write_exploration_page
-from lesionlab.lifecycle import decode, inspect
-
-# Large enough to look at, small enough that a first look at HAM10000 takes seconds.
-LOOK_PX = 128
+from lesionlab.lifecycle import LOOK_PX, decode, inspect
 
 
 def check(folder: Path) -> int:
     """Read a folder and print what is in it and what is wrong with it; returns the number of images set aside."""
     collection = read_collection(folder)
-    cleaned = inspect(collection, decode(collection, LOOK_PX, LOOK_PX, "centre"))
+    cleaned = inspect(collection)
     console = Console()
     console.print(
         f"{folder}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images kept "
@@ -39,13 +36,13 @@ def explore_folder(folder: Path, out: Path) -> Path:
         UsageError: `out` cannot be written.
     """
     collection = read_collection(folder)
-    cache = decode(collection, LOOK_PX, LOOK_PX, "centre")
-    cleaned = inspect(collection, cache)
+    cleaned = inspect(collection)
+    pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
-    return write_exploration_page(cleaned.table, cache.pixels, out, phantom.is_generated(folder))
+    return write_exploration_page(cleaned.table, pixels, out, phantom.is_generated(folder))
 
 
 def _diagnoses(cleaned: Cleaned) -> Table:

@@ -38,6 +38,7 @@ from lesionlab.trust.metrics import curves, evaluate_part, headline
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)
+LOOK_PX = 128  # near-duplicates were measured at this size
 
 
 @dataclass(frozen=True)
@@ -159,14 +160,14 @@ def prepare(run: Run) -> Prepared:
         collection = read_collection(folder)
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
     with run.stages.step(4):
-        cache = decode(collection, image.height, image.width, image.crop)
-        cleaned = inspect(collection, cache)
+        cleaned = inspect(collection)
+        pixels = decode(collection, image.height, image.width, image.crop).pixels
         findings = (*collection.findings, *cleaned.findings)
         say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {len(findings)} findings")
         if request.limit:
             cleaned = dataclasses.replace(cleaned, table=take_lesions(cleaned.table, request.limit, seed=request.seed))
             say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
-    prepared = Prepared(collection, cleaned, cache.pixels)
+    prepared = Prepared(collection, cleaned, pixels)
     run.manifest["data"] = describe_data(prepared)
     run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]
     run.manifest["set_aside"] = cleaned.set_aside.to_dict("records")
@@ -179,9 +180,14 @@ def decode(collection: Collection, height: int, width: int, crop: str) -> PixelC
     return decode_images(images, height=height, width=width, crop=crop, cache_dir=default_cache_dir())
 
 
-def inspect(collection: Collection, cache: PixelCache) -> Cleaned:
-    """Judge a decoded collection: faults in the table, in the files, and near-duplicates."""
-    return clean(collection, cache.facts, near_duplicates(cache.pixels, list(collection.table["image_id"])))
+def inspect(collection: Collection) -> Cleaned:
+    """Judge a collection: faults in the table, in the files, and near-duplicates.
+
+    Images are compared at `LOOK_PX`, whatever size a recipe trains at, so that every recipe splits the same groups.
+    """
+    look = decode(collection, LOOK_PX, LOOK_PX, "centre")
+    unread = (look.facts["error"] != "").to_numpy()
+    return clean(collection, look.facts, near_duplicates(look.pixels, list(collection.table["image_id"]), unread))
 
 
 def explore(run: Run, prepared: Prepared) -> None:

@@ -90,7 +90,7 @@ def join_groups(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> tuple[np
     first = np.full(component.max() + 1, len(lesions))
     np.minimum.at(first, component, np.arange(len(lesions)))
     dx, lesion = table["dx"].to_numpy(), table["lesion_id"].to_numpy()
-    named = {True: [], False: []}
+    named: dict[bool, list[str]] = {True: [], False: []}
     for pair in present:
         a, b = index[pair.image_id_a], index[pair.image_id_b]
         if lesion[a] != lesion[b]:

@@ -1,5 +1,6 @@
 """What is wrong with a data set, in a form that the report lists: found, counted, decided."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -10,9 +11,9 @@ class Finding:
     Attributes:
         kind: short name, such as `age-empty`.
         what: a sentence that says what was found.
-        count: how many images, rows or lesions.
+        count: how many images, rows, lesions or columns.
         decision: what was done about it.
-        items: every image, lesion or row concerned.
+        items: every image, lesion, row or column concerned.
     """
 
     kind: str
@@ -22,6 +23,8 @@ class Finding:
     items: tuple[str, ...]
 
 
-def finding(kind: str, what: str, decision: str, items: list[str]) -> list[Finding]:
+def finding(kind: str, what: str, decision: str, items: Iterable[str]) -> list[Finding]:
     """Make a list of one finding, or an empty list where there is nothing to report."""
-    return [Finding(kind, what, len(items), decision, tuple(items))] if items else []
+    # A file name need not be Unicode; a report must be.
+    named = tuple(item.encode("utf-8", "backslashreplace").decode() for item in items)
+    return [Finding(kind, what, len(named), decision, named)] if named else []

@@ -56,7 +56,8 @@ def read_collection(folder: Path) -> Collection:
     truth = _find(folder, r"groundtruth.*\.csv$")
     metadata = _find_metadata(folder)
     if truth and not metadata:
-        return _collection(folder, "ISIC 2018 Task 3", *_read_isic(folder, truth, images), findings=found)
+        table, more = _read_isic(folder, truth, images)
+        return _collection(folder, "ISIC 2018 Task 3", table, [*found, *more])
     if metadata:
         layout = _name_layout(folder, metadata)
         table = read_table(metadata)

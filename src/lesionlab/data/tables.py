@@ -1,128 +1,127 @@
 """Read a table that a person may have saved from anything: any encoding, any separator, and say where it is wrong.
 
-Rows are named by their line in the file; the header is line 1.
+In: a text file. Out: a table of strings. Rows are named by their line in the file; the header is line 1.
 """
 
 import csv
-import difflib
 import io
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.errors import UsageError
 
-ROW = "_row"  # the line in the file, kept beside each row until the table is checked
-# Encodings in the order in which they are tried; Latin-1 reads anything.
+ROW = "line in the file"  # kept beside each row; no header can hold it, since blanks in a header become "_"
+SEPARATORS = (",", ";", "\t", "|")
+MAX_BYTES = 200_000_000  # HAM10000's table has 0.7 MB
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_DX_OF_NAME = {d.name: d.dx for d in DIAGNOSES} | {
-    "nevus": "nv",
-    "basal cell carcinoma": "bcc",
-    "actinic keratosis": "akiec",
-    "bowen's disease": "akiec",
-    "benign keratosis-like lesions": "bkl",
-    "melanocytic nevi": "nv",
-    "vascular lesions": "vasc",
-}
+_HEADER_BYTES = 4096
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table of strings; column names are stripped and lower-cased, `_row` holds each row's line in the file.
+    """Read a table.
+
+    Column names are stripped and lower-cased, blanks and hyphens in them become `_`; columns without a name are left out.
+    Values are stripped. Lines without any value are passed over.
+
+    Returns:
+        A row per row of the file: strings, and the column `ROW` with the line it begins in.
 
     Raises:
-        UsageError: the file is empty, has no rows, repeats a column, or has a row of another length.
+        UsageError: the file cannot be opened, is no text, is empty, has no rows, repeats a column, has a row of
+            another length or an open quote.
     """
-    text = decode_text(path)
-    lines = [(number, line) for number, line in _rows(text, path) if any(cell.strip() for cell in line)]
-    if not lines:
-        raise UsageError(f"{path} is empty. It should hold a header and a row for each image.")
-    header = [cell.strip().lower() for cell in lines[0][1]]
-    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    rows = _split(_decode(_read(path), path), path)
+    if not rows:
+        raise UsageError(f"{path} is empty: it should hold a header and a row for each image.")
+    (number, names), *rows = rows
+    header = _tidy(names)
+    repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated:
-        raise UsageError(f"{path}, line 1: the column {repeated[0]!r} stands there twice. Keep one.")
-    for number, cells in lines[1:]:
-        if len(cells) != len(header):
-            raise UsageError(
-                f"{path}, row {number}: {len(cells)} values where the header has {len(header)}. "
-                "Mend the separators of this row."
-            )
-    if len(lines) == 1:
-        raise UsageError(f"{path} has a header but no rows.")
-    table = pd.DataFrame([[cell.strip() for cell in cells] for _, cells in lines[1:]], columns=header, dtype=str)
-    table[ROW] = [number for number, _ in lines[1:]]
-    return table.drop(columns=[name for name in header if not name])
+        raise UsageError(f"{path}, row {number}: the column {repeated!r} stands there twice. Keep one.")
+    if not rows:
+        raise UsageError(f"{path} has a header but no rows: there should be one for each image.")
+    table = pd.DataFrame([_fit(cells, len(header), path, line) for line, cells in rows], columns=header, dtype=str)
+    table = table.drop(columns=[name for name in header if not name])
+    table[ROW] = [line for line, _ in rows]
+    return table
 
 
-def decode_text(path: Path) -> str:
-    """Read a text file as UTF-8, UTF-16 where it says so, or else Latin-1.
-
-    Raises:
-        UsageError: the file is binary.
-    """
-    data = path.read_bytes()
-    for mark, encoding in _BOMS:
-        if data.startswith(mark):
-            try:
-                return data.decode(encoding)
-            except UnicodeDecodeError as error:
-                raise UsageError(
-                    f"{path} begins as {encoding} but is not ({error.reason}). Save it as UTF-8."
-                ) from error
-    if b"\x00" in data:
-        raise UsageError(f"{path} is not a text table: it holds zero bytes. Save it as CSV in UTF-8.")
+def read_header(path: Path) -> list[str]:
+    """Give a table's column names as `read_table` does; an empty list where the file is no table."""
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")
+        with path.open("rb") as file:
+            start = file.read(_HEADER_BYTES)
+        text = _decode(start[: len(start) // 4 * 4], path)  # not within a character of UTF-16
+        rows = _split(text.splitlines()[0], path)
+    except (UsageError, OSError, IndexError):
+        return []
+    return _tidy(rows[0][1]) if rows else []
 
 
-def require(table: pd.DataFrame, columns: list[str], path: Path) -> None:
-    """Raise UsageError where a column is missing; the nearest that is there is named."""
-    for column in columns:
-        if column not in table.columns:
-            there = [name for name in table.columns if name != ROW]
-            near = difflib.get_close_matches(column, there, n=1, cutoff=0.6)
-            hint = f" (is it {near[0]!r}?)" if near else ""
-            raise UsageError(f"{path} has no column {column!r}{hint}; it has {', '.join(there)}.")
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise UsageError(f"{path} has more than {MAX_BYTES / 1e6:.0f} MB: that is no metadata table.")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be opened ({error.strerror}).") from error
 
 
-def read_dx(value: str, where: str) -> str:
-    """Give the code of a diagnosis written as code or name, in any case.
-
-    Raises:
-        UsageError: not one of the seven; the nearest is named.
-    """
-    text = value.strip().lower()
-    if text in DX:
-        return text
-    if text in _DX_OF_NAME:
-        return _DX_OF_NAME[text]
-    near = difflib.get_close_matches(text, [*DX, *_DX_OF_NAME], n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise UsageError(f"{where}: unknown diagnosis {value!r}{hint}. Known are {', '.join(DX)}.")
-
-
-def check_image_id(value: str, where: str) -> str:
-    """Give an image id without a suffix; refuse one that is empty or could lead out of the folder."""
-    image_id = re.sub(r"\.(jpe?g|png|bmp|tiff?|webp)$", "", value.strip(), flags=re.IGNORECASE)
-    if not image_id:
-        raise UsageError(f"{where}: image_id is empty.")
-    if re.search(r"[/\\\x00]", image_id) or image_id in (".", ".."):
-        raise UsageError(f"{where}: image_id {value!r} is a path. It must be a file name without folder.")
-    return image_id
+def _decode(data: bytes, path: Path) -> str:
+    """Decode UTF-8, UTF-16 with or without a mark, or else Latin-1, which is what Excel writes as plain CSV."""
+    if data.startswith(b"PK\x03\x04"):
+        raise UsageError(f"{path} is an Excel workbook or a ZIP archive, not a text table: save it as CSV (UTF-8).")
+    encoding = next((name for mark, name in _BOMS if data.startswith(mark)), None) or _guess_utf16(data) or "utf-8"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding == "utf-16":
+            raise UsageError(f"{path} begins as UTF-16 but is not ({error.reason}): save it as UTF-8.") from error
+        text = data.decode("latin-1")
+    header = text.lstrip().split("\n", 1)[0]
+    if header.startswith("<"):
+        raise UsageError(f"{path} is a web page, not a text table: download the file itself.")
+    if re.search(r"[\x00-\x08\x0e-\x1f]", header):
+        raise UsageError(f"{path} is not a text table: save it as CSV (UTF-8).")
+    return text
 
 
-def _rows(text: str, path: Path) -> list[tuple[int, list[str]]]:
+def _guess_utf16(data: bytes) -> str | None:
+    """Recognise UTF-16 that lacks its mark: in a header, every other byte is zero."""
+    even, odd = data[0:64:2], data[1:64:2]
+    if odd and not any(odd) and all(even):
+        return "utf-16-le"
+    return "utf-16-be" if even and not any(even) and all(odd) else None
+
+
+def _split(text: str, path: Path) -> list[tuple[int, list[str]]]:
+    """Split text into rows that hold something: the line each begins in, and its stripped cells."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
-    header = text.lstrip("\n").split("\n", 1)[0]
-    separator = max((",", ";", "\t"), key=header.count)
+    separator = max(SEPARATORS, key=text.lstrip("\n").split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows = []
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
     try:
         for cells in reader:
-            rows.append((reader.line_num, cells))
+            stripped = [cell.strip() for cell in cells]
+            if any(stripped):
+                rows.append((line, stripped))
+            line = reader.line_num + 1
     except csv.Error as error:
-        raise UsageError(f"{path}, row {reader.line_num}: {error}. Mend the quotes of this row.") from error
+        raise UsageError(f"{path}, row {line}: {error}. Mend the quotes of this row.") from error
     return rows
+
+
+def _tidy(names: list[str]) -> list[str]:
+    return [re.sub(r"[\s-]+", "_", name.lower()) for name in names]
+
+
+def _fit(cells: list[str], number: int, path: Path, line: int) -> list[str]:
+    """Take empty cells off a row's end where it is longer than the header; any other length is a fault."""
+    if len(cells) == number or (len(cells) > number and not any(cells[number:])):
+        return cells[:number]
+    raise UsageError(
+        f"{path}, row {line}: {len(cells)} values where the header has {number}. Mend the separators of this row."
+    )

@@ -16,7 +16,11 @@ def write_card(run_dir: Path) -> Path:
         json.loads((run_dir / f"{name}.json").read_text(encoding="utf-8")) for name in ("metrics", "manifest")
     )
     environment = Environment(
-        loader=PackageLoader("lesionlab.report"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+        loader=PackageLoader("lesionlab.report"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,
     )
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval

@@ -68,8 +68,8 @@ def write_mistakes(folder: Path, predictions: pd.DataFrame, pixels: np.ndarray, 
                 "image": case.image,
                 "truth": case.truth,
                 "predicted": case.predicted,
-                "confidence": float(case.confidence),
-                "given_to_truth": float(case.given_to_truth),
+                "confidence": float(str(case.confidence)),
+                "given_to_truth": float(str(case.given_to_truth)),
             }
         )
     write_json(folder / "mistakes.json", cards)
@@ -171,14 +171,20 @@ def _precision_recall(metrics: dict[str, Any]) -> Any:
     for dx, curve in metrics["curves"]["precision_recall"].items():
         figures = metrics["test"]["per_class"][dx]
         prevalence = figures["images"] / metrics["test"]["images"]
-        axes.plot(curve["recall"], curve["precision"], color=COLOUR[dx], label=f"{dx}  {figures['average_precision']:.3f}", lw=1.4)
+        axes.plot(
+            curve["recall"],
+            curve["precision"],
+            color=COLOUR[dx],
+            label=f"{dx}  {figures['average_precision']:.3f}",
+            lw=1.4,
+        )
         axes.plot(1.02, prevalence, marker="<", color=COLOUR[dx], ms=4, clip_on=False)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("recall (sensitivity)")
     axes.set_ylabel("precision (positive predictive value)")
     axes.set_title("Precision and recall (average precision; arrow: prevalence)", fontsize=9)
-    axes.legend(fontsize=7, loc="lower left")
+    axes.legend(fontsize=7, loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
     axes.set_aspect("equal")
     return figure
 

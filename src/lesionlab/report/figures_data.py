@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from lesionlab.diagnosis import DX, NAME_OF
-from lesionlab.report.style import STYLE, COLOUR, GREY, INK, new_figure, save_figure
+from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
 
 SAMPLES = 8  # images per diagnosis on the sample sheet
 
@@ -155,12 +155,14 @@ def _samples(table: pd.DataFrame, pixels: np.ndarray) -> Any:
     figure = new_figure(7.4, 0.98 * len(DX))
     grid = figure.subplots(len(DX), SAMPLES)
     for row, dx in enumerate(DX):
-        chosen = table[table["dx"] == dx].drop_duplicates("lesion_id").sort_values("image_id")["row"].to_numpy()[:SAMPLES]
+        chosen = (
+            table[table["dx"] == dx].drop_duplicates("lesion_id").sort_values("image_id")["row"].to_numpy()[:SAMPLES]
+        )
         for column, axes in enumerate(grid[row]):
             axes.set_axis_off()
             if column < len(chosen):
                 axes.imshow(pixels[chosen[column]])
-        grid[row][0].set_title(f"{dx}: {NAME_OF[dx]}", fontsize=8)
+        grid[row][0].set_title(f"{dx}: {NAME_OF[dx]}", fontsize=8).set_in_layout(False)  # wider than its column
     return figure
 
 

@@ -60,7 +60,11 @@ def _common(is_generated: bool) -> dict[str, Any]:
 
 def _environment(folder: Path, metrics: dict[str, Any]) -> Environment:
     environment = Environment(
-        loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("lesionlab.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.globals["figure"] = lambda name, alt: _figure(folder / "figures" / name, alt)
     environment.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)

@@ -1,0 +1,254 @@
+"""Decoded images in, pairs that show the same lesion out: copies, and second photographs under another lesion id.
+
+A pigmented lesion is a dark blob on plain skin, so that the usual perceptual hashes, and correlation of the pictures as they
+are, join lesions of like outline. Here the outline must not count: every picture is divided by its local contrast, and a
+pair is joined only where most parts of it agree, the skin around the lesion included.
+
+1. A coarse print (12 x 12, centred on the lesion) is compared between all images in all 8 flips and quarter turns; the
+   `NEIGHBOURS` nearest of each image are candidates.
+2. Candidates are shifted onto each other by the peak of their correlation at 64 px.
+3. What agrees at all (`MIN_PEAK`) is aligned with small turns and scales at 128 px and cut into tiles; the pair is joined if
+   three quarters of the tiles' correlations reach `MIN_CORRELATION`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import fft, ndimage
+
+from lesionlab.errors import UsageError
+from lesionlab.progress import track
+
+NEIGHBOURS = 5
+MIN_PEAK = 0.33
+MIN_CORRELATION = 0.68
+MIN_TILES = 10
+
+_SIDE = 128  # px, where tiles are compared
+_THUMB = 64  # px, where pictures are shifted onto each other
+_WINDOW = 48  # px of the thumb that the print covers
+_CELL = 4  # px of the thumb that make one value of the print
+_REACH = 14  # px of the thumb by which two pictures may be shifted
+_TILE = 24
+_SEARCH = 3  # px by which a tile may lie off
+_MIN_TEXTURE = 0.5  # grey levels: flatter tiles say nothing
+_ANGLES = (-10, -5, 0, 5, 10)  # degrees
+_SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class NearDuplicate:
+    """Two images of the same lesion.
+
+    Attributes:
+        image_id_a: the one that comes first in the data set.
+        image_id_b: the other.
+        distance: bits in which their prints differ after the best flip or quarter turn, 0 (same) to 144.
+        correlation: lower quartile over the tiles of the aligned pictures, `MIN_CORRELATION` to 1.
+
+    """
+
+    image_id_a: str
+    image_id_b: str
+    distance: int
+    correlation: float
+
+
+def near_duplicates(
+    pixels: np.ndarray, image_ids: Sequence[str], skip: np.ndarray | None = None
+) -> list[NearDuplicate]:
+    """Find the pairs of images that show the same lesion.
+
+    Args:
+        pixels: RGB uint8 (n, height, width, 3), may be a memory map; of an oblong image the central square is compared.
+        image_ids: of the n images, in order.
+        skip: bool (n,), true for images to be left out (those that could not be read); none when absent.
+
+    Returns:
+        Pairs in the order of `image_ids`, the first image of a pair before the second.
+
+    Raises:
+        UsageError: the three arguments are not of one length.
+
+    """
+    n = len(pixels)
+    if len(image_ids) != n or (skip is not None and len(skip) != n):
+        raise UsageError(f"{n} images need {n} image ids and flags, not {len(image_ids)} and {np.size(skip)}.")
+    wanted = np.arange(n) if skip is None else np.flatnonzero(~np.asarray(skip, bool))
+    thumbs = np.stack([_grey(pixels[row], _THUMB) for row in wanted]) if len(wanted) else np.empty((0, 1, 1))
+    textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE  # a plain surface is like any other
+    wanted, thumbs = wanted[textured], thumbs[textured]
+    if len(wanted) < 2:
+        return []
+    prints = _prints(thumbs)
+    candidates = _candidates(prints)
+    close = candidates[_peaks(thumbs, candidates) >= MIN_PEAK]
+    found = []
+    for a, b, turn in track(close.tolist(), "comparing like images"):
+        correlation = _correlation(_grey(pixels[wanted[a]], _SIDE), _turned(_grey(pixels[wanted[b]], _SIDE), turn))
+        if correlation >= MIN_CORRELATION:
+            distance = int(np.sum((prints[a] > 0) != (_turned(prints[b], turn) > 0)))
+            found.append(NearDuplicate(image_ids[wanted[a]], image_ids[wanted[b]], distance, correlation))
+    return found
+
+
+def _grey(image: np.ndarray, side: int) -> np.ndarray:
+    """The central square of an RGB image as float32 (side, side), 0 to 255."""
+    height, width = image.shape[:2]
+    edge = min(height, width)
+    left, upper = (width - edge) / 2, (height - edge) / 2
+    grey = Image.fromarray(np.asarray(image)).convert("L")
+    box = (left, upper, left + edge, upper + edge)
+    return np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR, box), np.float32)
+
+
+def _turned(images: np.ndarray, turn: int) -> np.ndarray:
+    """Flip or turn (..., side, side) by one of the 8 symmetries of the square, 0 to 7; 0 leaves it."""
+    if turn & 4:
+        images = images.swapaxes(-1, -2)
+    if turn & 2:
+        images = images[..., ::-1]
+    return images[..., ::-1, :] if turn & 1 else images
+
+
+def _even(images: np.ndarray, detail: int, around: int) -> np.ndarray:
+    """Remove brightness and local contrast from (n, side, side), so that faint skin counts as much as the lesion."""
+    size = (1, detail, detail)
+    rough = images - ndimage.uniform_filter(images, size, mode="nearest")
+    contrast = np.sqrt(np.maximum(ndimage.uniform_filter(rough * rough, (1, around, around), mode="nearest"), 0))
+    return rough / (contrast + 1)
+
+
+def _unit(images: np.ndarray) -> np.ndarray:
+    """Scale each of (n, side, side) to length one."""
+    lengths = np.sqrt((images * images).sum(axis=(1, 2), keepdims=True))
+    return images / np.maximum(lengths, 1e-6)
+
+
+def _prints(thumbs: np.ndarray) -> np.ndarray:
+    """Coarse prints, float32 (n, 12, 12) of length one, of windows centred on what is darker than the skin."""
+    n, side, _ = thumbs.shape
+    ramp = np.arange(side, dtype=np.float32) - (side - 1) / 2
+    disc = np.hypot(ramp[:, None], ramp[None, :]) < side / 2  # leaves dark corners out
+    dark = np.maximum(np.median(thumbs, axis=(1, 2), keepdims=True) - thumbs - 10, 0) * disc
+    mass = dark.sum(axis=(1, 2)) + 1e-3
+    pad = side // 4
+    start = pad + (side - _WINDOW) // 2
+    top = start + np.clip(np.rint((dark * ramp[:, None]).sum(axis=(1, 2)) / mass), -pad, pad).astype(int)
+    left = start + np.clip(np.rint((dark * ramp).sum(axis=(1, 2)) / mass), -pad, pad).astype(int)
+    padded = np.pad(thumbs, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (_WINDOW, _WINDOW), axis=(1, 2))
+    cells = _WINDOW // _CELL
+    coarse = windows[np.arange(n), top, left].reshape(n, cells, _CELL, cells, _CELL).mean(axis=(2, 4))
+    return _unit(_even(coarse, 5, 7)).astype(np.float32)
+
+
+def _candidates(prints: np.ndarray) -> np.ndarray:
+    """The nearest of each image: int (m, 3), row of the first, row of the second, turn that brings the second over."""
+    n = len(prints)
+    flat = prints.reshape(n, -1)
+    turned = np.stack([_turned(prints, turn).reshape(n, -1) for turn in range(8)])  # (8, n, 144)
+    pairs: set[tuple[int, int]] = set()
+    for start in track(range(0, n, _BLOCK), "looking for like images"):
+        rows = np.arange(start, min(start + _BLOCK, n))
+        likeness = flat[rows] @ turned[0].T
+        for other in turned[1:]:
+            np.maximum(likeness, flat[rows] @ other.T, out=likeness)
+        likeness[rows - start, rows] = -2
+        for _ in range(min(NEIGHBOURS, n - 1)):
+            nearest = likeness.argmax(axis=1)
+            pairs.update(zip(np.minimum(rows, nearest).tolist(), np.maximum(rows, nearest).tolist(), strict=True))
+            likeness[rows - start, nearest] = -2
+    first, second = np.array(sorted(pairs)).T
+    turn = np.argmax([np.einsum("mk,mk->m", flat[first], other[second]) for other in turned], axis=0)
+    return np.stack([first, second, turn], axis=1)
+
+
+def _peaks(thumbs: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    """The highest correlation of each candidate pair over all shifts within reach: (m,)."""
+    even = np.concatenate([_unit(_even(thumbs[s : s + _BLOCK], 7, 13) * _round(_THUMB)) for s in _starts(len(thumbs))])
+    peaks = np.empty(len(candidates), np.float32)
+    for turn in range(8):
+        rows = np.flatnonzero(candidates[:, 2] == turn)
+        for start in _starts(len(rows)):
+            block = rows[start : start + _BLOCK]
+            first, second = candidates[block, 0], candidates[block, 1]
+            peaks[block] = _shifted(_spectra(even[first]), _spectra(_turned(even[second], turn)))[0]
+    return peaks
+
+
+def _starts(n: int) -> Iterator[int]:
+    return iter(range(0, n, _BLOCK))
+
+
+def _round(side: int) -> np.ndarray:
+    """Weights (side, side) that fade out towards the corners, which are often dark."""
+    ramp = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2)
+    return np.clip((1.15 - np.hypot(ramp[:, None], ramp[None, :])) / 0.3, 0, 1)
+
+
+def _spectra(images: np.ndarray) -> np.ndarray:
+    return fft.rfft2(images, axes=(1, 2))
+
+
+def _shifted(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From spectra, the highest correlation (m,) within reach and the shift (m, 2) in px that brings the second over."""
+    surface = fft.fftshift(fft.irfft2(first * second.conj(), s=(_THUMB, _THUMB), axes=(1, 2)), axes=(1, 2))
+    middle = _THUMB // 2
+    near = surface[:, middle - _REACH : middle + _REACH + 1, middle - _REACH : middle + _REACH + 1]
+    flat = near.reshape(len(near), -1)
+    best = flat.argmax(axis=1)
+    return flat.max(axis=1), np.stack(np.unravel_index(best, near.shape[1:]), axis=1) - _REACH
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Align the second (128, 128) to the first and correlate them tile by tile: the lower quartile, -1 if few tiles count."""
+    halves = ndimage.uniform_filter(np.stack([first, second]), (1, 2, 2))[:, 1::2, 1::2]
+    target = _spectra(_unit(_even(halves[:1], 7, 13) * _round(_THUMB)))
+    ways = [(angle, scale) for angle in _ANGLES for scale in _SCALES]
+    tries = np.stack([_warped(halves[1], angle, scale, (0, 0), "nearest") for angle, scale in ways])
+    peaks, shifts = _shifted(target, _spectra(_unit(_even(tries, 7, 13) * _round(_THUMB))))
+    best = int(peaks.argmax())
+    aligned = _warped(second, *ways[best], tuple(2 * shifts[best]), "constant")
+    tiles = _tile_correlations(first, aligned)
+    return float(np.quantile(tiles, 0.25)) if len(tiles) >= MIN_TILES else -1.0
+
+
+def _warped(image: np.ndarray, angle: float, scale: float, shift: tuple[int, int], mode: str) -> np.ndarray:
+    """Turn (degrees), scale and then shift (px down, px right) an image about its middle; NaN where nothing is known."""
+    radians = np.deg2rad(angle)
+    matrix = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]]) / scale
+    middle = (np.array(image.shape) - 1) / 2
+    offset = middle - matrix @ (middle + np.array(shift))
+    return ndimage.affine_transform(image, matrix, offset, order=1, mode=mode, cval=np.nan)
+
+
+def _tile_correlations(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """The best correlation of each tile of the first with the second, a few pixels around its place."""
+    known = ~np.isnan(second)
+    rough = [
+        image - ndimage.gaussian_filter(image, 4) for image in (first, np.where(known, second, np.nanmean(second)))
+    ]
+    one, other = (ndimage.gaussian_filter(image, 0.7) for image in rough)
+    edges = range(_SEARCH + 1, _SIDE - _TILE - _SEARCH, _TILE)
+    found = []
+    for top in edges:
+        for left in edges:
+            wide = np.s_[top - _SEARCH : top + _TILE + _SEARCH, left - _SEARCH : left + _TILE + _SEARCH]
+            tile = one[top : top + _TILE, left : left + _TILE]
+            if known[wide].all() and tile.std() >= _MIN_TEXTURE and other[wide].std() >= _MIN_TEXTURE:
+                found.append(_best_match(tile, other[wide]))
+    return found
+
+
+def _best_match(tile: np.ndarray, around: np.ndarray) -> float:
+    """The highest normalised correlation of a tile with any window of its size in the area around it."""
+    windows = np.lib.stride_tricks.sliding_window_view(around, tile.shape)
+    windows = windows.reshape(-1, tile.size)  # (shifts, tile px)
+    windows = windows - windows.mean(axis=1, keepdims=True)
+    centred = (tile - tile.mean()).ravel()
+    lengths = np.sqrt((windows * windows).sum(axis=1) * (centred @ centred))
+    return float(((windows @ centred) / np.maximum(lengths, 1e-6)).max())

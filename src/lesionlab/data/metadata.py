@@ -1,0 +1,204 @@
+"""Step 3: the rows of a metadata table, brought to HAM10000's columns and one way of writing.
+
+In: a table of strings as read from a file. Out: a row per image, with what was changed as findings. A fault that makes
+a row mean nothing (no image, no lesion, no diagnosis, two diagnoses) is an error that names the row; what is merely
+unknown or unlikely is kept, for `clean` to judge.
+"""
+
+import difflib
+import math
+from pathlib import Path
+
+import pandas as pd
+
+from lesionlab.data.findings import Finding, finding
+from lesionlab.data.images import SUFFIXES
+from lesionlab.data.tables import ROW
+from lesionlab.diagnosis import DIAGNOSES, DX
+from lesionlab.errors import UsageError
+
+REQUIRED = ("image_id", "lesion_id", "dx")
+OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
+UNKNOWN = "unknown"
+# ISIC's names of the same columns.
+ALIASES = {
+    "image": "image_id",
+    "isic_id": "image_id",
+    "diagnosis_confirm_type": "dx_type",
+    "age_approx": "age",
+    "anatom_site_general": "localization",
+}
+DX_OF_NAME = {diagnosis.name: diagnosis.dx for diagnosis in DIAGNOSES} | {
+    "melanocytic nevi": "nv",
+    "nevus": "nv",
+    "nevi": "nv",
+    "actinic keratosis": "akiec",
+    "actinic keratoses": "akiec",
+    "actinic keratoses and intraepithelial carcinoma": "akiec",
+    "bowen's disease": "akiec",
+    "benign keratosis-like lesions": "bkl",
+    "vascular lesions": "vasc",
+}
+_MEANING = {
+    "sex": {"m": "male", "f": "female"},
+    "dx_type": {
+        "histopathology": "histo",
+        "serial imaging showing no change": "follow_up",
+        "single image expert consensus": "consensus",
+        "confocal microscopy with consensus dermoscopy": "confocal",
+    },
+}
+_UNKNOWN_WORDS = ("", "unknown", "nan", "na", "n/a", "none", "null", "-", "?")
+_WITHOUT_LESIONS = (
+    "Without it, images of one lesion would fall on two sides of a split. Take the table as HAM10000 publishes it, or add "
+    "a column that gives images of one lesion the same name (for one image a lesion, a copy of image_id)."
+)
+
+
+def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    """Bring a table to HAM10000's columns.
+
+    Args:
+        table: strings with `ROW`, as from `read_table`; `image_id`, `lesion_id` and `dx` are needed.
+        path: the file, for messages.
+
+    Returns:
+        `REQUIRED`, `OPTIONAL` (age as float64 years, NaN unknown; other unknown values "unknown") and `ROW`, a row
+        per image; and what was found.
+
+    Raises:
+        UsageError: a column is missing; an image_id is empty, a path or listed twice with different values; a
+            lesion_id is empty; a diagnosis is unknown; a lesion has two diagnoses.
+    """
+    table, findings = _columns(table, path)
+    where = [f"{path}, row {row}" for row in table[ROW]]
+    written = table["dx"]
+    table["image_id"] = [check_image_id(value, place) for value, place in zip(table["image_id"], where, strict=True)]
+    table["lesion_id"] = [
+        _check_lesion_id(value, place) for value, place in zip(table["lesion_id"], where, strict=True)
+    ]
+    table["dx"] = [read_dx(value, place) for value, place in zip(written, where, strict=True)]
+    changed = [f"row {row}: {value}" for row, value in zip(table[ROW], written, strict=True) if value not in DX]
+    findings += finding("dx-written", "A diagnosis is not written as HAM10000's code", "read as the code", changed)
+    for column in ("dx_type", "sex", "localization", "dataset"):
+        table[column] = [_read_word(value, _MEANING.get(column, {})) for value in table[column]]
+    table, more = _read_ages(table)
+    findings += more
+    table, more = _without_repeats(table, path)
+    _check_one_diagnosis(table, path)
+    return table, findings + more
+
+
+def require(table: pd.DataFrame, columns: list[str], path: Path) -> None:
+    """Raise UsageError where a column is missing; the nearest that is there is named."""
+    there = [name for name in table.columns if name != ROW]
+    for column in columns:
+        if column not in there:
+            near = difflib.get_close_matches(column, there, n=1, cutoff=0.6)
+            hint = f" (is it {near[0]!r}?)" if near else ""
+            why = f" {_WITHOUT_LESIONS}" if column == "lesion_id" else ""
+            raise UsageError(f"{path} has no column {column!r}{hint}; it has {', '.join(there)}.{why}")
+
+
+def find_dx(value: str) -> str | None:
+    """Give the code of a diagnosis written as code or name, in any case; None where it is neither."""
+    text = " ".join(value.lower().replace("_", " ").split())
+    return text if text in DX else DX_OF_NAME.get(text)
+
+
+def read_dx(value: str, where: str) -> str:
+    """Give the code of a diagnosis as `find_dx` does.
+
+    Raises:
+        UsageError: not one of the seven; the nearest code is named.
+    """
+    dx = find_dx(value)
+    if dx:
+        return dx
+    near = difflib.get_close_matches(value.lower(), [*DX, *DX_OF_NAME], n=1, cutoff=0.5)
+    hint = f" (did you mean {find_dx(near[0])!r}?)" if near else ""
+    raise UsageError(f"{where}: unknown diagnosis {value!r}{hint}. Known are {', '.join(DX)}.")
+
+
+def check_image_id(value: str, where: str) -> str:
+    """Give an image id without the suffix of an image file.
+
+    Raises:
+        UsageError: it is empty, could lead out of the folder or cannot be printed.
+    """
+    suffix = Path(value).suffix if "\0" not in value else ""
+    image_id = value.removesuffix(suffix) if suffix.lower() in SUFFIXES else value
+    if not image_id:
+        raise UsageError(f"{where}: image_id is empty. Name the image's file without its suffix.")
+    if "/" in image_id or "\\" in image_id or image_id in (".", "..") or not image_id.isprintable():
+        raise UsageError(f"{where}: image_id {value!r} is no name of a file: no folders, no control characters.")
+    return image_id
+
+
+def _check_lesion_id(value: str, where: str) -> str:
+    if value.lower() in _UNKNOWN_WORDS:
+        raise UsageError(f"{where}: lesion_id is {value!r}. Give each lesion a name of its own, such as the image_id.")
+    return value
+
+
+def _columns(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    """Rename, require, fill and order the columns."""
+    there = set(table.columns)
+    # A column's own name comes before its aliases, and only the first alias counts.
+    names: dict[str, str] = {}
+    for alias, column in ALIASES.items():
+        if alias in there and column not in there and column not in names.values():
+            names[alias] = column
+    table = table.rename(columns=names)
+    require(table, list(REQUIRED), path)
+    wanted = [*REQUIRED, *OPTIONAL, ROW]
+    extra = [name for name in table.columns if name not in wanted]
+    absent = [name for name in OPTIONAL if name not in table.columns]
+    findings = finding("columns-extra", "The metadata has columns that are not used", "ignored", extra)
+    findings += finding("columns-absent", "The metadata lacks columns", "filled with unknown", absent)
+    return table.assign(**dict.fromkeys(absent, UNKNOWN))[wanted], findings
+
+
+def _read_word(value: str, meaning: dict[str, str]) -> str:
+    text = value.lower()
+    return UNKNOWN if text in _UNKNOWN_WORDS else meaning.get(text, text)
+
+
+def _read_ages(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
+    """Ages as numbers, whatever they are; `clean` judges them."""
+    ages, no_numbers = [], []
+    for value, row in zip(table["age"], table[ROW], strict=True):
+        age = math.nan
+        if value.lower() not in _UNKNOWN_WORDS:
+            try:
+                age = float(value.replace(",", "."))
+            except ValueError:
+                no_numbers.append(f"row {row}: {value}")
+        ages.append(age)
+    what, decision = "An age is no number", "kept; the age counts as empty"
+    return table.assign(age=pd.Series(ages, table.index, "float64")), finding("age-text", what, decision, no_numbers)
+
+
+def _without_repeats(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    is_repeat = table.drop(columns=ROW).duplicated()
+    repeats = [f"row {row}: {name}" for row, name in table.loc[is_repeat, [ROW, "image_id"]].itertuples(index=False)]
+    kept = table[~is_repeat].reset_index(drop=True)
+    clashing = kept[kept["image_id"].duplicated(keep=False)]
+    if len(clashing):
+        same = clashing[clashing["image_id"] == clashing["image_id"].iloc[0]]
+        differing = [name for name in (*REQUIRED, *OPTIONAL) if same[name].nunique(dropna=False) > 1]
+        raise UsageError(
+            f"{path}: image_id {same['image_id'].iloc[0]!r} stands in rows {same[ROW].iloc[0]} and {same[ROW].iloc[1]} "
+            f"with different values ({', '.join(differing)}). Keep one."
+        )
+    return kept, finding("row-twice", "A row of the metadata is repeated", "read once", repeats)
+
+
+def _check_one_diagnosis(table: pd.DataFrame, path: Path) -> None:
+    numbers = table.groupby("lesion_id", sort=False)["dx"].nunique()
+    lesions = numbers.index[numbers > 1].tolist()
+    if lesions:
+        rows = table[table["lesion_id"] == lesions[0]].drop_duplicates("dx")
+        said = " and ".join(f"{dx} (row {row})" for dx, row in zip(rows["dx"], rows[ROW], strict=True))
+        more = f" {len(lesions) - 1} more lesions have the same fault." if len(lesions) > 1 else ""
+        raise UsageError(f"{path}: lesion {lesions[0]!r} has two diagnoses, {said}. Give it one.{more}")
