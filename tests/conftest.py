@@ -1,8 +1,12 @@
 """What several tests share: where the real data lies, and one small folder of generated lesions."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from lesionlab.recipe import read_recipe
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -40,3 +44,29 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("phantoms") / "generated"
     write_phantoms(folder, lesions=120, seed=3, size_px=(90, 120))
     return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe `quick`, made tiny."""
+    tiny = read_recipe("quick").with_changes("image", height=24, width=24).with_changes("optimizer", epochs=3)
+    path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
+    path.write_text(tiny.to_toml(), encoding="utf-8")
+    return path
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "lesionlab", *map(str, arguments)]
+
+
+def lesionlab(*arguments: object, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
+
+
+@pytest.fixture(scope="session")
+def finished(phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One finished run directory, and what the terminal showed."""
+    out = tmp_path_factory.mktemp("runs") / "first"
+    done = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout

@@ -17,6 +17,8 @@ import pytest
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.recipe import read_recipe
 
+from conftest import command, lesionlab
+
 CONTRACT = {
     "report.html",
     "metrics.json",
@@ -30,32 +32,6 @@ CONTRACT = {
     "model.keras",
     "model.onnx",
 }
-
-
-@pytest.fixture(scope="session")
-def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe `quick`, made tiny."""
-    tiny = read_recipe("quick").with_changes("image", height=24, width=24).with_changes("optimizer", epochs=3)
-    path = tmp_path_factory.mktemp("recipes") / "tiny.toml"
-    path.write_text(tiny.to_toml(), encoding="utf-8")
-    return path
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "lesionlab", *map(str, arguments)]
-
-
-def lesionlab(*arguments: object, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
-
-
-@pytest.fixture(scope="session")
-def finished(phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """One finished run directory, and what the terminal showed."""
-    out = tmp_path_factory.mktemp("runs") / "first"
-    done = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", out)
-    assert done.returncode == 0, done.stderr
-    return out, done.stdout
 
 
 def test_the_fourteen_steps_are_named_in_order(finished: tuple[Path, str]) -> None:

@@ -205,8 +205,9 @@ def explore(run: Run, prepared: Prepared) -> None:
 def load(run: Run, prepared: Prepared) -> None:
     """Step 6: the pixels, decoded in step 4 or by an earlier run, are mapped into memory, not read."""
     with run.stages.step(6):
-        number, height, width, _ = prepared.pixels.shape
-        say(f"{number:,} images of {height} x {width} px, memory-mapped ({prepared.pixels.nbytes / 2**20:,.0f} MiB)")
+        _, height, width, _ = prepared.pixels.shape
+        kept, mebibytes = len(prepared.cleaned.table), prepared.pixels.nbytes / 2**20
+        say(f"{kept:,} images of {height} x {width} px, in a memory-mapped file of {mebibytes:,.0f} MiB")
 
 
 def divide(run: Run, prepared: Prepared) -> Divided:

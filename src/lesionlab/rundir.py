@@ -46,7 +46,7 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
         again: start anew, whatever the folder's run has done.
 
     Raises:
-        UsageError: the folder holds another run, or files that are no run's.
+        UsageError: the folder holds another run that got as far as training, or files that are no run's.
 
     """
     manifest = read_manifest(folder)
@@ -57,17 +57,26 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
                 f"{folder} is not empty and holds no run ({foreign[0]} …). Choose another folder with --out."
             )
         return None
+    _sweep(folder)
     if again:
         (folder / CHECKPOINT).unlink(missing_ok=True)
         (folder / MANIFEST).unlink()
         return None
     differing = [key for key in request if manifest["request"].get(key) != request[key]]
-    if differing:
+    has_work = manifest.get("finished") or (folder / CHECKPOINT).exists()
+    if differing and has_work:
         raise UsageError(
             f"{folder} holds another run (it differs in: {', '.join(differing)}). "
             "Choose another folder with --out, or replace it with --again."
         )
     return manifest if manifest.get("finished") else None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed run left half-written: `lesionlab.files` gives such files hidden names."""
+    for path in folder.rglob(".*"):
+        if path.name != LOCK and path.is_file():
+            path.unlink()
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

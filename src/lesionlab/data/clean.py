@@ -16,16 +16,27 @@ from scipy.sparse.csgraph import connected_components
 from lesionlab.data.duplicates import NearDuplicate
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.layouts import Collection
-from lesionlab.errors import UsageError
+from lesionlab.data.metadata import UNKNOWN
+from lesionlab.errors import LesionlabError, UsageError
 
-__all__ = ["Cleaned", "Finding", "clean"]
+__all__ = ["Cleaned", "Finding", "clean", "join_groups", "judge_ages"]
 
 OLDEST_YEARS = 120
+# HAM10000 rounds ages to 5 years. Its 39 zeros (21 lesions, all of one clinic) may be infants, but 5 show a benign
+# keratosis, which no infant has: a zero is no age to learn from or to report on.
+_AGE_ZERO = "kept; the age counts as unknown, since HAM10000's zeros include lesions that no infant has"
+_AGE_UNKNOWN = "kept; the age counts as unknown"
 
 
 @dataclass(frozen=True)
 class Cleaned:
-    """What stays (`table`), what was found, and what was set aside (`image_id`, `reason`)."""
+    """A collection after judgement.
+
+    Attributes:
+        table: the rows that stay: `TABLE_COLUMNS`, sha256 (of the file), row (int, into the pixel cache), group (str).
+        findings: what was found.
+        set_aside: image_id and reason of every other row.
+    """
 
     table: pd.DataFrame
     findings: tuple[Finding, ...]
@@ -33,109 +44,151 @@ class Cleaned:
 
 
 def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> Cleaned:
-    """Judge a collection.
+    """Judge a collection; every row of its table is either kept or set aside.
 
     Args:
         collection: from `read_collection`.
-        facts: a row per row of its table, in order: `sha256`, `error` ("" where the image was read).
-        pairs: near-duplicates among its images.
+        facts: a row per row of its table, in order: `image_id`, `sha256`, `error` ("" where the image was read,
+            "missing" where there is no file, else the reason).
+        pairs: near-duplicates among its images; a pair with an image that was not read counts for nothing.
 
     Raises:
         UsageError: no image is left.
+        LesionlabError: `facts` belong to another table.
     """
-    table = collection.table.assign(sha256=facts["sha256"].to_numpy(), row=np.arange(len(collection.table)))
-    table["age"], findings = read_ages(table)
-    for column in ("sex", "localization"):
-        unknown = table.loc[table[column] == "unknown", "image_id"].tolist()
-        findings += finding(f"{column}-unknown", f"{column} is unknown", "kept: a group of its own", unknown)
-    findings += _two_sites(table)
-    reasons = _reasons(table, facts["error"].fillna("").to_numpy())
-    findings += _set_aside_findings(table, reasons)
-    kept = table[reasons == ""].reset_index(drop=True)
-    if kept.empty:
-        raise UsageError(f"{collection.folder}: no image is left of {len(table):,} ({reasons.iloc[0]} …).")
-    kept["group"], joined = join_groups(kept, pairs)
-    findings += joined
-    set_aside = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[reasons != ""].reset_index(drop=True)
-    return Cleaned(kept, tuple(findings), set_aside)
+    table = collection.table
+    if list(facts["image_id"]) != list(table["image_id"]):
+        raise LesionlabError(f"The decoded images are not those of {collection.folder}: decode this collection.")
+    table = table.assign(sha256=facts["sha256"].to_numpy(), row=np.arange(len(table)))
+    table["age"], findings = judge_ages(table)
+    findings += _unknown_values(table)
+    absent = [column for one in collection.findings if one.kind == "columns-absent" for column in one.items]
+    told = {f"{column}-{what}" for column in absent for what in ("empty", "unknown")}
+    findings = [one for one in findings if one.kind not in told]
+    errors = facts["error"].fillna("").astype(str).to_numpy(dtype=object)
+    reasons, found = _set_aside(table, errors)
+    table["group"], joined = join_groups(table, errors == "", pairs)
+    is_kept = reasons == ""
+    if not is_kept.any():
+        raise UsageError(
+            f"{collection.folder}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
+        )
+    set_aside = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[~is_kept].reset_index(drop=True)
+    return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside)
 
 
-def read_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
-    """Ages in years, NaN where unknown: empty, 0, or not an age.
+def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
+    """Ages in years (float64), NaN where unknown: empty, 0, or not from 0 to `OLDEST_YEARS`."""
+    ages = table["age"].astype("float64")
+    is_wrong = (ages < 0) | (ages > OLDEST_YEARS)
+    wrong = [f"{name}: {age:g}" for name, age in zip(table["image_id"][is_wrong], ages[is_wrong], strict=True)]
+    return ages.where((ages > 0) & ~is_wrong), [
+        *finding("age-empty", "The age is empty", _AGE_UNKNOWN, table.loc[ages.isna(), "image_id"]),
+        *finding("age-zero", "The age is 0", _AGE_ZERO, table.loc[ages == 0, "image_id"]),
+        *finding("age-wrong", f"The age is not from 0 to {OLDEST_YEARS} years", _AGE_UNKNOWN, wrong),
+    ]
 
-    HAM10000 rounds ages to five years and holds 39 zeros on lesions of adults and children alike; they mean unknown.
+
+def join_groups(
+    table: pd.DataFrame, is_read: np.ndarray, pairs: Sequence[NearDuplicate]
+) -> tuple[np.ndarray, list[Finding]]:
+    """Join lesions that share a file or a near-duplicate.
+
+    Rows that are set aside count too: if an image of one lesion is a copy of another's, all images of both belong together.
+
+    Args:
+        table: n rows with image_id, lesion_id, dx, sha256.
+        is_read: bool (n,), false where the image was not read.
+        pairs: near-duplicates.
+
+    Returns:
+        Group names (n,), each the first of its lesion ids; and the pairs that two lesions share.
+
+    Raises:
+        LesionlabError: a pair names an image that is not in the table.
     """
-    text = table["age"].astype(str).str.strip().str.lower()
-    is_empty = text.isin(["", "unknown", "nan", "none", "na", "n/a"])
-    ages = pd.to_numeric(text.mask(is_empty), errors="coerce")
-    is_zero = ages == 0
-    is_wrong = ~is_empty & (ages.isna() | (ages < 0) | (ages > OLDEST_YEARS))
-    wrong = [f"{name}: {value}" for name, value in zip(table["image_id"][is_wrong], text[is_wrong], strict=True)]
-    findings = finding("age-empty", "age is empty", "kept: age unknown", table.loc[is_empty, "image_id"].tolist())
-    findings += finding("age-zero", "age is 0", "kept: age unknown", table.loc[is_zero, "image_id"].tolist())
-    findings += finding("age-wrong", f"age is not a number from 1 to {OLDEST_YEARS}", "kept: age unknown", wrong)
-    return ages.where(~(is_empty | is_zero | is_wrong)).astype(float), findings
-
-
-def join_groups(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> tuple[np.ndarray, list[Finding]]:
-    """Join lesions that share a near-duplicate: group names (n,), each the first lesion id of its group."""
-    index = {image_id: position for position, image_id in enumerate(table["image_id"])}
-    present = [pair for pair in pairs if pair.image_id_a in index and pair.image_id_b in index]
-    lesions, lesion_of_image = np.unique(table["lesion_id"].to_numpy(dtype=str), return_inverse=True)
-    edges = np.array(
-        [(lesion_of_image[index[p.image_id_a]], lesion_of_image[index[p.image_id_b]]) for p in present], dtype=int
-    ).reshape(-1, 2)
+    lesions, lesion_of_row = np.unique(table["lesion_id"].to_numpy(dtype=str), return_inverse=True)
+    near = _rows_of_pairs(table, pairs)
+    near = near[is_read[near].all(axis=1)]
+    edges = lesion_of_row[np.concatenate([near, _rows_of_copies(table, is_read)])]  # (k, 2)
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(lesions), len(lesions)))
     _, component = connected_components(graph, directed=False)
-    first = np.full(component.max() + 1, len(lesions))
+    first = np.full(len(lesions), len(lesions))
     np.minimum.at(first, component, np.arange(len(lesions)))
-    dx, lesion = table["dx"].to_numpy(), table["lesion_id"].to_numpy()
-    named: dict[bool, list[str]] = {True: [], False: []}
-    for pair in present:
-        a, b = index[pair.image_id_a], index[pair.image_id_b]
-        if lesion[a] != lesion[b]:
-            named[bool(dx[a] == dx[b])].append(f"{pair.image_id_a} ({dx[a]}) ~ {pair.image_id_b} ({dx[b]})")
+    return lesions[first[component]][lesion_of_row].astype(object), _name_pairs(table, near)
+
+
+def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> np.ndarray:
+    """Rows (k, 2) of the pairs' images."""
+    row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
+    try:
+        rows = [(row_of[pair.image_id_a], row_of[pair.image_id_b]) for pair in pairs]
+    except KeyError as error:
+        raise LesionlabError(
+            f"A near-duplicate names the image {error.args[0]!r}, which is not in the table."
+        ) from error
+    return np.array(rows, dtype=np.intp).reshape(-1, 2)
+
+
+def _rows_of_copies(table: pd.DataFrame, is_read: np.ndarray) -> np.ndarray:
+    """Rows (k, 2) of files with the same content: the first and another."""
+    first: dict[str, int] = {}
+    hashes = [(row, sha256) for row, sha256 in enumerate(table["sha256"]) if is_read[row]]
+    rows = [(first.setdefault(sha256, row), row) for row, sha256 in hashes]
+    return np.array([pair for pair in rows if pair[0] != pair[1]], dtype=np.intp).reshape(-1, 2)
+
+
+def _name_pairs(table: pd.DataFrame, near: np.ndarray) -> list[Finding]:
+    names, lesions, dx = (table[column].to_numpy(dtype=object) for column in ("image_id", "lesion_id", "dx"))
+    same_lesion, same_dx, differing = [], [], []
+    for a, b in near:
+        if lesions[a] == lesions[b]:
+            same_lesion.append(f"{names[a]} ~ {names[b]}")
+        elif dx[a] == dx[b]:
+            same_dx.append(f"{names[a]} ~ {names[b]}")
+        else:
+            differing.append(f"{names[a]} ({dx[a]}) ~ {names[b]} ({dx[b]})")
     what = "Two lesions show nearly the same picture"
-    findings = finding("near-duplicate", what, "kept: their lesions stay on one side of a split", named[True])
-    what += " under two diagnoses"
-    findings += finding("near-duplicate-dx", what, "kept and joined: one label is likely wrong", named[False])
-    return lesions[first[component]][lesion_of_image], findings
+    joined = "kept; the lesions are joined, so that a split leaves them on one side"
+    return [
+        *finding("near-duplicate", what, joined, same_dx),
+        *finding("near-duplicate-dx", f"{what} under two diagnoses", f"{joined}; one label is likely wrong", differing),
+        *finding("near-duplicate-lesion", "A lesion has two images that are nearly the same", "kept", same_lesion),
+    ]
 
 
-def _two_sites(table: pd.DataFrame) -> list[Finding]:
-    sites = table[table["localization"] != "unknown"].groupby("lesion_id")["localization"].nunique()
-    lesions = [str(name) for name in sites.index[sites > 1]]
-    return finding("localization-two", "A lesion has two localizations", "kept as they are", lesions)
+def _unknown_values(table: pd.DataFrame) -> list[Finding]:
+    findings = []
+    for column in ("sex", "localization"):
+        unknown = table.loc[table[column] == UNKNOWN, "image_id"]
+        findings += finding(f"{column}-unknown", f"The {column} is unknown", "kept; a stratum of its own", unknown)
+        known = table[table[column] != UNKNOWN].groupby("lesion_id")[column].nunique()
+        several = known.index[known > 1].astype(str)
+        findings += finding(f"{column}-two", f"A lesion has two values of {column}", "kept as they are", several)
+    return findings
 
 
-def _reasons(table: pd.DataFrame, errors: np.ndarray) -> pd.Series:
-    """Why a row is set aside; "" where it stays."""
-    reasons = pd.Series(errors, index=table.index, dtype=object)
-    read = table[reasons == ""]
-    for _, same in read.groupby("sha256", sort=False):
-        if len(same) > 1 and same["dx"].nunique() > 1:
-            others = ", ".join(same["image_id"])
-            reasons[same.index] = f"the same file under two diagnoses: {others}"
-        elif len(same) > 1:
-            reasons[same.index[1:]] = f"the same file as {same['image_id'].iloc[0]}"
-    return reasons
+def _set_aside(table: pd.DataFrame, errors: np.ndarray) -> tuple[np.ndarray, list[Finding]]:
+    """Give each row the reason (n,) for which it is set aside, "" where it stays."""
+    reasons = errors.copy()
+    is_copy, is_clash = np.zeros(len(table), bool), np.zeros(len(table), bool)
+    for rows in table[errors == ""].groupby("sha256", sort=False).indices.values():
+        rows = np.flatnonzero(errors == "")[rows]
+        names = table["image_id"].iloc[rows].tolist()
+        if len(rows) > 1 and table["dx"].iloc[rows].nunique() > 1:
+            is_clash[rows], reasons[rows] = True, f"the same file under two diagnoses: {', '.join(names)}"
+        elif len(rows) > 1:
+            is_copy[rows[1:]], reasons[rows[1:]] = True, f"the same file as {names[0]}"
+    is_missing = errors == "missing"
 
-
-def _set_aside_findings(table: pd.DataFrame, reasons: pd.Series) -> list[Finding]:
-    is_missing = reasons == "missing"
-    is_clash = reasons.str.startswith("the same file under")
-    is_copy = reasons.str.startswith("the same file as")
-    is_unreadable = (reasons != "") & ~is_missing & ~is_clash & ~is_copy
-
-    def named(chosen: pd.Series) -> list[str]:
+    def named(chosen: np.ndarray) -> list[str]:
         return [f"{name}: {why}" for name, why in zip(table["image_id"][chosen], reasons[chosen], strict=True)]
 
-    missing = table.loc[is_missing, "image_id"].tolist()
-    return [
-        *finding("image-missing", "A row has no image", "set aside", missing),
-        *finding("image-unreadable", "An image cannot be read", "set aside", named(is_unreadable)),
-        *finding(
-            "image-copy", "Two images are the same file", "the first is kept, the others set aside", named(is_copy)
-        ),
-        *finding("image-copy-dx", "The same file has two diagnoses", "all set aside", named(is_clash)),
+    one_kept = "the first is kept, the others are set aside"
+    unreadable = named((errors != "") & ~is_missing)
+    return reasons, [
+        *finding("image-missing", "A row has no image", "set aside", table.loc[is_missing, "image_id"]),
+        *finding("image-unreadable", "An image cannot be read", "set aside", unreadable),
+        *finding("image-copy", "Images are the same file", one_kept, named(is_copy)),
+        *finding("image-copy-dx", "The same file has two diagnoses", "all are set aside", named(is_clash)),
     ]

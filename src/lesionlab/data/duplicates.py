@@ -8,10 +8,10 @@ pair is joined only where most parts of it agree, the skin around the lesion inc
    `NEIGHBOURS` nearest of each image are candidates.
 2. Candidates are shifted onto each other by the peak of their correlation at 64 px.
 3. What agrees at all (`MIN_PEAK`) is aligned with small turns and scales at 128 px and cut into tiles; the pair is joined if
-   three quarters of the tiles' correlations reach `MIN_CORRELATION`.
+   four fifths of the tiles' correlations reach `MIN_CORRELATION`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,20 +22,21 @@ from lesionlab.errors import UsageError
 from lesionlab.progress import track
 
 NEIGHBOURS = 5
-MIN_PEAK = 0.33
-MIN_CORRELATION = 0.68
-MIN_TILES = 10
+MIN_PEAK = 0.38
+MIN_CORRELATION = 0.62
+MIN_TILES = 20
 
 _SIDE = 128  # px, where tiles are compared
 _THUMB = 64  # px, where pictures are shifted onto each other
 _WINDOW = 48  # px of the thumb that the print covers
 _CELL = 4  # px of the thumb that make one value of the print
-_REACH = 14  # px of the thumb by which two pictures may be shifted
+_REACH = 0.22  # of the side, by which two pictures may be shifted
 _TILE = 24
+_STEP = 16
 _SEARCH = 3  # px by which a tile may lie off
 _MIN_TEXTURE = 0.5  # grey levels: flatter tiles say nothing
-_ANGLES = (-10, -5, 0, 5, 10)  # degrees
-_SCALES = (0.88, 0.94, 1.0, 1.06, 1.13)
+_WAYS = tuple((angle, scale) for angle in (0, -5, 5, -10, 10) for scale in (1.0, 0.9, 1.1))  # degrees, factor
+_ROUGH_WAYS = ((0, 1.0), (-7, 1.0), (7, 1.0), (0, 0.9), (0, 1.1))
 _BLOCK = 256
 
 
@@ -47,7 +48,7 @@ class NearDuplicate:
         image_id_a: the one that comes first in the data set.
         image_id_b: the other.
         distance: bits in which their prints differ after the best flip or quarter turn, 0 (same) to 144.
-        correlation: lower quartile over the tiles of the aligned pictures, `MIN_CORRELATION` to 1.
+        correlation: lower fifth over the tiles of the aligned pictures, `MIN_CORRELATION` to 1.
 
     """
 
@@ -168,61 +169,64 @@ def _candidates(prints: np.ndarray) -> np.ndarray:
 
 
 def _peaks(thumbs: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """The highest correlation of each candidate pair over all shifts within reach: (m,)."""
-    even = np.concatenate([_unit(_even(thumbs[s : s + _BLOCK], 7, 13) * _round(_THUMB)) for s in _starts(len(thumbs))])
-    peaks = np.empty(len(candidates), np.float32)
-    for turn in range(8):
-        rows = np.flatnonzero(candidates[:, 2] == turn)
-        for start in _starts(len(rows)):
-            block = rows[start : start + _BLOCK]
-            first, second = candidates[block, 0], candidates[block, 1]
-            peaks[block] = _shifted(_spectra(even[first]), _spectra(_turned(even[second], turn)))[0]
+    """The highest correlation (m,) of each candidate pair over shifts, a few angles and a few scales, at half size."""
+    n, side, _ = thumbs.shape
+    small = thumbs.reshape(n, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
+    first = _spectra(small, 3, 7)
+    peaks = np.zeros(len(candidates), np.float32)
+    for angle, scale in track(_ROUGH_WAYS, "laying like images over each other"):
+        warped = np.stack([_warped(image, angle, scale) for image in small])
+        for turn in range(8):
+            rows = np.flatnonzero(candidates[:, 2] == turn)
+            second = _spectra(_turned(warped, turn), 3, 7)
+            for start in range(0, len(rows), _BLOCK):
+                block = rows[start : start + _BLOCK]
+                near, _ = _shifted(first[candidates[block, 0]], second[candidates[block, 1]])
+                peaks[block] = np.maximum(peaks[block], near)
     return peaks
 
 
-def _starts(n: int) -> Iterator[int]:
-    return iter(range(0, n, _BLOCK))
-
-
-def _round(side: int) -> np.ndarray:
-    """Weights (side, side) that fade out towards the corners, which are often dark."""
+def _spectra(images: np.ndarray, detail: int, around: int) -> np.ndarray:
+    """Fourier transforms of evened images (n, side, side), faded out towards the corners, which are often dark."""
+    side = images.shape[1]
     ramp = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2)
-    return np.clip((1.15 - np.hypot(ramp[:, None], ramp[None, :])) / 0.3, 0, 1)
-
-
-def _spectra(images: np.ndarray) -> np.ndarray:
-    return fft.rfft2(images, axes=(1, 2))
+    weight = np.clip((1.15 - np.hypot(ramp[:, None], ramp[None, :])) / 0.3, 0, 1)
+    return fft.rfft2(_unit(_even(images, detail, around) * weight), axes=(1, 2))
 
 
 def _shifted(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From spectra, the highest correlation (m,) within reach and the shift (m, 2) in px that brings the second over."""
-    surface = fft.fftshift(fft.irfft2(first * second.conj(), s=(_THUMB, _THUMB), axes=(1, 2)), axes=(1, 2))
-    middle = _THUMB // 2
-    near = surface[:, middle - _REACH : middle + _REACH + 1, middle - _REACH : middle + _REACH + 1]
-    flat = near.reshape(len(near), -1)
-    best = flat.argmax(axis=1)
-    return flat.max(axis=1), np.stack(np.unravel_index(best, near.shape[1:]), axis=1) - _REACH
+    """From spectra, the highest correlation (m,) over shifts and the shift (m, 2) in px that brings the second over."""
+    side = first.shape[1]
+    reach = round(_REACH * side)
+    surface = fft.irfft2(first * second.conj(), s=(side, side), axes=(1, 2))
+    shifts = np.arange(-reach, reach + 1)
+    near = surface[:, shifts[:, None], shifts].reshape(len(surface), -1)
+    best = near.argmax(axis=1)
+    return near.max(axis=1), np.stack([shifts[best // len(shifts)], shifts[best % len(shifts)]], axis=1)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Align the second (128, 128) to the first and correlate them tile by tile: the lower quartile, -1 if few tiles count."""
-    halves = ndimage.uniform_filter(np.stack([first, second]), (1, 2, 2))[:, 1::2, 1::2]
-    target = _spectra(_unit(_even(halves[:1], 7, 13) * _round(_THUMB)))
-    ways = [(angle, scale) for angle in _ANGLES for scale in _SCALES]
-    tries = np.stack([_warped(halves[1], angle, scale, (0, 0), "nearest") for angle, scale in ways])
-    peaks, shifts = _shifted(target, _spectra(_unit(_even(tries, 7, 13) * _round(_THUMB))))
+    """Align the second (128, 128) to the first, correlate them by tiles: the lower fifth, -1 if few tiles count."""
+    halves = np.stack([first, second]).reshape(2, _THUMB, 2, _THUMB, 2).mean(axis=(2, 4))
+    tries = np.stack([_warped(halves[1], angle, scale) for angle, scale in _WAYS])
+    peaks, shifts = _shifted(_spectra(halves[:1], 7, 13), _spectra(tries, 7, 13))
     best = int(peaks.argmax())
-    aligned = _warped(second, *ways[best], tuple(2 * shifts[best]), "constant")
+    angle, scale = _WAYS[best]
+    aligned = _warped(second, angle, scale, 2 * shifts[best], mode="constant")
     tiles = _tile_correlations(first, aligned)
-    return float(np.quantile(tiles, 0.25)) if len(tiles) >= MIN_TILES else -1.0
+    return float(np.quantile(tiles, 0.2)) if len(tiles) >= MIN_TILES else -1.0
 
 
-def _warped(image: np.ndarray, angle: float, scale: float, shift: tuple[int, int], mode: str) -> np.ndarray:
-    """Turn (degrees), scale and then shift (px down, px right) an image about its middle; NaN where nothing is known."""
+def _warped(
+    image: np.ndarray, angle: float, scale: float, shift: Sequence[int] = (0, 0), mode: str = "nearest"
+) -> np.ndarray:
+    """Turn (degrees), scale and then shift (px down, px right) about the middle; "constant" leaves NaN at the rim."""
+    if angle == 0 and scale == 1 and not any(shift):
+        return image
     radians = np.deg2rad(angle)
     matrix = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]]) / scale
     middle = (np.array(image.shape) - 1) / 2
-    offset = middle - matrix @ (middle + np.array(shift))
+    offset = middle - matrix @ (middle + np.asarray(shift))
     return ndimage.affine_transform(image, matrix, offset, order=1, mode=mode, cval=np.nan)
 
 
@@ -233,7 +237,7 @@ def _tile_correlations(first: np.ndarray, second: np.ndarray) -> list[float]:
         image - ndimage.gaussian_filter(image, 4) for image in (first, np.where(known, second, np.nanmean(second)))
     ]
     one, other = (ndimage.gaussian_filter(image, 0.7) for image in rough)
-    edges = range(_SEARCH + 1, _SIDE - _TILE - _SEARCH, _TILE)
+    edges = range(_SEARCH, _SIDE - _TILE - _SEARCH + 1, _STEP)
     found = []
     for top in edges:
         for left in edges:

@@ -1,10 +1,12 @@
 """Steps 2 and 3: recognise a folder, index its images, and read its metadata into one table.
 
 In: a folder in any of the layouts that HAM10000 is published in, or a MedMNIST file. Out: a `Collection` whose table
-has a row per image of the metadata and the columns `TABLE_COLUMNS`. What the columns hold is judged in `clean`; here only
-what cannot be read as a table of images, lesions and diagnoses is an error.
+has a row per image of the metadata and the columns `TABLE_COLUMNS`. What the columns hold is judged in `clean`; here
+only what cannot be read as a table of images, lesions and diagnoses is an error.
 """
 
+import filecmp
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +15,45 @@ import pandas as pd
 
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.images import SUFFIXES
+from lesionlab.data.isic import is_one_hot, read_isic
 from lesionlab.data.medmnist import read_medmnist
-from lesionlab.data.tables import ROW, check_image_id, read_dx, read_table, require
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.data.metadata import (
+    ALIASES,
+    OPTIONAL,
+    REQUIRED,
+    UNKNOWN,
+    check_image_id,
+    find_dx,
+    read_dx,
+    read_rows,
+)
+from lesionlab.data.tables import read_header, read_table
 from lesionlab.errors import UsageError
 
-TABLE_COLUMNS = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "dataset", "path")
-_OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
+TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
-    "Read are: HAM10000 as Kaggle or Harvard Dataverse have it, ISIC 2018 Task 3, images beside a metadata table, "
-    "a folder per diagnosis, and dermamnist*.npz."
+    "Read are: HAM10000 as Kaggle or Harvard Dataverse have it, ISIC 2018 Task 3, images beside a metadata table "
+    "(image_id, lesion_id, dx), a folder per diagnosis, and dermamnist*.npz."
 )
-_PREFERRED = re.compile(r"ham10000_images|_input$", re.IGNORECASE)
-_SKIPPED = re.compile(r"^(\.|__MACOSX$)|segmentation", re.IGNORECASE)
+_PREFERRED = re.compile(r"^ham10000_images|_input$", re.IGNORECASE)
+_SKIPPED_FOLDER = re.compile(r"^\.|^__MACOSX$|segmentation|^masks?$|_masks?$|task[12]_.*groundtruth", re.IGNORECASE)
+_SKIPPED_FILE = re.compile(r"^\.|_(segmentation|superpixels|mask)\.[a-z]+$", re.IGNORECASE)
+_TABLE = re.compile(r"\.(csv|tsv|tab|txt)$|^[^.]*metadata$", re.IGNORECASE)
+_GROUPINGS = re.compile(r"lesiongroupings", re.IGNORECASE)
+_WITHOUT_LESIONS = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A folder as read: `table` has `TABLE_COLUMNS` (age in years, NaN unknown; path "" where there is no image)."""
+    """A folder as read.
+
+    Attributes:
+        folder: as asked for.
+        layout: its name, as in a report.
+        table: a row per image of the metadata, columns `TABLE_COLUMNS`: strings, unknown values "unknown"; but age
+            is float64 in years, as given (NaN unknown); path is absolute, "" where there is no image.
+        findings: what was found on the way.
+    """
 
     folder: Path
     layout: str
@@ -38,42 +61,56 @@ class Collection:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True)
+class _Scan:
+    """The files of a folder by what they are for: each image id once, the files left out for it, and the tables."""
+
+    images: dict[str, Path]
+    twice: list[Path]
+    tables: list[Path]
+    archives: list[Path]
+
+
 def read_collection(folder: Path) -> Collection:
-    """Recognise the layout of a folder and read it.
+    """Recognise the layout of a folder, or of a `dermamnist*.npz` file, and read it.
 
     Raises:
         UsageError: there is no such folder, it holds no images or no metadata, or its table is at fault.
     """
-    if folder.is_file() and folder.suffix == ".npz":
-        return _collection(folder, "MedMNIST", read_medmnist(folder), [], has_lesions=False)
+    if folder.is_file() and folder.suffix.lower() == ".npz":
+        return _read_medmnist(folder, folder)
     _check_folder(folder)
-    archives = sorted(folder.glob("dermamnist*.npz"))
-    if archives:
-        return _collection(folder, "MedMNIST", read_medmnist(archives[-1]), [], has_lesions=False)
-    found, images = _index(folder)
-    if not images:
-        raise UsageError(f"{folder} holds no images ({', '.join(SUFFIXES)}). {_KNOWN}")
-    truth = _find(folder, r"groundtruth.*\.csv$")
-    metadata = _find_metadata(folder)
-    if truth and not metadata:
-        table, more = _read_isic(folder, truth, images)
-        return _collection(folder, "ISIC 2018 Task 3", table, [*found, *more])
-    if metadata:
-        layout = _name_layout(folder, metadata)
-        table = read_table(metadata)
-        require(table, ["image_id", "lesion_id", "dx"], metadata)
-        table, more = _read_rows(table, metadata, images)
-        return _collection(folder, layout, table, [*found, *more])
-    table = _read_diagnosis_folders(images)
-    return _collection(folder, "a folder per diagnosis", table, found, has_lesions=False)
+    scan = _scan(folder)
+    truths, metadata = _sort_tables(folder, scan)
+    if metadata or truths:
+        _require_images(folder, scan, metadata or truths[0])
+        table, findings = read_rows(read_table(metadata), metadata) if metadata else _read_isic(truths, scan)
+        table, found = _with_paths(table, folder, scan, metadata or truths[0])
+        layout = _name_layout(scan, metadata) if metadata else "ISIC 2018 Task 3"
+        return _collection(folder, layout, table, [*_report_twice(folder, scan), *findings, *found])
+    if scan.archives:
+        return _read_medmnist(folder, _one(folder, scan.archives, "Give one of them instead of the folder."))
+    return _read_diagnosis_folders(folder, scan)
 
 
 def index_images(folder: Path) -> dict[str, Path]:
     """Step 2: find every image of a folder, by its id (the file's name without suffix).
 
-    Where an id stands twice, the file in a folder named as HAM10000 or ISIC name theirs is taken, else the first.
+    Hidden files, `__MACOSX` and masks of segmentation are passed over. Where an id stands twice, the file in a folder
+    named as HAM10000 or ISIC name theirs is taken, else the first by name.
+
+    Raises:
+        UsageError: there is no such folder, or it cannot be read.
     """
-    return _index(folder)[1] if folder.is_dir() else {}
+    archive = folder if folder.is_file() and folder.suffix.lower() == ".npz" else None
+    if archive is None:
+        _check_folder(folder)
+        scan = _scan(folder)
+        if scan.images or not scan.archives:
+            return scan.images
+        archive = scan.archives[0]
+    table = read_medmnist(archive)
+    return {image_id: Path(path) for image_id, path in zip(table["image_id"], table["path"], strict=True)}
 
 
 def _check_folder(folder: Path) -> None:
@@ -81,171 +118,150 @@ def _check_folder(folder: Path) -> None:
         raise UsageError(f"There is no folder {folder}. {_KNOWN}")
     if not folder.is_dir():
         raise UsageError(f"{folder} is a file, not a folder. {_KNOWN}")
-    if not any(folder.iterdir()):
-        raise UsageError(f"{folder} is empty. {_KNOWN}")
 
 
-def _index(folder: Path) -> tuple[list[Finding], dict[str, Path]]:
-    files = [path for path in _walk(folder) if path.suffix.lower() in SUFFIXES]
-    files.sort(key=lambda path: (not any(_PREFERRED.search(part) for part in path.parts), str(path)))
+def _scan(folder: Path) -> _Scan:
+    files = _walk(folder, set())
+    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
+    pictures.sort(key=lambda path: not any(_PREFERRED.search(part) for part in path.relative_to(folder).parts[:-1]))
     images: dict[str, Path] = {}
-    twice = []
-    for path in files:
-        if path.stem in images:
-            twice.append(str(path.relative_to(folder)))
-        else:
-            images[path.stem] = path
-    decision = f"taken from {images[Path(twice[0]).stem].parent.name}; these files are not read" if twice else ""
-    return finding("image-twice", "An image id stands twice in the folder", decision, twice), images
+    twice = [path for path in pictures if images.setdefault(path.stem, path) is not path]
+    tables = [path for path in files if _TABLE.search(path.name)]
+    archives = [path for path in files if re.fullmatch(r"dermamnist.*\.npz", path.name, re.IGNORECASE)]
+    return _Scan(images, twice, tables, archives)
 
 
-def _walk(folder: Path) -> list[Path]:
-    found = []
-    for path in sorted(folder.iterdir()):
-        if _SKIPPED.search(path.name):
-            continue
-        if path.is_dir():
-            found += _walk(path)
-        elif path.is_file():
-            found.append(path)
+def _walk(folder: Path, seen: set[Path]) -> list[Path]:
+    """List files in sorted order, a folder's own before its subfolders'; links are followed, once."""
+    if (real := folder.resolve()) in seen:
+        return []
+    seen.add(real)
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read ({error.strerror}).") from error
+    found = [folder / entry.name for entry in ordered if entry.is_file() and not _SKIPPED_FILE.search(entry.name)]
+    for entry in ordered:
+        if entry.is_dir() and not _SKIPPED_FOLDER.search(entry.name):
+            found += _walk(folder / entry.name, seen)
     return found
 
 
-def _find(folder: Path, pattern: str) -> Path | None:
-    matches = [path for path in _walk(folder) if re.search(pattern, path.name, re.IGNORECASE)]
-    return matches[0] if matches else None
+def _report_twice(folder: Path, scan: _Scan) -> list[Finding]:
+    taken = sorted({str(scan.images[path.stem].parent.relative_to(folder)) for path in scan.twice})
+    items = [str(path.relative_to(folder)) for path in scan.twice]
+    decision = f"these files are not read; taken are those in {', '.join(taken[:5])}"
+    return finding("image-twice", "An image id stands twice in the folder", decision, items)
 
 
-def _find_metadata(folder: Path) -> Path | None:
-    """The metadata table: by its name, or else the one table that has the columns."""
-    named = _find(folder, r"^ham10000_metadata(\.(csv|tab|tsv|txt))?$")
-    if named:
-        return named
-    tables = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in (".csv", ".tsv", ".tab")]
-    tables = [path for path in tables if not re.search("groundtruth|lesiongroupings", path.name, re.IGNORECASE)]
-    by_name = [path for path in tables if "metadata" in path.name.lower()]
-    candidates = by_name or tables
-    if len(candidates) > 1:
-        names = ", ".join(path.name for path in candidates)
-        raise UsageError(f"{folder} has several tables ({names}). Name the one with the diagnoses metadata.csv.")
-    return candidates[0] if candidates else None
+def _sort_tables(folder: Path, scan: _Scan) -> tuple[list[Path], Path | None]:
+    """Pick the tables: ISIC's of ground truth, and the one of metadata."""
+    headers = {path: read_header(path) for path in scan.tables if not _GROUPINGS.search(path.name)}
+    truths = [path for path, header in headers.items() if is_one_hot(header)]
+    others = [path for path in headers if path not in truths]
+    complete = [path for path in others if {"image_id", "dx"} <= {ALIASES.get(name, name) for name in headers[path]}]
+    named = [path for path in others if "metadata" in path.name.lower()]
+    published = [path for path in named if path.stem.lower() == "ham10000_metadata"]
+    advice = "Keep the one with the columns image_id, lesion_id, dx."
+    for candidates in (published, [path for path in named if path in complete], [] if truths else named, complete):
+        if candidates:
+            return truths, _one(folder, candidates, advice)
+    in_diagnosis_folders = any(find_dx(path.parent.name) for path in scan.images.values())
+    if truths or in_diagnosis_folders or scan.archives or not others:
+        return truths, None
+    plain = [path for path in others if path.suffix.lower() != ".txt"]  # a README is no table
+    return truths, _one(folder, plain, advice) if plain else None
 
 
-def _name_layout(folder: Path, metadata: Path) -> str:
-    if (folder / "HAM10000_images_part_1").is_dir():
-        return "Kaggle"
-    if metadata.suffix.lower() in ("", ".tab"):
-        return "Harvard Dataverse"
-    return "images and metadata"
+def _one(folder: Path, candidates: list[Path], advice: str) -> Path:
+    """Give the file nearest to the top; equal copies count as one."""
+    depth = min(len(path.parts) for path in candidates)
+    top = [path for path in candidates if len(path.parts) == depth]
+    if all(filecmp.cmp(top[0], path, shallow=False) for path in top[1:]):
+        return top[0]
+    names = ", ".join(str(path.relative_to(folder)) for path in top)
+    raise UsageError(f"{folder} has several tables or archives to choose from: {names}. {advice}")
 
 
-def _read_rows(table: pd.DataFrame, path: Path, images: dict[str, Path]) -> tuple[pd.DataFrame, list[Finding]]:
-    findings = finding(
-        "columns-extra",
-        "The metadata has columns that are not used",
-        "ignored",
-        [name for name in table.columns if name not in (*TABLE_COLUMNS, ROW)],
-    )
-    absent = [name for name in _OPTIONAL if name not in table.columns]
-    findings += finding("columns-absent", "The metadata lacks columns", "filled with unknown", absent)
-    table = table.assign(**dict.fromkeys(absent, "unknown"))
-    where = [f"{path}, row {row}" for row in table[ROW]]
-    table["image_id"] = [check_image_id(v, w) for v, w in zip(table["image_id"], where, strict=True)]
-    table["dx"] = [read_dx(v, w) for v, w in zip(table["dx"], where, strict=True)]
-    for value, place in zip(table["lesion_id"], where, strict=True):
-        if not value:
-            raise UsageError(f"{place}: lesion_id is empty. Give each lesion a name of its own.")
-    table, more = _without_repeats(table, path)
-    _check_one_diagnosis(table, path)
-    table["path"] = [str(images[name].resolve()) if name in images else "" for name in table["image_id"]]
-    if not (table["path"] != "").any():
-        first = table["image_id"].iloc[0]
-        raise UsageError(f"{path} lists {len(table):,} images, and none of them is in the folder (first: {first}).")
+def _require_images(folder: Path, scan: _Scan, table: Path) -> None:
+    if not scan.images:
+        archives = sorted(path.name for path in folder.glob("*.zip"))
+        advice = f"unpack {', '.join(archives)}" if archives else "put the images beside it"
+        raise UsageError(f"{folder} has no images ({', '.join(SUFFIXES)}) for {table.name}: {advice}.")
+
+
+def _name_layout(scan: _Scan, metadata: Path) -> str:
+    if any(part.lower() == "ham10000_images_part_1" for path in scan.images.values() for part in path.parts):
+        return "Harvard Dataverse" if metadata.suffix.lower() in ("", ".tab") else "Kaggle"
+    return "Harvard Dataverse" if metadata.suffix.lower() in ("", ".tab") else "images and metadata"
+
+
+def _read_isic(truths: list[Path], scan: _Scan) -> tuple[pd.DataFrame, list[Finding]]:
+    return read_isic(truths, [path for path in scan.tables if _GROUPINGS.search(path.name)])
+
+
+def _absolute(folder: Path, path: Path) -> str:
+    """Resolve the folder alone: a link inside it keeps the image's name."""
+    return str(folder.resolve() / path.relative_to(folder))
+
+
+def _with_paths(table: pd.DataFrame, folder: Path, scan: _Scan, metadata: Path) -> tuple[pd.DataFrame, list[Finding]]:
+    """Give each row its image; images without a row are a finding."""
+    images = scan.images
+    paths = [_absolute(folder, images[name]) if name in images else "" for name in table["image_id"]]
+    if not any(paths):
+        raise UsageError(
+            f"{metadata} lists {len(table):,} images (first: {table['image_id'].iloc[0]}), and none of them is among the "
+            f"{len(images):,} images of the folder (first: {next(iter(images.values())).name})."
+        )
     unlisted = sorted(set(images) - set(table["image_id"]))
-    findings += more + finding(
-        "image-unlisted", "An image has no row in the metadata", "left out: no diagnosis", unlisted
-    )
-    return table, findings
+    what, decision = "An image has no row in the metadata", "left out: no diagnosis"
+    return table.assign(path=paths), finding("image-unlisted", what, decision, unlisted)
 
 
-def _without_repeats(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
-    values = table.drop(columns=ROW)
-    is_repeat = values.duplicated()
-    repeats = [f"row {row}: {name}" for row, name in zip(table[ROW], table["image_id"], strict=True)]
-    listed = [text for text, repeated in zip(repeats, is_repeat, strict=True) if repeated]
-    kept = table[~is_repeat].reset_index(drop=True)
-    clash = kept[kept["image_id"].duplicated(keep=False)]
-    if len(clash):
-        rows = clash[clash["image_id"] == clash["image_id"].iloc[0]][ROW].tolist()
-        raise UsageError(
-            f"{path}: image_id {clash['image_id'].iloc[0]!r} stands in rows {rows[0]} and {rows[1]} with different "
-            "values. Keep one."
-        )
-    return kept, finding("row-twice", "A row of the metadata is repeated", "read once", listed)
+def _read_medmnist(folder: Path, archive: Path) -> Collection:
+    table = read_medmnist(archive)
+    what, decision = "MedMNIST gives no lesion ids", _WITHOUT_LESIONS
+    findings = finding("lesion-unknown", what, decision, table["image_id"])
+    return _collection(folder, "MedMNIST", table, findings)
 
 
-def _check_one_diagnosis(table: pd.DataFrame, path: Path) -> None:
-    many = table.groupby("lesion_id")["dx"].nunique()
-    for lesion in many.index[many > 1][:1]:
-        rows = table[table["lesion_id"] == lesion].drop_duplicates("dx")
-        said = " and ".join(f"{dx} (row {row})" for dx, row in zip(rows["dx"], rows[ROW], strict=True))
-        raise UsageError(f"{path}: lesion {lesion!r} has two diagnoses, {said}. A lesion has one: mend the metadata.")
-
-
-def _read_isic(folder: Path, truth: Path, images: dict[str, Path]) -> tuple[pd.DataFrame, list[Finding]]:
-    """ISIC's one-hot table, with lesions from the table of groupings."""
-    table = read_table(truth)
-    columns = [name.lower() for name in ISIC_COLUMNS]
-    require(table, ["image", *columns], truth)
-    groupings = _find(folder, r"lesiongroupings.*\.csv$")
-    if not groupings:
-        raise UsageError(
-            f"{folder} has {truth.name} but no ISIC2018_Task3_*_LesionGroupings.csv: without it, images of one lesion "
-            "would fall on two sides of a split. It is published beside the images."
-        )
-    lesions = read_table(groupings)
-    require(lesions, ["image", "lesion_id"], groupings)
-    table = table.merge(lesions.drop(columns=ROW), on="image", how="left")
-    without = table[table["lesion_id"].isna()]
-    if len(without):
-        raise UsageError(
-            f"{groupings} has no row for {len(without)} images of {truth.name}: {without['image'].iloc[0]} …"
-        )
-    table["dx"] = [_from_one_hot(row, truth) for row in table[[*columns, ROW]].itertuples(index=False)]
-    table = table.rename(columns={"image": "image_id", "diagnosis_confirm_type": "dx_type"}).drop(columns=columns)
-    return _read_rows(table, truth, images)
-
-
-def _from_one_hot(row: tuple, path: Path) -> str:
-    *values, number = row
-    hot = []
-    for value, dx in zip(values, DX, strict=True):
-        try:
-            hot += [dx] if float(value) >= 0.5 else []
-        except ValueError as error:
-            raise UsageError(f"{path}, row {number}: {value!r} in the column {dx.upper()} is no number.") from error
-    if len(hot) != 1:
-        raise UsageError(f"{path}, row {number}: {len(hot)} diagnoses are marked; exactly one must be 1.")
-    return hot[0]
-
-
-def _read_diagnosis_folders(images: dict[str, Path]) -> pd.DataFrame:
+def _read_diagnosis_folders(folder: Path, scan: _Scan) -> Collection:
+    """A folder per diagnosis, at any depth; an id that stands in several folders is told apart by theirs."""
+    if not scan.images:
+        raise UsageError(f"{folder} has no images ({', '.join(SUFFIXES)}). {_KNOWN}")
+    pictures = [*scan.images.values(), *scan.twice]
+    if not any(find_dx(path.parent.name) for path in pictures):
+        raise UsageError(f"{folder} has {len(pictures):,} images but no metadata. {_KNOWN}{_hint_at_parent(folder)}")
+    shared = {path.stem for path in scan.twice}
     rows = []
-    for image_id, path in sorted(images.items()):
-        where = f"No metadata table was found, so folders should be named by diagnosis; {path.parent}"
-        rows.append({"image_id": image_id, "lesion_id": image_id, "dx": read_dx(path.parent.name, where)})
-    table = pd.DataFrame(rows)
-    table["path"] = [str(images[name].resolve()) for name in table["image_id"]]
-    return table.assign(**dict.fromkeys(_OPTIONAL, "unknown"))
+    for path in sorted(pictures):
+        inner = path.relative_to(folder)
+        where = f"{path} (no metadata table was found, so that its folder should be named by a diagnosis)"
+        name = "-".join([*inner.parts[:-1], inner.stem]) if path.stem in shared else path.stem
+        image_id = check_image_id(name, str(path.parent))
+        rows.append((image_id, image_id, read_dx(path.parent.name, where), _absolute(folder, path)))
+    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "path"])
+    if table["image_id"].duplicated().any():
+        clashing = table.loc[table["image_id"].duplicated(), "path"].iloc[0]
+        raise UsageError(f"{clashing} has the name of another image of its folder but for the suffix: rename one.")
+    made = [str(path.relative_to(folder)) for path in pictures if path.stem in shared]
+    what = "A file name stands in several folders"
+    findings = finding("image-id-made", what, "the folder's name is put before it", made)
+    findings += finding("table-unused", "A table is not read", "ignored", [path.name for path in scan.tables])
+    findings += finding("lesion-unknown", "Folders give no lesion ids", _WITHOUT_LESIONS, table["image_id"])
+    return _collection(folder, "a folder per diagnosis", table, findings)
 
 
-def _collection(
-    folder: Path, layout: str, table: pd.DataFrame, findings: list[Finding], *, has_lesions: bool = True
-) -> Collection:
-    if not has_lesions:
-        decision = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
-        findings = findings + finding("lesion-unknown", "No lesion ids are known", decision, list(table["image_id"]))
-    for column in ("dx_type", "sex", "localization", "dataset"):
-        values = table[column].str.strip().str.lower()
-        table[column] = values.where(values != "", "unknown")
+def _hint_at_parent(folder: Path) -> str:
+    parent = folder.resolve().parent
+    tables = [path for path in parent.iterdir() if path.is_file() and "metadata" in path.name.lower()]
+    return f" {tables[0].name} lies in {parent}: did you mean that folder?" if tables else ""
+
+
+def _collection(folder: Path, layout: str, table: pd.DataFrame, findings: list[Finding]) -> Collection:
+    absent = [column for column in OPTIONAL if column not in table.columns]
+    findings = findings + finding("columns-absent", "The layout lacks columns", "filled with unknown", absent)
+    table = table.assign(**{column: float("nan") if column == "age" else UNKNOWN for column in absent})
     return Collection(folder, layout, table[list(TABLE_COLUMNS)].reset_index(drop=True), tuple(findings))

@@ -181,7 +181,7 @@ def _read_facts(path: Path) -> pd.DataFrame:
     kinds = _Row.__annotations__
     means = [name for name, kind in kinds.items() if kind is float]
     return pd.read_csv(
-        path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in means}, float_precision="round_trip"
+        path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in means}
     )[list(kinds)]
 
 

@@ -59,19 +59,11 @@ def write_mistakes(folder: Path, predictions: pd.DataFrame, pixels: np.ndarray, 
     row_of = dict(zip(table["image_id"], table["row"], strict=True))
     (folder / "mistakes").mkdir(exist_ok=True)
     cards = []
-    for number, case in enumerate(wrong.itertuples(), start=1):
+    for number, case in enumerate(wrong.to_dict("records"), start=1):
         name = f"mistakes/{number:02}.jpg"
-        _write_thumbnail(pixels[row_of[case.image]], folder / name)
-        cards.append(
-            {
-                "file": name,
-                "image": case.image,
-                "truth": case.truth,
-                "predicted": case.predicted,
-                "confidence": float(str(case.confidence)),
-                "given_to_truth": float(str(case.given_to_truth)),
-            }
-        )
+        _write_thumbnail(pixels[row_of[case["image"]]], folder / name)
+        shown = ("image", "truth", "predicted", "confidence", "given_to_truth")
+        cards.append({"file": name} | {key: case[key] for key in shown})
     write_json(folder / "mistakes.json", cards)
 
 

@@ -1,0 +1,341 @@
+"""A model as its user holds it: one `.onnx` file with its facts inside, checked before anything of it is run.
+
+In: uint8 RGB pixels (n, height, width, 3), cropped and scaled by `lesionlab.data.images`. Out: `probabilities` float32
+(n, 7) in `DX` order; where the network ends in a global average, also `activation_maps` float32 (n, grid height, grid
+width, 7) and `features` float32 (n, channels). Normalisation, temperature and the decision rule are in the graph.
+
+The file is scanned as protobuf first: its facts are read, and whatever could reach outside it (external data, operators of
+other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes, never the path.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from lesionlab import __version__
+from lesionlab.data.images import CROPS
+from lesionlab.diagnosis import DX, NAME_OF, NOT_A_DEVICE
+from lesionlab.errors import UsageError
+
+FORMAT = "lesionlab-1"
+TASK = "ISIC 2018 Task 3"
+MODELS = Path(__file__).parent / "models"
+MAX_BYTES = 512 * 2**20
+THRESHOLDS = ("malignant", "uncertainty")
+
+_MAX_PARTS = 1_000_000  # fields that the scan looks at, about a second; EfficientNetV2-S has 60,000
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_OWN_OPERATORS = (b"", b"ai.onnx", b"ai.onnx.ml")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model file says of itself.
+
+    Attributes:
+        name: of the model; `lesionlab` is the version that wrote it.
+        height: of the input, in pixels; likewise `width`.
+        crop: `centre` or `stretch`, see `lesionlab.data.images.read_image`.
+        temperature: that the logits are divided by, already in the graph.
+        decision: `rule`, `exponent`, `log_shift` of the decision rule, already in the graph.
+        thresholds: `malignant` and `uncertainty`, 0 to 1, see `lesionlab.predict.decide`; may be empty.
+        training_data: a sentence; `licence` that of the data, which the weights carry on.
+        card: the model card, in Markdown.
+
+    """
+
+    name: str
+    lesionlab: str
+    height: int
+    width: int
+    crop: str
+    temperature: float
+    decision: Mapping[str, Any]
+    thresholds: Mapping[str, float]
+    training_data: str
+    licence: str
+    notice: str
+    card: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An open model: an `onnxruntime.InferenceSession` on the CPU, and the facts."""
+
+    session: Any
+    facts: Facts
+
+    @property
+    def has_activation_maps(self) -> bool:
+        """Whether the graph explains itself: networks that end in a global average do."""
+        return any(output.name == "activation_maps" for output in self.session.get_outputs())
+
+
+def make_facts(
+    *,
+    name: str,
+    height: int,
+    width: int,
+    crop: str,
+    decision: Mapping[str, Any],
+    training_data: str,
+    licence: str,
+    card: str = "",
+    temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """Put together the facts that a file holds, each value plain enough for JSON; see `Facts` for their meaning."""
+    return {
+        "format": FORMAT,
+        "lesionlab": __version__,
+        "name": name,
+        "task": TASK,
+        "classes": list(DX),
+        "class_names": [NAME_OF[dx] for dx in DX],
+        "height": height,
+        "width": width,
+        "crop": crop,
+        "temperature": temperature,
+        "decision": dict(decision),
+        "thresholds": dict(thresholds or {}),
+        "training_data": training_data,
+        "licence": licence,
+        "notice": NOT_A_DEVICE,
+        "card": card,
+    }
+
+
+def open_bundle(path: str | Path | None = None) -> Bundle:
+    """Open a model file, or the model that comes with lesionlab.
+
+    Args:
+        path: a `.onnx` file, or the name of a model inside the package; None for the default one.
+
+    Raises:
+        UsageError: no such file, too large, not ONNX, damaged, reaching outside itself, of another task, or newer.
+
+    """
+    file = _find(path)
+    data = _read(file)
+    try:
+        facts = read_facts(data, str(file))
+    except ValueError as error:
+        raise UsageError(f"{file} is not an ONNX model, or is damaged ({error}). Copy it again.") from error
+    return Bundle(_open_session(data, facts, file), facts)
+
+
+def packaged_models() -> list[Path]:
+    """Model files inside the package, the default one first: of several, one whose name lacks `-int8`."""
+    return sorted(MODELS.glob("*.onnx"), key=lambda file: (file.stem.endswith("-int8"), file.name))
+
+
+def read_facts(data: bytes, where: str) -> Facts:
+    """Scan an ONNX file and read its facts; nothing is run and no other file is opened.
+
+    Args:
+        data: the file's bytes.
+        where: its name, for messages.
+
+    Raises:
+        UsageError: it reaches outside itself, or its facts are missing, of another task, newer or not valid.
+        ValueError: it is not ONNX.
+
+    """
+    found: dict[str, str] = {}
+    for reason in _scan_model(memoryview(data), found):
+        raise UsageError(f"{where} is refused: it {reason}.")
+    if "format" not in found:
+        raise UsageError(
+            f"{where} is an ONNX model without lesionlab's facts: class order and preprocessing are not known. "
+            "Give a file written by 'lesionlab run' or 'lesionlab export'."
+        )
+    return _checked_facts({key: _json_value(key, text, where) for key, text in found.items()}, where)
+
+
+def _find(path: str | Path | None) -> Path:
+    models = packaged_models()
+    if path is None:
+        if not models:
+            raise UsageError(
+                "This installation of lesionlab holds no model. Give one with --model FILE.onnx (in Python: "
+                "load_model('FILE.onnx')); 'lesionlab run' writes model.onnx."
+            )
+        return models[0]
+    for model in models:
+        if str(path) == model.stem:
+            return model
+    return Path(path)
+
+
+def _read(file: Path) -> bytes:
+    if not file.is_file():
+        known = ", ".join(model.stem for model in packaged_models()) or "none"
+        raise UsageError(f"There is no model file {file}. Models that come with lesionlab: {known}.")
+    if file.suffix != ".onnx":
+        raise UsageError(f"{file} is no model for prediction: give a .onnx file, as 'lesionlab export' writes.")
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise UsageError(f"{file} has {size / 2**20:,.0f} MiB; models of at most {MAX_BYTES >> 20} MiB are read.")
+        return file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"The model file {file} cannot be read ({error.strerror}).") from error
+
+
+def _json_value(key: str, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: its fact {key!r} is not JSON. Is it a model of lesionlab's?") from error
+
+
+def _checked_facts(found: dict[str, Any], where: str) -> Facts:
+    if found["format"] != FORMAT:
+        raise UsageError(
+            f"{where} has the format {found['format']!r}, this lesionlab ({__version__}) reads {FORMAT!r}. It was written "
+            f"by lesionlab {found.get('lesionlab', '?')}: pip install --upgrade lesionlab."
+        )
+    if found.get("task") != TASK or found.get("classes") != list(DX):
+        task, classes = found.get("task"), found.get("classes")
+        raise UsageError(
+            f"{where} is a model of another task: {task!r} with the classes {classes}; needed is {TASK!r} with "
+            f"{', '.join(DX)} in this order."
+        )
+    missing = [field.name for field in fields(Facts) if field.name not in found]
+    if missing:
+        raise UsageError(f"{where} lacks the facts {', '.join(missing)}. Export it again with 'lesionlab export'.")
+    facts = Facts(**{field.name: found[field.name] for field in fields(Facts)})
+    wrong = _invalid_fact(facts)
+    if wrong:
+        raise UsageError(f"{where}: its fact {wrong!r} has no valid value: {getattr(facts, wrong)!r}.")
+    return facts
+
+
+def _invalid_fact(facts: Facts) -> str | None:
+    """Name the first fact of a wrong type or range, None where all are good."""
+    texts = ("name", "lesionlab", "training_data", "licence", "notice", "card")
+    are_valid = {name: isinstance(getattr(facts, name), str) for name in texts}
+    for side in ("height", "width"):
+        value = getattr(facts, side)
+        are_valid[side] = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
+    are_valid["crop"] = facts.crop in CROPS
+    are_valid["temperature"] = isinstance(facts.temperature, int | float)
+    are_valid["decision"] = isinstance(facts.decision, dict)
+    are_valid["thresholds"] = isinstance(facts.thresholds, dict) and all(
+        name in THRESHOLDS and isinstance(value, int | float) and 0 <= value <= 1
+        for name, value in facts.thresholds.items()
+    )
+    return next((name for name, is_valid in are_valid.items() if not is_valid), None)
+
+
+def _open_session(data: bytes, facts: Facts, file: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # its errors are raised, and worded below
+    # Threads that spin while they wait would take the cores from the threads that decode the next images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
+        first = " ".join(str(error).split())[:200]
+        raise UsageError(f"{file} cannot be opened by ONNX Runtime {onnxruntime.__version__}: {first}") from error
+    inputs = [(item.name, item.type, list(item.shape[1:])) for item in session.get_inputs()]
+    wanted = ("image", "tensor(uint8)", [facts.height, facts.width, 3])
+    outputs = {item.name: list(item.shape[1:]) for item in session.get_outputs()}
+    if inputs != [wanted] or outputs.get("probabilities") != [len(DX)]:
+        raise UsageError(f"{file} does not take and give what its facts say: inputs {inputs}, outputs {outputs}.")
+    return session
+
+
+def _scan_model(data: memoryview, facts: dict[str, str]) -> Iterator[str]:
+    """Yield what makes an ONNX file dangerous; fill `facts` with its metadata. Field numbers are those of onnx.proto."""
+    budget = [_MAX_PARTS]
+    has_graph = False
+    for number, value in _fields(data, budget):
+        if number == 7:
+            has_graph = True
+            yield from _scan_graph(value, budget)
+        elif number == 14:
+            entry = dict(_fields(value, budget))
+            facts[bytes(entry.get(1, b"")).decode()] = bytes(entry.get(2, b"")).decode()
+        elif number in (20, 25):
+            yield "holds functions or training steps of its own"
+    if not has_graph:
+        raise ValueError("it holds no graph")
+
+
+def _scan_graph(graph: memoryview, budget: list[int]) -> Iterator[str]:
+    for number, value in _fields(graph, budget):
+        if number == 1:
+            yield from _scan_node(value, budget)
+        elif number == 5:
+            yield from _scan_tensor(value, budget)
+        elif number == 15:
+            yield "holds sparse tensors"
+
+
+def _scan_node(node: memoryview, budget: list[int]) -> Iterator[str]:
+    for number, value in _fields(node, budget):
+        if number == 7 and bytes(value) not in _OWN_OPERATORS:
+            yield f"needs operators of {bytes(value).decode(errors='replace')!r}"
+        if number == 5:
+            for part, content in _fields(value, budget):
+                if part in (5, 10):
+                    yield from _scan_tensor(content, budget)
+                elif part in (6, 11, 22, 23):
+                    yield "holds loops, branches or sparse tensors"
+
+
+def _scan_tensor(tensor: memoryview, budget: list[int]) -> Iterator[str]:
+    for number, value in _fields(tensor, budget):
+        if number == 13 or (number == 14 and value != 0):
+            yield "points to data in other files"
+
+
+def _fields(data: memoryview, budget: list[int]) -> Iterator[tuple[int, Any]]:
+    """Yield number and value of each field of a protobuf message: int for numbers, memoryview for all else.
+
+    A message where a string or number was expected, or the other way round, is not told apart; the callers compare.
+
+    Raises:
+        ValueError: not protobuf, or more parts than any model has.
+
+    """
+    if not isinstance(data, memoryview):
+        raise ValueError("a number stands where a message should")
+    at, end = 0, len(data)
+    while at < end:
+        budget[0] -= 1
+        if budget[0] < 0:
+            raise ValueError("it has too many parts")
+        tag, at = _varint(data, at)
+        if tag >= 2**32:  # other readers would drop the upper bits and see another field
+            raise ValueError(f"a field number too large at byte {at}")
+        kind = tag & 7
+        if kind == _VARINT:
+            value, at = _varint(data, at)
+            yield tag >> 3, value
+            continue
+        length = {_FIXED64: 8, _FIXED32: 4}.get(kind)
+        if kind == _BYTES:
+            length, at = _varint(data, at)
+        if length is None or at + length > end:
+            raise ValueError(f"cut short or no protobuf at byte {at}")
+        yield tag >> 3, data[at : at + length]
+        at += length
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 70:
+        if at >= len(data):
+            raise ValueError("it is cut short")
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError(f"a number too long at byte {at}")

@@ -1,0 +1,272 @@
+"""`lesionlab predict`: images in, a table out: CSV in ISIC's columns, JSON lines, or bars on a terminal."""
+
+import csv
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import StringIO
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
+from lesionlab.errors import UsageError
+from lesionlab.predict import Model, Prediction, Unreadable, load_model
+from lesionlab.sources import Source, find_images, unique_names
+
+HEADER = ("image", *ISIC_COLUMNS)
+_BAR = 20
+_SAME = 1e-3  # between two runs of one model; another model differs by more
+
+Sink = Callable[[Prediction], None]
+
+
+def predict_command(options: Namespace) -> int:
+    """Predict what the options name; exit code 0, or 1 where images could not be read."""
+    if options.resume and not options.out:
+        raise UsageError("--resume goes on with the table that --out names: give --out FILE.csv.")
+    sources = unique_names(_sources(options.paths))
+    model = load_model(options.model)
+    first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
+    sources = chain(first, sources)
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        if options.out:
+            table = stack.enter_context(_Table(options.out, resume=options.resume))
+            sources = _left(sources, table.done, model, options.out)
+            sinks.append(table.add)
+        if options.explain:
+            sinks.append(_overlays(options.explain, model))
+        if options.json:
+            sinks.append(_print_json)
+        elif not options.out:
+            sinks.append(_bars(len(first)) if sys.stdout.isatty() else _print_csv())
+        return _predict(model, sources, sinks, options)
+
+
+def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace) -> int:
+    n_read = n_unreadable = 0
+    try:
+        results = model.stream(sources, batch_size=options.batch_size, explain=bool(options.explain))
+        for result in _with_progress(results, options):
+            if isinstance(result, Unreadable):
+                n_unreadable += 1
+                _say(f"lesionlab: {result.source}: {result.reason}")
+                continue
+            n_read += 1
+            for sink in sinks:
+                sink(result)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        hint = f" {options.out} is valid as far as it goes; --resume goes on." if options.out else ""
+        _say(f"lesionlab: Interrupted after {n_read:,} images.{hint}")
+        return 130
+    if n_unreadable:
+        _say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
+    if options.out:
+        _say(f"{n_read:,} rows written to {options.out}. {NOT_A_DEVICE}")
+    elif not options.json and sys.stdout.isatty():
+        print(NOT_A_DEVICE)
+    return 1 if n_unreadable else 0
+
+
+def _sources(paths: list[str]) -> Iterator[Source]:
+    listed = [_standard_input() if path == "-" else find_images([path]) for path in paths]
+    return map(Source.of_file, chain.from_iterable(listed))
+
+
+def _standard_input() -> Iterator[Path]:
+    return (Path(name) for name in map(str.strip, sys.stdin) if name)
+
+
+def _with_progress(results: Iterator[Any], options: Namespace) -> Iterable[Any]:
+    is_shown_elsewhere = sys.stdout.isatty() and (options.json or not options.out)
+    if not sys.stderr.isatty() or is_shown_elsewhere:
+        return results
+    from lesionlab.progress import track
+
+    return track(results, "predicting")
+
+
+@dataclass(frozen=True)
+class _Done:
+    """Images that a table has rows of; name and melanoma probability of the first, to know its model by."""
+
+    images: set[str]
+    first: str
+    melanoma: float
+
+
+class _Table:
+    """A CSV file that is valid at any moment: a row is written whole, or taken back."""
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path, self.done = path, _Done(set(), "", 0.0)
+        try:
+            if resume and path.exists():
+                self.done = _read_done(path)
+                self._file: IO[bytes] = open(path, "r+b", buffering=0)  # noqa: SIM115  closed on exit
+                self._end = self._file.seek(_whole_rows_end(path))
+                self._file.truncate()
+            else:
+                self._file = open(path, "wb", buffering=0)  # noqa: SIM115
+                self._end = 0
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another file with --out.") from error
+        if not self._end:
+            self._write(_csv_line(HEADER))
+
+    def __enter__(self) -> "_Table":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, prediction: Prediction) -> None:
+        """Append a row.
+
+        Raises:
+            OSError: the disk is full; the file then ends with the row before.
+
+        """
+        self._write(_csv_line(_row(prediction)))
+
+    def _write(self, line: str) -> None:
+        data = line.encode()
+        try:
+            written = self._file.write(data)
+            if written != len(data):
+                self._file.write(data[written:])  # a full disk takes a part first, and raises on the rest
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(data)
+
+
+def _read_done(path: Path) -> _Done:
+    with path.open("rb") as file:
+        lines = file.read(_whole_rows_end(path)).decode("utf-8", "replace").splitlines()
+    rows = list(csv.reader(lines))
+    if not rows:
+        return _Done(set(), "", 0.0)
+    if tuple(rows[0]) != HEADER or any(len(row) != len(HEADER) for row in rows):
+        raise UsageError(f"{path} is no table of predictions with the columns {','.join(HEADER)}.")
+    name, melanoma = (rows[1][0], float(rows[1][1])) if len(rows) > 1 else ("", 0.0)
+    return _Done({row[0] for row in rows[1:]}, name, melanoma)
+
+
+def _whole_rows_end(path: Path) -> int:
+    """Where the last whole line ends, in bytes: a killed process may have left a piece of one."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 4096)
+            file.seek(start)
+            at = file.read(end - start).rfind(b"\n")
+            if at >= 0:
+                return start + at + 1
+            end = start
+    return 0
+
+
+def _left(sources: Iterable[Source], done: _Done, model: Model, path: Path) -> Iterator[Source]:
+    """Give the sources that the table has no row of; its first row is predicted again, to know its model.
+
+    Raises:
+        UsageError: the table's rows are another model's.
+
+    """
+    for source in sources:
+        if source.image not in done.images:
+            yield source
+        elif source.image == done.first:
+            (result,) = model.stream([source])
+            now = result.probabilities[DX[0]] if isinstance(result, Prediction) else done.melanoma
+            if abs(done.melanoma - now) > _SAME:
+                raise UsageError(
+                    f"{path} was written by another model, or of other images: {source.image} has {HEADER[1]} "
+                    f"{done.melanoma:.4f} there and {now:.4f} now. Choose another file with --out, or leave out --resume."
+                )
+
+
+def _overlays(folder: Path, model: Model) -> Sink:
+    from lesionlab.overlay import write_overlay
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written ({error.strerror}). Choose another with --explain.") from error
+
+    def write(prediction: Prediction) -> None:
+        write_overlay(prediction, model, folder)
+
+    return write
+
+
+def _row(prediction: Prediction) -> list[str]:
+    return [prediction.image, *(repr(_short(value)) for value in prediction.probabilities.values())]
+
+
+def _short(value: float) -> float:
+    """Nine significant digits: all that float32 holds, and rows still sum to 1 within 1e-8."""
+    return float(f"{value:.9g}")
+
+
+def _csv_line(row: Iterable[str]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue()
+
+
+def _print_csv() -> Sink:
+    sys.stdout.write(_csv_line(HEADER))
+    return lambda prediction: print(_csv_line(_row(prediction)), end="")
+
+
+def _print_json(prediction: Prediction) -> None:
+    value = {
+        "image": prediction.image,
+        "path": prediction.source,
+        "dx": prediction.dx,
+        "name": prediction.name,
+        "probabilities": {dx: _short(p) for dx, p in prediction.probabilities.items()},
+        "malignant_probability": _short(prediction.malignant_probability),
+        "uncertainty": _short(prediction.uncertainty),
+        "decision": prediction.decision,
+    }
+    print(json.dumps(value, ensure_ascii=True))
+
+
+def _bars(n_images: int) -> Sink:
+    full, empty = ("█", "░") if "utf" in (sys.stdout.encoding or "").lower() else ("#", ".")
+
+    def bar(share: float) -> str:
+        filled = round(share * _BAR)
+        return full * filled + empty * (_BAR - filled)
+
+    def print_all(prediction: Prediction) -> None:
+        print(f"{prediction.source}\n")
+        for dx, share in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
+            print(f"  {NAME_OF[dx]:45} {bar(share)} {share:6.1%}")
+        print(f"\n  {_in_words(prediction)}\n")
+
+    def print_line(prediction: Prediction) -> None:
+        share = prediction.probabilities[prediction.dx]
+        print(f"{prediction.image:24.24}  {bar(share)} {share:4.0%}  {prediction.name:45}  {_in_words(prediction)}")
+
+    return print_all if n_images == 1 else print_line
+
+
+def _in_words(prediction: Prediction) -> str:
+    malignant, uncertainty = prediction.malignant_probability, prediction.uncertainty
+    return f"{prediction.decision} (malignant {malignant:.0%}, uncertainty {uncertainty:.2f})"
+
+
+def _say(text: str) -> None:
+    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

@@ -1,0 +1,87 @@
+"""The commands that use a finished model: `predict`, `score`, `export`. Parsing only; nothing heavy is imported here."""
+
+import argparse
+from pathlib import Path
+
+FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras")
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `predict`, `score` and `export` to the subcommands of `lesionlab`."""
+    _add_predict(commands)
+    _add_score(commands)
+    _add_export(commands)
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    predict = commands.add_parser("predict", help="images in, probabilities of the seven diagnoses out")
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image, folder (searched through), pattern, or - for a list of files on standard input",
+    )
+    predict.add_argument(
+        "--model", metavar="FILE", help="model file, .onnx (default: the one that comes with lesionlab)"
+    )
+    predict.add_argument("--out", type=Path, metavar="FILE.csv", help="write a CSV table with ISIC's columns")
+    predict.add_argument("--json", action="store_true", help="print a JSON object an image, with all that is known")
+    predict.add_argument(
+        "--explain", type=Path, metavar="DIR", help="write each image with its class activation map laid over it"
+    )
+    predict.add_argument("--resume", action="store_true", help="go on with the table of an interrupted --out")
+    predict.add_argument(
+        "--batch-size", type=_positive, default=32, metavar="N", help="images that go through together (default: 32)"
+    )
+    predict.set_defaults(command=_predict)
+
+
+def _add_score(commands: argparse._SubParsersAction) -> None:
+    score = commands.add_parser("score", help="the ISIC challenge's own metrics of a table of predictions")
+    score.add_argument("predictions", type=Path, metavar="PREDICTIONS.csv", help="image,MEL,NV,BCC,AKIEC,BKL,DF,VASC")
+    score.add_argument(
+        "truth", type=Path, metavar="TRUTH.csv", help="ISIC's one-hot table, or metadata with image_id and dx"
+    )
+    score.add_argument("--json", action="store_true", help="print the figures as JSON")
+    score.add_argument(
+        "--part", metavar="NAME", help="of a run's predictions.csv, score one part: train, validation or test"
+    )
+    score.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="score the images that have a prediction, and say how many have none",
+    )
+    score.set_defaults(command=_score)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    export = commands.add_parser("export", help="write a run's model in another format, proved equal to it")
+    export.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    export.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
+    export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model")
+    export.set_defaults(command=_export)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from lesionlab.cli_predict import predict_command
+
+    return predict_command(options)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from lesionlab.score import score_command
+
+    score_command(options)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lesionlab.model.export import export_command
+
+    export_command(options)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value

@@ -1,0 +1,67 @@
+"""Explanations as pictures: the place in an image that speaks for the diagnosis, laid over the image."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from lesionlab.data.images import read_image
+from lesionlab.diagnosis import DX, NOT_A_DEVICE
+from lesionlab.files import replacing
+from lesionlab.predict import Model, Prediction
+
+PANEL_HEIGHT_PX = 448
+_CAPTION_PX = 52
+_STRENGTH = 0.55
+_COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)  # viridis
+
+
+def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
+    """Write the image beside the image with its activation map, with a caption, as PNG.
+
+    Args:
+        prediction: with `activation_maps`, of a file that still exists.
+        model: that predicted; gives the crop.
+        folder: exists; the file is named after the image.
+
+    """
+    height = PANEL_HEIGHT_PX
+    width = round(height * model.facts.width / model.facts.height)
+    pixels = read_image(Path(prediction.source), height, width, model.facts.crop)
+    panels = np.concatenate([pixels, draw_map(pixels, relevance(prediction))], axis=1)  # (height, 2 * width, 3)
+    page = Image.new("RGB", (2 * width, height + _CAPTION_PX), "white")
+    page.paste(Image.fromarray(panels))
+    draw = ImageDraw.Draw(page)
+    share = prediction.probabilities[prediction.dx]
+    caption = f"{prediction.image[:40]}: {prediction.name}, {share:.0%}. Bright: speaks for it ({model.facts.name})."
+    for line, text in enumerate((caption, NOT_A_DEVICE)):
+        text = text.encode("latin-1", "backslashreplace").decode("latin-1")  # Pillow's own font has no more
+        draw.text((8, height + 6 + 22 * line), text, fill="black", font=ImageFont.load_default(15))
+    path = folder / f"{prediction.image.replace('/', '_').replace(chr(92), '_')}.png"
+    with replacing(path) as temporary:
+        page.save(temporary, "PNG")
+    return path
+
+
+def relevance(prediction: Prediction) -> np.ndarray:
+    """How much each place speaks for the predicted diagnosis rather than for the others: (grid h, grid w), 0 to 1.
+
+    What a place adds to all seven logits alike does not change the softmax, so the mean over the diagnoses is taken off;
+    what speaks against is 0.
+    """
+    maps = prediction.activation_maps
+    if maps is None:
+        raise ValueError("the prediction was made without explain=True")
+    centred = maps[..., DX.index(prediction.dx)] - maps.mean(axis=-1)
+    positive = np.maximum(centred, 0)
+    return positive / max(float(positive.max()), 1e-9)
+
+
+def draw_map(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Lay values (grid h, grid w), 0 to 1, over RGB uint8 pixels (h, w, 3), bright where high; uint8 of the same shape."""
+    height, width = pixels.shape[:2]
+    smooth = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
+    level = np.clip(np.asarray(smooth), 0, 1)  # (h, w)
+    stops = np.linspace(0, 1, len(_COLOURS))
+    colours = np.stack([np.interp(level, stops, _COLOURS[:, channel]) for channel in range(3)], axis=-1)
+    return np.clip((1 - _STRENGTH) * pixels + _STRENGTH * colours, 0, 255).astype(np.uint8)

@@ -1,0 +1,290 @@
+"""A model and images in, predictions out: ONNX Runtime, NumPy and Pillow; neither Keras nor pandas is imported.
+
+>>> import lesionlab
+>>> model = lesionlab.load_model()  # doctest: +SKIP
+>>> for prediction in model.predict("photos"): print(prediction.image, prediction.name)  # doctest: +SKIP
+
+Images are decoded by a few threads while ONNX Runtime works on the batch before; a bounded number of them is under way at
+any time, so that a million files need no more memory than a hundred.
+"""
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from PIL import Image
+
+from lesionlab.bundle import Bundle, Facts, open_bundle
+from lesionlab.data.images import ImageError, read_image
+from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.sources import Source, find_images
+
+BATCH_SIZE = 32
+_MOST_DECODERS = 8
+_DECODERS = min(_MOST_DECODERS, os.cpu_count() or 1)
+_IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model says of one image.
+
+    Attributes:
+        image: its name: the file's name without folder and suffix.
+        source: the path as given, or `image` where there is none.
+        probabilities: of the seven diagnoses, by code in `DX` order; they sum to 1.
+        dx: code of the likeliest diagnosis; `name` is its full name.
+        malignant_probability: of melanoma, basal cell carcinoma and actinic keratosis together, 0 to 1.
+        uncertainty: entropy of the probabilities over that of seven equal ones, 0 (sure) to 1 (knows nothing).
+        decision: `malignant`, `benign` or `uncertain`, see `decide`.
+        activation_maps: float32 (grid height, grid width, 7), how much each place speaks for each diagnosis (class
+            activation maps, Zhou et al., CVPR 2016); None where not asked for.
+
+    """
+
+    image: str
+    source: str
+    probabilities: dict[str, float]
+    dx: str
+    name: str
+    malignant_probability: float
+    uncertainty: float
+    decision: str
+    activation_maps: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be read, and why."""
+
+    image: str
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions in the order of the images given; what could not be read stands apart."""
+
+    items: tuple[Prediction, ...]
+    unreadable: tuple[Unreadable, ...]
+
+    def __len__(self) -> int:
+        """Count the predictions."""
+        return len(self.items)
+
+    def __iter__(self) -> Iterator[Prediction]:
+        """Go through the predictions."""
+        return iter(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Prediction: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Prediction, ...]: ...
+    def __getitem__(self, index: int | slice) -> Prediction | tuple[Prediction, ...]:
+        """Take one prediction, or several."""
+        return self.items[index]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Probabilities of all predictions: float64 (n, 7) in `DX` order."""
+        return np.array([list(item.probabilities.values()) for item in self.items]).reshape(-1, len(DX))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle that predicts."""
+
+    bundle: Bundle
+
+    @property
+    def facts(self) -> Facts:
+        """What the model file says of itself."""
+        return self.bundle.facts
+
+    def predict(self, images: Any, *, batch_size: int = BATCH_SIZE, explain: bool = False) -> Predictions:
+        """Predict one image, many, or all of a folder.
+
+        Args:
+            images: a path (file, folder or pattern), bytes of an image file, a PIL image, RGB pixels uint8
+                (height, width, 3) or (n, height, width, 3), or an iterable of these. Any size is cropped and scaled.
+            batch_size: images that go through the network together.
+            explain: keep the class activation maps.
+
+        Raises:
+            ImageError: the one image that was given cannot be read; of many, these are in `unreadable`.
+            UsageError: nothing that can be predicted, a folder without images, or a model without activation maps.
+
+        """
+        results = list(self.stream(images, batch_size=batch_size, explain=explain))
+        unreadable = tuple(item for item in results if isinstance(item, Unreadable))
+        if unreadable and len(results) == 1:
+            raise ImageError(unreadable[0].reason, unreadable[0].source)
+        return Predictions(tuple(item for item in results if isinstance(item, Prediction)), unreadable)
+
+    def stream(
+        self, images: Any, *, batch_size: int = BATCH_SIZE, explain: bool = False, workers: int = _DECODERS
+    ) -> Iterator[Prediction | Unreadable]:
+        """Predict images as they come, in their order, holding no more than a few batches; see `predict`.
+
+        Args:
+            images: as in `predict`; an iterable is read as far as needed and no further.
+            batch_size: as in `predict`.
+            explain: as in `predict`.
+            workers: threads that decode.
+
+        """
+        if batch_size < 1:
+            raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
+        if explain and not self.bundle.has_activation_maps:
+            raise UsageError(
+                f"The model {self.facts.name!r} has no activation maps: it does not end in a global average."
+            )
+        return self._stream(_sources(images), batch_size, explain, workers)
+
+    def _stream(
+        self, sources: Iterable[Source], batch_size: int, explain: bool, workers: int
+    ) -> Iterator[Prediction | Unreadable]:
+        decoded = self._decoded(sources, 3 * batch_size, workers)
+        while batch := list(islice(decoded, batch_size)):
+            readable = [(source, pixels) for source, pixels in batch if isinstance(pixels, np.ndarray)]
+            predictions = iter(self._predict_batch(readable, explain))
+            for source, pixels in batch:
+                if isinstance(pixels, np.ndarray):
+                    yield next(predictions)
+                else:
+                    yield Unreadable(source.image, source.where, pixels.reason)
+
+    def _decoded(
+        self, sources: Iterable[Source], most: int, workers: int
+    ) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
+        """Decode in threads, at most `most` images ahead, in order."""
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
+        under_way: deque[tuple[Source, Future]] = deque()
+        try:
+            for source in sources:
+                under_way.append((source, pool.submit(self._read, source)))
+                if len(under_way) >= most:
+                    first, pixels = under_way.popleft()
+                    yield first, pixels.result()
+            while under_way:
+                first, pixels = under_way.popleft()
+                yield first, pixels.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, source: Source) -> np.ndarray | ImageError:
+        try:
+            given = source.given if isinstance(source.given, Path | bytes) else _as_file(source.given)
+            return read_image(given, self.facts.height, self.facts.width, self.facts.crop)
+        except ImageError as error:
+            return error
+
+    def _predict_batch(self, readable: list[tuple[Source, np.ndarray]], explain: bool) -> list[Prediction]:
+        if not readable:
+            return []
+        outputs = ["probabilities", "activation_maps"] if explain else ["probabilities"]
+        pixels = np.stack([image for _, image in readable])  # (b, height, width, 3)
+        probabilities, *maps = self.bundle.session.run(outputs, {"image": pixels})
+        probabilities = probabilities.astype(np.float64)  # (b, 7)
+        sums = probabilities.sum(axis=1, keepdims=True)
+        if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
+            raise LesionlabError(f"The model {self.facts.name!r} gives no probabilities for {readable[0][0].where}.")
+        each_map = maps[0] if maps else [None] * len(readable)
+        return [
+            _prediction(source, row, activation_maps, self.facts)
+            for (source, _), row, activation_maps in zip(readable, probabilities / sums, each_map, strict=True)
+        ]
+
+
+def load_model(path: str | Path | None = None) -> Model:
+    """Load a model file, or without one the model that comes with lesionlab; see `lesionlab.bundle.open_bundle`."""
+    return Model(open_bundle(path))
+
+
+def decide(dx: str, malignant_probability: float, uncertainty: float, thresholds: Any) -> str:
+    """Take the decision: `malignant`, `benign` or `uncertain`.
+
+    `uncertain` above the threshold `uncertainty`; else `malignant` from the threshold `malignant` on. Without the one
+    nothing is uncertain, without the other the likeliest diagnosis decides.
+    """
+    if uncertainty > thresholds.get("uncertainty", 1):
+        return "uncertain"
+    if "malignant" in thresholds:
+        return "malignant" if malignant_probability >= thresholds["malignant"] else "benign"
+    return "malignant" if dx in MALIGNANT else "benign"
+
+
+def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | None, facts: Facts) -> Prediction:
+    dx = DX[int(row.argmax())]
+    malignant = float(row[_IS_MALIGNANT].sum())
+    some = row[row > 0]
+    uncertainty = max(0.0, float(-(some * np.log(some)).sum() / np.log(len(DX))))
+    return Prediction(
+        image=source.image,
+        source=source.where,
+        probabilities=dict(zip(DX, row.tolist(), strict=True)),
+        dx=dx,
+        name=NAME_OF[dx],
+        malignant_probability=malignant,
+        uncertainty=uncertainty,
+        decision=decide(dx, malignant, uncertainty, facts.thresholds),
+        activation_maps=activation_maps,
+    )
+
+
+def _sources(images: Any) -> Iterable[Source]:
+    """Bring whatever `predict` takes to sources, lazily where an iterable was given."""
+    if isinstance(images, str | Path):
+        return map(Source.of_file, find_images([images]))
+    if isinstance(images, bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+        return [_source(images, 1)]
+    if not isinstance(images, Iterable):
+        raise UsageError(f"{type(images).__name__} is no image: give {_TAKEN}.")
+    return _each_source(images)
+
+
+def _each_source(images: Iterable[Any]) -> Iterator[Source]:
+    for number, item in enumerate(images, start=1):
+        if isinstance(item, Source):
+            yield item
+        elif isinstance(item, str | Path):
+            yield from map(Source.of_file, find_images([item]))
+        else:
+            yield _source(item, number)
+
+
+_TAKEN = "a path, bytes, a PIL image, uint8 RGB pixels (height, width, 3), or several of these"
+
+
+def _source(item: Any, number: int) -> Source:
+    name = f"image-{number}"
+    if isinstance(item, np.ndarray):
+        if item.dtype != np.uint8 or item.ndim != 3 or item.shape[2] != 3:
+            raise UsageError(f"{name}: pixels must be uint8 (height, width, 3), RGB; got {item.dtype} {item.shape}.")
+    elif isinstance(item, Image.Image):
+        name = Path(getattr(item, "filename", "") or name).stem
+    elif not isinstance(item, bytes):
+        raise UsageError(f"{name}: {type(item).__name__} is no image: give {_TAKEN}.")
+    return Source(name, name, item)
+
+
+def _as_file(given: Image.Image | np.ndarray) -> bytes:
+    """Pixels as an uncompressed PNG, so that they go the same way as a file: upright, sRGB, over white."""
+    image = Image.fromarray(given) if isinstance(given, np.ndarray) else given
+    try:
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+            image = image.convert("RGB")
+        file = BytesIO()
+        image.save(file, "PNG", compress_level=0, exif=image.getexif())
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"the image cannot be read ({error})") from error
+    return file.getvalue()

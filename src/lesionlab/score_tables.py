@@ -1,0 +1,174 @@
+"""Tables to score: predictions and truth, read strictly, so that every fault is named by its row, column or images."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lesionlab.diagnosis import INDEX_OF, ISIC_COLUMNS
+from lesionlab.errors import UsageError
+
+RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
+_WEIGHT_COLUMNS = ("score_weight", "validation_weight")
+_NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
+
+
+@dataclass(frozen=True)
+class Table:
+    """Images and their values: probabilities or one-hot truth float64 (n, 7) in ISIC's order; weights float64 (n, 2)."""
+
+    images: list[str]
+    values: np.ndarray
+    weights: np.ndarray
+
+
+def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[str]]:
+    """Read a table of predictions, and notes on what is odd about it but scored all the same.
+
+    Raises:
+        UsageError: names the row and the column at fault.
+
+    """
+    header, rows = _read_csv(path)
+    _need_columns(path, header, ("image", *ISIC_COLUMNS))
+    foreign = [column for column in header if column not in ("image", *ISIC_COLUMNS, *RUN_COLUMNS)]
+    if foreign:
+        raise UsageError(f"{path} has columns that predictions do not have: {', '.join(map(repr, foreign[:5]))}.")
+    rows = _of_part(path, header, rows, part)
+    images = [_without_suffix(row["image"]) for _, row in rows]
+    _refuse_repeated(path, images, [line for line, _ in rows])
+    values = np.array([[_share(path, line, row, column) for column in ISIC_COLUMNS] for line, row in rows])
+    notes = []
+    off = np.flatnonzero(np.abs(values.sum(axis=1) - 1) > 1e-3)
+    if len(off):
+        named = ", ".join(images[index] for index in off[:5])
+        notes.append(
+            f"{len(off):,} rows of {path} do not sum to 1 ({named}); scored as they are, as the challenge does."
+        )
+    return Table(images, values, np.ones((len(images), 2))), notes
+
+
+def read_truth(path: Path) -> Table:
+    """Read the truth: ISIC's one-hot table or metadata with `image_id` and `dx`.
+
+    Raises:
+        UsageError: names the row and the column at fault.
+
+    """
+    header, rows = _read_csv(path)
+    is_metadata = "image" not in header and {"image_id", "dx"} <= set(header)
+    if not is_metadata:
+        _need_columns(path, header, ("image", *ISIC_COLUMNS), " (or give metadata with image_id and dx)")
+    read_row = _metadata_row if is_metadata else _one_hot_row
+    images = [_without_suffix(row["image_id" if is_metadata else "image"]) for _, row in rows]
+    _refuse_repeated(path, images, [line for line, _ in rows])
+    values = np.array([read_row(path, line, row) for line, row in rows])
+    weights = np.array([[_weight(path, line, row, column) for column in _WEIGHT_COLUMNS] for line, row in rows])
+    weights[[image == _NEVER_SCORED for image in images]] = 0.0
+    return Table(images, values, weights)
+
+
+def _metadata_row(path: Path, line: int, row: dict[str, str]) -> list[float]:
+    dx = row["dx"].strip().lower()
+    if dx not in INDEX_OF:
+        raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(INDEX_OF)}.")
+    return [float(index == INDEX_OF[dx]) for index in range(len(INDEX_OF))]
+
+
+def _one_hot_row(path: Path, line: int, row: dict[str, str]) -> list[float]:
+    values = [_share(path, line, row, column) for column in ISIC_COLUMNS]
+    if sorted(values) != [0.0] * (len(values) - 1) + [1.0]:
+        raise UsageError(f"{path}, row {line} ({row['image']}): the truth needs one 1 and six 0 in ISIC's columns.")
+    return values
+
+
+def _share(path: Path, line: int, row: dict[str, str], column: str) -> float:
+    value = _number(path, line, row, column)
+    if not 0 <= value <= 1:
+        raise UsageError(f"{path}, row {line} ({row['image']}), column {column}: {row[column]} is outside 0 to 1.")
+    return value
+
+
+def _weight(path: Path, line: int, row: dict[str, str], column: str) -> float:
+    if column not in row:
+        return 1.0
+    value = _number(path, line, row, column)
+    if not 0 <= value < math.inf:
+        raise UsageError(f"{path}, row {line}, column {column}: the weight {row[column]} is not 0 or more.")
+    return value
+
+
+def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
+    text = row[column].strip()
+    try:
+        value = math.nan if "_" in text else float(text)
+    except ValueError:
+        value = math.nan
+    if math.isnan(value):
+        image = row.get("image", row.get("image_id"))
+        what = "the value is missing" if text.lower() in ("", "nan", "na", "null") else f"{text!r} is no number"
+        raise UsageError(f"{path}, row {line} ({image}), column {column}: {what}.")
+    return value
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read header and rows; each row with its line number, as an editor counts them."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, cells) for cells in reader if cells]
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} is no CSV file in UTF-8 ({error}). Save it as CSV, UTF-8.") from error
+    if not header or not rows:
+        raise UsageError(f"{path} holds no rows: needed are a line of column names and a line for each image.")
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        raise UsageError(f"{path} is separated by semicolons or tabs; commas are needed.")
+    twice = [name for index, name in enumerate(header) if name in header[:index]]
+    if twice:
+        raise UsageError(f"{path} has the column {twice[0]!r} twice.")
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise UsageError(f"{path}, row {line} has {len(cells)} cells, the column names are {len(header)}.")
+    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+
+
+def _need_columns(path: Path, header: list[str], needed: Sequence[str], hint: str = "") -> None:
+    missing = [column for column in needed if column not in header]
+    if missing:
+        raise UsageError(f"{path} has no column {', '.join(missing)}{hint}; it has {', '.join(header[:12])}.")
+
+
+def _of_part(
+    path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]], part: str | None
+) -> list[tuple[int, dict[str, str]]]:
+    if "part" not in header:
+        if part is not None:
+            raise UsageError(f"{path} has no column 'part': leave out --part.")
+        return rows
+    parts = sorted({row["part"] for _, row in rows})
+    if part is None and len(parts) > 1:
+        raise UsageError(f"{path} holds {', '.join(parts)}, of which training was on one: choose with --part test.")
+    if part is not None and part not in parts:
+        raise UsageError(f"{path} has no part {part!r}: it has {', '.join(parts)}.")
+    return [(line, row) for line, row in rows if part in (None, row["part"])]
+
+
+def _refuse_repeated(path: Path, images: list[str], lines: list[int]) -> None:
+    seen: dict[str, int] = {}
+    for image, line in zip(images, lines, strict=True):
+        if not image:
+            raise UsageError(f"{path}, row {line}: the image has no name.")
+        if image in seen:
+            raise UsageError(f"{path}, row {line}: the image {image!r} stands in row {seen[image]} too.")
+        seen[image] = line
+
+
+def _without_suffix(image: str) -> str:
+    image = image.strip()
+    return image[:-4] if image.lower().endswith(".jpg") else image

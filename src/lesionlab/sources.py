@@ -1,0 +1,85 @@
+"""What a user points at, as image files: files, folders, patterns; and the names that images get in a table."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from lesionlab.data.images import SUFFIXES
+from lesionlab.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image to predict: its name, where it was given, and what was given (a path, bytes, pixels)."""
+
+    image: str
+    where: str
+    given: Any
+
+    @staticmethod
+    def of_file(path: str | Path) -> "Source":
+        """Name a file's image by its stem."""
+        path = Path(path)
+        return Source(printable(path.stem), printable(str(path)), path)
+
+
+def find_images(given: Iterable[str | Path]) -> Iterator[Path]:
+    """Find the image files that paths stand for, lazily.
+
+    A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
+    left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth). Any other path stands
+    for itself, whatever its suffix: whether it can be read is seen on reading.
+
+    Raises:
+        UsageError: a folder without images, or a pattern that nothing matches; before the first file is given.
+
+    """
+    return chain.from_iterable([_find(str(item)) for item in given])
+
+
+def unique_names(sources: Iterable[Source]) -> Iterator[Source]:
+    """Make names unique, as a table needs them: a stem that was seen gives way to the path, a path seen gets a number."""
+    seen: set[int] = set()  # hashes: a million names take 60 MB, not 120
+    for source in sources:
+        name, number = source.image, 1
+        while hash(name) in seen:
+            name = source.where if number == 1 else f"{source.where}#{number}"
+            number += 1
+        seen.add(hash(name))
+        yield Source(name, source.where, source.given)
+
+
+def printable(name: str) -> str:
+    """Write what a terminal or a table would stumble over (control characters, bytes that are no UTF-8) as escapes."""
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def _find(name: str) -> Iterator[Path]:
+    if os.path.isdir(name):
+        files = _walk(name)
+        first = next(files, None)
+        if first is None:
+            raise UsageError(f"The folder {name} holds no images. Read are files that end in {', '.join(SUFFIXES)}.")
+        return chain([first], files)
+    if not os.path.exists(name) and glob.has_magic(name):
+        found = sorted(glob.glob(name, recursive=True))
+        if not found:
+            raise UsageError(f"No file matches {name}.")
+        return chain.from_iterable(_walk(item) if os.path.isdir(item) else [Path(item)] for item in found)
+    return iter([Path(name)])
+
+
+def _walk(folder: str) -> Iterator[Path]:
+    closed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=closed.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(place, name)
+    yield from (Path(error.filename) for error in closed)  # listed as unreadable, not passed over

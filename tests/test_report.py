@@ -1,0 +1,196 @@
+"""The report as a reader gets it: whole, self-contained, and every number the one in metrics.json."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lesionlab.diagnosis import DX
+from lesionlab.explore import age_band_names, explore, mean_images
+from lesionlab.report.card import write_card
+from lesionlab.report.page import write_report
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects elements, and checks that every tag that opens closes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def attributes(self, name: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.elements if name in attributes]
+
+
+@pytest.fixture(scope="module")
+def run_dir(finished: tuple[Path, str]) -> Path:
+    return finished[0]
+
+
+@pytest.fixture
+def copy(run_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run_dir, tmp_path / "copy"))
+
+
+def change(path: Path, edit) -> None:
+    value = json.loads(path.read_text())
+    edit(value)
+    path.write_text(json.dumps(value))
+
+
+def test_every_number_is_the_one_in_metrics_json(run_dir: Path) -> None:
+    page = Page((run_dir / "report.html").read_text(encoding="utf-8"))
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    traced = [attributes for tag, attributes in page.elements if tag == "data"]
+    assert len(traced) > 80
+    for attributes in traced:
+        value = metrics
+        for name in attributes["data-key"].split("."):
+            value = value[int(name)] if isinstance(value, list) else value[name]
+        assert float(attributes["value"]) == value, attributes["data-key"]
+
+
+def test_the_page_is_one_file(run_dir: Path) -> None:
+    page = Page((run_dir / "report.html").read_text(encoding="utf-8"))
+    for source in page.attributes("src") + page.attributes("href") + page.attributes("xlink:href"):
+        assert source.startswith(("data:image/", "#")), source
+    text = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<script|@import|url\((?!#)", text)
+
+
+def test_ids_are_unique_and_links_lead_somewhere(run_dir: Path) -> None:
+    page = Page((run_dir / "report.html").read_text(encoding="utf-8"))
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    targets = {link[1:] for link in page.attributes("href") + page.attributes("xlink:href") if link.startswith("#")}
+    assert targets <= set(ids)
+
+
+def test_it_can_be_read_without_seeing(run_dir: Path) -> None:
+    page = Page((run_dir / "report.html").read_text(encoding="utf-8"))
+    assert ("html", {"lang": "en"}) in page.elements
+    assert all(attributes.get("alt") for tag, attributes in page.elements if tag == "img")
+    assert all(attributes.get("scope") for tag, attributes in page.elements if tag == "th")
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1 and levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+
+
+def test_the_fourteen_steps_are_its_sections(run_dir: Path) -> None:
+    page = Page((run_dir / "report.html").read_text(encoding="utf-8"))
+    assert [i for i in page.attributes("id") if i.startswith("step-")] == [f"step-{n}" for n in range(1, 15)]
+
+
+def test_it_says_what_it_is_made_from(run_dir: Path) -> None:
+    text = (run_dir / "report.html").read_text(encoding="utf-8")
+    assert "not a medical device" in text and "Generated lesions." in text
+    for figure in (run_dir / "figures").glob("*.svg"):
+        assert "generated lesions" in figure.read_text(encoding="utf-8"), figure.name
+
+
+def test_it_can_be_made_again_without_training(copy: Path) -> None:
+    before = (copy / "report.html").read_bytes()
+    (copy / "report.html").unlink()
+    assert write_report(copy).read_bytes() == before
+
+
+def test_a_leak_stands_in_red(copy: Path) -> None:
+    assert "This split leaks" not in (copy / "report.html").read_text(encoding="utf-8")
+
+    def leak(manifest: dict) -> None:
+        proof = manifest["split"]["proof"]
+        proof |= {"is_leaking": True, "test_images_sharing_a_lesion": 779, "test_images": 2003}
+        proof["test_images_sharing_a_lesion_share"] = 779 / 2003
+
+    change(copy / "manifest.json", leak)
+    text = write_report(copy).read_text(encoding="utf-8")
+    assert re.search(r'class="box leak".*779 of 2,003 test images \(38\.9 %\)', text, re.DOTALL)
+    assert "This split leaks" in write_card(copy).read_text(encoding="utf-8")
+
+
+def test_an_undefined_figure_is_said_to_be_so(copy: Path) -> None:
+    def forget(metrics: dict) -> None:
+        row = metrics["test"]["per_class"]["df"]
+        row |= dict.fromkeys(("recall", "f1", "auc", "average_precision", "misclassified", "recall_interval"))
+
+    change(copy / "metrics.json", forget)
+    assert "not available" in write_report(copy).read_text(encoding="utf-8")
+    assert "not available" in write_card(copy).read_text(encoding="utf-8")
+
+
+def test_hostile_text_is_only_text(copy: Path) -> None:
+    hostile = "<script>alert(1)</script>"
+
+    def poison(manifest: dict) -> None:
+        manifest["data"]["folder"] = hostile
+        manifest["set_aside"] = [{"image_id": hostile, "reason": hostile}]
+
+    change(copy / "manifest.json", poison)
+    text = write_report(copy).read_text(encoding="utf-8")
+    assert "<script" not in text and "&lt;script&gt;" in text
+
+
+def test_the_card_holds_the_results(run_dir: Path) -> None:
+    card = (run_dir / "card.md").read_text(encoding="utf-8")
+    metrics = json.loads((run_dir / "metrics.json").read_text())
+    assert f"| balanced accuracy | {metrics['test']['balanced_accuracy']:.3f} |" in card
+    assert "not a medical device" in card and "Trained on generated lesions" in card
+
+
+def test_mistakes_are_the_most_confident_ones(run_dir: Path) -> None:
+    shown = json.loads((run_dir / "figures" / "mistakes.json").read_text())
+    table = pd.read_csv(run_dir / "predictions.csv")
+    wrong = table[(table["part"] == "test") & (table["truth"] != table["predicted"])]
+    confidence = wrong[["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]].max(axis=1).sort_values(ascending=False)
+    assert [case["confidence"] for case in shown] == pytest.approx(confidence[: len(shown)].tolist())
+    assert all((run_dir / "figures" / case["file"]).stat().st_size > 500 for case in shown)
+
+
+def test_exploration_counts_by_hand() -> None:
+    table = pd.DataFrame(
+        {
+            "image_id": list("abcd"),
+            "lesion_id": ["1", "1", "2", "3"],
+            "dx": ["mel", "mel", "nv", "nv"],
+            "dx_type": ["histo"] * 4,
+            "age": [40.0, 45.0, 80.0, np.nan],
+            "sex": ["male", "male", "female", "unknown"],
+            "localization": ["back"] * 4,
+            "dataset": ["x"] * 4,
+            "row": [3, 2, 1, 0],
+        }
+    )
+    pixels = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (10, 20, 30, 50)])
+    explored = explore(table, pixels)
+    assert explored["by_diagnosis"]["mel"] == {"images": 2, "lesions": 1, "share": 0.5}
+    assert explored["by_diagnosis"]["df"]["images"] == 0
+    assert explored["by_column"]["age"]["40-49"]["mel"] == 2 and explored["by_column"]["age"]["80+"]["nv"] == 1
+    assert explored["by_column"]["age"]["unknown"]["nv"] == 1
+    assert explored["by_column"]["sex"]["male"] == dict.fromkeys(DX, 0) | {"mel": 2}
+    assert explored["images_per_lesion"] == {"1": 2, "2": 1}
+    assert explored["missing"]["age"] == {"images": 1, "share": 0.25}
+    assert explored["missing"]["sex"]["images"] == 1
+    assert explored["mean_colour"]["mel"] == [40.0, 40.0, 40.0] and explored["mean_colour"]["df"] is None
+    assert mean_images(table, pixels)["nv"].shape == (2, 2, 3)
+    assert age_band_names()[0] == "0-19" and age_band_names()[-1] == "80+"
