@@ -9,7 +9,7 @@ other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,13 @@ from lesionlab import __version__
 from lesionlab.data.images import CROPS
 from lesionlab.diagnosis import DX, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
+from lesionlab.onnx_scan import scan
 
 FORMAT = "lesionlab-1"
 TASK = "ISIC 2018 Task 3"
 MODELS = Path(__file__).parent / "models"
 MAX_BYTES = 512 * 2**20
 THRESHOLDS = ("malignant", "uncertainty")
-
-_MAX_PARTS = 1_000_000  # fields that the scan looks at, about a second; EfficientNetV2-S has 60,000
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_OWN_OPERATORS = (b"", b"ai.onnx", b"ai.onnx.ml")
 
 
 @dataclass(frozen=True)
@@ -143,9 +140,9 @@ def read_facts(data: bytes, where: str) -> Facts:
         ValueError: it is not ONNX.
 
     """
-    found: dict[str, str] = {}
-    for reason in _scan_model(memoryview(data), found):
-        raise UsageError(f"{where} is refused: it {reason}.")
+    found, danger = scan(data)
+    if danger:
+        raise UsageError(f"{where} is refused: it {danger}.")
     if "format" not in found:
         raise UsageError(
             f"{where} is an ONNX model without lesionlab's facts: class order and preprocessing are not known. "
@@ -248,94 +245,3 @@ def _open_session(data: bytes, facts: Facts, file: Path) -> Any:
     if inputs != [wanted] or outputs.get("probabilities") != [len(DX)]:
         raise UsageError(f"{file} does not take and give what its facts say: inputs {inputs}, outputs {outputs}.")
     return session
-
-
-def _scan_model(data: memoryview, facts: dict[str, str]) -> Iterator[str]:
-    """Yield what makes an ONNX file dangerous; fill `facts` with its metadata. Field numbers are those of onnx.proto."""
-    budget = [_MAX_PARTS]
-    has_graph = False
-    for number, value in _fields(data, budget):
-        if number == 7:
-            has_graph = True
-            yield from _scan_graph(value, budget)
-        elif number == 14:
-            entry = dict(_fields(value, budget))
-            facts[bytes(entry.get(1, b"")).decode()] = bytes(entry.get(2, b"")).decode()
-        elif number in (20, 25):
-            yield "holds functions or training steps of its own"
-    if not has_graph:
-        raise ValueError("it holds no graph")
-
-
-def _scan_graph(graph: memoryview, budget: list[int]) -> Iterator[str]:
-    for number, value in _fields(graph, budget):
-        if number == 1:
-            yield from _scan_node(value, budget)
-        elif number == 5:
-            yield from _scan_tensor(value, budget)
-        elif number == 15:
-            yield "holds sparse tensors"
-
-
-def _scan_node(node: memoryview, budget: list[int]) -> Iterator[str]:
-    for number, value in _fields(node, budget):
-        if number == 7 and bytes(value) not in _OWN_OPERATORS:
-            yield f"needs operators of {bytes(value).decode(errors='replace')!r}"
-        if number == 5:
-            for part, content in _fields(value, budget):
-                if part in (5, 10):
-                    yield from _scan_tensor(content, budget)
-                elif part in (6, 11, 22, 23):
-                    yield "holds loops, branches or sparse tensors"
-
-
-def _scan_tensor(tensor: memoryview, budget: list[int]) -> Iterator[str]:
-    for number, value in _fields(tensor, budget):
-        if number == 13 or (number == 14 and value != 0):
-            yield "points to data in other files"
-
-
-def _fields(data: memoryview, budget: list[int]) -> Iterator[tuple[int, Any]]:
-    """Yield number and value of each field of a protobuf message: int for numbers, memoryview for all else.
-
-    A message where a string or number was expected, or the other way round, is not told apart; the callers compare.
-
-    Raises:
-        ValueError: not protobuf, or more parts than any model has.
-
-    """
-    if not isinstance(data, memoryview):
-        raise ValueError("a number stands where a message should")
-    at, end = 0, len(data)
-    while at < end:
-        budget[0] -= 1
-        if budget[0] < 0:
-            raise ValueError("it has too many parts")
-        tag, at = _varint(data, at)
-        if tag >= 2**32:  # other readers would drop the upper bits and see another field
-            raise ValueError(f"a field number too large at byte {at}")
-        kind = tag & 7
-        if kind == _VARINT:
-            value, at = _varint(data, at)
-            yield tag >> 3, value
-            continue
-        length = {_FIXED64: 8, _FIXED32: 4}.get(kind)
-        if kind == _BYTES:
-            length, at = _varint(data, at)
-        if length is None or at + length > end:
-            raise ValueError(f"cut short or no protobuf at byte {at}")
-        yield tag >> 3, data[at : at + length]
-        at += length
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 70:
-        if at >= len(data):
-            raise ValueError("it is cut short")
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise ValueError(f"a number too long at byte {at}")

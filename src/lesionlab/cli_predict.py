@@ -13,6 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
+from lesionlab.data.images import ImageError
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
@@ -204,7 +205,10 @@ def _overlays(folder: Path, model: Model) -> Sink:
         raise UsageError(f"{folder} cannot be written ({error.strerror}). Choose another with --explain.") from error
 
     def write(prediction: Prediction) -> None:
-        write_overlay(prediction, model, folder)
+        try:
+            write_overlay(prediction, model, folder)
+        except ImageError as error:  # the file is read a second time, larger, and may have changed
+            _say(f"lesionlab: no overlay of {error}")
 
     return write
 

@@ -75,7 +75,7 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from lesionlab.model.export import export_command
+    from lesionlab.model.export_run import export_command
 
     export_command(options)
 

@@ -299,12 +299,11 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
         _say_result(metrics["test"])
         write_run_figures(out, prepared.pixels, divided.table)
     run.manifest["stages"] = run.stages.times
-    finished = run.manifest | {"finished": _now()}
-    # The report is written from the run directory's files, so the manifest is there first; it counts as finished last.
-    write_json(out / rundir.MANIFEST, run.manifest | {"ended": finished["finished"]})
+    run.manifest["evaluated"] = _now()
+    write_json(out / rundir.MANIFEST, run.manifest)  # the report is made from the run directory's files
     write_card(out)
     write_report(out)
-    write_json(out / rundir.MANIFEST, finished)
+    write_json(out / rundir.MANIFEST, run.manifest | {"finished": _now()})
     (out / rundir.CHECKPOINT).unlink(missing_ok=True)
 
 

@@ -10,7 +10,7 @@ any time, so that a million files need no more memory than a hundred.
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -210,17 +210,14 @@ def load_model(path: str | Path | None = None) -> Model:
     return Model(open_bundle(path))
 
 
-def decide(dx: str, malignant_probability: float, uncertainty: float, thresholds: Any) -> str:
-    """Take the decision: `malignant`, `benign` or `uncertain`.
+def decide(malignant_probability: float, uncertainty: float, thresholds: Mapping[str, float]) -> str:
+    """Take the decision: `uncertain` above the threshold `uncertainty`, else `malignant` from `malignant` on, or `benign`.
 
-    `uncertain` above the threshold `uncertainty`; else `malignant` from the threshold `malignant` on. Without the one
-    nothing is uncertain, without the other the likeliest diagnosis decides.
+    Where the model's facts set no threshold, nothing is uncertain, and malignant is what more likely is than not.
     """
-    if uncertainty > thresholds.get("uncertainty", 1):
+    if uncertainty > thresholds.get("uncertainty", 1.0):
         return "uncertain"
-    if "malignant" in thresholds:
-        return "malignant" if malignant_probability >= thresholds["malignant"] else "benign"
-    return "malignant" if dx in MALIGNANT else "benign"
+    return "malignant" if malignant_probability >= thresholds.get("malignant", 0.5) else "benign"
 
 
 def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | None, facts: Facts) -> Prediction:
@@ -236,7 +233,7 @@ def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | N
         name=NAME_OF[dx],
         malignant_probability=malignant,
         uncertainty=uncertainty,
-        decision=decide(dx, malignant, uncertainty, facts.thresholds),
+        decision=decide(malignant, uncertainty, facts.thresholds),
         activation_maps=activation_maps,
     )
 

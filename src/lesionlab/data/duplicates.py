@@ -21,7 +21,7 @@ from scipy import fft, ndimage
 from lesionlab.errors import UsageError
 from lesionlab.progress import track
 
-NEIGHBOURS = 5
+NEIGHBOURS = 3
 MIN_PEAK = 0.38
 MIN_CORRELATION = 0.62
 MIN_TILES = 20
@@ -36,7 +36,7 @@ _STEP = 16
 _SEARCH = 3  # px by which a tile may lie off
 _MIN_TEXTURE = 0.5  # grey levels: flatter tiles say nothing
 _WAYS = tuple((angle, scale) for angle in (0, -5, 5, -10, 10) for scale in (1.0, 0.9, 1.1))  # degrees, factor
-_ROUGH_WAYS = ((0, 1.0), (-7, 1.0), (7, 1.0), (0, 0.9), (0, 1.1))
+_ROUGH_WAYS = tuple((angle, scale) for angle in (0, -7, 7) for scale in (1.0, 0.9, 1.1))
 _BLOCK = 256
 
 
@@ -76,15 +76,17 @@ def near_duplicates(
 
     """
     n = len(pixels)
-    if len(image_ids) != n or (skip is not None and len(skip) != n):
-        raise UsageError(f"{n} images need {n} image ids and flags, not {len(image_ids)} and {np.size(skip)}.")
+    if len(image_ids) != n:
+        raise UsageError(f"{n} images need {n} image ids, not {len(image_ids)}.")
+    if skip is not None and len(skip) != n:
+        raise UsageError(f"{n} images need {n} flags to skip, not {len(skip)}.")
     wanted = np.arange(n) if skip is None else np.flatnonzero(~np.asarray(skip, bool))
     thumbs = np.stack([_grey(pixels[row], _THUMB) for row in wanted]) if len(wanted) else np.empty((0, 1, 1))
     textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE  # a plain surface is like any other
     wanted, thumbs = wanted[textured], thumbs[textured]
     if len(wanted) < 2:
         return []
-    prints = _prints(thumbs)
+    prints = np.concatenate([_prints(thumbs[start : start + _BLOCK]) for start in range(0, len(thumbs), _BLOCK)])
     candidates = _candidates(prints)
     close = candidates[_peaks(thumbs, candidates) >= MIN_PEAK]
     found = []
@@ -172,26 +174,30 @@ def _peaks(thumbs: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """The highest correlation (m,) of each candidate pair over shifts, a few angles and a few scales, at half size."""
     n, side, _ = thumbs.shape
     small = thumbs.reshape(n, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
-    first = _spectra(small, 3, 7)
+    first = _spectra(_texture(small, 3, 7))
     peaks = np.zeros(len(candidates), np.float32)
     for angle, scale in track(_ROUGH_WAYS, "laying like images over each other"):
-        warped = np.stack([_warped(image, angle, scale) for image in small])
+        warped = _texture(np.stack([_warped(image, angle, scale) for image in small]), 3, 7)
         for turn in range(8):
             rows = np.flatnonzero(candidates[:, 2] == turn)
-            second = _spectra(_turned(warped, turn), 3, 7)
             for start in range(0, len(rows), _BLOCK):
                 block = rows[start : start + _BLOCK]
-                near, _ = _shifted(first[candidates[block, 0]], second[candidates[block, 1]])
+                second = _spectra(_turned(warped[candidates[block, 1]], turn))
+                near, _ = _shifted(first[candidates[block, 0]], second)
                 peaks[block] = np.maximum(peaks[block], near)
     return peaks
 
 
-def _spectra(images: np.ndarray, detail: int, around: int) -> np.ndarray:
-    """Fourier transforms of evened images (n, side, side), faded out towards the corners, which are often dark."""
+def _texture(images: np.ndarray, detail: int, around: int) -> np.ndarray:
+    """Evened images (n, side, side) of length one, faded out towards the corners, which are often dark."""
     side = images.shape[1]
     ramp = (np.arange(side, dtype=np.float32) - (side - 1) / 2) / (side / 2)
     weight = np.clip((1.15 - np.hypot(ramp[:, None], ramp[None, :])) / 0.3, 0, 1)
-    return fft.rfft2(_unit(_even(images, detail, around) * weight), axes=(1, 2))
+    return _unit(_even(images, detail, around) * weight)
+
+
+def _spectra(images: np.ndarray) -> np.ndarray:
+    return fft.rfft2(images, axes=(1, 2))
 
 
 def _shifted(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +215,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     """Align the second (128, 128) to the first, correlate them by tiles: the lower fifth, -1 if few tiles count."""
     halves = np.stack([first, second]).reshape(2, _THUMB, 2, _THUMB, 2).mean(axis=(2, 4))
     tries = np.stack([_warped(halves[1], angle, scale) for angle, scale in _WAYS])
-    peaks, shifts = _shifted(_spectra(halves[:1], 7, 13), _spectra(tries, 7, 13))
+    peaks, shifts = _shifted(_spectra(_texture(halves[:1], 7, 13)), _spectra(_texture(tries, 7, 13)))
     best = int(peaks.argmax())
     angle, scale = _WAYS[best]
     aligned = _warped(second, angle, scale, 2 * shifts[best], mode="constant")

@@ -31,7 +31,6 @@ from PIL import (
     ImageCms,
     ImageFile,
     JpegImagePlugin,
-    MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     WebPImagePlugin,
@@ -45,7 +44,6 @@ FORMATS = tuple(
     plugin.format
     for plugin in (
         JpegImagePlugin.JpegImageFile,
-        MpoImagePlugin.MpoImageFile,
         PngImagePlugin.PngImageFile,
         BmpImagePlugin.BmpImageFile,
         GifImagePlugin.GifImageFile,
@@ -198,7 +196,7 @@ def _refuse_bombs(image: ImageFile.ImageFile, data: bytes) -> None:
 def _decoded(image: ImageFile.ImageFile, height: int, width: int, crop: str) -> Image.Image:
     """Decode, turn upright, make RGB, crop and scale: an RGB image of the size asked for."""
     orientation = _orientation(image)
-    if image.format in ("JPEG", "MPO"):
+    if image.format in ("JPEG", "MPO"):  # MPO: a JPEG with further pictures behind it, opened as a JPEG
         _draft(image, *((width, height) if orientation >= 5 else (height, width)), crop)
     image.load()
     profile = image.info.get("icc_profile")
@@ -220,7 +218,7 @@ def _box(size: tuple[int, int], height: int, width: int, crop: str) -> tuple[flo
     if crop == "stretch":
         return (0, 0, full_width, full_height)
     scale = min(full_width / width, full_height / height)
-    left, upper = (full_width - scale * width) / 2, (full_height - scale * height) / 2
+    left, upper = (max(0.0, full - scale * kept) / 2 for full, kept in ((full_width, width), (full_height, height)))
     return (left, upper, full_width - left, full_height - upper)
 
 
@@ -288,7 +286,7 @@ def _why_not(data: bytes) -> str:
     elif b"<svg" in head:
         known.append("an SVG drawing")
     what = f"the file is {known[0]}" if known else "the file is no image, or damaged from its first bytes on"
-    return f"{what}; read are {', '.join(name for name in FORMATS if name != 'MPO')}"
+    return f"{what}; read are {', '.join(FORMATS)}"
 
 
 def _in_words(error: Exception) -> str:

@@ -40,6 +40,7 @@ _SKIPPED_FOLDER = re.compile(r"^\.|^__MACOSX$|segmentation|^masks?$|_masks?$|tas
 _SKIPPED_FILE = re.compile(r"^\.|_(segmentation|superpixels|mask)\.[a-z]+$", re.IGNORECASE)
 _TABLE = re.compile(r"\.(csv|tsv|tab|txt)$|^[^.]*metadata$", re.IGNORECASE)
 _GROUPINGS = re.compile(r"lesiongroupings", re.IGNORECASE)
+_ADVICE_ARCHIVES = "Give one of them instead of the folder."
 _WITHOUT_LESIONS = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
 
 
@@ -89,7 +90,7 @@ def read_collection(folder: Path) -> Collection:
         layout = _name_layout(scan, metadata) if metadata else "ISIC 2018 Task 3"
         return _collection(folder, layout, table, [*_report_twice(folder, scan), *findings, *found])
     if scan.archives:
-        return _read_medmnist(folder, _one(folder, scan.archives, "Give one of them instead of the folder."))
+        return _read_medmnist(folder, _one(folder, scan.archives, _ADVICE_ARCHIVES))
     return _read_diagnosis_folders(folder, scan)
 
 
@@ -108,7 +109,7 @@ def index_images(folder: Path) -> dict[str, Path]:
         scan = _scan(folder)
         if scan.images or not scan.archives:
             return scan.images
-        archive = scan.archives[0]
+        archive = _one(folder, scan.archives, _ADVICE_ARCHIVES)
     table = read_medmnist(archive)
     return {image_id: Path(path) for image_id, path in zip(table["image_id"], table["path"], strict=True)}
 
@@ -256,7 +257,7 @@ def _read_diagnosis_folders(folder: Path, scan: _Scan) -> Collection:
 
 def _hint_at_parent(folder: Path) -> str:
     parent = folder.resolve().parent
-    tables = [path for path in parent.iterdir() if path.is_file() and "metadata" in path.name.lower()]
+    tables = sorted(path for path in parent.glob("*[mM]etadata*") if path.is_file())
     return f" {tables[0].name} lies in {parent}: did you mean that folder?" if tables else ""
 
 

@@ -169,7 +169,7 @@ def _loaded(entry: Path, request: _Request) -> PixelCache | None:
     try:
         pixels = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
         facts = _read_facts(entry / "facts.csv")
-    except (OSError, ValueError, KeyError):  # ValueError: cut short or another format
+    except (OSError, EOFError, ValueError, KeyError):  # absent, empty, cut short, of another kind
         return None
     is_whole = pixels.shape == request.shape and pixels.dtype == np.uint8
     if is_whole and list(facts["sha256"]) == [file.sha256 for file in request.files]:
@@ -180,9 +180,7 @@ def _loaded(entry: Path, request: _Request) -> PixelCache | None:
 def _read_facts(path: Path) -> pd.DataFrame:
     kinds = _Row.__annotations__
     means = [name for name, kind in kinds.items() if kind is float]
-    return pd.read_csv(
-        path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in means}
-    )[list(kinds)]
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in means})[list(kinds)]
 
 
 def _decode_into(folder: Path, request: _Request, threads: int) -> None:

@@ -1,73 +1,217 @@
-"""From a trained network to one `.onnx` file that takes uint8 pixels, with its facts inside, proved equal to its source."""
+"""From a trained network to files for other runtimes, each proved equal to its source on real images.
+
+In: a Keras network from float32 (n, height, width, 3) 0 to 255 to (n, 7) probabilities. Out: a file that is whole or absent.
+The `.onnx` file takes uint8 pixels and holds its facts (`lesionlab.bundle`). Opset 15 and plain operators: ONNX Runtime runs
+it on CPU, GPU and in the browser.
+"""
 
 import importlib.util
 import json
+import shutil
+import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lesionlab.errors import LesionlabError
-from lesionlab.files import replacing
+from lesionlab.files import replacing, write_json
 from lesionlab.model.backend import keras
 
 TOLERANCE = 1e-4
+OPSET = 15
+OUTPUTS = ("probabilities", "activation_maps", "features")
 
 
 def why_no_onnx() -> str:
     """Say why this installation cannot write ONNX, or nothing if it can."""
-    missing = [name for name in ("tensorflow", "onnx", "tf2onnx") if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"ONNX needs {', '.join(missing)}: pip install 'lesionlab[cpu]'"
-    if keras.backend.backend() != "tensorflow":
-        return f"ONNX is written from the TensorFlow backend, this run used {keras.backend.backend()}"
-    return ""
+    return _why_not("ONNX", ("tensorflow", "onnx", "tf2onnx"))
+
+
+def why_no_tensorflow(what: str) -> str:
+    """Say why this installation cannot write what TensorFlow itself writes, or nothing if it can."""
+    return _why_not(what, ("tensorflow",))
 
 
 def export_onnx(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
     """Write the network as ONNX and return the largest difference in probability on the sample.
 
+    Outputs: `probabilities` (n, 7); for networks that end in a global average also `activation_maps` (n, grid height,
+    grid width, 7), class activation maps (Zhou et al., CVPR 2016), and `features` (n, channels).
+
     Args:
         network: float32 (n, h, w, 3) 0 to 255 to (n, 7) probabilities.
         path: of the `.onnx` file; whole or not at all.
-        facts: written into the file's metadata, each value as JSON.
+        facts: of `lesionlab.bundle.make_facts`; written into the file's metadata, each value as JSON.
         sample: uint8 (k, h, w, 3), real images to compare on.
 
     Raises:
-        LesionlabError: the export differs by more than 1e-4, or has not one input and one output.
+        LesionlabError: the export differs by more than 1e-4.
 
     """
     import onnx
 
-    height, width = network.input_shape[1:3]
-    pixels = keras.Input((height, width, 3), dtype="uint8", name="image")
-    takes_bytes = keras.Model(pixels, network(keras.ops.cast(pixels, "float32")))
+    takes_bytes = with_explanation(network)
     with replacing(path) as temporary:
-        takes_bytes(np.zeros((1, height, width, 3), np.uint8))  # Keras exports only what has been called
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # of NumPy, inside Keras's use of tf2onnx
-            takes_bytes.export(temporary, format="onnx", verbose=False)
+        takes_bytes(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports only what has been called
+        takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
-        if len(model.graph.input) != 1 or len(model.graph.output) != 1:
-            raise LesionlabError(
-                f"The ONNX export has {len(model.graph.input)} inputs and {len(model.graph.output)} outputs."
-            )
+        _name_outputs(model.graph)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=True)
         onnx.save(model, temporary)
-        difference = _largest_difference(network, temporary, sample)
-        if difference > TOLERANCE:
-            raise LesionlabError(
-                f"The ONNX export differs from Keras by {difference:.1e} in probability (allowed: {TOLERANCE})."
-            )
+        return _proved("ONNX", network, onnx_probabilities(temporary), sample)
+
+
+def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+    """Write TensorFlow's SavedModel, a folder, with the facts beside it in `facts.json`; see `export_onnx`."""
+    import tensorflow
+
+    with _replacing_folder(path) as temporary:
+        network.export(temporary, format="tf_saved_model", verbose=False)
+        write_json(temporary / "facts.json", facts)
+        loaded = tensorflow.saved_model.load(str(temporary))  # holds the weights while `serve` is used
+        return _proved("SavedModel", network, lambda pixels: loaded.serve(pixels.astype(np.float32)).numpy(), sample)
+
+
+def export_litert(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+    """Write LiteRT's `.tflite`, with the facts beside it in `<file>.json`; see `export_onnx`."""
+    import tensorflow
+
+    with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
+        network.export(folder, format="tf_saved_model", verbose=False)
+        try:
+            data = tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert()
+        except (AttributeError, ImportError, tensorflow.lite.python.convert.ConverterError) as error:
+            raise LesionlabError(f"TensorFlow {tensorflow.__version__} cannot write LiteRT here: {error}") from error
+        temporary.write_bytes(data)
+        difference = _proved("LiteRT", network, _litert_probabilities(data), sample)
+    write_json(path.with_name(path.name + ".json"), facts)
     return difference
 
 
-def _largest_difference(network: keras.Model, path: Path, sample: np.ndarray) -> float:
+def export_keras(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+    """Write a `.keras` file, with the facts beside it in `<file>.json`; see `export_onnx`."""
+    from lesionlab.model.load import load_network
+
+    with replacing(path) as temporary:
+        network.save(temporary)
+        loaded = load_network(temporary)
+        difference = _proved("Keras", network, lambda pixels: keras_probabilities(loaded, pixels), sample)
+    write_json(path.with_name(path.name + ".json"), facts)
+    return difference
+
+
+def with_explanation(network: keras.Model) -> keras.Model:
+    """Wrap the network: uint8 pixels in; probabilities, and where it can be had, activation maps and features out."""
+    pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="image")
+    image = keras.ops.cast(pixels, "float32")
+    pool = _global_average(network)
+    if pool is None:
+        return keras.Model(pixels, [network(image)])
+    inner = keras.Model(network.inputs, [network.output, pool.input, pool.output])
+    probabilities, last_map, features = inner(image)  # (n, 7), (n, gh, gw, channels), (n, channels)
+    kernel = network.get_layer("probabilities").get_weights()[0]  # (channels, 7)
+    head = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="activation_maps")
+    maps = head(last_map)  # (n, gh, gw, 7)
+    head.set_weights([kernel[None, None]])
+    return keras.Model(pixels, [probabilities, maps, features])
+
+
+def keras_probabilities(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """Probabilities (n, 7) of uint8 pixels (n, h, w, 3) by Keras, 32 images at a time."""
+    parts = [pixels[at : at + 32].astype(np.float32) for at in range(0, len(pixels), 32)]
+    return np.concatenate([np.asarray(network.predict_on_batch(part)) for part in parts])
+
+
+def onnx_probabilities(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Open an ONNX file; gives a function from uint8 pixels (n, h, w, 3) to probabilities (n, 7)."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-    (exported,) = session.run(None, {session.get_inputs()[0].name: sample})
-    expected = np.asarray(network.predict_on_batch(sample.astype(np.float32)))
-    return float(np.abs(exported - expected).max())
+    (taken,) = session.get_inputs()
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        parts = [pixels[at : at + 32] for at in range(0, len(pixels), 32)]
+        return np.concatenate([session.run(["probabilities"], {taken.name: part})[0] for part in parts])
+
+    return predict
+
+
+def _why_not(what: str, needed: tuple[str, ...]) -> str:
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        return f"{what} needs {', '.join(missing)}: pip install 'lesionlab[cpu]'"
+    if keras.backend.backend() != "tensorflow":
+        return f"{what} is written from the TensorFlow backend, this one is {keras.backend.backend()}"
+    return ""
+
+
+def _global_average(network: keras.Model) -> Any:
+    """The layer whose output the head weighs, if that is a global average; None otherwise (`notebook-cnn`)."""
+    for layer in reversed(network.layers[:-1]):
+        if isinstance(layer, keras.layers.GlobalAveragePooling2D):
+            return layer
+        if not isinstance(layer, keras.layers.Dropout):
+            return None
+    return None
+
+
+def _name_outputs(graph: Any) -> None:
+    """Give the graph's outputs their names and its number of images one name, n."""
+    new_name = {output.name: name for output, name in zip(graph.output, OUTPUTS, strict=False)}
+    for node in graph.node:
+        node.input[:] = [new_name.get(name, name) for name in node.input]
+        node.output[:] = [new_name.get(name, name) for name in node.output]
+    for value in (*graph.input, *graph.output):
+        value.name = new_name.get(value.name, value.name)
+        value.type.tensor_type.shape.dim[0].dim_param = "n"
+
+
+def _proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.ndarray], sample: np.ndarray) -> float:
+    difference = float(np.abs(predict(sample) - keras_probabilities(network, sample)).max())
+    if not difference <= TOLERANCE:
+        raise LesionlabError(
+            f"The {what} export differs from Keras by {difference:.1e} in probability (allowed: {TOLERANCE}); nothing was "
+            "written."
+        )
+    return difference
+
+
+def _litert_probabilities(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
+    import tensorflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # tells of LiteRT's new package; this one does the same
+        interpreter = tensorflow.lite.Interpreter(model_content=data)
+    interpreter.allocate_tensors()
+    taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        rows = []
+        for image in pixels.astype(np.float32):
+            interpreter.set_tensor(taken, image[None])
+            interpreter.invoke()
+            rows.append(interpreter.get_tensor(given)[0])
+        return np.stack(rows)
+
+    return predict
+
+
+@contextmanager
+def _replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that takes `path`'s place on success; an older SavedModel there is replaced."""
+    if path.exists() and not (path / "saved_model.pb").is_file():
+        raise LesionlabError(f"{path} exists and is no SavedModel. Choose another with --out.")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.chmod(0o755)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -14,6 +14,7 @@ import numpy as np
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.backend import keras
+from lesionlab.model.load import check_weights_file
 from lesionlab.recipe import Recipe
 
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
@@ -95,49 +96,6 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"{path} does not fit {recipe.model.architecture} without its top: {first}") from error
     return f"file {path.name}"
-
-
-def check_weights_file(path: Path) -> None:
-    """Refuse a weights file that is missing, of another format, or that points to other files.
-
-    An HDF5 file can hold links and datasets that lie in other files; reading it would read those.
-
-    Raises:
-        UsageError: says which, and what is read instead.
-
-    """
-    if not path.is_file():
-        raise UsageError(f"There is no weights file {path}. Give a .weights.h5 file, 'imagenet' or 'none'.")
-    if not path.name.endswith(".weights.h5"):
-        raise UsageError(
-            f"{path} is not read: only Keras 3 weights files (.weights.h5) are, because whole models in .h5 can carry "
-            "code. Save yours with model.save_weights('name.weights.h5')."
-        )
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if _points_elsewhere(file):
-                raise UsageError(f"{path} is refused: it points to data in other files.")
-    except OSError as error:
-        raise UsageError(f"{path} is not a readable HDF5 file ({error}). Is it truncated? Copy it again.") from error
-
-
-def _points_elsewhere(group: object) -> bool:
-    import h5py
-
-    if not isinstance(group, h5py.Group):
-        return False
-    for key in group:
-        link = group.get(key, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            return True
-        item = group.get(key)
-        if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            return True
-        if isinstance(link, h5py.HardLink) and _points_elsewhere(item):
-            return True
-    return False
 
 
 def fold_decision(network: keras.Model, log_shift: np.ndarray, temperature: float = 1.0) -> None:

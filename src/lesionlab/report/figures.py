@@ -130,7 +130,10 @@ def _confusion(part: dict[str, Any]) -> Any:
 
 
 def _matrix(axes: Axes, shade: np.ndarray, text: list[list[str]]) -> None:
-    axes.imshow(shade, cmap="Blues", vmin=0, vmax=100)
+    edges = np.arange(len(DX) + 1) - 0.5
+    axes.pcolormesh(edges, edges, shade, cmap="Blues", vmin=0, vmax=100, edgecolor="white", linewidth=0.5)
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
     for row in range(len(DX)):
         for column in range(len(DX)):
             colour = "white" if shade[row, column] > 55 else INK

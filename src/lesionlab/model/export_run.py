@@ -1,0 +1,179 @@
+"""`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import rundir
+from lesionlab.bundle import make_facts
+from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts import read_collection
+from lesionlab.data.prepare import encode_labels
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model import export
+from lesionlab.model.load import load_network
+from lesionlab.model.quantise import Quantised, quantise
+from lesionlab.recipe import ImageChoice, read_recipe
+
+SAMPLE = 64
+CALIBRATION = 256
+_FILES = {
+    "onnx": "model.onnx",
+    "onnx-int8": "model-int8.onnx",
+    "litert": "model.tflite",
+    "savedmodel": "savedmodel",
+    "keras": "exported.keras",
+}
+_WRITERS = {
+    "onnx": export.export_onnx,
+    "litert": export.export_litert,
+    "savedmodel": export.export_savedmodel,
+    "keras": export.export_keras,
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and the proof: the largest difference in probability, or for int8 the comparison."""
+
+    path: Path
+    images: int
+    largest_difference: float | None = None
+    quantised: Quantised | None = None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run's network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
+
+    network: Any
+    facts: dict[str, Any]
+    image: ImageChoice
+    table: pd.DataFrame
+
+    def pixels(self, part: str, most: int | None = None, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
+        chosen = self.table[self.table["part"] == part]
+        if most is not None and len(chosen) > most:
+            chosen = chosen.sample(most, random_state=seed)
+        try:
+            images = [
+                read_image(Path(path), self.image.height, self.image.width, self.image.crop) for path in chosen["path"]
+            ]
+        except ImageError as error:
+            raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
+        return np.stack(images), encode_labels(chosen["dx"])
+
+
+def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
+    """Write a run's model in another format.
+
+    Args:
+        folder: of a finished run.
+        format: `onnx`, `onnx-int8`, `litert`, `savedmodel` or `keras`.
+        out: the file (for `savedmodel` the folder); in the run directory by default.
+
+    Raises:
+        UsageError: no finished run, or a format that this installation cannot write.
+        LesionlabError: the run's images are gone, or the export is not equal to its source; nothing is written then.
+
+    """
+    _refuse_what_is_not_installed(format)
+    path = out or folder / _FILES[format]
+    if not path.parent.is_dir():
+        raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
+    run = _read_run(folder)
+    sample, _ = run.pixels("test", SAMPLE)
+    if format != "onnx-int8":
+        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
+    calibration, _ = run.pixels("train", CALIBRATION)
+    validation, labels = run.pixels("validation")
+    source = path.with_name(f".{path.stem}-float32.onnx")
+    try:
+        export.export_onnx(run.network, source, run.facts, sample)
+        facts = run.facts | {"name": f"{run.facts['name']}-int8"}
+        result = quantise(source, path, facts, calibration, validation, labels)
+    finally:
+        source.unlink(missing_ok=True)
+    return Exported(path, len(validation), quantised=result)
+
+
+def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Facts for the bundle of a finished run, from the files of its directory."""
+    recipe = read_recipe(str(folder / "recipe.toml"))
+    card = folder / "card.md"
+    training_data, licence = describe_training_data(manifest["data"])
+    return make_facts(
+        name=recipe.name,
+        height=recipe.image.height,
+        width=recipe.image.width,
+        crop=recipe.image.crop,
+        decision=json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"],
+        training_data=training_data,
+        licence=licence,
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+    )
+
+
+def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
+    """Say what a run's data were, and under what licence; `data` is the manifest's. The folder's name is left out."""
+    counts = f"{data['images']:,} images of {data['lesions']:,} lesions, fingerprint {data['fingerprint'][:16]}"
+    if data["is_generated"]:
+        return f"generated lesions, of no patient: {counts}", "none: nothing of it is anybody's"
+    return f"{counts}, read as {data['layout']}", "that of the data; of HAM10000: CC BY-NC 4.0, non-commercial use only"
+
+
+def _read_run(folder: Path) -> _Run:
+    manifest = rundir.read_manifest(folder) if folder.is_dir() else None
+    if manifest is None:
+        raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
+    if not manifest.get("finished"):
+        raise UsageError(f"The run in {folder} is not finished. The same 'lesionlab run' goes on with it.")
+    parts = pd.read_csv(folder / "splits.csv", dtype=str)
+    table = parts.merge(_paths(Path(manifest["data"]["folder"]), folder), on="image_id", how="left")
+    gone = table.loc[table["path"].fillna("") == "", "image_id"]
+    if len(gone):
+        raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
+    image = read_recipe(str(folder / "recipe.toml")).image
+    return _Run(load_network(folder / "model.keras"), run_facts(folder, manifest), image, table)
+
+
+def _paths(data: Path, folder: Path) -> pd.DataFrame:
+    if not data.exists():
+        raise LesionlabError(
+            f"The images of the run in {folder} are gone: {data} does not exist. An export is proved on them; put them "
+            "back, or use the run's own model.onnx and model.keras."
+        )
+    return read_collection(data).table[["image_id", "path"]]
+
+
+def _refuse_what_is_not_installed(format: str) -> None:
+    reason = ""
+    if format in ("onnx", "onnx-int8"):
+        reason = export.why_no_onnx()
+    elif format in ("litert", "savedmodel"):
+        reason = export.why_no_tensorflow({"litert": "LiteRT", "savedmodel": "SavedModel"}[format])
+    if reason:
+        raise UsageError(f"The format {format} cannot be written here: {reason}.")
+
+
+def export_command(options: argparse.Namespace) -> None:
+    """Run `lesionlab export`: print what was written and the proof."""
+    done = export_run(options.run, options.format, options.out)
+    print(f"{done.path} written.")
+    if done.quantised is None:
+        print(
+            f"Largest difference from Keras: {done.largest_difference:.0e} in probability on {done.images} test images."
+        )
+        return
+    result = done.quantised
+    print(
+        f"Balanced accuracy on {result.images:,} validation images: {result.balanced_accuracy:.4f}, float32 "
+        f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+        f"float32 {result.size_float32 / 1e6:.1f} MB."
+    )

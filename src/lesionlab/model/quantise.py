@@ -1,0 +1,139 @@
+"""An ONNX model in 8-bit integers: calibrated on training images, kept only if it is as good on validation images.
+
+Quantise-dequantise pairs (QDQ), weights int8 with a scale per output channel, activations uint8. The head (global average,
+dense, softmax, activation maps) stays float32: it is a thousandth of the work and gives the probabilities.
+"""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionlab.errors import LesionlabError
+from lesionlab.files import replacing
+from lesionlab.model.export import onnx_probabilities
+from lesionlab.trust.metrics import headline
+
+ALLOWED_LOSS = 0.01
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """An int8 model against its float32 source on the validation part: balanced accuracy 0 to 1, size in bytes."""
+
+    images: int
+    balanced_accuracy: float
+    balanced_accuracy_float32: float
+    same_answers: float
+    size: int
+    size_float32: int
+
+
+def quantise(
+    source: Path,
+    path: Path,
+    facts: dict[str, Any],
+    calibration: np.ndarray,
+    validation: np.ndarray,
+    labels: np.ndarray,
+    *,
+    allowed_loss: float = ALLOWED_LOSS,
+) -> Quantised:
+    """Write `source` (a float32 `.onnx` of `export_onnx`) as int8 to `path`; whole or not at all.
+
+    Args:
+        source: the float32 model.
+        path: of the int8 model.
+        facts: of `lesionlab.bundle.make_facts`.
+        calibration: uint8 (k, h, w, 3), training images; 100 to 500 are enough.
+        validation: uint8 (n, h, w, 3), images of the validation part.
+        labels: integers (n,) in `DX` order.
+        allowed_loss: of balanced accuracy; 0.01 is one point.
+
+    Raises:
+        LesionlabError: balanced accuracy on the validation part falls by more than allowed.
+
+    """
+    import onnx
+
+    with replacing(path) as temporary:
+        with _quiet():
+            _quantise_file(source, temporary, calibration)
+        model = onnx.load(temporary)
+        onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
+        onnx.save(model, temporary)
+        before, after = onnx_probabilities(source)(validation), onnx_probabilities(temporary)(validation)
+        result = Quantised(
+            images=len(labels),
+            balanced_accuracy=headline(labels, after)["balanced_accuracy"],
+            balanced_accuracy_float32=headline(labels, before)["balanced_accuracy"],
+            same_answers=float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
+            size=temporary.stat().st_size,
+            size_float32=source.stat().st_size,
+        )
+        loss = result.balanced_accuracy_float32 - result.balanced_accuracy
+        if loss > allowed_loss:
+            raise LesionlabError(
+                f"The int8 export loses {100 * loss:.1f} points of balanced accuracy on {len(labels):,} validation images "
+                f"(allowed: {100 * allowed_loss:.1f}); nothing was written. Use the float32 file, --format onnx."
+            )
+    return result
+
+
+def _quantise_file(source: Path, path: Path, calibration: np.ndarray) -> None:
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quant_pre_process,
+        quantize_static,
+    )
+
+    class Reader(CalibrationDataReader):
+        """Gives the calibration images batch by batch, then None."""
+
+        def __init__(self) -> None:
+            self._batches = iter(range(0, len(calibration), _BATCH))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            at = next(self._batches, None)
+            return None if at is None else {"image": calibration[at : at + _BATCH]}
+
+    quant_pre_process(source, path, skip_symbolic_shape=True)
+    quantize_static(
+        path,
+        path,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["Conv", "Add", "Mul", "MaxPool", "AveragePool", "Concat", "Clip", "Relu"],
+        nodes_to_exclude=_head(path),
+    )
+
+
+def _head(path: Path) -> list[str]:
+    """Name the nodes of the head, by the Keras layers that they come from."""
+    import onnx
+
+    names = [node.name for node in onnx.load(path).graph.node]
+    return [name for name in names if "probabilities" in name or "activation_maps" in name]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice, logged to the root logger, off the terminal."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
