@@ -101,6 +101,11 @@ def test_oblong_and_few_images() -> None:
     assert len(near_duplicates(pixels[[0, 2]], ["a", "c"])) == 1
 
 
+def test_pixels_without_texture_are_refused() -> None:
+    with pytest.raises(UsageError, match="cannot be told at 48 x 32 pixels: decode at 64 or more, best at 128"):
+        near_duplicates(np.zeros((2, 32, 48, 3), np.uint8), ["a", "b"])
+
+
 def test_lengths_that_differ_are_refused() -> None:
     pixels = np.zeros((3, 32, 32, 3), np.uint8)
     with pytest.raises(UsageError, match="3 images need 3 image ids, not 2"):

@@ -232,8 +232,7 @@ def _open_session(data: bytes, facts: Facts, file: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its errors are raised, and worded below
-    # Threads that spin while they wait would take the cores from the threads that decode the next images.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1  # `predict` runs batches side by side, which no core has to wait for
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's exceptions share no base class of its own

@@ -31,7 +31,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     )
     predict.add_argument("--resume", action="store_true", help="go on with the table of an interrupted --out")
     predict.add_argument(
-        "--batch-size", type=_positive, default=32, metavar="N", help="images that go through together (default: 32)"
+        "--batch-size", type=_positive, default=8, metavar="N", help="images that go through together (default: 8)"
     )
     predict.set_defaults(command=_predict)
 

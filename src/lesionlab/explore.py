@@ -23,7 +23,7 @@ def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_
     Args:
         table: columns of `Cleaned.table`.
         pixels: uint8 (n, height, width, 3).
-        folder: exists; `figures/` is made in it.
+        folder: made where it does not exist, with `figures/` in it.
         is_generated: whether the figures must say "generated lesions".
 
     Raises:
@@ -31,7 +31,7 @@ def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_
     """
     explored = explore(table, pixels)
     means = mean_images(table, pixels)
-    (folder / "figures").mkdir(exist_ok=True)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
     figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
     return explored

@@ -106,6 +106,8 @@ def run(request: Request) -> Path:
         LesionlabError: a step failed.
         OSError: the disk is full or cannot be written.
     """
+    if request.data:
+        index_images(request.data)  # a folder that is not there is said before a run directory is made
     with rundir.claimed(request.out):
         identity = _identity(request)
         finished = rundir.begin(request.out, identity, again=request.again)
@@ -261,7 +263,8 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
         run.manifest["model"] = facts
         say(f"{facts['architecture']}, {facts['parameters']:,} parameters; weights: {facts['weights']}")
     with run.stages.step(12):
-        say(describe_optimizer(recipe.optimizer))
+        run.manifest["model"]["optimizer"] = describe_optimizer(recipe.optimizer)
+        say(run.manifest["model"]["optimizer"])
     with run.stages.step(13):
         training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
         history = train(

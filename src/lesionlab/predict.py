@@ -4,8 +4,8 @@
 >>> model = lesionlab.load_model()  # doctest: +SKIP
 >>> for prediction in model.predict("photos"): print(prediction.image, prediction.name)  # doctest: +SKIP
 
-Images are decoded by a few threads while ONNX Runtime works on the batch before; a bounded number of them is under way at
-any time, so that a million files need no more memory than a hundred.
+Each thread decodes a small batch and runs it through the network on its own: no core waits for another, and a bounded
+number of batches is under way, so that a million files need no more memory than a hundred.
 """
 
 import os
@@ -27,9 +27,8 @@ from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.sources import Source, find_images
 
-BATCH_SIZE = 32
-_MOST_DECODERS = 8
-_DECODERS = min(_MOST_DECODERS, os.cpu_count() or 1)
+BATCH_SIZE = 8  # stays in a core's cache: 32 is slower
+_MOST_WORKERS = 8  # each holds a batch's activations
 _IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
 
 
@@ -131,7 +130,7 @@ class Model:
         return Predictions(tuple(item for item in results if isinstance(item, Prediction)), unreadable)
 
     def stream(
-        self, images: Any, *, batch_size: int = BATCH_SIZE, explain: bool = False, workers: int = _DECODERS
+        self, images: Any, *, batch_size: int = BATCH_SIZE, explain: bool = False, workers: int | None = None
     ) -> Iterator[Prediction | Unreadable]:
         """Predict images as they come, in their order, holding no more than a few batches; see `predict`.
 
@@ -139,7 +138,7 @@ class Model:
             images: as in `predict`; an iterable is read as far as needed and no further.
             batch_size: as in `predict`.
             explain: as in `predict`.
-            workers: threads that decode.
+            workers: threads; by default one for each core, at most 8.
 
         """
         if batch_size < 1:
@@ -148,38 +147,36 @@ class Model:
             raise UsageError(
                 f"The model {self.facts.name!r} has no activation maps: it does not end in a global average."
             )
-        return self._stream(_sources(images), batch_size, explain, workers)
+        return self._stream(_sources(images), batch_size, explain, workers or min(_MOST_WORKERS, _n_cores()))
 
     def _stream(
         self, sources: Iterable[Source], batch_size: int, explain: bool, workers: int
     ) -> Iterator[Prediction | Unreadable]:
-        decoded = self._decoded(sources, 3 * batch_size, workers)
-        while batch := list(islice(decoded, batch_size)):
-            readable = [(source, pixels) for source, pixels in batch if isinstance(pixels, np.ndarray)]
-            predictions = iter(self._predict_batch(readable, explain))
-            for source, pixels in batch:
-                if isinstance(pixels, np.ndarray):
-                    yield next(predictions)
-                else:
-                    yield Unreadable(source.image, source.where, pixels.reason)
-
-    def _decoded(
-        self, sources: Iterable[Source], most: int, workers: int
-    ) -> Iterator[tuple[Source, np.ndarray | ImageError]]:
-        """Decode in threads, at most `most` images ahead, in order."""
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
-        under_way: deque[tuple[Source, Future]] = deque()
+        remaining = iter(sources)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="predict")
+        under_way: deque[Future[list[Prediction | Unreadable]]] = deque()
         try:
-            for source in sources:
-                under_way.append((source, pool.submit(self._read, source)))
-                if len(under_way) >= most:
-                    first, pixels = under_way.popleft()
-                    yield first, pixels.result()
+            while batch := list(islice(remaining, batch_size)):
+                under_way.append(pool.submit(self._predict_batch, batch, explain))
+                if len(under_way) > 2 * workers:
+                    yield from under_way.popleft().result()
             while under_way:
-                first, pixels = under_way.popleft()
-                yield first, pixels.result()
+                yield from under_way.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _predict_batch(self, batch: list[Source], explain: bool) -> list[Prediction | Unreadable]:
+        """Decode one batch and run it, in one thread."""
+        decoded = [self._read(source) for source in batch]
+        pixels = [item for item in decoded if isinstance(item, np.ndarray)]
+        answers = zip(*self._run(pixels, explain), strict=True) if pixels else iter(())
+        results: list[Prediction | Unreadable] = []
+        for source, item in zip(batch, decoded, strict=True):
+            if isinstance(item, ImageError):
+                results.append(Unreadable(source.image, source.where, item.reason))
+            else:
+                results.append(_prediction(source, *next(answers), self.facts))
+        return results
 
     def _read(self, source: Source) -> np.ndarray | ImageError:
         try:
@@ -188,21 +185,15 @@ class Model:
         except ImageError as error:
             return error
 
-    def _predict_batch(self, readable: list[tuple[Source, np.ndarray]], explain: bool) -> list[Prediction]:
-        if not readable:
-            return []
+    def _run(self, pixels: list[np.ndarray], explain: bool) -> tuple[np.ndarray, Any]:
+        """Probabilities float64 (b, 7), and activation maps (b, grid h, grid w, 7) or a None for each image."""
         outputs = ["probabilities", "activation_maps"] if explain else ["probabilities"]
-        pixels = np.stack([image for _, image in readable])  # (b, height, width, 3)
-        probabilities, *maps = self.bundle.session.run(outputs, {"image": pixels})
-        probabilities = probabilities.astype(np.float64)  # (b, 7)
+        probabilities, *maps = self.bundle.session.run(outputs, {"image": np.stack(pixels)})
+        probabilities = probabilities.astype(np.float64)
         sums = probabilities.sum(axis=1, keepdims=True)
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
-            raise LesionlabError(f"The model {self.facts.name!r} gives no probabilities for {readable[0][0].where}.")
-        each_map = maps[0] if maps else [None] * len(readable)
-        return [
-            _prediction(source, row, activation_maps, self.facts)
-            for (source, _), row, activation_maps in zip(readable, probabilities / sums, each_map, strict=True)
-        ]
+            raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
+        return probabilities / sums, maps[0] if maps else [None] * len(pixels)
 
 
 def load_model(path: str | Path | None = None) -> Model:
@@ -236,6 +227,10 @@ def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | N
         decision=decide(malignant, uncertainty, facts.thresholds),
         activation_maps=activation_maps,
     )
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sources(images: Any) -> Iterable[Source]:

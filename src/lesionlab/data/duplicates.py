@@ -1,14 +1,22 @@
 """Decoded images in, pairs that show the same lesion out: copies, and second photographs under another lesion id.
 
-A pigmented lesion is a dark blob on plain skin, so that the usual perceptual hashes, and correlation of the pictures as they
-are, join lesions of like outline. Here the outline must not count: every picture is divided by its local contrast, and a
-pair is joined only where most parts of it agree, the skin around the lesion included.
+A pigmented lesion is a dark blob on plain skin, so that perceptual hashes, and correlation of the pictures as they are,
+join lesions of like outline. Here the outline must not count: every picture is divided by its local contrast, and a pair
+is joined only where most parts of it agree, the skin around the lesion included.
 
 1. A coarse print (12 x 12, centred on the lesion) is compared between all images in all 8 flips and quarter turns; the
    `NEIGHBOURS` nearest of each image are candidates.
-2. Candidates are shifted onto each other by the peak of their correlation at 64 px.
-3. What agrees at all (`MIN_PEAK`) is aligned with small turns and scales at 128 px and cut into tiles; the pair is joined if
-   four fifths of the tiles' correlations reach `MIN_CORRELATION`.
+2. Candidates are laid over each other at 32 px, shifted, turned by up to 7 degrees and scaled by up to a tenth.
+3. What agrees at all (`MIN_PEAK`) is aligned at 64 px and cut into tiles at 128 px; the pair is joined if four fifths of the
+   tiles' correlations reach `MIN_CORRELATION`.
+
+Measured on the 5,984 images of HAM10000 (one a lesion, 224 px, decoded at 128 px) by looking at the 60 best pairs: 9 pairs
+are joined, all of one lesion by eye and by equal age, sex, site and diagnosis, with correlations of 0.67 to 0.85; the next
+best pair, 0.57, is none. A wider search (20 neighbours, twice the angles and scales) finds one pair more among 4 false ones.
+Of 149 altered copies: all re-saved as JPEG of quality 50, flipped, turned by 90 degrees, darker or paler, 148 brightened by
+30 %, 147 of quality 30, 143 cropped to 90 %, 143 turned by 5 degrees; 8 cropped to 80 %, none turned by 15 degrees; no
+false pair. Small images have no texture left and are joined wrongly: of the pairs found from 96, 64, 48 and 24 px, 0 of 9,
+3 of 11, 11 of 20 and 313 of 326 disagree in age, sex, site or diagnosis. 12 s on one core, a fifth of it quadratic in n.
 """
 
 from collections.abc import Sequence
@@ -25,6 +33,7 @@ NEIGHBOURS = 3
 MIN_PEAK = 0.38
 MIN_CORRELATION = 0.62
 MIN_TILES = 20
+MIN_SIDE_PX = 64
 
 _SIDE = 128  # px, where tiles are compared
 _THUMB = 64  # px, where pictures are shifted onto each other
@@ -66,13 +75,14 @@ def near_duplicates(
     Args:
         pixels: RGB uint8 (n, height, width, 3), may be a memory map; of an oblong image the central square is compared.
         image_ids: of the n images, in order.
-        skip: bool (n,), true for images to be left out (those that could not be read); none when absent.
+        skip: bool (n,), true for images to be left out: those that could not be read, and those whose file has less than
+            `MIN_SIDE_PX` on a side, however large they were decoded. None when absent.
 
     Returns:
         Pairs in the order of `image_ids`, the first image of a pair before the second.
 
     Raises:
-        UsageError: the three arguments are not of one length.
+        UsageError: the three arguments are not of one length, or the pixels are smaller than `MIN_SIDE_PX`.
 
     """
     n = len(pixels)
@@ -80,6 +90,11 @@ def near_duplicates(
         raise UsageError(f"{n} images need {n} image ids, not {len(image_ids)}.")
     if skip is not None and len(skip) != n:
         raise UsageError(f"{n} images need {n} flags to skip, not {len(skip)}.")
+    if min(pixels.shape[1:3]) < MIN_SIDE_PX:
+        size = f"{pixels.shape[2]} x {pixels.shape[1]}"
+        raise UsageError(
+            f"Near-duplicates cannot be told at {size} pixels: decode at {MIN_SIDE_PX} or more, best at 128."
+        )
     wanted = np.arange(n) if skip is None else np.flatnonzero(~np.asarray(skip, bool))
     thumbs = np.stack([_grey(pixels[row], _THUMB) for row in wanted]) if len(wanted) else np.empty((0, 1, 1))
     textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE  # a plain surface is like any other
