@@ -60,7 +60,17 @@ def main() -> None:
         data = write_phantoms(work / "data", lesions=80, size_px=(60, 80))
         recipe = read_recipe("quick").with_changes("image", height=24, width=24).with_changes("optimizer", epochs=8)
         (work / "tiny.toml").write_text(recipe.to_toml())
-        base = [sys.executable, "-m", "lesionlab", "run", "--data", str(data), "--recipe", str(work / "tiny.toml"), "--out"]
+        base = [
+            sys.executable,
+            "-m",
+            "lesionlab",
+            "run",
+            "--data",
+            str(data),
+            "--recipe",
+            str(work / "tiny.toml"),
+            "--out",
+        ]
         started = time.monotonic()
         subprocess.run([*base, str(work / "whole")], check=True, stdout=subprocess.DEVNULL)
         length = time.monotonic() - started

@@ -70,11 +70,11 @@ def lesionlab_run(data: Path, epochs: int) -> None:
     from lesionlab.data.layouts import read_collection
     from lesionlab.data.prepare import channel_statistics, encode_labels
     from lesionlab.data.split import kaggle_split
-    from lesionlab.lifecycle import decode, inspect
     from lesionlab.model.backend import seed_everything
     from lesionlab.model.train import Part, train
     from lesionlab.model.zoo import build_network
     from lesionlab.recipe import read_recipe
+    from lesionlab.steps import decode, inspect
 
     seed_everything(0)
     recipe = read_recipe("kaggle-cnn").with_changes("optimizer", epochs=epochs)

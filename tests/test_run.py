@@ -14,10 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from conftest import command, lesionlab
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.recipe import read_recipe
-
-from conftest import command, lesionlab
 
 CONTRACT = {
     "report.html",
@@ -82,8 +81,8 @@ def test_the_saved_models_give_the_predictions(finished: tuple[Path, str]) -> No
     import onnxruntime
 
     from lesionlab.data.layouts import read_collection
-    from lesionlab.lifecycle import decode
     from lesionlab.model.backend import keras
+    from lesionlab.steps import decode
 
     out = finished[0]
     manifest = json.loads((out / "manifest.json").read_text())

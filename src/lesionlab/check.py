@@ -11,7 +11,7 @@ from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import DIAGNOSES
 from lesionlab.errors import UsageError
 from lesionlab.explore import write_exploration_page
-from lesionlab.lifecycle import LOOK_PX, decode, inspect
+from lesionlab.steps import LOOK_PX, decode, inspect
 
 
 def check(folder: Path) -> int:

@@ -6,7 +6,7 @@ laid over white, 16 bits scaled to 8, colours with an ICC profile converted to s
 frames or pages (GIF, WebP, APNG, TIFF, MPO) the first is read.
 
 Scaling is Pillow's antialiased BILINEAR: a triangle filter neither rings at hairs and rulers as BICUBIC does nor aliases
-near a ratio of one as BOX does, and takes two thirds of BICUBIC's time.
+near a ratio of one as BOX does. From 600 x 450 to 224 px, with decoding: 1.6 ms (BOX), 1.8 (BILINEAR), 2.3 (BICUBIC).
 
 A JPEG is decoded at 1/2, 1/4 or 1/8 (`draft`) only where that leaves twice the size asked for. Measured on the eight
 600 x 450 images of HAM10000 against decoding in full: with that margin pixels differ by 0.15 levels in the mean and 1 at
@@ -55,7 +55,7 @@ MAX_PIXELS = 60_000_000  # Pillow holds 4 bytes a pixel: 240 MB. Phones and came
 MAX_BYTES = 60_000_000
 MIN_SIDE_PX = 16
 MAX_ASPECT = 10
-MAX_SCANNED_PIXELS = 2_000_000_000  # progressive JPEG: pixels x scans, about 10 s of work
+MAX_SCANNED_PIXELS = 2_000_000_000  # progressive JPEG: pixels x scans, under 1 s of work
 DRAFT_MARGIN = 2
 
 _TRANSPOSE = {

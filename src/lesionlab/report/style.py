@@ -1,6 +1,7 @@
 """How every figure looks: one colour per diagnosis, quiet axes, text that stays text."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -18,7 +19,7 @@ COLOUR = {
     "vasc": "#7A5195",
 }
 INK, GREY = "#222222", "#8a8a8a"
-STYLE = {
+STYLE: Any = {
     "font.size": 9,
     "font.family": "sans-serif",
     "svg.fonttype": "path",

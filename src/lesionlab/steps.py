@@ -1,0 +1,384 @@
+"""The 14 steps of a run, one function for those that belong together; each calls a room that can be used alone.
+
+What a step finds goes into the run's manifest and onto the terminal; what the next step needs is returned.
+"""
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import __version__, rundir
+from lesionlab.data import phantom
+from lesionlab.data.clean import Cleaned, clean
+from lesionlab.data.duplicates import near_duplicates
+from lesionlab.data.layouts import Collection, index_images, read_collection
+from lesionlab.data.pixels import PixelCache, decode_images, default_cache_dir
+from lesionlab.data.prepare import channel_statistics, encode_labels
+from lesionlab.data.split import PARTS, SPLIT_COLUMNS, SplitProof, describe_parts, prove, split, take_lesions
+from lesionlab.diagnosis import DIAGNOSES, DX, ISIC_COLUMNS, NOT_A_DEVICE
+from lesionlab.environment import record_environment
+from lesionlab.explore import write_exploration
+from lesionlab.files import replacing, write_json
+from lesionlab.recipe import Recipe
+from lesionlab.report.card import write_card
+from lesionlab.report.figures import write_run_figures
+from lesionlab.report.page import write_report
+from lesionlab.stages import Stages, say
+from lesionlab.trust.metrics import curves, evaluate_part, headline
+
+DEMO_LESIONS = 700
+DEMO_SIZE_PX = (225, 300)
+LOOK_PX = 128  # near-duplicates were measured at this size
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for: `data` None means generated lesions; `limit` about how many images, None for all."""
+
+    recipe: Recipe
+    data: Path | None
+    out: Path
+    seed: int = 0
+    limit: int | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run at work: what was asked for, what the manifest will hold, and the time of each step."""
+
+    request: Request
+    manifest: dict[str, Any]
+    stages: Stages = field(default_factory=Stages)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Steps 2 to 4: the clean table and the decoded pixels that its column `row` points into."""
+
+    collection: Collection
+    cleaned: Cleaned
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Steps 7 to 10: the part and the integer label of each row of the table; channel statistics of training."""
+
+    table: pd.DataFrame
+    labels: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+    def rows(self, part: str) -> np.ndarray:
+        """Rows of a part in the pixel cache."""
+        return self.table.loc[self.table["part"] == part, "row"].to_numpy()
+
+    def labels_of(self, part: str) -> np.ndarray:
+        """Integer labels of a part, in the order of `rows`."""
+        return self.labels[(self.table["part"] == part).to_numpy()]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Steps 11 to 13: the network with its decision rule inside, and the test part's probabilities without it."""
+
+    network: Any
+    decision: Any
+    as_trained: np.ndarray
+
+
+def record_libraries(run: Run) -> None:
+    """Step 1. Keras is imported here and not before: it takes seconds."""
+    with run.stages.step(1):
+        from lesionlab.model import backend
+
+        backend.seed_everything(run.request.seed)
+        name, device = backend.keras.backend.backend(), backend.device_name()
+        run.manifest["environment"] = record_environment() | {"backend": name, "device": device}
+        say(f"lesionlab {__version__}, Keras {backend.keras.__version__} on {name}, {device}")
+
+
+def prepare(run: Run) -> Prepared:
+    """Steps 2 to 4: find the images, read the metadata, decode and look at every image, clean."""
+    request, image = run.request, run.request.recipe.image
+    with run.stages.step(2):
+        folder = request.data or _generated_folder(request.seed)
+        say(f"{len(index_images(folder)):,} images in {folder}")
+        say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in DIAGNOSES))
+    with run.stages.step(3):
+        collection = read_collection(folder)
+        say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
+    with run.stages.step(4):
+        cleaned = inspect(collection)
+        pixels = decode(collection, image.height, image.width, image.crop).pixels
+        findings = (*collection.findings, *cleaned.findings)
+        say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {len(findings)} findings")
+        if request.limit:
+            cleaned = dataclasses.replace(cleaned, table=take_lesions(cleaned.table, request.limit, seed=request.seed))
+            say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
+    prepared = Prepared(collection, cleaned, pixels)
+    run.manifest["data"] = describe_data(prepared)
+    run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]
+    run.manifest["set_aside"] = cleaned.set_aside.to_dict("records")
+    return prepared
+
+
+def decode(collection: Collection, height: int, width: int, crop: str) -> PixelCache:
+    """Decode every image of a collection once; see `lesionlab.data.pixels`."""
+    images = list(zip(collection.table["image_id"], collection.table["path"], strict=True))
+    return decode_images(images, height=height, width=width, crop=crop, cache_dir=default_cache_dir())
+
+
+def inspect(collection: Collection) -> Cleaned:
+    """Judge a collection: faults in the table, in the files, and near-duplicates.
+
+    Images are compared at `LOOK_PX`, whatever size a recipe trains at, so that every recipe splits the same groups.
+    """
+    look = decode(collection, LOOK_PX, LOOK_PX, "centre")
+    unread = (look.facts["error"] != "").to_numpy()
+    return clean(collection, look.facts, near_duplicates(look.pixels, list(collection.table["image_id"]), unread))
+
+
+def explore(run: Run, prepared: Prepared) -> None:
+    """Step 5: tables and figures of the data, before anything is learnt from it."""
+    with run.stages.step(5):
+        table = prepared.cleaned.table
+        write_exploration(table, prepared.pixels, run.request.out, run.manifest["data"]["is_generated"])
+        counts = table["dx"].value_counts()
+        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in DX))
+        say(
+            f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
+        )
+
+
+def load(run: Run, prepared: Prepared) -> None:
+    """Step 6: the pixels, decoded in step 4 or by an earlier run, are mapped into memory, not read."""
+    with run.stages.step(6):
+        _, height, width, _ = prepared.pixels.shape
+        kept, mebibytes = len(prepared.cleaned.table), prepared.pixels.nbytes / 2**20
+        say(f"{kept:,} images of {height} x {width} px, in a memory-mapped file of {mebibytes:,.0f} MiB")
+
+
+def divide(run: Run, prepared: Prepared) -> Divided:
+    """Steps 7 to 10: who is tested on, statistics of the training part, labels, who is validated on."""
+    recipe, table = run.request.recipe, prepared.cleaned.table
+    with run.stages.step(7):
+        parts = split(table, recipe.split, seed=run.request.seed)
+        proof, described = prove(table, parts), describe_parts(table, parts)
+        table = table.assign(part=parts)
+        write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
+        run.manifest["split"] = {
+            "name": recipe.split.name,
+            "parts": described,
+            "proof": dataclasses.asdict(proof),
+        }
+        say(f"split {recipe.split.name!r}: {described['test']['images']:,} test images")
+        _say_proof(proof)
+    with run.stages.step(8):
+        mean, std = channel_statistics(prepared.pixels, table.loc[parts == "train", "row"].to_numpy())
+        run.manifest["pixels"] = dataclasses.asdict(recipe.image) | {
+            "channels_mean": mean.tolist(),
+            "channels_std": std.tolist(),
+        }
+        say(f"training part only: mean RGB {_triple(mean)}, standard deviation {_triple(std)}")
+        say(f"rule {recipe.image.normalisation!r}, inside the network")
+    with run.stages.step(9):
+        labels = encode_labels(table["dx"])
+        say("one-hot, in the order " + " ".join(DX))
+    with run.stages.step(10):
+        for part in PARTS:
+            say(f"{part:10} {described[part]['images']:7,} images of {described[part]['lesions']:7,} lesions")
+    return Divided(table, labels, mean, std)
+
+
+def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
+    """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
+    from lesionlab.model.batches import predict
+    from lesionlab.model.decide import choose_decision
+    from lesionlab.model.train import Part, describe_optimizer, in_float32, train
+    from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
+
+    recipe, seed, out = run.request.recipe, run.request.seed, run.request.out
+    statistics = divided.mean, divided.std
+    with run.stages.step(11):
+        network = build_network(recipe, *statistics, precision=recipe.training.precision, seed=seed)
+        facts = {
+            "architecture": recipe.model.architecture,
+            "parameters": network.count_params(),
+            "weights": load_pretrained(network, recipe),
+        }
+        run.manifest["model"] = facts
+        say(f"{facts['architecture']}, {facts['parameters']:,} parameters; weights: {facts['weights']}")
+    with run.stages.step(12):
+        run.manifest["model"]["optimizer"] = describe_optimizer(recipe.optimizer)
+        say(run.manifest["model"]["optimizer"])
+    with run.stages.step(13):
+        training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
+        history = train(
+            network,
+            recipe,
+            prepared.pixels,
+            training,
+            validation,
+            seed=seed,
+            checkpoint=out / rundir.CHECKPOINT,
+            report=_say_epoch,
+        )
+        write_csv(pd.DataFrame(history), out / "history.csv")
+        network = in_float32(network, recipe, *statistics)
+        validated = predict(network, prepared.pixels, validation.rows)
+        decision = choose_decision(recipe.decision.rule, validation.labels, validated, training.labels)
+        as_trained = predict(network, prepared.pixels, divided.rows("test"))
+        fold_decision(network, np.array(decision.log_shift))
+        with replacing(out / "model.keras") as temporary:
+            network.save(temporary)
+    return Trained(network, decision, as_trained)
+
+
+def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> None:
+    """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
+    from lesionlab.model.batches import predict
+
+    out = run.request.out
+    with run.stages.step(14):
+        probabilities = predict(trained.network, prepared.pixels, divided.table["row"].to_numpy())
+        write_csv(predictions_table(divided.table, probabilities), out / "predictions.csv")
+        metrics = measure(run, divided, trained, probabilities)
+        write_json(out / "metrics.json", metrics)
+        run.manifest["export"] = export(run, prepared, trained)
+        _say_result(metrics["test"])
+        write_run_figures(out, prepared.pixels, divided.table)
+    run.manifest["stages"] = run.stages.times
+    run.manifest["evaluated"] = now()
+    write_json(out / rundir.MANIFEST, run.manifest)  # the report is made from the run directory's files
+    write_card(out)
+    write_report(out)
+    write_json(out / rundir.MANIFEST, run.manifest | {"finished": now()})
+    (out / rundir.CHECKPOINT).unlink(missing_ok=True)
+
+
+def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray) -> dict[str, Any]:
+    """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table."""
+    lesions, parts = divided.table["lesion_id"].to_numpy(), divided.table["part"].to_numpy()
+    metrics: dict[str, Any] = {
+        "is_generated": run.manifest["data"]["is_generated"],
+        "decision": {
+            "rule": trained.decision.rule,
+            "exponent": trained.decision.exponent,
+            "temperature": 1.0,
+            "chosen_on": "validation",
+        },
+    }
+    for part in PARTS:
+        chosen = parts == part
+        figures = evaluate_part(divided.labels[chosen], probabilities[chosen], lesions[chosen], seed=run.request.seed)
+        metrics[part] = figures
+    metrics["test_as_trained"] = headline(divided.labels_of("test"), trained.as_trained)
+    metrics["curves"] = curves(divided.labels_of("test"), probabilities[parts == "test"])
+    return metrics
+
+
+def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
+    """Write model.onnx with its facts inside, or say why this installation cannot."""
+    from lesionlab.model.export import export_onnx, why_no_onnx
+
+    reason = why_no_onnx()
+    if reason:
+        say(f"model.onnx was not written: {reason}")
+        return {"onnx": None, "reason": reason}
+    facts = {
+        "format": "lesionlab-1",
+        "lesionlab": __version__,
+        "classes": list(DX),
+        "crop": run.request.recipe.image.crop,
+        "input": "uint8 RGB (n, height, width, 3)",
+        "decision": dataclasses.asdict(trained.decision),
+        "recipe": run.request.recipe.name,
+        "data": run.manifest["data"],
+        "notice": NOT_A_DEVICE,
+    }
+    sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
+    difference = export_onnx(trained.network, run.request.out / "model.onnx", facts, sample)
+    say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
+    return {"onnx": "model.onnx", "largest_difference": difference, "images": len(sample)}
+
+
+def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
+    """ISIC's columns, then part, lesion, truth and prediction."""
+    predictions = pd.DataFrame(probabilities, columns=list(ISIC_COLUMNS))
+    predictions.insert(0, "image", table["image_id"].to_numpy())
+    return predictions.assign(
+        part=table["part"].to_numpy(),
+        lesion_id=table["lesion_id"].to_numpy(),
+        truth=table["dx"].to_numpy(),
+        predicted=np.array(DX)[probabilities.argmax(axis=1)],
+    )
+
+
+def describe_data(prepared: Prepared) -> dict[str, Any]:
+    """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
+    table, collection = prepared.cleaned.table, prepared.collection
+    facts = table.sort_values("image_id")[["image_id", "lesion_id", "dx", "sha256"]]
+    lines = "\n".join(",".join(values) for values in facts.itertuples(index=False))
+    return {
+        "folder": str(collection.folder),
+        "layout": collection.layout,
+        "rows": len(collection.table),
+        "images": len(table),
+        "lesions": int(table["lesion_id"].nunique()),
+        "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
+        "is_generated": phantom.is_generated(collection.folder),
+    }
+
+
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table atomically, with the fewest digits that read back to the same numbers."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def _generated_folder(seed: int) -> Path:
+    folder = default_cache_dir() / f"phantom-{DEMO_LESIONS}-{DEMO_SIZE_PX[0]}x{DEMO_SIZE_PX[1]}-{seed}"
+    if not folder.exists():
+        say(f"no --data: {DEMO_LESIONS} generated lesions are drawn into {folder}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        phantom.write_phantoms(folder, lesions=DEMO_LESIONS, seed=seed, size_px=DEMO_SIZE_PX)
+    return folder
+
+
+def _say_epoch(row: dict[str, float]) -> None:
+    say(
+        f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  validation: loss {row['val_loss']:.3f}, accuracy "
+        f"{row['val_accuracy']:.3f}, balanced {row['val_balanced_accuracy']:.3f}  {row['seconds']:.0f} s"
+    )
+
+
+def _say_proof(proof: SplitProof) -> None:
+    if proof.is_leaking:
+        images, share = proof.test_images_sharing_a_lesion, proof.test_images_sharing_a_lesion_share
+        say(f"THIS SPLIT LEAKS: {images:,} test images ({share:.1%}) show a lesion that is trained or validated on")
+    else:
+        say("proved: no lesion, no near-duplicate and no image content on two sides")
+
+
+def _say_result(test: dict[str, Any]) -> None:
+    for name in ("balanced_accuracy", "macro_auc", "accuracy"):
+        low, high = test["intervals"][name]
+        say(f"test {name.replace('_', ' '):17} {test[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+    say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
+
+
+def _triple(values: np.ndarray) -> str:
+    return " ".join(f"{value:.1f}" for value in values)
+
+
+def now() -> str:
+    """Give the time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
