@@ -16,7 +16,7 @@ import pandas as pd
 from lesionlab import __version__, rundir
 from lesionlab.data import phantom
 from lesionlab.data.clean import Cleaned, clean
-from lesionlab.data.duplicates import near_duplicates
+from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.layouts import Collection, index_images, read_collection
 from lesionlab.data.pixels import PixelCache, decode_images, default_cache_dir
 from lesionlab.data.prepare import channel_statistics, encode_labels
@@ -142,8 +142,10 @@ def inspect(collection: Collection) -> Cleaned:
     Images are compared at `LOOK_PX`, whatever size a recipe trains at, so that every recipe splits the same groups.
     """
     look = decode(collection, LOOK_PX, LOOK_PX, "centre")
-    unread = (look.facts["error"] != "").to_numpy()
-    return clean(collection, look.facts, near_duplicates(look.pixels, list(collection.table["image_id"]), unread))
+    # Of a very small file too little is left to tell one lesion from another, also when scaled up.
+    skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
+    pairs = near_duplicates(look.pixels, list(collection.table["image_id"]), skipped.to_numpy())
+    return clean(collection, look.facts, pairs)
 
 
 def explore(run: Run, prepared: Prepared) -> None:

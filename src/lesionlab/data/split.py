@@ -4,6 +4,7 @@ A split is made on groups: the images of one lesion, joined with those of any le
 it. The one exception is `kaggle`, the notebook's split of images, which is kept to be compared with and says so.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +87,7 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
                 "least one each. Add lesions, take these rows out of the metadata, or split with a file of your own "
                 "(--split FILE.csv with the columns image_id, part)."
             )
-        shuffled = np.random.default_rng([seed, index]).permutation(groups)
+        shuffled = _shuffled(groups, seed)
         tested = max(1, round(test_share * len(groups))) if len(groups) else 0
         validated = max(1, round(validation_share * len(groups))) if len(groups) else 0
         cuts = np.split(shuffled, [tested, tested + validated])
@@ -130,8 +131,8 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
         raise UsageError(
             f"Without {choice.source}, {NAME_OF[dx]} ({dx}) has one lesion: training and validation need one each."
         )
-    for index, groups in enumerate(_groups_by_dx(rest)):
-        shuffled = np.random.default_rng([seed, index]).permutation(groups)
+    for groups in _groups_by_dx(rest):
+        shuffled = _shuffled(groups, seed)
         validated = max(1, round(choice.validation_share * len(groups))) if len(groups) else 0
         is_validated = rest["group"].isin(shuffled[:validated]) & rest["group"].isin(groups)
         is_trained = rest["group"].isin(shuffled[validated:])
@@ -211,9 +212,9 @@ def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
         return table
     share = limit / len(table)
     kept: list[str] = []
-    for index, groups in enumerate(_groups_by_dx(table)):
+    for groups in _groups_by_dx(table):
         number = min(len(groups), max(6, round(share * len(groups))))
-        kept += np.random.default_rng([seed, index, 1]).permutation(groups)[:number].tolist()
+        kept += _shuffled(groups, seed + 1)[:number].tolist()
     return table[table["group"].isin(kept)].reset_index(drop=True)
 
 
@@ -221,6 +222,12 @@ def _groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
     """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest."""
     dx = table.groupby("group")["dx"].agg(lambda values: values.mode().iloc[0])
     return [np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in DX]
+
+
+def _shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
+    """Order groups by a hash of seed and name: a lesion that is added or taken away moves few others."""
+    keys = [hashlib.sha256(f"{seed}:{group}".encode()).digest() for group in groups]
+    return groups[sorted(range(len(groups)), key=keys.__getitem__)]
 
 
 def _on_two_sides(keys: pd.Series, parts: pd.Series) -> int:

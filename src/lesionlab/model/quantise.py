@@ -1,7 +1,9 @@
 """An ONNX model in 8-bit integers: calibrated on training images, kept only if it is as good on validation images.
 
 Quantise-dequantise pairs (QDQ), weights int8 with a scale per output channel, activations uint8. The head (global average,
-dense, softmax, activation maps) stays float32: it is a thousandth of the work and gives the probabilities.
+dense, softmax, activation maps) stays float32: it is a thousandth of the work and gives the probabilities. So do the first
+three convolutions: measured on MobileNet at 128 px with a linear head, 600 images of HAM10000, 93 % of the answers are then
+those of float32; with two of them 91 %, with none 83 %; other ways of calibration, or 16-bit activations, changed nothing.
 """
 
 import json
@@ -21,6 +23,7 @@ from lesionlab.trust.metrics import headline
 
 ALLOWED_LOSS = 0.01
 _BATCH = 16
+_FLOAT_CONVOLUTIONS = 3
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,18 @@ def _quantise_file(source: Path, path: Path, calibration: np.ndarray) -> None:
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=["Conv", "Add", "Mul", "MaxPool", "AveragePool", "Concat", "Clip", "Relu"],
-        nodes_to_exclude=_head(path),
+        nodes_to_exclude=_kept_float(path),
     )
 
 
-def _head(path: Path) -> list[str]:
-    """Name the nodes of the head, by the Keras layers that they come from."""
+def _kept_float(path: Path) -> list[str]:
+    """Name the nodes that stay float32: the first convolutions, and the head by the Keras layers it comes from."""
     import onnx
 
-    names = [node.name for node in onnx.load(path).graph.node]
-    return [name for name in names if "probabilities" in name or "activation_maps" in name]
+    nodes = onnx.load(path).graph.node
+    first = [node.name for node in nodes if node.op_type == "Conv"][:_FLOAT_CONVOLUTIONS]
+    head = [node.name for node in nodes if "probabilities" in node.name or "activation_maps" in node.name]
+    return first + head
 
 
 @contextmanager

@@ -1,0 +1,278 @@
+"""Hostile model files: no code of theirs runs, and no file beside them is read."""
+
+import base64
+import io
+import json
+import marshal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import onnx
+import pytest
+import tiny_onnx
+
+from lesionlab.bundle import open_bundle
+from lesionlab.errors import UsageError
+from lesionlab.model.load import check_network_file, check_weights_file, load_network
+from lesionlab.onnx_scan import scan
+
+
+@pytest.fixture(scope="session")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good `.keras` file."""
+    from lesionlab.model.zoo import build_network
+    from lesionlab.recipe import read_recipe
+
+    recipe = read_recipe("quick").with_changes("image", height=24, width=24)
+    path = tmp_path_factory.mktemp("keras") / "good.keras"
+    build_network(recipe, np.full(3, 128.0), np.full(3, 50.0)).save(path)
+    return path
+
+
+def changed(network: Path, path: Path, *, config=None, weights: bytes | None = None, compress: int = 0, **more) -> Path:
+    """Copy a `.keras` file with another configuration, other weights, or more members."""
+    with zipfile.ZipFile(network) as source, zipfile.ZipFile(path, "w", compress) as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "config.json" and config is not None:
+                content = json.dumps(config(json.loads(content))).encode()
+            if name == "model.weights.h5" and weights is not None:
+                content = weights
+            target.writestr(name, content)
+        for name, content in more.items():
+            target.writestr(name.replace("__", "/"), content)
+    return path
+
+
+def with_layer(layer: dict):
+    """Put a layer in the place of the last but one."""
+
+    def change(config: dict) -> dict:
+        layers = config["config"]["layers"]
+        layers[-2] = layers[-2] | layer
+        return config
+
+    return change
+
+
+def a_lambda(marker: Path) -> dict:
+    code = compile(f"open({str(marker)!r}, 'w')", "x", "eval")
+    encoded = base64.b64encode(marshal.dumps(code)).decode()
+    value = {"class_name": "__lambda__", "config": {"code": encoded, "defaults": None, "closure": None}}
+    return {
+        "module": "keras.layers",
+        "class_name": "Lambda",
+        "config": {"name": "x", "function": value},
+        "registered_name": None,
+    }
+
+
+HOSTILE = {
+    "os.system": {"module": "os", "class_name": "system", "config": {"command": "touch MARKER"}},
+    "builtins.exec": {"module": "builtins", "class_name": "exec", "config": {}},
+    "keras.src.utils.file_utils": {"module": "keras.utils", "class_name": "get_file", "config": {}},
+    "TFSMLayer": {"module": "keras.layers", "class_name": "TFSMLayer", "config": {"filepath": "MARKER"}},
+    "TorchModuleWrapper": {"module": "keras.layers", "class_name": "TorchModuleWrapper", "config": {}},
+    "StringLookup": {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+    "custom": {"module": "keras.layers", "class_name": "Dropout", "registered_name": "mine>Dropout", "config": {}},
+    "no module": {"module": None, "class_name": "Lambda", "config": {}},
+    "a list": {"module": "keras.layers", "class_name": ["Dropout"], "config": {}},
+}
+
+
+def test_a_good_file_loads(network: Path) -> None:
+    loaded = load_network(network)
+    assert loaded.input_shape == (None, 24, 24, 3) and loaded.output_shape == (None, 7)
+
+
+def test_a_lambda_does_not_run(network: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    path = changed(network, tmp_path / "bad.keras", config=with_layer(a_lambda(marker)))
+    with pytest.raises(UsageError, match="it needs the class keras.layers.Lambda. Only Keras's own plain layers are read"):
+        load_network(path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_other_classes_are_refused(name: str, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = changed(network, tmp_path / "bad.keras", config=with_layer(HOSTILE[name]))
+    with pytest.raises(UsageError, match="is refused: it needs the class"):
+        load_network(path)
+    assert not (tmp_path / "MARKER").exists()
+
+
+def test_a_class_hidden_in_a_layers_own_configuration(network: Path, tmp_path: Path) -> None:
+    hidden = {"config": {"name": "x", "rate": HOSTILE["os.system"]}}
+    with pytest.raises(UsageError, match="needs the class os.system"):
+        load_network(changed(network, tmp_path / "bad.keras", config=with_layer(hidden)))
+
+
+def test_nothing_is_built_before_the_check(network: Path, tmp_path: Path) -> None:
+    path = changed(network, tmp_path / "bad.keras", config=with_layer(HOSTILE["os.system"]))
+    code = (
+        "import sys; from pathlib import Path; from lesionlab.errors import UsageError\n"
+        "from lesionlab.model.load import load_network\n"
+        f"try: load_network(Path({str(path)!r}))\nexcept UsageError: print('keras' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def hdf5(fill) -> bytes:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        fill(file)
+    return content.getvalue()
+
+
+def external_link(file: h5py.File) -> None:
+    file.create_group("layers")["dense"] = h5py.ExternalLink("/etc/secret.h5", "/x")
+
+
+def external_data(file: h5py.File) -> None:
+    file.create_dataset("x", (100,), "u1", external=[("/etc/passwd", 0, 100)])
+
+
+def virtual_data(file: h5py.File) -> None:
+    layout = h5py.VirtualLayout((4,), "f4")
+    layout[:] = h5py.VirtualSource("/etc/secret.h5", "x", (4,))
+    file.create_virtual_dataset("x", layout)
+
+
+def bomb(file: h5py.File) -> None:
+    file.create_dataset("x", (10**6, 10**6), "f4", chunks=(1000, 1000), compression="gzip")
+
+
+@pytest.mark.parametrize(
+    ("fill", "message"),
+    [
+        (external_link, "points to data in other files"),
+        (external_data, "points to data in other files"),
+        (virtual_data, "points to data in other files"),
+        (bomb, "its data sets declare 4,000,000,000,000 bytes, the file has"),
+    ],
+)
+def test_weights_that_reach_out_or_grow(fill, message: str, network: Path, tmp_path: Path) -> None:
+    content = hdf5(fill)
+    with pytest.raises(UsageError, match=message):
+        load_network(changed(network, tmp_path / "bad.keras", weights=content))
+    alone = tmp_path / "bad.weights.h5"
+    alone.write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        check_weights_file(alone)
+
+
+def test_a_group_inside_itself_ends(tmp_path: Path) -> None:
+    path = tmp_path / "loop.weights.h5"
+    path.write_bytes(hdf5(lambda file: file.__setitem__("again", file["/"])))
+    check_weights_file(path)
+
+
+def test_archives_that_keras_does_not_write(network: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bad.keras"
+    with pytest.raises(UsageError, match="metadata.json is compressed, which Keras does not do"):
+        load_network(changed(network, path, compress=zipfile.ZIP_DEFLATED))
+    with pytest.raises(UsageError, match="is refused: it holds .*assets/x"):
+        load_network(changed(network, path, assets__x=b"1"))
+    with pytest.raises(UsageError, match="config.json describes no model"):
+        load_network(changed(network, path, config=lambda _: []))
+    with pytest.raises(UsageError, match="is no .keras file, or is damaged"):
+        load_network(changed(network, path, config=lambda _: deep()))
+    with pytest.raises(UsageError, match="is not a readable HDF5 file"):
+        load_network(changed(network, path, weights=b"nothing"))
+    path.write_bytes(network.read_bytes()[:-500])
+    with pytest.raises(UsageError, match="is no .keras file, or is damaged"):
+        load_network(path)
+
+
+def deep() -> dict:
+    value: dict = {"class_name": "Functional"}
+    for _ in range(900):
+        value = {"config": value}
+    return value | {"class_name": "Functional", "module": "keras.src.models.functional"}
+
+
+def test_another_tasks_network(network: Path, tmp_path: Path) -> None:
+    from lesionlab.model.backend import keras
+
+    inputs = keras.Input((8,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(tmp_path / "other.keras")
+    with pytest.raises(UsageError, match="is no classifier of RGB images into 7 diagnoses"):
+        load_network(tmp_path / "other.keras")
+
+
+def test_weights_of_another_network_are_one_sentence(network: Path, tmp_path: Path) -> None:
+    empty = hdf5(lambda file: file.create_group("layers"))
+    with pytest.raises(UsageError, match="cannot be loaded by Keras"):
+        load_network(changed(network, tmp_path / "bad.keras", weights=empty))
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model.pkl", "model.pt"])
+def test_other_formats_are_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UsageError, match="only .keras files are, because models in .h5 and other formats can carry code"):
+        check_network_file(tmp_path / name)
+    with pytest.raises(UsageError, match="There is no model file"):
+        check_network_file(tmp_path / "nowhere.keras")
+    with pytest.raises(UsageError, match="only Keras 3 weights files"):
+        check_weights_file(tmp_path / name)
+
+
+def outside(tensor: onnx.TensorProto, file: str) -> None:
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", "0"), ("length", str(3 * 7 * 4))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../../../../etc/passwd", "beside.bin"])
+def test_onnx_with_data_elsewhere_reads_nothing(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "beside.bin").write_bytes(b"secret" * 100)
+    made = tiny_onnx.model()
+    outside(made.graph.initializer[0], target)
+    (tmp_path / "bad.onnx").write_bytes(made.SerializeToString())
+    opened: list[str] = []
+    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+    with pytest.raises(UsageError, match="bad.onnx is refused: it points to data in other files"):
+        open_bundle(tmp_path / "bad.onnx")
+    assert not [name for name in opened if "passwd" in name or "beside" in name]
+    assert "onnxruntime" in sys.modules or not opened  # it is refused before ONNX Runtime is asked
+
+
+def test_onnx_with_data_elsewhere_in_a_constant() -> None:
+    made = tiny_onnx.model()
+    tensor = onnx.numpy_helper.from_array(np.zeros(3, np.float32))
+    outside(tensor, "/etc/passwd")
+    made.graph.node.append(onnx.helper.make_node("Constant", [], ["c"], value=tensor))
+    assert scan(made.SerializeToString())[1] == "points to data in other files"
+
+
+def test_onnx_with_code_of_others_or_hidden_graphs() -> None:
+    foreign = tiny_onnx.model()
+    foreign.graph.node[0].domain = "com.evil"
+    assert scan(foreign.SerializeToString())[1] == "needs operators of 'com.evil'"
+    branch = tiny_onnx.model()
+    inner = onnx.helper.make_graph([], "inner", [], [])
+    branch.graph.node.append(onnx.helper.make_node("Loop", [], ["l"], body=inner))
+    assert scan(branch.SerializeToString())[1] == "holds loops, branches or sparse tensors"
+    functions = tiny_onnx.model()
+    functions.functions.add().name = "f"
+    assert scan(functions.SerializeToString())[1] == "holds functions or training steps of its own"
+    sparse = tiny_onnx.model()
+    sparse.graph.sparse_initializer.add()
+    assert scan(sparse.SerializeToString())[1] == "holds sparse tensors"
+
+
+def test_field_numbers_that_other_readers_would_cut() -> None:
+    smuggled = b"\xba\x80\x80\x80\x10\x00"  # field 7 and bit 32, which protobuf in C++ drops
+    with pytest.raises(ValueError, match="a field number too large"):
+        scan(smuggled)
+    with pytest.raises(ValueError, match="too many parts"):
+        scan(b"\x08\x01" * 1_000_001)
