@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny_onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+import tiny_onnx
 from lesionlab import bundle
 from lesionlab.bundle import open_bundle
 from lesionlab.diagnosis import NOT_A_DEVICE
@@ -17,7 +17,9 @@ from lesionlab.errors import UsageError
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_onnx.facts(thresholds={"malignant": 0.3}))
+    return tiny_onnx.write(
+        tmp_path_factory.mktemp("model") / "tiny.onnx", tiny_onnx.facts(thresholds={"malignant": 0.3})
+    )
 
 
 def test_facts_and_session(tiny: Path) -> None:
@@ -50,7 +52,10 @@ def test_the_packaged_model_is_the_default(tiny: Path, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "lesionlab-2", "lesionlab": "9.0"}, "'lesionlab-2', this lesionlab .* written by lesionlab 9.0: pip"),
+        (
+            {"format": "lesionlab-2", "lesionlab": "9.0"},
+            "'lesionlab-2', this lesionlab .* written by lesionlab 9.0: pip",
+        ),
         ({"task": "CIFAR-10"}, "another task: 'CIFAR-10'"),
         ({"classes": ["nv", "mel"]}, r"another task: .* with the classes \['nv', 'mel'\]"),
         ({"crop": "zoom"}, "fact 'crop' has no valid value: 'zoom'"),

@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 import onnx
 import pytest
-import tiny_onnx
 
+import tiny_onnx
+from lesionlab import bundle
 from lesionlab.bundle import open_bundle
 from lesionlab.errors import UsageError
 from lesionlab.model.load import check_network_file, check_weights_file, load_network
@@ -39,7 +40,8 @@ def changed(network: Path, path: Path, *, config=None, weights: bytes | None = N
         for name in source.namelist():
             content = source.read(name)
             if name == "config.json" and config is not None:
-                content = json.dumps(config(json.loads(content))).encode()
+                new = config(json.loads(content))
+                content = (new if isinstance(new, str) else json.dumps(new)).encode()
             if name == "model.weights.h5" and weights is not None:
                 content = weights
             target.writestr(name, content)
@@ -92,7 +94,9 @@ def test_a_good_file_loads(network: Path) -> None:
 def test_a_lambda_does_not_run(network: Path, tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     path = changed(network, tmp_path / "bad.keras", config=with_layer(a_lambda(marker)))
-    with pytest.raises(UsageError, match="it needs the class keras.layers.Lambda. Only Keras's own plain layers are read"):
+    with pytest.raises(
+        UsageError, match="it needs the class keras.layers.Lambda. Only Keras's own plain layers are read"
+    ):
         load_network(path)
     assert not marker.exists()
 
@@ -182,19 +186,12 @@ def test_archives_that_keras_does_not_write(network: Path, tmp_path: Path) -> No
     with pytest.raises(UsageError, match="config.json describes no model"):
         load_network(changed(network, path, config=lambda _: []))
     with pytest.raises(UsageError, match="is no .keras file, or is damaged"):
-        load_network(changed(network, path, config=lambda _: deep()))
+        load_network(changed(network, path, config=lambda _: "[" * 100_000))
     with pytest.raises(UsageError, match="is not a readable HDF5 file"):
         load_network(changed(network, path, weights=b"nothing"))
     path.write_bytes(network.read_bytes()[:-500])
     with pytest.raises(UsageError, match="is no .keras file, or is damaged"):
         load_network(path)
-
-
-def deep() -> dict:
-    value: dict = {"class_name": "Functional"}
-    for _ in range(900):
-        value = {"config": value}
-    return value | {"class_name": "Functional", "module": "keras.src.models.functional"}
 
 
 def test_another_tasks_network(network: Path, tmp_path: Path) -> None:
@@ -215,7 +212,9 @@ def test_weights_of_another_network_are_one_sentence(network: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", ["model.h5", "model.hdf5", "model.pkl", "model.pt"])
 def test_other_formats_are_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(UsageError, match="only .keras files are, because models in .h5 and other formats can carry code"):
+    with pytest.raises(
+        UsageError, match="only .keras files are, because models in .h5 and other formats can carry code"
+    ):
         check_network_file(tmp_path / name)
     with pytest.raises(UsageError, match="There is no model file"):
         check_network_file(tmp_path / "nowhere.keras")
@@ -238,12 +237,9 @@ def test_onnx_with_data_elsewhere_reads_nothing(target: str, tmp_path: Path, mon
     made = tiny_onnx.model()
     outside(made.graph.initializer[0], target)
     (tmp_path / "bad.onnx").write_bytes(made.SerializeToString())
-    opened: list[str] = []
-    sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+    monkeypatch.setattr(bundle, "_open_session", lambda *_: pytest.fail("ONNX Runtime was asked"))
     with pytest.raises(UsageError, match="bad.onnx is refused: it points to data in other files"):
         open_bundle(tmp_path / "bad.onnx")
-    assert not [name for name in opened if "passwd" in name or "beside" in name]
-    assert "onnxruntime" in sys.modules or not opened  # it is refused before ONNX Runtime is asked
 
 
 def test_onnx_with_data_elsewhere_in_a_constant() -> None:

@@ -6,7 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -33,6 +36,12 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_csv(table: "pd.DataFrame", path: Path) -> None:
+    """Write a table atomically, with the fewest digits that read back to the same numbers."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from lesionlab import __version__, rundir, steps
+from lesionlab import __version__, evaluation, rundir, steps
 from lesionlab.data.layouts import index_images
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
@@ -40,7 +40,7 @@ def run(request: Request) -> Path:
             "command": shlex.join(["lesionlab", *sys.argv[1:]]),
             "request": identity,
             "seed": request.seed,
-            "started": steps.now(),
+            "started": evaluation.now(),
             "finished": None,
         }
         write_json(request.out / rundir.MANIFEST, manifest)
@@ -56,7 +56,7 @@ def _fourteen_steps(run: Run) -> None:
     steps.load(run, prepared)  # 6
     divided = steps.divide(run, prepared)  # 7 to 10
     trained = steps.fit(run, prepared, divided)  # 11 to 13
-    steps.evaluate(run, prepared, divided, trained)  # 14
+    evaluation.evaluate(run, prepared, divided, trained)  # 14
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 

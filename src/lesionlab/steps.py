@@ -1,4 +1,4 @@
-"""The 14 steps of a run, one function for those that belong together; each calls a room that can be used alone.
+"""Steps 1 to 13 of a run, one function for those that belong together; each calls a room that can be used alone.
 
 What a step finds goes into the run's manifest and onto the terminal; what the next step needs is returned.
 """
@@ -6,7 +6,6 @@ What a step finds goes into the run's manifest and onto the terminal; what the n
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,12 @@ from lesionlab.data.layouts import Collection, index_images, read_collection
 from lesionlab.data.pixels import PixelCache, decode_images, default_cache_dir
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import PARTS, SPLIT_COLUMNS, SplitProof, describe_parts, prove, split, take_lesions
-from lesionlab.diagnosis import DIAGNOSES, DX, ISIC_COLUMNS, NOT_A_DEVICE
+from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.environment import record_environment
 from lesionlab.explore import write_exploration
-from lesionlab.files import replacing, write_json
+from lesionlab.files import replacing, write_csv
 from lesionlab.recipe import Recipe
-from lesionlab.report.card import write_card
-from lesionlab.report.figures import write_run_figures
-from lesionlab.report.page import write_report
 from lesionlab.stages import Stages, say
-from lesionlab.trust.metrics import curves, evaluate_part, headline
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)
@@ -244,86 +239,6 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     return Trained(network, decision, as_trained)
 
 
-def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> None:
-    """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
-    from lesionlab.model.batches import predict
-
-    out = run.request.out
-    with run.stages.step(14):
-        probabilities = predict(trained.network, prepared.pixels, divided.table["row"].to_numpy())
-        write_csv(predictions_table(divided.table, probabilities), out / "predictions.csv")
-        metrics = measure(run, divided, trained, probabilities)
-        write_json(out / "metrics.json", metrics)
-        run.manifest["export"] = export(run, prepared, trained)
-        _say_result(metrics["test"])
-        write_run_figures(out, prepared.pixels, divided.table)
-    run.manifest["stages"] = run.stages.times
-    run.manifest["evaluated"] = now()
-    write_json(out / rundir.MANIFEST, run.manifest)  # the report is made from the run directory's files
-    write_card(out)
-    write_report(out)
-    write_json(out / rundir.MANIFEST, run.manifest | {"finished": now()})
-    (out / rundir.CHECKPOINT).unlink(missing_ok=True)
-
-
-def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray) -> dict[str, Any]:
-    """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table."""
-    lesions, parts = divided.table["lesion_id"].to_numpy(), divided.table["part"].to_numpy()
-    metrics: dict[str, Any] = {
-        "is_generated": run.manifest["data"]["is_generated"],
-        "decision": {
-            "rule": trained.decision.rule,
-            "exponent": trained.decision.exponent,
-            "temperature": 1.0,
-            "chosen_on": "validation",
-        },
-    }
-    for part in PARTS:
-        chosen = parts == part
-        figures = evaluate_part(divided.labels[chosen], probabilities[chosen], lesions[chosen], seed=run.request.seed)
-        metrics[part] = figures
-    metrics["test_as_trained"] = headline(divided.labels_of("test"), trained.as_trained)
-    metrics["curves"] = curves(divided.labels_of("test"), probabilities[parts == "test"])
-    return metrics
-
-
-def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
-    """Write model.onnx with its facts inside, or say why this installation cannot."""
-    from lesionlab.model.export import export_onnx, why_no_onnx
-
-    reason = why_no_onnx()
-    if reason:
-        say(f"model.onnx was not written: {reason}")
-        return {"onnx": None, "reason": reason}
-    facts = {
-        "format": "lesionlab-1",
-        "lesionlab": __version__,
-        "classes": list(DX),
-        "crop": run.request.recipe.image.crop,
-        "input": "uint8 RGB (n, height, width, 3)",
-        "decision": dataclasses.asdict(trained.decision),
-        "recipe": run.request.recipe.name,
-        "data": run.manifest["data"],
-        "notice": NOT_A_DEVICE,
-    }
-    sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
-    difference = export_onnx(trained.network, run.request.out / "model.onnx", facts, sample)
-    say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
-    return {"onnx": "model.onnx", "largest_difference": difference, "images": len(sample)}
-
-
-def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
-    """ISIC's columns, then part, lesion, truth and prediction."""
-    predictions = pd.DataFrame(probabilities, columns=list(ISIC_COLUMNS))
-    predictions.insert(0, "image", table["image_id"].to_numpy())
-    return predictions.assign(
-        part=table["part"].to_numpy(),
-        lesion_id=table["lesion_id"].to_numpy(),
-        truth=table["dx"].to_numpy(),
-        predicted=np.array(DX)[probabilities.argmax(axis=1)],
-    )
-
-
 def describe_data(prepared: Prepared) -> dict[str, Any]:
     """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
     table, collection = prepared.cleaned.table, prepared.collection
@@ -338,12 +253,6 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
         "is_generated": phantom.is_generated(collection.folder),
     }
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table atomically, with the fewest digits that read back to the same numbers."""
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
 
 
 def _generated_folder(seed: int) -> Path:
@@ -370,17 +279,5 @@ def _say_proof(proof: SplitProof) -> None:
         say("proved: no lesion, no near-duplicate and no image content on two sides")
 
 
-def _say_result(test: dict[str, Any]) -> None:
-    for name in ("balanced_accuracy", "macro_auc", "accuracy"):
-        low, high = test["intervals"][name]
-        say(f"test {name.replace('_', ' '):17} {test[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
-    say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
-
-
 def _triple(values: np.ndarray) -> str:
     return " ".join(f"{value:.1f}" for value in values)
-
-
-def now() -> str:
-    """Give the time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -6,6 +6,7 @@ classes that lesionlab's own networks are made of are let through; HDF5 files ma
 """
 
 import json
+import warnings
 import zipfile
 from collections.abc import Iterator
 from io import BytesIO
@@ -58,8 +59,10 @@ def load_network(path: Path) -> "keras.Model":
     from lesionlab.model.backend import keras
 
     try:
-        network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (ValueError, TypeError, KeyError, OSError, AttributeError, RuntimeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it leaves random
+            network = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError, AttributeError, RuntimeError, UserWarning) as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(f"{path} cannot be loaded by Keras {keras.__version__}: {first}") from error
     shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)

@@ -81,6 +81,18 @@ def make_optimizer(choice: OptimizerChoice, steps_per_epoch: int) -> keras.optim
     return optimizer
 
 
+def set_normalisation_memory(network: keras.Model, steps_per_epoch: int) -> None:
+    """Let the moving averages of batch normalisation reach back one epoch, but 10 to 100 steps.
+
+    Keras's momentum of 0.99 reaches back 100 steps. A thousand images in batches of 32 make 30 steps an epoch: the
+    averages would lag behind the weights, and the network would answer at random outside training.
+    """
+    momentum = float(np.clip(1 - 1 / steps_per_epoch, 0.9, 0.99))
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = min(layer.momentum, momentum)
+
+
 def describe_optimizer(choice: OptimizerChoice) -> str:
     """Say in one line how the network is optimised."""
     annealer = {
@@ -130,6 +142,7 @@ def train(
         class_weights=class_weights(training.labels, recipe.loss.class_weights),
         seed=seed,
     )
+    set_normalisation_memory(network, len(batches))
     model = with_augmentation(network, recipe.augment, seed)
     model.compile(
         optimizer=make_optimizer(recipe.optimizer, len(batches)),

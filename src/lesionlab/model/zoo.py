@@ -158,7 +158,7 @@ def _small_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     layers = keras.layers
     for filters in (24, 48, 96, 128):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
-        x = layers.BatchNormalization(momentum=0.9)(x)
+        x = layers.BatchNormalization()(x)
         x = layers.ReLU()(x)
         x = layers.MaxPooling2D(2)(x)
     x = layers.GlobalAveragePooling2D()(x)
