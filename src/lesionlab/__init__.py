@@ -26,6 +26,7 @@ _HOME = {
     "decode_images": "lesionlab.data.pixels",
     "encode_labels": "lesionlab.data.prepare",
     "evaluate_part": "lesionlab.trust.metrics",
+    "load_model": "lesionlab.predict",
     "index_images": "lesionlab.data.layouts",
     "near_duplicates": "lesionlab.data.duplicates",
     "prove": "lesionlab.data.split",

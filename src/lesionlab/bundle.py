@@ -234,13 +234,15 @@ def _open_session(data: bytes, facts: Facts, file: Path) -> Any:
     options.log_severity_level = 4  # its errors are raised, and worded below
     options.intra_op_num_threads = 1  # `predict` runs batches side by side, which no core has to wait for
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            data, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )  # its fallback would print, and try the same again
+        inputs = [(item.name, item.type, list(item.shape[1:])) for item in session.get_inputs()]
+        outputs = {item.name: list(item.shape[1:]) for item in session.get_outputs()}
     except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
         first = " ".join(str(error).split())[:200]
         raise UsageError(f"{file} cannot be opened by ONNX Runtime {onnxruntime.__version__}: {first}") from error
-    inputs = [(item.name, item.type, list(item.shape[1:])) for item in session.get_inputs()]
     wanted = ("image", "tensor(uint8)", [facts.height, facts.width, 3])
-    outputs = {item.name: list(item.shape[1:]) for item in session.get_outputs()}
     if inputs != [wanted] or outputs.get("probabilities") != [len(DX)]:
         raise UsageError(f"{file} does not take and give what its facts say: inputs {inputs}, outputs {outputs}.")
     return session

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, rundir
+from lesionlab import rundir
+from lesionlab.bundle import make_facts
 from lesionlab.data.split import PARTS
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, NOT_A_DEVICE
+from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.files import write_csv, write_json
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
@@ -29,13 +30,14 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
         write_csv(predictions_table(divided.table, probabilities), out / "predictions.csv")
         metrics = measure(run, divided, trained, probabilities)
         write_json(out / "metrics.json", metrics)
-        run.manifest["export"] = export(run, prepared, trained)
+        run.manifest["evaluated"] = now()
+        write_json(out / rundir.MANIFEST, run.manifest)  # card and report are made from the run directory's files
+        card = write_card(out)
+        run.manifest["export"] = export(run, prepared, trained, card.read_text(encoding="utf-8"))
         _say_result(metrics["test"])
         write_run_figures(out, prepared.pixels, divided.table)
     run.manifest["stages"] = run.stages.times
-    run.manifest["evaluated"] = now()
-    write_json(out / rundir.MANIFEST, run.manifest)  # the report is made from the run directory's files
-    write_card(out)
+    write_json(out / rundir.MANIFEST, run.manifest)
     write_report(out)
     write_json(out / rundir.MANIFEST, run.manifest | {"finished": now()})
     (out / rundir.CHECKPOINT).unlink(missing_ok=True)
@@ -62,7 +64,7 @@ def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndar
     return metrics
 
 
-def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
+def export(run: Run, prepared: Prepared, trained: Trained, card: str) -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
     from lesionlab.model.export import export_onnx, why_no_onnx
 
@@ -70,17 +72,17 @@ def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
     if reason:
         say(f"model.onnx was not written: {reason}")
         return {"onnx": None, "reason": reason}
-    facts = {
-        "format": "lesionlab-1",
-        "lesionlab": __version__,
-        "classes": list(DX),
-        "crop": run.request.recipe.image.crop,
-        "input": "uint8 RGB (n, height, width, 3)",
-        "decision": dataclasses.asdict(trained.decision),
-        "recipe": run.request.recipe.name,
-        "data": run.manifest["data"],
-        "notice": NOT_A_DEVICE,
-    }
+    image, is_generated = run.request.recipe.image, run.manifest["data"]["is_generated"]
+    facts = make_facts(
+        name=run.request.recipe.name,
+        height=image.height,
+        width=image.width,
+        crop=image.crop,
+        decision=dataclasses.asdict(trained.decision),
+        training_data="generated lesions" if is_generated else f"{run.manifest['data']['images']} dermatoscopic images",
+        licence="none needed" if is_generated else "that of the images; HAM10000: CC BY-NC 4.0, non-commercial",
+        card=card,
+    )
     sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
     difference = export_onnx(trained.network, run.request.out / "model.onnx", facts, sample)
     say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")

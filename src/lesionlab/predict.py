@@ -188,7 +188,11 @@ class Model:
     def _run(self, pixels: list[np.ndarray], explain: bool) -> tuple[np.ndarray, Any]:
         """Probabilities float64 (b, 7), and activation maps (b, grid h, grid w, 7) or a None for each image."""
         outputs = ["probabilities", "activation_maps"] if explain else ["probabilities"]
-        probabilities, *maps = self.bundle.session.run(outputs, {"image": np.stack(pixels)})
+        try:
+            probabilities, *maps = self.bundle.session.run(outputs, {"image": np.stack(pixels)})
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
+            first = " ".join(str(error).split())[:200]
+            raise LesionlabError(f"ONNX Runtime fails on the model {self.facts.name!r}: {first}") from error
         probabilities = probabilities.astype(np.float64)
         sums = probabilities.sum(axis=1, keepdims=True)
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:

@@ -57,7 +57,9 @@ def export_onnx(network: keras.Model, path: Path, facts: dict[str, Any], sample:
     takes_bytes = with_explanation(network)
     with replacing(path) as temporary:
         takes_bytes(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports only what has been called
-        takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of NumPy, inside Keras's use of tf2onnx
+            takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
         _name_outputs(model.graph)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
