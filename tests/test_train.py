@@ -273,7 +273,7 @@ def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
     (entry,) = session.get_inputs()
     assert entry.type == "tensor(uint8)" and entry.shape[1:] == [16, 16, 3]
-    (probabilities,) = session.run(None, {entry.name: pixels})
+    (probabilities,) = session.run(["probabilities"], {entry.name: pixels})
     np.testing.assert_allclose(probabilities, predict(network, pixels, np.arange(84)), atol=1e-5)
     assert {p.key for p in onnx.load(path).metadata_props} >= {"classes"}
 
