@@ -70,7 +70,7 @@ def release_pages(pixels: np.ndarray) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 64) -> np.ndarray:
+def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 32) -> np.ndarray:
     """Probabilities of the images at `rows`: float64 (n, 7) in `DX` order, in the order of `rows`."""
     labels = np.zeros(len(rows), dtype=int)
     batches = Batches(pixels, rows, labels, batch_size=batch_size)
