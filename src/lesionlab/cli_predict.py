@@ -6,7 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from io import StringIO
 from itertools import chain, islice
@@ -143,7 +143,8 @@ class _Table:
             if written != len(data):
                 self._file.write(data[written:])  # a full disk takes a part first, and raises on the rest
         except OSError:
-            self._file.truncate(self._end)
+            with suppress(OSError):  # a pipe or device cannot be cut
+                self._file.truncate(self._end)
             raise
         self._end += len(data)
 

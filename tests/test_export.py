@@ -1,0 +1,195 @@
+"""Exports: one input, the facts inside, equal to Keras on real images, or nothing is written."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+
+from lesionlab.bundle import make_facts, open_bundle
+from lesionlab.cli import main
+from lesionlab.data.images import read_image
+from lesionlab.data.layouts import read_collection
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model import export, export_run
+from lesionlab.model.load import load_network
+from lesionlab.model.quantise import quantise
+from lesionlab.model.zoo import build_network
+from lesionlab.predict import load_model
+from lesionlab.recipe import Recipe, read_recipe
+
+SIZE = 32
+
+
+def recipe_of(architecture: str) -> Recipe:
+    recipe = read_recipe("quick").with_changes("image", height=SIZE, width=SIZE)
+    return recipe.with_changes("model", architecture=architecture, weights="none")
+
+
+def network_of(architecture: str, seed: int = 1):
+    """A network whose answers differ between images: its head is drawn wide."""
+    network = build_network(recipe_of(architecture), np.full(3, 140.0), np.full(3, 40.0), seed=seed)
+    head = network.get_layer("probabilities")
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel * 8, bias])
+    return network
+
+
+@pytest.fixture(scope="module")
+def facts() -> dict:
+    return make_facts(
+        name="test",
+        height=SIZE,
+        width=SIZE,
+        crop="centre",
+        decision={},
+        training_data="none",
+        licence="none",
+        card="# Card",
+    )
+
+
+@pytest.fixture(scope="module")
+def pixels(phantoms: Path) -> np.ndarray:
+    paths = read_collection(phantoms).table["path"][:24]
+    return np.stack([read_image(Path(path), SIZE, SIZE, "centre") for path in paths])
+
+
+@pytest.fixture(scope="module")
+def run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a finished run that an export reads."""
+    folder = tmp_path_factory.mktemp("run")
+    table = read_collection(phantoms).table[["image_id", "lesion_id", "dx"]]
+    parts = np.array(["train", "validation", "test"])[np.arange(len(table)) % 3]
+    table.assign(group=table["lesion_id"], part=parts).to_csv(folder / "splits.csv", index=False)
+    network_of("small-cnn").save(folder / "model.keras")
+    data = {"folder": str(phantoms), "layout": "one folder", "images": 120, "lesions": 120, "fingerprint": "f" * 64}
+    manifest = {"request": {}, "finished": "2026-01-01", "data": data | {"is_generated": True}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "metrics.json").write_text(json.dumps({"decision": {"rule": "argmax", "exponent": 0.0}}))
+    (folder / "recipe.toml").write_text(recipe_of("small-cnn").to_toml())
+    (folder / "card.md").write_text("# A card")
+    return folder
+
+
+@pytest.mark.parametrize("architecture", ["small-cnn", "notebook-cnn"])
+def test_onnx(architecture: str, facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    network = network_of(architecture)
+    path = tmp_path / "m.onnx"
+    assert export.export_onnx(network, path, facts, pixels) < export.TOLERANCE
+    opened = open_bundle(path)
+    assert opened.facts.card == "# Card" and opened.has_activation_maps == (architecture == "small-cnn")
+    assert [value.domain for value in onnx.load(path).opset_import if value.domain == ""] == [""]
+    assert {node.domain for node in onnx.load(path).graph.node} == {""}
+    by_keras = export.keras_probabilities(network, pixels)
+    assert np.ptp(by_keras, axis=0).max() > 0.01, "answers must differ for the comparison to mean anything"
+    assert np.abs(load_model(path).predict(list(pixels)).probabilities - by_keras).max() < export.TOLERANCE
+
+
+def test_activation_maps_are_the_logits_by_place(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    network = network_of("small-cnn")
+    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    session = open_bundle(tmp_path / "m.onnx").session
+    probabilities, maps, features = session.run(["probabilities", "activation_maps", "features"], {"image": pixels})
+    kernel, bias = network.get_layer("probabilities").get_weights()
+    logits = maps.mean(axis=(1, 2)) + bias
+    assert np.abs(logits - (features @ kernel + bias)).max() < 1e-4
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    assert np.abs(shares / shares.sum(axis=1, keepdims=True) - probabilities).max() < 1e-5
+
+
+def test_an_export_that_differs_is_not_written(facts, pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = export.keras_probabilities
+    monkeypatch.setattr(export, "keras_probabilities", lambda *arguments: true(*arguments) + 2e-4)
+    with pytest.raises(LesionlabError, match=r"The ONNX export differs from Keras by 2.0e-04 .* nothing was written"):
+        export.export_onnx(network_of("small-cnn"), tmp_path / "m.onnx", facts, pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_is_as_good_or_not_written(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    network = network_of("small-cnn")
+    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    labels = export.keras_probabilities(network, pixels).argmax(axis=1)
+    result = quantise(tmp_path / "m.onnx", tmp_path / "8.onnx", facts, pixels, pixels, labels, allowed_loss=0.5)
+    assert result.images == len(pixels) and result.balanced_accuracy_float32 == 1.0 and result.same_answers > 0.5
+    assert open_bundle(tmp_path / "8.onnx").has_activation_maps
+    operators = {node.op_type for node in onnx.load(tmp_path / "8.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= operators
+    with pytest.raises(
+        LesionlabError, match="int8 export loses .* points of balanced accuracy on 24 validation images"
+    ):
+        quantise(tmp_path / "m.onnx", tmp_path / "no.onnx", facts, pixels, pixels, labels, allowed_loss=-1.0)
+    assert not (tmp_path / "no.onnx").exists()
+
+
+@pytest.mark.parametrize("format", ["onnx", "savedmodel", "keras"])
+def test_export_of_a_run(format: str, run: Path, capfd) -> None:
+    assert main(["export", str(run), "--format", format]) == 0
+    shown = capfd.readouterr().out
+    assert "written." in shown and "Largest difference from Keras:" in shown and "on 54 test images" in shown
+    if format == "onnx":
+        written = open_bundle(run / "model.onnx").facts
+        assert written.card == "# A card" and written.training_data.startswith(
+            "generated lesions, of no patient: 120 images"
+        )
+        assert str(run) not in json.dumps(written.__dict__) and "/" not in written.training_data
+    elif format == "savedmodel":
+        assert json.loads((run / "savedmodel" / "facts.json").read_text())["crop"] == "centre"
+        assert main(["export", str(run), "--format", format]) == 0, "an older one is replaced"
+    else:
+        assert load_network(run / "exported.keras").output_shape == (None, 7)
+    assert not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
+def test_int8_of_a_run(run: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export_run, "quantise", lambda *given: quantise(*given, allowed_loss=1.0))
+    assert main(["export", str(run), "--format", "onnx-int8", "--out", str(tmp_path / "8.onnx")]) == 0
+    assert "Balanced accuracy on 54 validation images" in capfd.readouterr().out
+    assert open_bundle(tmp_path / "8.onnx").facts.name == "quick-int8"
+    assert [path.name for path in tmp_path.iterdir()] == ["8.onnx"]
+
+
+def test_what_is_no_finished_run(run: Path, tmp_path: Path, phantoms: Path) -> None:
+    with pytest.raises(UsageError, match="is no run directory. Give one that 'lesionlab run' has written"):
+        export_run.export_run(tmp_path, "onnx")
+    with pytest.raises(UsageError, match="nowhere does not exist. Choose another file with --out"):
+        export_run.export_run(run, "onnx", tmp_path / "nowhere" / "m.onnx")
+    (tmp_path / "manifest.json").write_text(json.dumps({"request": {}, "finished": None}))
+    with pytest.raises(UsageError, match="is not finished. The same 'lesionlab run' goes on with it"):
+        export_run.export_run(tmp_path, "onnx")
+    (tmp_path / "splits.csv").write_bytes((run / "splits.csv").read_bytes())
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["data"]["folder"] = str(tmp_path / "gone")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(LesionlabError, match="The images of the run in .* are gone: .*gone does not exist"):
+        export_run.export_run(tmp_path, "keras")
+    table = pd.read_csv(run / "splits.csv")
+    table.loc[0, "image_id"] = "ISIC_9999999"
+    table.to_csv(tmp_path / "splits.csv", index=False)
+    manifest["data"]["folder"] = str(phantoms)
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(LesionlabError, match=r"1 images of the run are gone \(ISIC_9999999\)"):
+        export_run.export_run(tmp_path, "keras")
+
+
+def test_a_folder_that_is_no_savedmodel_is_left_alone(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(LesionlabError, match="exists and is no SavedModel"):
+        export_run.export_run(run, "savedmodel", tmp_path / "mine")
+
+
+def test_a_format_that_cannot_be_written_here(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else sys)
+    with pytest.raises(UsageError, match="The format onnx cannot be written here: ONNX needs tf2onnx: pip install"):
+        export_run.export_run(run, "onnx")
+    monkeypatch.setattr(export.keras.backend, "backend", lambda: "torch")
+    with pytest.raises(UsageError, match="LiteRT is written from the TensorFlow backend, this one is torch"):
+        export_run.export_run(run, "litert")
+
+
+def test_litert(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    assert export.export_litert(network_of("small-cnn"), tmp_path / "m.tflite", facts, pixels) < export.TOLERANCE
+    assert json.loads((tmp_path / "m.tflite.json").read_text())["name"] == "test"

@@ -1,0 +1,380 @@
+"""Prediction as its user has it: from Python in three lines, and `lesionlab predict` on the command line."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import tiny_onnx
+from lesionlab.cli import main
+from lesionlab.data.images import SUFFIXES, ImageError
+from lesionlab.diagnosis import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.overlay import relevance
+from lesionlab.predict import Model, Unreadable, decide, load_model
+from lesionlab.sources import find_images, printable
+
+HEADER = ["image", *ISIC_COLUMNS]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def model(tiny: Path) -> Model:
+    return load_model(tiny)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Nine images of random colours in two folders, one of them twice by name, and one that is no image."""
+    draw = np.random.default_rng(11)
+    folder = tmp_path / "photos"
+    (folder / "b").mkdir(parents=True)
+    for name in ("a1.png", "a2.JPG", "b/a1.png", "b/b1.tif", "b/b2.bmp", "z1.webp", "z2.gif", "z3.jpeg", "z4.png"):
+        low, high = sorted(draw.integers(0, 256, 2))
+        image(draw.integers(low, high + 1, (60, 80, 3))).save(folder / name)
+    (folder / "broken.jpg").write_bytes(b"not an image")
+    (folder / "notes.txt").write_text("no image either")
+    (folder / ".hidden.png").write_bytes(b"")
+    return folder
+
+
+def image(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def rows(text: str) -> list[list[str]]:
+    header, *rest = csv.reader(io.StringIO(text))
+    assert header == HEADER
+    return rest
+
+
+def run(*arguments: object, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "lesionlab", "predict", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
+def test_three_lines(photos: Path, tiny: Path) -> None:
+    import lesionlab
+
+    model = lesionlab.load_model(tiny)
+    (prediction,) = model.predict(photos / "a1.png")
+    assert prediction.image == "a1" and prediction.source == str(photos / "a1.png")
+    assert tuple(prediction.probabilities) == DX and sum(prediction.probabilities.values()) == pytest.approx(
+        1, abs=1e-12
+    )
+    assert prediction.dx == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+    assert prediction.name == NAME_OF[prediction.dx]
+    assert prediction.malignant_probability == pytest.approx(sum(prediction.probabilities[dx] for dx in MALIGNANT))
+    assert 0 <= prediction.uncertainty <= 1 and prediction.decision in ("malignant", "benign")
+
+
+def test_a_folder_in_order_with_the_unreadable_apart(model: Model, photos: Path) -> None:
+    found = model.predict(photos)
+    assert [item.image for item in found] == ["a1", "a2", "z1", "z2", "z3", "z4", "a1", "b1", "b2"]
+    assert len(found) == 9 and found[0].image == "a1" and found.probabilities.shape == (9, 7)
+    (bad,) = found.unreadable
+    assert bad.image == "broken" and "no image" in bad.reason
+
+
+def test_all_kinds_of_input_give_the_same_answer(model: Model, photos: Path) -> None:
+    path = photos / "a1.png"
+    pixels = np.asarray(Image.open(path))
+    kinds = [path, str(path), path.read_bytes(), Image.open(path), Image.open(path).convert("RGBA"), pixels]
+    answers = model.predict(kinds)
+    assert np.abs(answers.probabilities - answers.probabilities[0]).max() < 1e-6
+    assert [item.image for item in answers] == ["a1", "a1", "image-3", "a1", "image-5", "image-6"]
+    assert model.predict(np.stack([pixels, pixels])).probabilities.shape == (2, 7)
+    assert len(model.predict(str(photos / "z*"))) == 4
+    for kind in kinds:
+        assert np.abs(model.predict(kind).probabilities - answers.probabilities[0]).max() < 1e-6
+
+
+def test_a_photograph_lying_on_its_side(model: Model) -> None:
+    upright = image(np.random.default_rng(1).integers(0, 255, (48, 64, 3)))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    lying = upright.transpose(Image.Transpose.ROTATE_90)
+    file = io.BytesIO()
+    lying.save(file, "PNG", exif=exif)
+    given = Image.open(io.BytesIO(file.getvalue()))
+    found = model.predict([upright, file.getvalue(), given]).probabilities
+    assert np.abs(found - found[0]).max() < 1e-6
+
+
+def test_one_unreadable_image_raises(model: Model, photos: Path) -> None:
+    with pytest.raises(ImageError, match="broken.jpg: the file is no image"):
+        model.predict(photos / "broken.jpg")
+    with pytest.raises(ImageError, match="nowhere.jpg: the file cannot be opened"):
+        model.predict(photos / "nowhere.jpg")
+
+
+@pytest.mark.parametrize(
+    ("given_images", "message"),
+    [
+        (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \(height, width, 3\), RGB; got float32"),
+        ([np.zeros((20, 20), np.uint8)], r"image-1: pixels must be uint8"),
+        (7, "int is no image: give a path, bytes, a PIL image"),
+        ([None], "image-1: NoneType is no image"),
+    ],
+)
+def test_what_is_no_image(model: Model, given_images: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        model.predict(given_images)
+    with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):
+        model.predict([], batch_size=0)
+
+
+def test_folders_without_images_and_patterns_without_files(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"holds no images. Read are files that end in {', '.join(SUFFIXES)}"):
+        model.predict(tmp_path)
+    with pytest.raises(UsageError, match="No file matches"):
+        model.predict(tmp_path / "*.png")
+    assert model.predict([]).items == ()
+    assert model.predict([]).probabilities.shape == (0, 7)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    batch_size=st.integers(1, 9),
+    workers=st.integers(1, 4),
+    shades=st.lists(st.one_of(st.none(), st.integers(0, 255)), max_size=25),
+)
+def test_order_in_is_order_out(model: Model, batch_size: int, workers: int, shades: list[int | None]) -> None:
+    given_images = [b"bad" if shade is None else np.full((30, 40, 3), shade, np.uint8) for shade in shades]
+    results = list(model.stream(given_images, batch_size=batch_size, workers=workers))
+    assert [None if isinstance(item, Unreadable) else 0 for item in results] == [s if s is None else 0 for s in shades]
+    alone = {
+        shade: model.predict(np.full((30, 40, 3), shade, np.uint8)).probabilities[0] for shade in set(shades) - {None}
+    }
+    for shade, item in zip(shades, results, strict=True):
+        if shade is not None:
+            assert np.abs(np.array(list(item.probabilities.values())) - alone[shade]).max() < 1e-6
+
+
+def test_an_endless_list_is_read_only_as_far_as_needed(model: Model) -> None:
+    n_taken = 0
+
+    def endless():
+        nonlocal n_taken
+        while True:
+            n_taken += 1
+            yield np.zeros((30, 40, 3), np.uint8)
+
+    results = model.stream(endless(), batch_size=4, workers=2)
+    for _ in range(40):
+        next(results)
+    results.close()
+    assert n_taken <= 40 + 4 * 6
+
+
+def test_decisions() -> None:
+    assert decide(0.6, 0.2, {}) == "malignant" and decide(0.4, 1.0, {}) == "benign"
+    assert decide(0.2, 0.2, {"malignant": 0.1}) == "malignant" and decide(0.6, 0.2, {"malignant": 0.7}) == "benign"
+    assert decide(0.9, 0.8, {"uncertainty": 0.7}) == "uncertain"
+
+
+def test_activation_maps(model: Model, tmp_path: Path) -> None:
+    (prediction,) = model.predict(np.full((48, 64, 3), 90, np.uint8), explain=True)
+    assert prediction.activation_maps is not None and prediction.activation_maps.shape == (3, 4, 7)
+    values = relevance(prediction)
+    assert values.shape == (3, 4) and values.min() >= 0 and values.max() <= 1
+    without = load_model(tiny_onnx.write(tmp_path / "m.onnx", maps=False))
+    with pytest.raises(UsageError, match="'tiny' has no activation maps: it does not end in a global average"):
+        without.predict([], explain=True)
+
+
+def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
+    with pytest.raises(LesionlabError, match="'tiny' is damaged: what it gives are no probabilities"):
+        load_model(tiny_onnx.write(tmp_path / "m.onnx", scale=float("nan"))).predict(np.zeros((30, 40, 3), np.uint8))
+
+
+def test_only_what_is_needed_is_imported(photos: Path, tiny: Path, tmp_path: Path) -> None:
+    heavy = ("keras", "tensorflow", "pandas", "matplotlib", "sklearn", "scipy", "rich", "jax", "torch", "h5py")
+    code = (
+        "import sys\nfrom lesionlab.cli import main\n"
+        f"assert main(['predict', {str(photos / 'b')!r}, '--model', {str(tiny)!r}, '--out', {str(tmp_path / 'p.csv')!r}]) == 0\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_table(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "p.csv"
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out)]) == 1
+    shown = capsys.readouterr()
+    assert "broken.jpg: the file is no image" in shown.err and "1 of 10 images could not be read" in shown.err
+    assert f"9 rows written to {out}. {NOT_A_DEVICE}" in shown.err and shown.out == ""
+    table = rows(out.read_text())
+    second = str(photos / "b" / "a1.png")
+    assert [row[0] for row in table] == ["a1", "a2", "z1", "z2", "z3", "z4", second, "b1", "b2"]
+    for row in table:
+        assert abs(sum(map(float, row[1:])) - 1) < 1e-6 and all("." in cell or "e" in cell for cell in row[1:])
+    assert main(["predict", str(photos), "--model", str(tiny)]) == 1
+    assert rows(capsys.readouterr().out) == table
+
+
+def test_json_lines(photos: Path, tiny: Path, capsys) -> None:
+    assert main(["predict", str(photos / "b"), str(photos / "z4.png"), "--model", str(tiny), "--json"]) == 0
+    objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [item["image"] for item in objects] == ["a1", "b1", "b2", "z4"]
+    keys = {"image", "path", "dx", "name", "probabilities", "malignant_probability", "uncertainty", "decision"}
+    assert set(objects[0]) == keys and tuple(objects[0]["probabilities"]) == DX
+
+
+def test_lists_and_patterns(photos: Path, tiny: Path) -> None:
+    names = f"{photos / 'z4.png'}\n\n{photos / 'a1.png'}\n"
+    listed = run("-", "--model", tiny, input=names)
+    assert (listed.returncode, [row[0] for row in rows(listed.stdout)]) == (0, ["z4", "a1"])
+    matched = run(str(photos / "**" / "b*.[bt]*"), "--model", tiny)
+    assert [row[0] for row in rows(matched.stdout)] == ["b1", "b2"]
+    twice = run(photos / "a1.png", photos / "a1.png", photos / "a1.png", "--model", tiny)
+    assert [row[0] for row in rows(twice.stdout)] == ["a1", str(photos / "a1.png"), f"{photos / 'a1.png'}#2"]
+
+
+def test_on_a_terminal(photos: Path, tiny: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert main(["predict", str(photos / "a1.png"), "--model", str(tiny)]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in NAME_OF.values()) and "█" in shown and NOT_A_DEVICE in shown
+    assert main(["predict", str(photos / "b"), "--model", str(tiny)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[0].startswith("a1 ") and "uncertainty" in lines[0]
+
+
+def test_overlays(photos: Path, tiny: Path, tmp_path: Path) -> None:
+    done = run(photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv")
+    assert done.returncode == 0
+    pages = sorted((tmp_path / "why").iterdir())
+    assert [page.name for page in pages] == ["a1.png", "b1.png", "b2.png"]
+    with Image.open(pages[0]) as page:
+        assert page.format == "PNG" and page.width > 2 * 448 and page.height > 448
+    no_maps = tiny_onnx.write(tmp_path / "m.onnx", maps=False)
+    refused = run(photos / "b", "--model", no_maps, "--explain", tmp_path / "why")
+    assert refused.returncode == 2 and "has no activation maps" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{photos}", "--out", "{tmp}/no/p.csv"], "p.csv cannot be written (No such file or directory)"),
+        (["{photos}", "--out", "{tmp}"], "cannot be written (Is a directory)"),
+        (["{photos}", "--explain", "{photos}/a1.png"], "cannot be written (File exists)"),
+        (["{tmp}/empty"], "holds no images. Read are files that end in .jpg"),
+        (["{photos}/*.xyz"], "No file matches"),
+        (["{photos}", "--resume"], "--resume goes on with the table that --out names"),
+        (["{photos}", "--model", "{tmp}/no.onnx"], "There is no model file"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    arguments, message, photos: Path, tiny: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "empty").mkdir()
+    filled = [text.format(photos=photos, tmp=tmp_path) for text in arguments]
+    assert main(["predict", *(filled if "--model" in filled else [*filled, "--model", str(tiny)])]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err and shown.err.startswith("lesionlab: ") and "Traceback" not in shown.err
+
+
+def test_a_mistake_leaves_an_older_table_alone(photos: Path, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("precious")
+    (tmp_path / "empty").mkdir()
+    assert (
+        main(["predict", str(photos), str(tmp_path / "empty"), "--model", str(tiny), "--out", str(tmp_path / "p.csv")])
+        == 2
+    )
+    assert (tmp_path / "p.csv").read_text() == "precious"
+
+
+@pytest.mark.parametrize("cut", [0, 3, 40, 400, 10**6])
+def test_resume(cut: int, photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "p.csv"
+    command = ["predict", str(photos), "--model", str(tiny), "--out", str(out)]
+    assert main(command) == 1
+    whole = out.read_bytes()
+    out.write_bytes(whole[:cut])  # as a killed process may have left it
+    assert main([*command, "--resume"]) == 1
+    assert out.read_bytes() == whole
+    out.unlink()
+    assert main([*command, "--resume"]) == 1
+    assert out.read_bytes() == whole
+
+
+def test_resume_refuses_another_table_or_model(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "p.csv"
+    other = tiny_onnx.write(tmp_path / "other.onnx", scale=-8.0)
+    assert main(["predict", str(photos), "--model", str(other), "--out", str(out)]) == 1
+    before = out.read_bytes()
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2
+    assert "was written by another model, or of other images: a1 has MEL" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    out.write_text("a,b\n1,2\n")
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2
+    assert "is no table of predictions with the columns image,MEL" in capsys.readouterr().err
+    assert out.read_text() == "a,b\n1,2\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_interrupted_in_the_middle(how: signal.Signals, photos: Path, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    command = [sys.executable, "-m", "lesionlab", "predict", "-", "--model", str(tiny), "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--batch-size", "1"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    process.stdin.write("".join(f"{photos / 'a1.png'}\n" for _ in range(200)))
+    process.stdin.flush()
+    for _ in range(200):
+        if out.exists() and out.stat().st_size > 1000:
+            break
+        time.sleep(0.05)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=30)
+    assert len(rows(out.read_text())) > 5
+    if how == signal.SIGINT:
+        assert process.returncode == 130 and "--resume goes on" in said and "Traceback" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk(photos: Path, tiny: Path) -> None:
+    done = run(photos, "--model", tiny, "--out", "/dev/full")
+    assert done.returncode in (1, 2) and "Traceback" not in done.stderr and done.stderr.startswith("lesionlab: ")
+
+
+def test_names_that_a_terminal_would_obey(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "evil\x1b[31m\nname.png").write_bytes(b"bad")
+    image(np.zeros((30, 40, 3))).save(tmp_path / "a,b\x07.png")
+    done = run(tmp_path, "--model", tiny)
+    assert done.returncode == 1 and "\x1b" not in done.stderr + done.stdout
+    assert r"evil\x1b[31m\nname.png: the file is no image" in done.stderr
+    assert rows(done.stdout)[0][0] == r"a,b\x07"
+    assert printable("naïve Ä") == "naïve Ä" and printable("\udcff") == r"\udcff"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that may not be read")
+def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
+    image(np.zeros((30, 40, 3))).save(tmp_path / "a.png")
+    (tmp_path / "closed").mkdir(mode=0)
+    assert [path.name for path in find_images([tmp_path])] == ["a.png", "closed"]
+
+
+def test_real_images_in_their_published_size(ham10000: Path, model: Model) -> None:
+    found = model.predict(ham10000 / "full_size")
+    assert len(found) == 8 and not found.unreadable
+    assert np.abs(found.probabilities.sum(axis=1) - 1).max() < 1e-12
