@@ -9,12 +9,14 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.augment import augmentation_layers
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
-from lesionlab.model.decide import EXPONENTS, apply_decision, choose_decision
+from lesionlab.model.decide import EXPONENTS, apply_decision, choose_decision, choose_thresholds
 from lesionlab.model.export import export_onnx
 from lesionlab.model.train import Part, class_weights, in_float32, make_optimizer, train
 from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
-from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.predict import uncertainties
+from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
+CORRECTED = DecisionChoice("prior-corrected")
 MEAN, STD = np.array([180.0, 140.0, 130.0]), np.array([40.0, 35.0, 30.0])
 
 
@@ -221,11 +223,11 @@ def test_the_decision_rule_is_folded_into_the_network(tmp_path: Path) -> None:
     network = build_network(tiny(), MEAN, STD)
     before = predict(network, pixels, np.arange(84))
     training_labels = np.r_[labels, np.ones(500, int)]
-    decision = choose_decision("prior-corrected", labels, before, training_labels)
+    decision = choose_decision(CORRECTED, labels, before, training_labels)
     assert decision.exponent in EXPONENTS
     fold_decision(network, np.array(decision.log_shift))
     np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
-    assert choose_decision("argmax", labels, before, training_labels).exponent == 0
+    assert choose_decision(DecisionChoice("argmax"), labels, before, training_labels).exponent == 0
 
 
 def test_prior_correction_undoes_a_known_prior() -> None:
@@ -237,7 +239,89 @@ def test_prior_correction_undoes_a_known_prior() -> None:
     odds = np.exp(score - 0.5) * 9  # likelihood ratio times the prior odds
     probabilities = np.full((4000, 7), 1e-9)
     probabilities[:, 1], probabilities[:, 0] = odds / (1 + odds), 1 / (1 + odds)
-    assert choose_decision("prior-corrected", labels, probabilities, training_labels).exponent == 1.0
+    assert choose_decision(CORRECTED, labels, probabilities, training_labels).exponent == 1.0
+
+
+@pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])
+def test_a_known_temperature_is_found_and_folded_in(true_temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=2, size=(20_000, 7))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(7, p=row) for row in probabilities])
+    sure = np.exp(
+        true_temperature * logits
+    )  # dividing its logits by the temperature gives what the labels were drawn from
+    sure /= sure.sum(axis=1, keepdims=True)
+    decision = choose_decision(DecisionChoice("argmax", "temperature"), labels, sure, labels)
+    assert decision.temperature == pytest.approx(true_temperature, rel=0.05)
+    np.testing.assert_allclose(apply_decision(sure, decision), probabilities, atol=0.02)
+    pixels, _ = pixels_and_labels()
+    network = build_network(tiny(), MEAN, STD)
+    before = predict(network, pixels, np.arange(84))
+    fold_decision(network, np.array(decision.log_shift), decision.temperature)
+    np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
+
+
+def test_thresholds_call_nine_in_ten_malignant_and_refer_a_tenth() -> None:
+    rng = np.random.default_rng(2)
+    labels = rng.integers(0, 7, 1000)
+    probabilities = rng.dirichlet(np.ones(7), 1000) * 0.5 + np.eye(7)[labels] * 0.5
+    thresholds = choose_thresholds(labels, probabilities)
+    malignant = np.isin(labels, [0, 2, 3])
+    called = probabilities[:, [0, 2, 3]].sum(axis=1) >= thresholds["malignant"]
+    assert called[malignant].mean() == pytest.approx(0.9, abs=0.01)
+    assert (uncertainties(probabilities) > thresholds["uncertainty"]).mean() == pytest.approx(0.1, abs=0.01)
+    assert "malignant" not in choose_thresholds(np.ones(5, int), probabilities[:5])
+
+
+def test_frozen_layers_stay_and_the_rest_is_trained(tmp_path: Path, imagenet_weights: Path) -> None:
+    pixels, labels = pixels_and_labels()
+    recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
+    recipe = recipe.with_changes("optimizer", epochs=1)
+    changes = {"architecture": "MobileNet", "weights": str(imagenet_weights), "frozen_until": "conv_pw_3_relu"}
+    recipe = recipe.with_changes("model", **changes)
+    pixels = np.repeat(np.repeat(pixels, 2, axis=1), 2, axis=2)[:, :32, :32]
+    network = build_network(recipe, MEAN, STD)
+    load_pretrained(network, recipe)
+    backbone = network.get_layer("backbone")
+    before = {layer.name: layer.get_weights() for layer in backbone.layers}
+    part = Part(np.arange(84), labels)
+    train(network, recipe, pixels, part, part, seed=0, checkpoint=tmp_path / "c.npz")
+    names = [layer.name for layer in backbone.layers if layer.weights]
+    after = {name: backbone.get_layer(name).get_weights() for name in names}
+    changed = [n for n in names if any((a != b).any() for a, b in zip(before[n], after[n], strict=True))]
+    assert changed == names[names.index("conv_dw_4") :]
+    with pytest.raises(UsageError, match="no layer frozen_until = 'conv_pw_3_rel'.*did you mean 'conv_pw_3_relu'"):
+        build_network(recipe.with_changes("model", frozen_until="conv_pw_3_rel"), MEAN, STD)
+    free = build_network(recipe.with_changes("model", weights="none"), MEAN, STD)
+    assert len(free.trainable_weights) > len(network.trainable_weights)
+
+
+def test_sampling_draws_rare_diagnoses_more_often() -> None:
+    labels = np.r_[np.zeros(900, int), np.ones(100, int)]
+    pixels = np.zeros((1000, 2, 2, 3), np.uint8)
+    drawn = {}
+    for rule in ("none", "sqrt-inverse", "inverse"):
+        batches = Batches(pixels, np.arange(1000), labels, batch_size=100, sampling=class_weights(labels, rule), seed=0)
+        drawn[rule] = np.mean([batches[i][1][:, 1].mean() for i in range(10)])
+    assert drawn["none"] == pytest.approx(0.1, abs=0.03)
+    assert drawn["sqrt-inverse"] == pytest.approx(0.25, abs=0.04)  # 1 part of 1 + sqrt(9)
+    assert drawn["inverse"] == pytest.approx(0.5, abs=0.05)
+
+
+def test_mixup_mixes_images_labels_and_weights_alike() -> None:
+    labels = np.arange(84) % 7
+    pixels = np.broadcast_to((labels * 30).astype(np.uint8)[:, None, None, None], (84, 4, 4, 3))
+    weights = np.arange(1.0, 8.0)
+    batches = Batches(pixels, np.arange(84), labels, batch_size=28, class_weights=weights, mixup=0.4, seed=0)
+    images, one_hot, weight = batches[1]
+    np.testing.assert_allclose(one_hot.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(images[:, 0, 0, 0], one_hot @ np.arange(7) * 30, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(weight, one_hot @ weights, rtol=1e-5)
+    assert (one_hot.max(axis=1) < 0.999).any()
+    np.testing.assert_array_equal(batches[1][0], images)
+    batches.start_epoch(1)
+    assert not np.array_equal(batches[1][0], images)
 
 
 def test_local_imagenet_weights(imagenet_weights: Path) -> None:

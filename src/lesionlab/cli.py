@@ -43,6 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lesionlab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
+    train = commands.add_parser("train", help="train a finished run's recipe once more, on all of its lesions")
+    train.add_argument("run", type=Path, metavar="RUN", help="run directory; final.keras and final.onnx go into it")
+    train.set_defaults(command=_train)
     _add_data_commands(commands)
     cli_use.add_commands(commands)
     return parser
@@ -101,6 +104,12 @@ def _run(options: argparse.Namespace) -> None:
     data_name = options.data.resolve().name if options.data else "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
     run(Request(recipe, options.data, out, options.seed, options.limit, options.again))
+
+
+def _train(options: argparse.Namespace) -> None:
+    from lesionlab.final import train_on_all
+
+    print(f"{train_on_all(options.run)} written. {NOT_A_DEVICE}")
 
 
 def _split_choice(text: str) -> dict[str, str]:

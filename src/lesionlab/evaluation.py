@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import rundir
-from lesionlab.bundle import make_facts
 from lesionlab.data.split import PARTS
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.files import write_csv, write_json
@@ -17,7 +16,9 @@ from lesionlab.report.figures import write_run_figures
 from lesionlab.report.page import write_report
 from lesionlab.stages import say
 from lesionlab.steps import Divided, Prepared, Run, Trained
+from lesionlab.trust.calibration import calibration
 from lesionlab.trust.metrics import curves, evaluate_part, headline
+from lesionlab.trust.subgroups import subgroups
 
 
 def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> None:
@@ -32,8 +33,8 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
         write_json(out / "metrics.json", metrics)
         run.manifest["evaluated"] = now()
         write_json(out / rundir.MANIFEST, run.manifest)  # card and report are made from the run directory's files
-        card = write_card(out)
-        run.manifest["export"] = export(run, prepared, trained, card.read_text(encoding="utf-8"))
+        write_card(out)
+        run.manifest["export"] = export(run, prepared, trained)
         _say_result(metrics["test"])
         write_run_figures(out, prepared.pixels, divided.table)
     run.manifest["stages"] = run.stages.times
@@ -45,13 +46,14 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
 
 def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray) -> dict[str, Any]:
     """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table."""
+    from lesionlab.model.decide import apply_decision, choose_thresholds
+
     lesions, parts = divided.table["lesion_id"].to_numpy(), divided.table["part"].to_numpy()
     metrics: dict[str, Any] = {
         "is_generated": run.manifest["data"]["is_generated"],
-        "decision": {
-            "rule": trained.decision.rule,
-            "exponent": trained.decision.exponent,
-            "temperature": 1.0,
+        "decision": dataclasses.asdict(trained.decision)
+        | {
+            "thresholds": choose_thresholds(divided.labels_of("validation"), probabilities[parts == "validation"]),
             "chosen_on": "validation",
         },
     }
@@ -59,32 +61,31 @@ def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndar
         chosen = parts == part
         figures = evaluate_part(divided.labels[chosen], probabilities[chosen], lesions[chosen], seed=run.request.seed)
         metrics[part] = figures
-    metrics["test_as_trained"] = headline(divided.labels_of("test"), trained.as_trained)
-    metrics["curves"] = curves(divided.labels_of("test"), probabilities[parts == "test"])
+    tested, labels = parts == "test", divided.labels_of("test")
+    metrics["test"]["calibration"] = calibration(labels, probabilities[tested])
+    before_rule = dataclasses.replace(trained.decision, log_shift=(0.0,) * len(DX))
+    for name, values in (
+        ("test_as_trained", trained.as_trained),
+        ("test_before_rule", apply_decision(trained.as_trained, before_rule)),
+    ):
+        metrics[name] = headline(labels, values) | {"calibration": calibration(labels, values)}
+    metrics["subgroups"] = subgroups(divided.table[tested], labels, probabilities[tested], seed=run.request.seed)
+    metrics["curves"] = curves(labels, probabilities[tested])
     return metrics
 
 
-def export(run: Run, prepared: Prepared, trained: Trained, card: str) -> dict[str, Any]:
+def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
     from lesionlab.model.export import export_onnx, why_no_onnx
+    from lesionlab.model.export_run import run_facts
 
     reason = why_no_onnx()
     if reason:
         say(f"model.onnx was not written: {reason}")
         return {"onnx": None, "reason": reason}
-    image, is_generated = run.request.recipe.image, run.manifest["data"]["is_generated"]
-    facts = make_facts(
-        name=run.request.recipe.name,
-        height=image.height,
-        width=image.width,
-        crop=image.crop,
-        decision=dataclasses.asdict(trained.decision),
-        training_data="generated lesions" if is_generated else f"{run.manifest['data']['images']} dermatoscopic images",
-        licence="none needed" if is_generated else "that of the images; HAM10000: CC BY-NC 4.0, non-commercial",
-        card=card,
-    )
+    out = run.request.out
     sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
-    difference = export_onnx(trained.network, run.request.out / "model.onnx", facts, sample)
+    difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest), sample)
     say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
     return {"onnx": "model.onnx", "largest_difference": difference, "images": len(sample)}
 

@@ -215,11 +215,16 @@ def decide(malignant_probability: float, uncertainty: float, thresholds: Mapping
     return "malignant" if malignant_probability >= thresholds.get("malignant", 0.5) else "benign"
 
 
+def uncertainties(probabilities: np.ndarray) -> np.ndarray:
+    """Entropy of each row of probabilities (n, 7) over that of seven equal ones: float (n,), 0 to 1."""
+    logarithms = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    return np.maximum(0.0, -(probabilities * logarithms).sum(axis=1) / np.log(len(DX)))
+
+
 def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | None, facts: Facts) -> Prediction:
     dx = DX[int(row.argmax())]
     malignant = float(row[_IS_MALIGNANT].sum())
-    some = row[row > 0]
-    uncertainty = max(0.0, float(-(some * np.log(some)).sum() / np.log(len(DX))))
+    uncertainty = float(uncertainties(row[None])[0])
     return Prediction(
         image=source.image,
         source=source.where,

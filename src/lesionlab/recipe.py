@@ -48,7 +48,11 @@ class SplitChoice:
 
 @dataclass(frozen=True)
 class AugmentChoice:
-    """Random changes of the training images, drawn anew at every step."""
+    """Random changes of the training images, drawn anew at every step.
+
+    `mixup`: alpha of the Beta distribution that two images and their labels are mixed by (Zhang et al., "mixup: beyond
+    empirical risk minimization", ICLR 2018); 0 for none.
+    """
 
     flips: bool = True
     rotation_degrees: float = _between(180.0, 0, 180)
@@ -56,6 +60,7 @@ class AugmentChoice:
     shift: float = _between(0.0, 0, 0.9)
     brightness: float = _between(0.0, 0, 1)
     contrast: float = _between(0.0, 0, 1)
+    mixup: float = _between(0.0, 0, 2)
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,13 @@ class ModelChoice:
     """The network: `notebook-cnn`, `small-cnn` or the name of any `keras.applications` model.
 
     `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network without top.
+    `frozen_until`: the last layer of the pretrained part that stays as it is, such as `conv_pw_3_relu` of MobileNet;
+    empty: all is trained.
     """
 
     architecture: str = "MobileNet"
     weights: str = "none"
+    frozen_until: str = ""
     dropout: float = _between(0.2, 0, 0.9)
 
 
@@ -88,9 +96,10 @@ class OptimizerChoice:
 
 @dataclass(frozen=True)
 class LossChoice:
-    """Cross-entropy, and what it does about rare diagnoses."""
+    """Cross-entropy, and what is done about rare diagnoses: they weigh more, or are drawn more often."""
 
     class_weights: Literal["none", "sqrt-inverse", "inverse"] = "none"
+    sampling: Literal["none", "sqrt-inverse", "inverse"] = "none"
     label_smoothing: float = _between(0.0, 0, 0.5)
 
 
@@ -108,9 +117,11 @@ class DecisionChoice:
 
     `prior-corrected` divides the probabilities by the training priors to a power chosen on the validation part for
     balanced accuracy (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, post-hoc form).
+    `calibration`: a temperature, chosen on the validation part by log loss, comes first.
     """
 
     rule: Literal["argmax", "prior-corrected"] = "argmax"
+    calibration: Literal["none", "temperature"] = "none"
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,21 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
+def read_finished(folder: Path) -> dict[str, Any]:
+    """Read the manifest of a finished run.
+
+    Raises:
+        UsageError: the folder holds no run, or one that is not finished.
+
+    """
+    manifest = read_manifest(folder) if folder.is_dir() else None
+    if manifest is None:
+        raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
+    if not manifest.get("finished"):
+        raise UsageError(f"The run in {folder} is not finished. The same 'lesionlab run' goes on with it.")
+    return manifest
+
+
 def _lock(descriptor: int) -> bool:
     if os.name == "nt":
         import msvcrt

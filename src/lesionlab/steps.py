@@ -231,9 +231,9 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
         write_csv(pd.DataFrame(history), out / "history.csv")
         network = in_float32(network, recipe, *statistics)
         validated = predict(network, prepared.pixels, validation.rows)
-        decision = choose_decision(recipe.decision.rule, validation.labels, validated, training.labels)
+        decision = choose_decision(recipe.decision, validation.labels, validated, training.labels)
         as_trained = predict(network, prepared.pixels, divided.rows("test"))
-        fold_decision(network, np.array(decision.log_shift))
+        fold_decision(network, np.array(decision.log_shift), decision.temperature)
         with replacing(out / "model.keras") as temporary:
             network.save(temporary)
     return Trained(network, decision, as_trained)

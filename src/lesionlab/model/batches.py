@@ -23,16 +23,23 @@ class Batches(keras.utils.PyDataset):
         *,
         batch_size: int,
         class_weights: np.ndarray | None = None,
+        sampling: np.ndarray | None = None,
+        mixup: float = 0.0,
         seed: int | None = None,
         epoch: int = 0,
         workers: int = 1,
     ) -> None:
-        """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order."""
+        """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order.
+
+        `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
+        drawn; `mixup` is alpha. The latter two need a seed.
+        """
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=16)
         self._pixels, self._rows, self._one_hot = pixels, rows, np.eye(len(DX), dtype=np.float32)[labels]
         weights = np.ones(len(DX)) if class_weights is None else class_weights
         self._weights = weights[labels].astype(np.float32)
-        self._batch_size, self._seed = batch_size, seed
+        self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
+        self._batch_size, self._mixup, self._seed, self._epoch = batch_size, mixup, seed, epoch
         self._read_bytes = 0
         self.start_epoch(epoch)
 
@@ -40,8 +47,12 @@ class Batches(keras.utils.PyDataset):
         """Draw the order of an epoch (0-based); the same seed and epoch give the same order."""
         order = np.arange(len(self._rows))
         if self._seed is not None:
-            np.random.default_rng([self._seed, epoch]).shuffle(order)
-        self._order = order
+            random = np.random.default_rng([self._seed, epoch])
+            if self._chances is None:
+                random.shuffle(order)
+            else:
+                order = random.choice(order, len(order), p=self._chances)
+        self._order, self._epoch = order, epoch
 
     def __len__(self) -> int:
         """Count the batches; the last one may be smaller."""
@@ -52,7 +63,19 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
-        return images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
+        batch = images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
+        return self._mixed(index, *batch) if self._mixup else batch
+
+    def _mixed(
+        self, index: int, images: np.ndarray, one_hot: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mix each image, label and weight of a batch with those of another image of it."""
+        random = np.random.default_rng([self._seed or 0, self._epoch, index])
+        other = random.permutation(len(images))
+        share = random.beta(self._mixup, self._mixup, size=(len(images), 1)).astype(np.float32)
+        images = share[..., None, None] * images + (1 - share[..., None, None]) * images[other]
+        one_hot = share * one_hot + (1 - share) * one_hot[other]
+        return images, one_hot, share[:, 0] * weights + (1 - share[:, 0]) * weights[other]
 
     def _release_pages(self, read_bytes: int) -> None:
         self._read_bytes += read_bytes

@@ -1,5 +1,7 @@
-"""The decision rule: chosen on validation data only, then folded into the network's last layer.
+"""Temperature and decision rule: chosen on validation data only, then folded into the network's last layer.
 
+A temperature makes the probabilities as sure as they are right (Guo et al., "On calibration of modern neural networks",
+ICML 2017).
 A network trained on 67 % nevi prefers nevi; balanced accuracy does not. Dividing its probabilities by the training
 priors to a power moves the decision towards rare diagnoses (Menon et al., ICLR 2021, post-hoc logit adjustment). The
 power is taken from a coarse grid, because a validation part holds few images of rare diagnoses.
@@ -8,50 +10,99 @@ power is taken from a coarse grid, because a validation part holds few images of
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
-from lesionlab.diagnosis import DX
+from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
+from lesionlab.predict import uncertainties
+from lesionlab.recipe import DecisionChoice
 
 EXPONENTS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_TEMPERATURES = (0.2, 5.0)
+_SENSITIVITY = 0.9
+_REFERRED = 0.1
 
 
 @dataclass(frozen=True)
 class Decision:
-    """`exponent` of the priors, `log_shift` float (7,) to add to the logits; both zero where the rule is argmax."""
+    """Logits are divided by `temperature`, then `log_shift` float (7,), of priors to the `exponent`, is added."""
 
     rule: str
     exponent: float
     log_shift: tuple[float, ...]
+    temperature: float = 1.0
 
 
-def choose_decision(rule: str, labels: np.ndarray, probabilities: np.ndarray, training_labels: np.ndarray) -> Decision:
-    """Choose the exponent on the validation part, by balanced accuracy and the one-standard-error rule.
+def choose_decision(
+    choice: DecisionChoice, labels: np.ndarray, probabilities: np.ndarray, training_labels: np.ndarray
+) -> Decision:
+    """Choose on the validation part: the temperature by log loss, then the exponent by balanced accuracy.
 
     The smallest exponent whose balanced accuracy is within one standard error of the best is taken (Breiman et al.,
     "Classification and Regression Trees", 1984): a correction costs accuracy and ranking, so it must earn its place.
 
     Args:
-        rule: `argmax` or `prior-corrected`.
+        choice: the recipe's: `argmax` or `prior-corrected`, with or without temperature.
         labels: integers (n,) of the validation part.
         probabilities: float (n, 7) of the validation part.
         training_labels: integers of the training part; their shares are the priors.
     """
-    counts = np.bincount(training_labels, minlength=len(DX)) + 0.5  # an absent diagnosis gets a small prior
-    log_prior = np.log(counts / counts.sum())
+    temperature = choose_temperature(labels, probabilities) if choice.calibration == "temperature" else 1.0
+    probabilities = _shifted(probabilities, np.zeros(len(DX)), temperature)
     exponent = 0.0
-    if rule == "prior-corrected":
-        scores = [_balanced_accuracy(labels, _shifted(probabilities, -power * log_prior)) for power in EXPONENTS]
+    if choice.rule == "prior-corrected":
+        tried = (shifted_by_priors(probabilities, training_labels, power) for power in EXPONENTS)
+        scores = [_balanced_accuracy(labels, shifted) for shifted in tried]
         best, error = max(scores)
         exponent = next(power for power, (score, _) in zip(EXPONENTS, scores, strict=True) if score >= best - error)
-    return Decision(rule, exponent, tuple((-exponent * log_prior).tolist()))
+    log_shift = tuple((-exponent * _log_prior(training_labels)).tolist())
+    return Decision(choice.rule, exponent, log_shift, temperature)
+
+
+def choose_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Find the temperature, 0.2 to 5, at which probabilities (n, 7) have the least log loss for integer labels (n,)."""
+
+    def log_loss(log_temperature: float) -> float:
+        tempered = _shifted(probabilities, np.zeros(len(DX)), float(np.exp(log_temperature)))
+        return float(-np.log(np.maximum(tempered[np.arange(len(labels)), labels], 1e-15)).mean())
+
+    bounds = tuple(np.log(_TEMPERATURES))
+    return float(np.exp(minimize_scalar(log_loss, bounds=bounds, method="bounded").x))
+
+
+def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Choose the thresholds that `lesionlab predict` decides by, on validation images with the decision applied.
+
+    Returns:
+        `malignant`: the largest at which 90 % of melanomas, basal cell carcinomas and actinic keratoses are called
+        malignant. `uncertainty`: above it lies the tenth of the images that the network is least sure of.
+
+    """
+    columns = [INDEX_OF[dx] for dx in MALIGNANT]
+    is_malignant, malignant = np.isin(labels, columns), probabilities[:, columns].sum(axis=1)
+    thresholds = {"uncertainty": float(np.quantile(uncertainties(probabilities), 1 - _REFERRED))}
+    if is_malignant.any():
+        thresholds["malignant"] = float(np.quantile(malignant[is_malignant], 1 - _SENSITIVITY, method="lower"))
+    return thresholds
 
 
 def apply_decision(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
-    """Shift probabilities (n, 7) as the network does once the decision is folded into it."""
-    return _shifted(probabilities, np.array(decision.log_shift))
+    """Temper and shift probabilities (n, 7) as the network does once the decision is folded into it."""
+    return _shifted(probabilities, np.array(decision.log_shift), decision.temperature)
 
 
-def _shifted(probabilities: np.ndarray, log_shift: np.ndarray) -> np.ndarray:
-    weighted = probabilities * np.exp(log_shift)
+def shifted_by_priors(probabilities: np.ndarray, training_labels: np.ndarray, power: float) -> np.ndarray:
+    """Divide probabilities (n, 7) by the shares of the diagnoses in the training part to a power; rows sum to 1."""
+    return _shifted(probabilities, -power * _log_prior(training_labels))
+
+
+def _log_prior(training_labels: np.ndarray) -> np.ndarray:
+    counts = np.bincount(training_labels, minlength=len(DX)) + 0.5  # an absent diagnosis gets a small prior
+    return np.log(counts / counts.sum())
+
+
+def _shifted(probabilities: np.ndarray, log_shift: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    logits = np.log(np.maximum(probabilities, 1e-30)) / temperature + log_shift
+    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return weighted / weighted.sum(axis=1, keepdims=True)
 
 

@@ -108,12 +108,15 @@ def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     recipe = read_recipe(str(folder / "recipe.toml"))
     card = folder / "card.md"
     training_data, licence = describe_training_data(manifest["data"])
+    decision = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"]
     return make_facts(
         name=recipe.name,
         height=recipe.image.height,
         width=recipe.image.width,
         crop=recipe.image.crop,
-        decision=json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"],
+        decision=decision,
+        temperature=decision["temperature"],
+        thresholds=decision["thresholds"],
         training_data=training_data,
         licence=licence,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
@@ -129,11 +132,7 @@ def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
 
 
 def _read_run(folder: Path) -> _Run:
-    manifest = rundir.read_manifest(folder) if folder.is_dir() else None
-    if manifest is None:
-        raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
-    if not manifest.get("finished"):
-        raise UsageError(f"The run in {folder} is not finished. The same 'lesionlab run' goes on with it.")
+    manifest = rundir.read_finished(folder)
     parts = pd.read_csv(folder / "splits.csv", dtype=str)
     table = parts.merge(_paths(Path(manifest["data"]["folder"]), folder), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]

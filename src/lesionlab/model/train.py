@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 
 from lesionlab.diagnosis import DX
-from lesionlab.errors import LesionlabError
+from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_with_xla, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.zoo import build_network
-from lesionlab.recipe import LossChoice, OptimizerChoice, Recipe
+from lesionlab.recipe import OptimizerChoice, Recipe
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -35,6 +35,7 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
 )
+_VALIDATED = ("val_loss", "val_accuracy", "val_balanced_accuracy")
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,15 @@ class _Progress:
 
 
 def class_weights(labels: np.ndarray, rule: str) -> np.ndarray:
-    """Weights of the seven diagnoses, float (7,), of mean 1 over the training images; 0 for an absent diagnosis."""
+    """Weights of the seven diagnoses, float (7,), of mean 1 over the training images; 0 for an absent diagnosis.
+
+    Args:
+        labels: integers of the training part, in `DX` order.
+        rule: `none`, `sqrt-inverse` or `inverse`: the power of a diagnosis's count.
+
+    """
     counts = np.bincount(labels, minlength=len(DX)).astype(float)
-    power = {"none": 0.0, "sqrt-inverse": -0.5, "inverse": -1.0}[LossChoice(class_weights=rule).class_weights]  # type: ignore[arg-type]
+    power = {"none": 0.0, "sqrt-inverse": -0.5, "inverse": -1.0}[rule]
     weights = np.where(counts > 0, np.maximum(counts, 1) ** power, 0.0)
     return weights * counts.sum() / (weights * counts).sum()
 
@@ -112,7 +119,7 @@ def train(
     recipe: Recipe,
     pixels: np.ndarray,
     training: Part,
-    validation: Part,
+    validation: Part | None,
     *,
     seed: int,
     checkpoint: Path,
@@ -125,21 +132,28 @@ def train(
         recipe: says how to train; `recipe.optimizer.epochs` in all, those in the checkpoint included.
         pixels: uint8 (n, height, width, 3), the cache.
         training: the part fitted on.
-        validation: the part that the plateau and the choice of the best epoch look at.
+        validation: the part that the plateau and the choice of the best epoch look at. None where everything is
+            trained on: the last epoch is kept then, and its figures in the history are NaN.
         seed: of order, augmentation and dropout.
         checkpoint: file that holds the last finished epoch; it is continued where it exists.
         report: called with each epoch's row.
 
     Raises:
         LesionlabError: the loss became NaN, or the checkpoint belongs to another network.
+        UsageError: the recipe's annealer is the plateau, and there is no validation part.
 
     """
+    if validation is None and recipe.optimizer.annealer == "plateau":
+        raise UsageError(f"Recipe {recipe.name}: the annealer 'plateau' needs a validation part. Use 'cosine'.")
+    drawn = recipe.loss.sampling
     batches = Batches(
         pixels,
         training.rows,
         training.labels,
         batch_size=recipe.optimizer.batch_size,
         class_weights=class_weights(training.labels, recipe.loss.class_weights),
+        sampling=None if drawn == "none" else class_weights(training.labels, drawn),
+        mixup=recipe.augment.mixup,
         seed=seed,
     )
     set_normalisation_memory(network, len(batches))
@@ -156,11 +170,11 @@ def train(
     plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
     for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
         row = _fit_epoch(model, batches, epoch, seed)
-        row |= _validate(network, pixels, validation)
+        row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(network, pixels, validation)
         if plateau is not None:
             plateau.on_epoch_end(epoch, {"val_accuracy": row["val_accuracy"]})
             progress.plateau = {"best": float(plateau.best), "wait": float(plateau.wait)}
-        if recipe.training.keep == "last" or row["val_balanced_accuracy"] > progress.best_score:
+        if validation is None or recipe.training.keep == "last" or row["val_balanced_accuracy"] > progress.best_score:
             progress.best_score, best = row["val_balanced_accuracy"], network.get_weights()
         progress.epochs_done = epoch + 1
         progress.history.append({column: row[column] for column in HISTORY_COLUMNS})
@@ -211,11 +225,9 @@ def _validate(network: keras.Model, pixels: np.ndarray, validation: Part) -> dic
     present = np.unique(validation.labels)
     recalls = [np.mean(predicted[validation.labels == label] == label) for label in present]
     chosen = probabilities[np.arange(len(probabilities)), validation.labels]
-    return {
-        "val_loss": float(-np.mean(np.log(np.maximum(chosen, 1e-15)))),
-        "val_accuracy": float(np.mean(predicted == validation.labels)),
-        "val_balanced_accuracy": float(np.mean(recalls)),
-    }
+    log_loss = -np.mean(np.log(np.maximum(chosen, 1e-15)))
+    figures = (log_loss, np.mean(predicted == validation.labels), np.mean(recalls))
+    return dict(zip(_VALIDATED, map(float, figures), strict=True))
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:

@@ -5,7 +5,6 @@ every other name is looked up in `keras.applications`. Normalisation is the netw
 holds the network has to remember it.
 """
 
-import difflib
 import warnings
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.backend import keras
 from lesionlab.model.load import check_weights_file
-from lesionlab.recipe import Recipe
+from lesionlab.recipe import Recipe, nearest
 
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
 _MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception", "EfficientNetV2")
@@ -54,8 +53,7 @@ def build_network(
     names = architecture_names()
     name = recipe.model.architecture
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        hint = nearest(name, names)
         raise UsageError(f"Recipe {recipe.name}: unknown architecture {name!r}{hint}. Known: {', '.join(names)}.")
     keras.utils.set_random_seed(seed)
     previous = keras.config.dtype_policy()
@@ -168,9 +166,25 @@ def _small_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
 def _application(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     backbone = _backbone(recipe, weights=None)
     backbone.name = "backbone"
+    if recipe.model.weights != "none":  # random weights are of no use where they stay as they are
+        _freeze(backbone, recipe)
     x = backbone(x)  # (n, h / 32, w / 32, channels)
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
     return keras.layers.Dropout(recipe.model.dropout)(x)
+
+
+def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
+    """Keep the first layers as they are, batch normalisation too: they cost no gradient, most of a step's time."""
+    last = recipe.model.frozen_until
+    if not last:
+        return
+    names = [layer.name for layer in backbone.layers]
+    if last not in names:
+        raise UsageError(
+            f"Recipe {recipe.name}: {recipe.model.architecture} has no layer frozen_until = {last!r}{nearest(last, names)}."
+        )
+    for layer in backbone.layers[: names.index(last) + 1]:
+        layer.trainable = False
 
 
 def _backbone(recipe: Recipe, weights: str | None) -> keras.Model:

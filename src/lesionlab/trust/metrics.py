@@ -41,7 +41,7 @@ def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.nda
         "lesions": int(len(np.unique(lesions))),
         **headline(labels, probabilities),
         "majority_accuracy": float(counts.max() / counts.sum()),
-        "intervals": {name: _interval(values) for name, values in draws.items()},
+        "intervals": {name: percentile_interval(values) for name, values in draws.items()},
         "per_class": {
             dx: {
                 "images": int(counts[index]),
@@ -181,7 +181,8 @@ def _mean_of_defined(values: np.ndarray) -> np.ndarray:
         return np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
 
 
-def _interval(values: np.ndarray) -> list[float]:
+def percentile_interval(values: np.ndarray) -> list[float]:
+    """Give the 95 % interval of bootstrap draws (resamples,); NaN where no draw is defined."""
     defined = values[~np.isnan(values)]
     return [float(bound) for bound in np.percentile(defined, [2.5, 97.5])] if len(defined) else [float("nan")] * 2
 

@@ -1,0 +1,101 @@
+"""What was tried for the model that comes with lesionlab: variants of a recipe, compared on validation lesions alone.
+
+    python benchmarks/experiments.py --data ../shared/ham10000 --weights FILE.weights.h5 --out runs/experiments \
+        --variant baseline --variant mixup --seed 0
+
+The test part of the split is never predicted here. Each variant leaves `NAME-SEED.json` (figures) and `.npz`
+(validation probabilities); one that is there already is not trained again, one that was stopped goes on.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from lesionlab import steps
+from lesionlab.files import write_json
+from lesionlab.model import backend
+from lesionlab.model.batches import predict
+from lesionlab.model.decide import EXPONENTS, choose_decision, shifted_by_priors
+from lesionlab.model.train import Part, train
+from lesionlab.model.zoo import build_network, load_pretrained
+from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.trust.metrics import headline
+
+VARIANTS: dict[str, dict[str, dict]] = {
+    "baseline": {},
+    "nothing-frozen": {"model": {"frozen_until": ""}},
+    "frozen-5": {"model": {"frozen_until": "conv_pw_5_relu"}},
+    "mixup": {"augment": {"mixup": 0.2}},
+    "sampling": {"loss": {"class_weights": "none", "sampling": "sqrt-inverse"}},
+    "plain-loss": {"loss": {"class_weights": "none"}},
+    "224-px": {"image": {"height": 224, "width": 224}},
+    "rate-3e-4": {"optimizer": {"learning_rate": 3e-4}},
+    "48-epochs": {"optimizer": {"epochs": 48}},
+    "mixup-48-epochs": {"augment": {"mixup": 0.2}, "optimizer": {"epochs": 48}},
+}
+
+
+def main() -> None:
+    """Train the variants that were asked for, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--variant", action="append", choices=VARIANTS, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    for name in asked.variant:
+        recipe = read_recipe("bundled").with_changes("model", weights=asked.weights)
+        for section, changes in VARIANTS[name].items():
+            recipe = recipe.with_changes(section, **changes)
+        figures = asked.out / f"{name}-{asked.seed}.json"
+        if not figures.exists():
+            write_json(figures, {"variant": name, "seed": asked.seed} | _try(recipe, asked.data, figures, asked.seed))
+        print(json.dumps(json.loads(figures.read_text())), flush=True)
+
+
+def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
+    folder = figures.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    run = steps.Run(steps.Request(recipe, data, folder, seed=seed), manifest={})
+    prepared = steps.prepare(run)
+    divided = steps.divide(run, prepared)
+    backend.seed_everything(seed)
+    network = build_network(recipe, divided.mean, divided.std, seed=seed)
+    load_pretrained(network, recipe)
+    training, validation = (Part(divided.rows(part), divided.labels_of(part)) for part in ("train", "validation"))
+    started = time.perf_counter()
+    history = train(
+        network, recipe, prepared.pixels, training, validation, seed=seed, checkpoint=folder / "checkpoint.npz",
+        report=steps._say_epoch,
+    )  # fmt: skip
+    network.save(folder / "model.keras")
+    plain = predict(network, prepared.pixels, validation.rows)
+    flipped = np.mean([predict(network, _flipped(prepared.pixels, validation.rows, axes), np.arange(len(plain)))
+                       for axes in ((), (1,), (2,), (1, 2))], axis=0)  # fmt: skip
+    np.savez(figures.with_suffix(".npz"), labels=validation.labels, plain=plain, flipped=flipped)
+    results = {"epochs": len(history), "minutes": round((time.perf_counter() - started) / 60, 1)}
+    for way, probabilities in (("plain", plain), ("flips", flipped)):
+        decision = choose_decision(recipe.decision, validation.labels, probabilities, training.labels)
+        results[way] = headline(validation.labels, probabilities) | {
+            "exponent": decision.exponent,
+            "balanced_accuracy_by_exponent": [
+                headline(validation.labels, shifted_by_priors(probabilities, training.labels, power))[
+                    "balanced_accuracy"
+                ]
+                for power in EXPONENTS
+            ],
+        }
+    return results
+
+
+def _flipped(pixels: np.ndarray, rows: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return np.flip(pixels[rows], axis=axes)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""The model that is given away: a finished run's recipe, trained once more on all of its lesions.
+
+In: a run directory. Out: `final.keras` and `final.onnx` beside the run's own model. What the run has measured and chosen
+on lesions that it kept apart stays with the model: its decision rule, its thresholds, its card. Nobody can measure the
+final network on this data any more, so no figure of its own is given.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import rundir
+from lesionlab.data.layouts import read_collection
+from lesionlab.data.prepare import channel_statistics, encode_labels
+from lesionlab.errors import LesionlabError
+from lesionlab.files import replacing, write_csv
+from lesionlab.recipe import read_recipe
+from lesionlab.stages import say
+from lesionlab.steps import decode
+
+CHECKPOINT = "final-checkpoint.npz"
+
+
+def train_on_all(folder: Path) -> Path:
+    """Train on the training, validation and test part of a finished run together; return the `.onnx` file.
+
+    Interrupted, the same call goes on after the last finished epoch.
+
+    Args:
+        folder: run directory.
+
+    Raises:
+        UsageError: no finished run, weights that are gone, or a recipe that cannot do without a validation part.
+        LesionlabError: images of the run are gone.
+
+    """
+    from lesionlab.model import backend
+    from lesionlab.model.export import export_onnx
+    from lesionlab.model.export_run import run_facts
+    from lesionlab.model.train import Part, in_float32, train
+    from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
+
+    manifest = rundir.read_finished(folder)
+    recipe, seed = read_recipe(str(folder / "recipe.toml")), manifest["seed"]
+    with rundir.claimed(folder):
+        table, pixels = _images(folder, manifest, recipe.image)
+        rows, labels = table["row"].to_numpy(), encode_labels(table["dx"])
+        say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
+        backend.seed_everything(seed)
+        statistics = channel_statistics(pixels, rows)
+        network = build_network(recipe, *statistics, precision=recipe.training.precision, seed=seed)
+        load_pretrained(network, recipe)
+        checkpoint = folder / CHECKPOINT
+        history = train(
+            network, recipe, pixels, Part(rows, labels), None, seed=seed, checkpoint=checkpoint, report=_say_epoch
+        )
+        write_csv(pd.DataFrame(history), folder / "final-history.csv")
+        facts = run_facts(folder, manifest)
+        network = in_float32(network, recipe, *statistics)
+        fold_decision(network, np.array(facts["decision"]["log_shift"]), facts["temperature"])
+        with replacing(folder / "final.keras") as temporary:
+            network.save(temporary)
+        facts["training_data"] += "; all of them, those too that the card's figures were measured on"
+        facts["card"] = _about_the_card(recipe.name) + facts["card"]
+        difference = export_onnx(network, folder / "final.onnx", facts, pixels[rows[:64]])
+        checkpoint.unlink()
+    say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on 64 images")
+    return folder / "final.onnx"
+
+
+def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:
+    """The run's images as in `splits.csv`, with their `row` in the pixels."""
+    data = Path(manifest["data"]["folder"])
+    if not data.exists():
+        raise LesionlabError(f"The images of the run in {folder} are gone: {data} does not exist. Put them back.")
+    collection = read_collection(data)
+    pixels = decode(collection, image.height, image.width, image.crop).pixels
+    row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
+    table = pd.read_csv(folder / "splits.csv", dtype=str)
+    gone = table.loc[~table["image_id"].isin(row_of.index), "image_id"]
+    if len(gone):
+        raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
+    return table.assign(row=table["image_id"].map(row_of)), pixels
+
+
+def _about_the_card(name: str) -> str:
+    return (
+        f"> These weights were trained by the recipe `{name}` on all lesions named below. The figures are those of the same "
+        "recipe trained on the training part alone, measured on lesions kept apart.\n\n"
+    )
+
+
+def _say_epoch(row: dict[str, float]) -> None:
+    say(f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")

@@ -1,0 +1,64 @@
+"""`lesionlab train`: a finished run's recipe on all of its lesions, with what the run has chosen and measured."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import lesionlab
+from lesionlab.bundle import open_bundle
+from lesionlab.data.images import read_image
+from lesionlab.data.layouts import read_collection
+from lesionlab.model.load import load_network
+from lesionlab.predict import load_model
+
+
+@pytest.fixture(scope="module")
+def trained(finished: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("final") / "run"
+    shutil.copytree(finished[0], run)
+    done = lesionlab("train", run)
+    assert done.returncode == 0, done.stderr
+    assert "final.onnx written. Research software" in done.stdout
+    return run
+
+
+def test_the_file_holds_the_runs_decision_and_card(trained: Path) -> None:
+    facts = open_bundle(trained / "final.onnx").facts
+    decision = json.loads((trained / "metrics.json").read_text())["decision"]
+    assert facts.decision == decision and facts.thresholds == decision["thresholds"]
+    assert (trained / "card.md").read_text() in facts.card and "trained by the recipe" in facts.card
+    assert "all of them" in facts.training_data
+    assert len(pd.read_csv(trained / "final-history.csv")) == 3
+    assert not (trained / "final-checkpoint.npz").exists()
+
+
+def test_it_is_another_network_than_the_runs_and_equals_its_keras_file(trained: Path, phantoms: Path) -> None:
+    paths = [Path(path) for path in read_collection(phantoms).table["path"][:20]]
+    final, own = (load_model(trained / name).predict(paths).probabilities for name in ("final.onnx", "model.onnx"))
+    assert np.abs(final - own).max() > 1e-3
+    network = load_network(trained / "final.keras")
+    pixels = np.stack([read_image(path, 24, 24, "centre") for path in paths]).astype(np.float32)
+    np.testing.assert_allclose(np.asarray(network.predict_on_batch(pixels)), final, atol=1e-4)
+
+
+def test_the_same_again(trained: Path) -> None:
+    before = load_network(trained / "final.keras").get_weights()
+    assert lesionlab("train", trained).returncode == 0
+    for a, b in zip(before, load_network(trained / "final.keras").get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_what_is_no_finished_run(tmp_path: Path, trained: Path) -> None:
+    done = lesionlab("train", tmp_path)
+    assert done.returncode == 2 and "is no run directory" in done.stderr
+    manifest = json.loads((trained / "manifest.json").read_text())
+    moved = tmp_path / "run"
+    shutil.copytree(trained, moved)
+    manifest["data"]["folder"] = str(tmp_path / "nowhere")
+    (moved / "manifest.json").write_text(json.dumps(manifest))
+    done = lesionlab("train", moved)
+    assert done.returncode == 1 and "nowhere does not exist. Put them back." in done.stderr
