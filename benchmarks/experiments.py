@@ -24,8 +24,21 @@ from lesionlab.model.zoo import build_network, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.trust.metrics import headline
 
+_SMALL = {"image": {"height": 128, "width": 128}, "model": {"frozen_until": ""}}
+
+
+def _small(rate: float, epochs: int = 12, **sections: dict) -> dict[str, dict]:
+    """128 px and nothing frozen: quick to try."""
+    return _SMALL | {"optimizer": {"learning_rate": rate, "epochs": epochs}} | sections
+
+
 VARIANTS: dict[str, dict[str, dict]] = {
     "baseline": {},
+    "small-1e-3": _small(1e-3),
+    "small-3e-4": _small(3e-4),
+    "small-1e-4": _small(1e-4),
+    "small-3e-4-mixup": _small(3e-4, augment={"mixup": 0.3}),
+    "small-3e-4-sampling": _small(3e-4, loss={"class_weights": "none", "sampling": "sqrt-inverse"}),
     "nothing-frozen": {"model": {"frozen_until": ""}},
     "frozen-5": {"model": {"frozen_until": "conv_pw_5_relu"}},
     "mixup": {"augment": {"mixup": 0.2}},

@@ -194,3 +194,17 @@ def test_a_format_that_cannot_be_written_here(run: Path, monkeypatch: pytest.Mon
 def test_litert(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     assert export.export_litert(network_of("small-cnn"), tmp_path / "m.tflite", facts, pixels) < export.TOLERANCE
     assert json.loads((tmp_path / "m.tflite.json").read_text())["name"] == "test"
+
+
+def test_the_mean_over_flipped_views_is_in_the_file(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    recipe = recipe_of("MobileNet")
+    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), views=4)
+    network.save(tmp_path / "m.keras")
+    network = load_network(tmp_path / "m.keras")
+    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    model = load_model(tmp_path / "m.onnx")
+    straight = model.predict(list(pixels), explain=True)
+    turned = model.predict([np.ascontiguousarray(image[::-1]) for image in pixels], explain=True)
+    assert np.abs(straight.probabilities - turned.probabilities).max() < 1e-5
+    for a, b in zip(straight, turned, strict=True):
+        np.testing.assert_allclose(a.activation_maps, b.activation_maps[::-1], atol=1e-4)

@@ -11,7 +11,7 @@ from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.decide import EXPONENTS, apply_decision, choose_decision, choose_thresholds
 from lesionlab.model.export import export_onnx
-from lesionlab.model.train import Part, class_weights, in_float32, make_optimizer, train
+from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
 from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
 from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
@@ -119,7 +119,7 @@ def test_a_loss_that_explodes_says_what_to_do(tmp_path: Path) -> None:
 def test_bfloat16_trains_and_leaves_float32(tmp_path: Path) -> None:
     recipe = tiny(epochs=1).with_changes("training", precision="bfloat16")
     network, _, _ = fit(recipe, tmp_path / "c.npz")
-    plain = in_float32(network, recipe, MEAN, STD)
+    plain = for_use(network, recipe, MEAN, STD)
     assert {layer.compute_dtype for layer in plain.layers} == {"float32"}
     np.testing.assert_array_equal(plain.get_weights()[0], network.get_weights()[0])
 
@@ -369,3 +369,17 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(LesionlabError, match="The ONNX export differs from Keras"):
         export_onnx(network, tmp_path / "model.onnx", {}, pixels[:8])
     assert not list(tmp_path.iterdir())
+
+
+def test_views_are_the_mean_over_flips_in_the_logits() -> None:
+    recipe = tiny().with_changes("image", height=32, width=48, normalisation="architecture")
+    recipe = recipe.with_changes("model", architecture="MobileNet", views=4)
+    one = build_network(recipe, MEAN, STD, seed=3)
+    four = for_use(one, recipe, MEAN, STD)
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3)).astype(np.float32)
+    flips = [np.flip(pixels, axes) for axes in ((), (2,), (1,), (1, 2))]
+    logits = np.mean([np.log(np.asarray(one.predict_on_batch(flipped))) for flipped in flips], axis=0)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(np.asarray(four.predict_on_batch(pixels)), expected, atol=1e-6)
+    for flipped in flips[1:]:
+        np.testing.assert_allclose(np.asarray(four.predict_on_batch(flipped)), expected, atol=1e-6)

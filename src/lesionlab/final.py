@@ -39,7 +39,7 @@ def train_on_all(folder: Path) -> Path:
     from lesionlab.model import backend
     from lesionlab.model.export import export_onnx
     from lesionlab.model.export_run import run_facts
-    from lesionlab.model.train import Part, in_float32, train
+    from lesionlab.model.train import Part, for_use, train
     from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
 
     manifest = rundir.read_finished(folder)
@@ -58,7 +58,7 @@ def train_on_all(folder: Path) -> Path:
         )
         write_csv(pd.DataFrame(history), folder / "final-history.csv")
         facts = run_facts(folder, manifest)
-        network = in_float32(network, recipe, *statistics)
+        network = for_use(network, recipe, *statistics)
         fold_decision(network, np.array(facts["decision"]["log_shift"]), facts["temperature"])
         with replacing(folder / "final.keras") as temporary:
             network.save(temporary)

@@ -69,13 +69,15 @@ class ModelChoice:
 
     `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network without top.
     `frozen_until`: the last layer of the pretrained part that stays as it is, such as `conv_pw_3_relu` of MobileNet;
-    empty: all is trained.
+    empty: all is trained. `views`: of how many flipped copies of an image the trained network takes the mean, in its
+    logits; 1 is the image alone, 4 takes all.
     """
 
     architecture: str = "MobileNet"
     weights: str = "none"
     frozen_until: str = ""
     dropout: float = _between(0.2, 0, 0.9)
+    views: int = _between(1, 1, 4)
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
     from lesionlab.model.batches import predict
     from lesionlab.model.decide import choose_decision
-    from lesionlab.model.train import Part, describe_optimizer, in_float32, train
+    from lesionlab.model.train import Part, describe_optimizer, for_use, train
     from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
 
     recipe, seed, out = run.request.recipe, run.request.seed, run.request.out
@@ -229,7 +229,7 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
             report=_say_epoch,
         )
         write_csv(pd.DataFrame(history), out / "history.csv")
-        network = in_float32(network, recipe, *statistics)
+        network = for_use(network, recipe, *statistics)
         validated = predict(network, prepared.pixels, validation.rows)
         decision = choose_decision(recipe.decision, validation.labels, validated, training.labels)
         as_trained = predict(network, prepared.pixels, divided.rows("test"))

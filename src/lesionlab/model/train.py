@@ -184,13 +184,11 @@ def train(
     return progress.history
 
 
-def in_float32(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
-    """Rebuild a network trained in mixed precision with float32 arithmetic and the same weights, for use and export."""
-    if recipe.training.precision == "float32":
-        return network
-    plain = build_network(recipe, mean, std)
-    plain.set_weights(network.get_weights())
-    return plain
+def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
+    """Rebuild a trained network with the same weights for use and export: in float32, with the recipe's views."""
+    used = build_network(recipe, mean, std, views=recipe.model.views)
+    used.set_weights(network.get_weights())
+    return used
 
 
 def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> dict[str, float]:

@@ -32,7 +32,7 @@ def architecture_names() -> list[str]:
 
 
 def build_network(
-    recipe: Recipe, mean: np.ndarray, std: np.ndarray, *, precision: str = "float32", seed: int = 0
+    recipe: Recipe, mean: np.ndarray, std: np.ndarray, *, precision: str = "float32", views: int = 1, seed: int = 0
 ) -> keras.Model:
     """Build the network of a recipe with freshly drawn weights (see `load_pretrained`).
 
@@ -41,6 +41,8 @@ def build_network(
         mean: float (3,), channel means of the training part, 0 to 255; used where the recipe normalises by them.
         std: float (3,), likewise.
         precision: `float32` or `bfloat16`; variables are float32 in both.
+        views: 1 to 4, how many flipped copies of an image go through `keras.applications` networks side by side; the
+            mean of their last maps, flipped back, goes on. The weights do not depend on it.
         seed: of the initial weights and of dropout.
 
     Returns:
@@ -61,8 +63,10 @@ def build_network(
     try:
         inputs = keras.Input((recipe.image.height, recipe.image.width, 3), name="image")
         x = _normalise(inputs, recipe, mean, std)
-        body = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}.get(name, _application)
-        x = body(x, recipe)
+        if name in _BODIES:
+            x = _BODIES[name](x, recipe)
+        else:
+            x = _application(x, recipe, views)
         outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
         return keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
     finally:
@@ -163,14 +167,23 @@ def _small_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return layers.Dropout(recipe.model.dropout)(x)
 
 
-def _application(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
+_BODIES = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}
+_FLIPS = ((), (2,), (1,), (1, 2))  # axes of (n, h, w, channels)
+
+
+def _application(x: keras.KerasTensor, recipe: Recipe, views: int) -> keras.KerasTensor:
     backbone = _backbone(recipe, weights=None)
     backbone.name = "backbone"
     if recipe.model.weights != "none":  # random weights are of no use where they stay as they are
         _freeze(backbone, recipe)
-    x = backbone(x)  # (n, h / 32, w / 32, channels)
+    maps = [_flip(backbone(_flip(x, axes)), axes) for axes in _FLIPS[:views]]  # (n, h / 32, w / 32, channels) each
+    x = keras.layers.Average(name="mean_over_views")(maps) if views > 1 else maps[0]
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
     return keras.layers.Dropout(recipe.model.dropout)(x)
+
+
+def _flip(x: keras.KerasTensor, axes: tuple[int, ...]) -> keras.KerasTensor:
+    return keras.ops.flip(x, axis=axes) if axes else x
 
 
 def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
