@@ -24,8 +24,8 @@ MAX_WEIGHTS_BYTES = 2 * 2**30
 
 _MEMBERS = {"metadata.json": MAX_CONFIG_BYTES, "config.json": MAX_CONFIG_BYTES, "model.weights.h5": MAX_WEIGHTS_BYTES}
 _LAYERS = (
-    "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Cropping2D Dense DepthwiseConv2D Dropout Flatten "
-    "GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization InputLayer LayerNormalization MaxPooling2D Multiply "
+    "Activation Add Average AveragePooling2D BatchNormalization Concatenate Conv2D Cropping2D Dense DepthwiseConv2D Dropout "
+    "Flatten GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization InputLayer LayerNormalization MaxPooling2D Multiply "
     "Normalization ReLU Rescaling Reshape SeparableConv2D ZeroPadding2D"
 )
 _INITIALIZERS = (
