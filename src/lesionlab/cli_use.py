@@ -1,4 +1,4 @@
-"""The commands that use a finished model: `predict`, `score`, `export`. Parsing only; nothing heavy is imported here."""
+"""The commands that use finished models: `predict`, `score`, `compare`, `export`. Parsing only, nothing heavy imported."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,10 @@ FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add `predict`, `score` and `export` to the subcommands of `lesionlab`."""
+    """Add `predict`, `score`, `compare` and `export` to the subcommands of `lesionlab`."""
     _add_predict(commands)
     _add_score(commands)
+    _add_compare(commands)
     _add_export(commands)
 
 
@@ -54,6 +55,15 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     score.set_defaults(command=_score)
 
 
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    compare = commands.add_parser("compare", help="whether one run is better than another on the same test images")
+    compare.add_argument(
+        "runs", type=Path, nargs="+", metavar="RUN", help="run directories; the first is compared with"
+    )
+    compare.add_argument("--json", action="store_true", help="print the figures as JSON")
+    compare.set_defaults(command=_compare)
+
+
 def _add_export(commands: argparse._SubParsersAction) -> None:
     export = commands.add_parser("export", help="write a run's model in another format, proved equal to it")
     export.add_argument("run", type=Path, metavar="RUN", help="run directory")
@@ -72,6 +82,12 @@ def _score(options: argparse.Namespace) -> None:
     from lesionlab.score import score_command
 
     score_command(options)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from lesionlab.compare_runs import compare_command
+
+    compare_command(options)
 
 
 def _export(options: argparse.Namespace) -> None:

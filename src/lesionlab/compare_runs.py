@@ -1,0 +1,78 @@
+"""`lesionlab compare`: runs in, a table of differences and a verdict out."""
+
+import argparse
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import rundir
+from lesionlab.data.prepare import encode_labels
+from lesionlab.diagnosis import ISIC_COLUMNS
+from lesionlab.errors import UsageError
+from lesionlab.trust.compare import Comparison, compare
+
+
+def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
+    """Compare two finished runs on the images that are in the test part of both.
+
+    Raises:
+        UsageError: no finished run, test parts that differ, or an image whose diagnosis differs.
+
+    """
+    tables = [_test_part(folder) for folder in (first, second)]
+    images = [set(table.index) for table in tables]
+    if images[0] != images[1]:
+        differing = sorted(images[0] ^ images[1])
+        raise UsageError(
+            f"{first} and {second} were tested on different images: {len(differing):,} are in one test part only "
+            f"({', '.join(differing[:3])}). Give the second run the first's split: --split {first / 'splits.csv'}."
+        )
+    a, b = tables[0], tables[1].loc[tables[0].index]
+    relabelled = a.index[a["truth"] != b["truth"]]
+    if len(relabelled):
+        raise UsageError(f"{first} and {second} give {len(relabelled):,} images another truth: {relabelled[0]} is one.")
+    probabilities = [table[list(ISIC_COLUMNS)].to_numpy(float) for table in (a, b)]
+    return compare(encode_labels(a["truth"]), a["lesion_id"].to_numpy(), *probabilities, seed=seed)
+
+
+def compare_command(options: argparse.Namespace) -> None:
+    """Run `lesionlab compare`: the first run against each of the others."""
+    if len(options.runs) < 2:
+        raise UsageError("Give two runs or more: lesionlab compare RUN RUN.")
+    first, *others = options.runs
+    results = {str(other): compare_runs(first, other) for other in others}
+    if options.json:
+        print(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=1))
+        return
+    for name, result in results.items():
+        _print(str(first), name, result)
+
+
+def _test_part(folder: Path) -> pd.DataFrame:
+    rundir.read_finished(folder)
+    table = pd.read_csv(folder / "predictions.csv", dtype={"image": str, "lesion_id": str})
+    return table[table["part"] == "test"].set_index("image")
+
+
+def _print(first: str, second: str, result: Comparison) -> None:
+    print(
+        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions\n"
+    )
+    print(f"{'':24} {Path(first).name:>24.24} {Path(second).name:>24.24}   difference")
+    rows = {name.replace("_", " "): figure for name, figure in result.figures.items()}
+    for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
+        low, high = figure.interval
+        change = f"{figure.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+        print(f"{name:24} {figure.first:24.3f} {figure.second:24.3f}   {change}")
+    print(
+        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, "
+        f"McNemar p {_p(result.mcnemar_p)}; the AUCs, DeLong p {_p(result.delong_p)}."
+    )
+    print(result.verdict(Path(first).name, Path(second).name) + "\n")
+
+
+def _p(value: float) -> str:
+    return "not defined" if np.isnan(value) else f"= {value:.3f}" if value >= 0.001 else "< 0.001"
