@@ -69,7 +69,7 @@ def run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = {"folder": str(phantoms), "layout": "one folder", "images": 120, "lesions": 120, "fingerprint": "f" * 64}
     manifest = {"request": {}, "finished": "2026-01-01", "data": data | {"is_generated": True}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    decision = {"rule": "argmax", "exponent": 0.0, "temperature": 1.0, "thresholds": {}}
+    decision = {"rule": "argmax", "exponent": 0.0, "temperature": 1.0, "thresholds": {}, "conformal": {}}
     (folder / "metrics.json").write_text(json.dumps({"decision": decision}))
     (folder / "recipe.toml").write_text(recipe_of("small-cnn").to_toml())
     (folder / "card.md").write_text("# A card")

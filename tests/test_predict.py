@@ -233,7 +233,17 @@ def test_json_lines(photos: Path, tiny: Path, capsys) -> None:
     assert main(["predict", str(photos / "b"), str(photos / "z4.png"), "--model", str(tiny), "--json"]) == 0
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [item["image"] for item in objects] == ["a1", "b1", "b2", "z4"]
-    keys = {"image", "path", "dx", "name", "probabilities", "malignant_probability", "uncertainty", "decision"}
+    keys = {
+        "image",
+        "path",
+        "dx",
+        "name",
+        "probabilities",
+        "malignant_probability",
+        "uncertainty",
+        "decision",
+        "prediction_set",
+    }
     assert set(objects[0]) == keys and tuple(objects[0]["probabilities"]) == DX
 
 

@@ -12,8 +12,10 @@ def test_calibration_by_hand() -> None:
     stated, happened = np.array([0.8] * 10 + [0.3] * 10), np.array([1] * 6 + [0] * 4 + [1] * 3 + [0] * 7)
     assert expected_calibration_error(stated, happened) == pytest.approx(0.5 * 0.2 + 0.5 * 0.0)
     certain = np.eye(7)[[0, 1, 2, 3]]
-    assert calibration(np.arange(4), certain) == {"ece": 0.0, "ece_mel": 0.0, "brier": 0.0}
-    assert calibration(np.array([1, 2, 3, 4]), certain) == {"ece": 1.0, "ece_mel": 0.25, "brier": 2.0}
+    right = {"reliability": [{"images": 4, "stated": 1.0, "happened": 1.0}]}
+    assert calibration(np.arange(4), certain) == {"ece": 0.0, "ece_mel": 0.0, "brier": 0.0} | right
+    wrong = {"reliability": [{"images": 4, "stated": 1.0, "happened": 0.0}]}
+    assert calibration(np.array([1, 2, 3, 4]), certain) == {"ece": 1.0, "ece_mel": 0.25, "brier": 2.0} | wrong
 
 
 def test_probabilities_that_labels_were_drawn_from_are_calibrated() -> None:

@@ -38,6 +38,8 @@ class Facts:
         temperature: that the logits are divided by, already in the graph.
         decision: `rule`, `exponent`, `log_shift` of the decision rule, already in the graph.
         thresholds: `malignant` and `uncertainty`, 0 to 1, see `lesionlab.predict.decide`; may be empty.
+        conformal: `coverage` promised, `thresholds` (7,) and `images` (7,) that each was found on, see
+            `lesionlab.trust.conformal`; may be empty.
         training_data: a sentence; `licence` that of the data, which the weights carry on.
         card: the model card, in Markdown.
 
@@ -51,6 +53,7 @@ class Facts:
     temperature: float
     decision: Mapping[str, Any]
     thresholds: Mapping[str, float]
+    conformal: Mapping[str, Any]
     training_data: str
     licence: str
     notice: str
@@ -82,6 +85,7 @@ def make_facts(
     card: str = "",
     temperature: float = 1.0,
     thresholds: Mapping[str, float] | None = None,
+    conformal: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Put together the facts that a file holds, each value plain enough for JSON; see `Facts` for their meaning."""
     return {
@@ -97,6 +101,7 @@ def make_facts(
         "temperature": temperature,
         "decision": dict(decision),
         "thresholds": dict(thresholds or {}),
+        "conformal": dict(conformal or {}),
         "training_data": training_data,
         "licence": licence,
         "notice": NOT_A_DEVICE,
@@ -224,7 +229,17 @@ def _invalid_fact(facts: Facts) -> str | None:
         name in THRESHOLDS and isinstance(value, int | float) and 0 <= value <= 1
         for name, value in facts.thresholds.items()
     )
+    are_valid["conformal"] = isinstance(facts.conformal, dict) and _are_sets_valid(facts.conformal)
     return next((name for name, is_valid in are_valid.items() if not is_valid), None)
+
+
+def _are_sets_valid(conformal: Mapping[str, Any]) -> bool:
+    found = conformal.get("thresholds", [0.0] * len(DX))
+    return (
+        isinstance(found, list)
+        and len(found) == len(DX)
+        and all(isinstance(t, int | float) and 0 <= t <= 1 for t in found)
+    )
 
 
 def _open_session(data: bytes, facts: Facts, file: Path) -> Any:

@@ -244,6 +244,7 @@ def _print_json(prediction: Prediction) -> None:
         "malignant_probability": _short(prediction.malignant_probability),
         "uncertainty": _short(prediction.uncertainty),
         "decision": prediction.decision,
+        "prediction_set": prediction.prediction_set,
     }
     print(json.dumps(value, ensure_ascii=True))
 
@@ -259,7 +260,10 @@ def _bars(n_images: int) -> Sink:
         print(f"{prediction.source}\n")
         for dx, share in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
             print(f"  {NAME_OF[dx]:45} {bar(share)} {share:6.1%}")
-        print(f"\n  {_in_words(prediction)}\n")
+        print(f"\n  {_in_words(prediction)}")
+        if len(prediction.prediction_set) > 1:
+            print(f"  cannot be ruled out: {', '.join(NAME_OF[dx] for dx in prediction.prediction_set)}")
+        print()
 
     def print_line(prediction: Prediction) -> None:
         share = prediction.probabilities[prediction.dx]

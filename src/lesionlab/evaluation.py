@@ -11,13 +11,16 @@ from lesionlab import rundir
 from lesionlab.data.split import PARTS
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.files import write_csv, write_json
+from lesionlab.predict import uncertainties
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.page import write_report
 from lesionlab.stages import say
 from lesionlab.steps import Divided, Prepared, Run, Trained
+from lesionlab.trust import conformal
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.metrics import curves, evaluate_part, headline
+from lesionlab.trust.operating import TASKS, as_task, net_benefit, operating_points
 from lesionlab.trust.subgroups import subgroups
 
 
@@ -46,32 +49,44 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
 
 def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray) -> dict[str, Any]:
     """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table."""
-    from lesionlab.model.decide import apply_decision, choose_thresholds
+    from lesionlab.model.decide import choose_thresholds
 
-    lesions, parts = divided.table["lesion_id"].to_numpy(), divided.table["part"].to_numpy()
+    lesions, parts, seed = divided.table["lesion_id"].to_numpy(), divided.table["part"].to_numpy(), run.request.seed
+    validated = divided.labels_of("validation"), probabilities[parts == "validation"]
+    promise = conformal.calibrate(*validated)
     metrics: dict[str, Any] = {
         "is_generated": run.manifest["data"]["is_generated"],
         "decision": dataclasses.asdict(trained.decision)
         | {
-            "thresholds": choose_thresholds(divided.labels_of("validation"), probabilities[parts == "validation"]),
+            "thresholds": choose_thresholds(*validated),
+            "conformal": dataclasses.asdict(promise),
             "chosen_on": "validation",
         },
     }
     for part in PARTS:
         chosen = parts == part
-        figures = evaluate_part(divided.labels[chosen], probabilities[chosen], lesions[chosen], seed=run.request.seed)
-        metrics[part] = figures
-    tested, labels = parts == "test", divided.labels_of("test")
-    metrics["test"]["calibration"] = calibration(labels, probabilities[tested])
-    before_rule = dataclasses.replace(trained.decision, log_shift=(0.0,) * len(DX))
-    for name, values in (
-        ("test_as_trained", trained.as_trained),
-        ("test_before_rule", apply_decision(trained.as_trained, before_rule)),
-    ):
-        metrics[name] = headline(labels, values) | {"calibration": calibration(labels, values)}
-    metrics["subgroups"] = subgroups(divided.table[tested], labels, probabilities[tested], seed=run.request.seed)
-    metrics["curves"] = curves(labels, probabilities[tested])
+        metrics[part] = evaluate_part(divided.labels[chosen], probabilities[chosen], lesions[chosen], seed=seed)
+    tested = divided.labels_of("test"), probabilities[parts == "test"]
+    metrics |= _before_the_rule(trained, tested[0])
+    metrics["test"]["calibration"] = calibration(*tested)
+    metrics["subgroups"] = subgroups(divided.table[parts == "test"], *tested, seed=seed)
+    metrics["operating"] = operating_points(validated, tested, lesions[parts == "test"])
+    metrics["conformal"] = conformal.measure(*tested, promise)
+    metrics["risk_coverage"] = conformal.risk_coverage(*tested, uncertainties(tested[1]))
+    metrics["curves"] = curves(*tested)
     return metrics
+
+
+def _before_the_rule(trained: Trained, labels: np.ndarray) -> dict[str, Any]:
+    """Judge the test part's probabilities as trained and after the temperature: the decision rule gives up calibration."""
+    from lesionlab.model.decide import apply_decision
+
+    calibrated = apply_decision(trained.as_trained, dataclasses.replace(trained.decision, log_shift=(0.0,) * len(DX)))
+    stages = {"test_as_trained": trained.as_trained, "test_before_rule": calibrated}
+    curve = {name: net_benefit(*as_task(labels, calibrated, codes)) for name, codes in TASKS.items()}
+    return {name: headline(labels, p) | {"calibration": calibration(labels, p)} for name, p in stages.items()} | {
+        "decision_curve": curve
+    }
 
 
 def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:

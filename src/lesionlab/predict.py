@@ -26,6 +26,7 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.sources import Source, find_images
+from lesionlab.trust.conformal import prediction_sets
 
 BATCH_SIZE = 8  # stays in a core's cache: 32 is slower
 _MOST_WORKERS = 8  # each holds a batch's activations
@@ -44,6 +45,8 @@ class Prediction:
         malignant_probability: of melanoma, basal cell carcinoma and actinic keratosis together, 0 to 1.
         uncertainty: entropy of the probabilities over that of seven equal ones, 0 (sure) to 1 (knows nothing).
         decision: `malignant`, `benign` or `uncertain`, see `decide`.
+        prediction_set: codes of the diagnoses that cannot be ruled out, the likeliest first; it holds the truth as often as
+            the model's facts promise (`lesionlab.trust.conformal`). Empty where the model promises nothing.
         activation_maps: float32 (grid height, grid width, 7), how much each place speaks for each diagnosis (class
             activation maps, Zhou et al., CVPR 2016); None where not asked for.
 
@@ -57,6 +60,7 @@ class Prediction:
     malignant_probability: float
     uncertainty: float
     decision: str
+    prediction_set: tuple[str, ...] = ()
     activation_maps: np.ndarray | None = field(default=None, compare=False, repr=False)
 
 
@@ -234,8 +238,16 @@ def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | N
         malignant_probability=malignant,
         uncertainty=uncertainty,
         decision=decide(malignant, uncertainty, facts.thresholds),
+        prediction_set=_prediction_set(row, facts),
         activation_maps=activation_maps,
     )
+
+
+def _prediction_set(row: np.ndarray, facts: Facts) -> tuple[str, ...]:
+    if "thresholds" not in facts.conformal:
+        return ()
+    (is_in,) = prediction_sets(row[None], facts.conformal["thresholds"])
+    return tuple(DX[index] for index in np.argsort(-row, kind="stable") if is_in[index])
 
 
 def _n_cores() -> int:

@@ -117,6 +117,7 @@ def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
         decision=decision,
         temperature=decision["temperature"],
         thresholds=decision["thresholds"],
+        conformal=decision["conformal"],
         training_data=training_data,
         licence=licence,
         card=card.read_text(encoding="utf-8") if card.is_file() else "",

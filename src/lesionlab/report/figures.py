@@ -15,6 +15,7 @@ from PIL import Image
 
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.files import replacing, write_json
+from lesionlab.report.figures_trust import trust_figure
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
 
 MISTAKES = 24  # in the gallery
@@ -42,6 +43,7 @@ def write_run_figures(run_dir: Path, pixels: np.ndarray, table: pd.DataFrame) ->
             "roc.svg": _roc(metrics),
             "precision-recall.svg": _precision_recall(metrics),
             "misclassified.svg": _misclassified(metrics["test"]),
+            "trust.svg": trust_figure(metrics),
         }
     for name, figure in drawn.items():
         save_figure(figure, folder / name, metrics["is_generated"])

@@ -116,7 +116,7 @@ def delong(is_positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tu
         The areas, their difference with its 95 % interval, and the two-sided p-value; NaN where one side is empty.
 
     """
-    areas = [auc(is_positive, score) for score in (first, second)]
+    areas = auc(is_positive, first), auc(is_positive, second)
     difference = areas[1] - areas[0]
     positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
     if min(positives, negatives) < 2:

@@ -1,0 +1,125 @@
+"""Operating points and prediction sets: closed forms, simulations with known truth, and promises that are kept."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from lesionlab.diagnosis import DX, INDEX_OF
+from lesionlab.trust import conformal
+from lesionlab.trust.operating import draw, judge, net_benefit, operating_points
+
+
+def normal_scores(n: int, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Scores 0 to 1 of two groups that are `distance` standard deviations apart."""
+    is_positive = rng.random(n) < 0.2
+    return is_positive, norm.cdf(rng.normal(size=n) + distance * is_positive)
+
+
+def test_a_line_is_where_theory_puts_it() -> None:
+    rng = np.random.default_rng(0)
+    is_positive, score = normal_scores(200_000, 1.5, rng)
+    found = judge(is_positive, score, draw(is_positive, score, sensitivity=0.9), np.arange(len(score)))
+    assert found["sensitivity"] == pytest.approx(0.9, abs=1e-3)
+    assert found["specificity"] == pytest.approx(norm.cdf(1.5 + norm.ppf(0.1)), abs=0.01)
+    found = judge(is_positive, score, draw(is_positive, score, specificity=0.95), np.arange(len(score)))
+    assert found["specificity"] == pytest.approx(0.95, abs=1e-3)
+    assert found["sensitivity"] == pytest.approx(norm.sf(norm.ppf(0.95) - 1.5), abs=0.01)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40), st.integers(0, 20).map(lambda i: i / 20))
+@settings(max_examples=200, deadline=None)
+def test_a_line_keeps_what_is_wanted_and_gives_the_most_of_the_other(items: list, wanted: float) -> None:
+    is_positive, score = np.array([i[0] for i in items]), np.array([i[1] for i in items]) / 5
+    if is_positive.all() or not is_positive.any():
+        return
+    lines = np.r_[np.unique(score), 1.1]
+    kept = draw(is_positive, score, sensitivity=wanted)
+    assert (score[is_positive] >= kept).mean() >= wanted - 1e-9
+    better = [(score[~is_positive] < t).mean() for t in lines if (score[is_positive] >= t).mean() >= wanted - 1e-9]
+    assert (score[~is_positive] < kept).mean() == pytest.approx(max(better))
+    kept = draw(is_positive, score, specificity=wanted)
+    if (score[~is_positive] < 1.0).mean() >= wanted:
+        assert (score[~is_positive] < kept).mean() >= wanted - 1e-9
+
+
+def test_net_benefit_by_hand() -> None:
+    is_positive, score = np.array([True, True, False, False]), np.array([0.9, 0.3, 0.6, 0.1])
+    (row,) = [row for row in net_benefit(is_positive, score) if row["threshold"] == 0.5]
+    assert row["model"] == pytest.approx(1 / 4 - 1 / 4) and row["all"] == pytest.approx(0.5 - 0.5)
+    (row,) = [row for row in net_benefit(is_positive, score) if row["threshold"] == 0.2]
+    assert row["model"] == pytest.approx(2 / 4 - 0.25 / 4)
+
+
+def drawn(n: int, rng: np.random.Generator, shares: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and probabilities of a network that is right about seven in ten and overconfident."""
+    labels = rng.choice(7, n, p=shares)
+    logits = rng.normal(size=(n, 7)) + 1.8 * np.eye(7)[labels]
+    sharp = np.exp(2 * logits)
+    return labels, sharp / sharp.sum(axis=1, keepdims=True)
+
+
+def test_operating_points_are_drawn_on_validation_and_judged_on_test() -> None:
+    rng = np.random.default_rng(1)
+    validation, test = drawn(4000, rng), drawn(4000, rng)
+    found = operating_points(validation, test, np.arange(4000))
+    assert set(found) == {"malignant", "melanoma"}
+    for task in found.values():
+        for point in task["points"]:
+            assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.03)
+            assert point["sensitivity_interval"][0] <= point["sensitivity"] <= point["sensitivity_interval"][1]
+    assert found["melanoma"]["positives"] == (test[0] == INDEX_OF["mel"]).sum()
+    nevi = np.full(4000, INDEX_OF["nv"])
+    assert operating_points(validation, (nevi, test[1]), np.arange(4000)) == {}
+
+
+def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> None:
+    """Rare diagnoses with 15 calibration images too; a promise over all diagnoses together would break there."""
+    rng = np.random.default_rng(2)
+    shares = np.array([0.1, 0.6, 0.05, 0.05, 0.1, 0.05, 0.05])
+    coverage, per_class = [], {dx: [] for dx in DX}
+    for _ in range(60):
+        found = conformal.calibrate(*drawn(300, rng, shares))
+        result = conformal.measure(*drawn(2000, rng, shares), found)
+        coverage.append(result["coverage"])
+        for dx in DX:
+            per_class[dx].append(result["per_class"][dx]["coverage"])
+    assert 0.89 < np.mean(coverage) < 0.96
+    assert all(0.885 < np.mean(values) < 0.97 for values in per_class.values()), {
+        k: np.mean(v) for k, v in per_class.items()
+    }
+
+
+def test_too_few_calibration_images_promise_nothing() -> None:
+    labels, probabilities = drawn(200, np.random.default_rng(3))
+    chosen = (labels != 5) | (np.cumsum(labels == 5) <= 8)
+    found = conformal.calibrate(labels[chosen], probabilities[chosen])
+    assert found.images[5] == 8 and found.thresholds[5] == 1.0
+    assert conformal.prediction_sets(probabilities, found.thresholds)[:, 5].all()
+    assert max(found.thresholds[:5]) < 1.0
+
+
+def test_sets_hold_the_likeliest_and_grow_with_the_promise() -> None:
+    labels, probabilities = drawn(500, np.random.default_rng(4))
+    sizes = []
+    for coverage in (0.5, 0.8, 0.9, 0.95):
+        found = conformal.calibrate(labels, probabilities, coverage)
+        sets = conformal.prediction_sets(probabilities, found.thresholds)
+        assert sets[np.arange(500), probabilities.argmax(axis=1)].all()
+        sizes.append(sets.sum())
+    assert sizes == sorted(sizes)
+
+
+def test_scores_by_hand() -> None:
+    row = np.array([[0.5, 0.3, 0.1, 0.05, 0.03, 0.02, 0.0]])
+    expected = [0.25, 0.65, 0.85, 0.925, 0.965, 0.99, 1.0]
+    np.testing.assert_allclose(conformal.scores(row)[0], expected)
+    np.testing.assert_allclose(conformal.scores(row[:, ::-1])[0], expected[::-1])
+
+
+def test_fewer_answers_fewer_errors() -> None:
+    labels, probabilities = drawn(2000, np.random.default_rng(5))
+    rows = conformal.risk_coverage(labels, probabilities, 1 - probabilities.max(axis=1))
+    assert rows[0]["answered"] == 0.5 and rows[-1]["answered"] == 1.0
+    assert rows[0]["error"] < rows[-1]["error"] == pytest.approx((probabilities.argmax(axis=1) != labels).mean())
