@@ -28,7 +28,10 @@ def test_a_line_is_where_theory_puts_it() -> None:
     assert found["sensitivity"] == pytest.approx(norm.sf(norm.ppf(0.95) - 1.5), abs=0.01)
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40), st.integers(0, 20).map(lambda i: i / 20))
+@given(
+    st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=2, max_size=40),
+    st.integers(0, 20).map(lambda i: i / 20),
+)
 @settings(max_examples=200, deadline=None)
 def test_a_line_keeps_what_is_wanted_and_gives_the_most_of_the_other(items: list, wanted: float) -> None:
     is_positive, score = np.array([i[0] for i in items]), np.array([i[1] for i in items]) / 5

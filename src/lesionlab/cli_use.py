@@ -1,4 +1,4 @@
-"""The commands that use finished models: `predict`, `score`, `compare`, `export`. Parsing only, nothing heavy imported."""
+"""The commands that use finished models, `predict` to `export`. Parsing only; nothing heavy is imported here."""
 
 import argparse
 from pathlib import Path
@@ -7,9 +7,10 @@ FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add `predict`, `score`, `compare` and `export` to the subcommands of `lesionlab`."""
+    """Add `predict`, `score`, `evaluate`, `compare` and `export` to the subcommands of `lesionlab`."""
     _add_predict(commands)
     _add_score(commands)
+    _add_evaluate(commands)
     _add_compare(commands)
     _add_export(commands)
 
@@ -55,6 +56,18 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
     score.set_defaults(command=_score)
 
 
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    evaluate = commands.add_parser("evaluate", help="judge a model, or its predictions, on a labelled folder")
+    evaluate.add_argument(
+        "model", nargs="?", metavar="MODEL", help="a .onnx file, or a .csv of predictions (default: lesionlab's model)"
+    )
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled images, in any layout")
+    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and figures")
+    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    evaluate.add_argument("--allow-missing", action="store_true", help="judge the images that have a prediction")
+    evaluate.set_defaults(command=_evaluate)
+
+
 def _add_compare(commands: argparse._SubParsersAction) -> None:
     compare = commands.add_parser("compare", help="whether one run is better than another on the same test images")
     compare.add_argument(
@@ -82,6 +95,12 @@ def _score(options: argparse.Namespace) -> None:
     from lesionlab.score import score_command
 
     score_command(options)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from lesionlab.evaluate import evaluate_command
+
+    evaluate_command(options)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -39,11 +39,23 @@ def write_run_figures(run_dir: Path, pixels: np.ndarray, table: pd.DataFrame) ->
         drawn = {
             "history.svg": _history(history),
             "split.svg": _split(predictions),
+            "trust.svg": trust_figure(metrics),
+        }
+    for name, figure in drawn.items():
+        save_figure(figure, folder / name, metrics["is_generated"])
+    write_part_figures(folder, metrics, predictions, pixels, table)
+
+
+def write_part_figures(
+    folder: Path, metrics: dict[str, Any], predictions: pd.DataFrame, pixels: np.ndarray, table: pd.DataFrame
+) -> None:
+    """Write the figures of the test part and its gallery of mistakes into `folder`; arguments as in `write_run_figures`."""
+    with matplotlib.rc_context(STYLE):
+        drawn = {
             "confusion.svg": _confusion(metrics["test"]),
             "roc.svg": _roc(metrics),
             "precision-recall.svg": _precision_recall(metrics),
             "misclassified.svg": _misclassified(metrics["test"]),
-            "trust.svg": trust_figure(metrics),
         }
     for name, figure in drawn.items():
         save_figure(figure, folder / name, metrics["is_generated"])
@@ -157,7 +169,7 @@ def _roc(metrics: dict[str, Any]) -> Any:
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")
     axes.set_title("ROC, each diagnosis against the rest (area)")
-    axes.legend(fontsize=7, loc="lower right")
+    _legend(axes, loc="lower right")
     axes.set_aspect("equal")
     return figure
 
@@ -181,9 +193,16 @@ def _precision_recall(metrics: dict[str, Any]) -> Any:
     axes.set_xlabel("recall (sensitivity)")
     axes.set_ylabel("precision (positive predictive value)")
     axes.set_title("Precision and recall (average precision; arrow: prevalence)", fontsize=9)
-    axes.legend(fontsize=7, loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
+    _legend(axes, loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
     axes.set_aspect("equal")
     return figure
+
+
+def _legend(axes: Axes, **options: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7, **options)
+    else:
+        axes.text(0.5, 0.5, "one diagnosis alone has no curve", ha="center", fontsize=8)
 
 
 def _misclassified(part: dict[str, Any]) -> Any:

@@ -40,6 +40,17 @@ def write_report(run_dir: Path) -> Path:
     return run_dir / "report.html"
 
 
+def write_evaluation_html(folder: Path) -> Path:
+    """Write `report.html` of an evaluation from metrics.json, manifest.json and figures/; return its path."""
+    facts = {name: _read_json(folder / f"{name}.json") for name in ("metrics", "manifest")}
+    page = _environment(folder, facts["metrics"]).get_template("evaluation.html.j2")
+    mistakes = _read_json(folder / "figures" / "mistakes.json")
+    write_text(
+        folder / "report.html", page.render(**facts, **_common(facts["metrics"]["is_generated"]), mistakes=mistakes)
+    )
+    return folder / "report.html"
+
+
 def write_exploration_html(folder: Path, is_generated: bool) -> Path:
     """Write `explore.html` from exploration.json and figures/; return its path."""
     explored = _read_json(folder / "exploration.json")
