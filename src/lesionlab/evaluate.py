@@ -167,5 +167,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
     print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
     for name in ("balanced_accuracy", "macro_auc", "accuracy"):
         low, high = metrics["intervals"][name]
-        print(f"{name.replace('_', ' '):18} {metrics[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+        defined = metrics[name] is not None and low is not None
+        figure = f"{metrics[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})" if defined else "not available"
+        print(f"{name.replace('_', ' '):18} {figure}")
     print(f"Report: {report}\n{NOT_A_DEVICE}")
