@@ -15,9 +15,10 @@ from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model import export, export_run
+from lesionlab.model.decide import Decision, apply_decision
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import quantise
-from lesionlab.model.zoo import build_network
+from lesionlab.model.zoo import build_network, with_decision
 from lesionlab.predict import load_model
 from lesionlab.recipe import Recipe, read_recipe
 
@@ -208,3 +209,17 @@ def test_the_mean_over_flipped_views_is_in_the_file(facts: dict, pixels: np.ndar
     assert np.abs(straight.probabilities - turned.probabilities).max() < 1e-5
     for a, b in zip(straight, turned, strict=True):
         np.testing.assert_allclose(a.activation_maps, b.activation_maps[::-1], atol=1e-4)
+
+
+def test_the_decision_is_in_the_file_and_in_keras_own(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    decision = Decision("prior-corrected", 1.0, (2.0, -1.0, 1.5, 2.5, 0.5, 3.0, 3.5), 0.8)
+    network = network_of("small-cnn")
+    expected = apply_decision(export.keras_probabilities(network, pixels), decision)
+    with_decision(network, decision).save(tmp_path / "m.keras")
+    loaded = load_network(tmp_path / "m.keras")
+    assert np.abs(export.keras_probabilities(loaded, pixels) - expected).max() < 1e-6
+    export.export_onnx(loaded, tmp_path / "m.onnx", facts, pixels)
+    found = load_model(tmp_path / "m.onnx").predict(list(pixels), explain=True)
+    assert np.abs(found.probabilities - expected).max() < 1e-5
+    assert (found.probabilities.argmax(axis=1) == expected.argmax(axis=1)).all()
+    assert found[0].activation_maps.shape[2] == 7

@@ -4,15 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.augment import augmentation_layers
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
-from lesionlab.model.decide import EXPONENTS, apply_decision, choose_decision, choose_thresholds
+from lesionlab.model.decide import EXPONENTS, Decision, apply_decision, choose_decision, choose_thresholds
 from lesionlab.model.export import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
-from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
+from lesionlab.model.zoo import build_network, load_pretrained, with_decision
 from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
@@ -218,16 +220,37 @@ def test_augmentation_stays_in_range_and_changes_images() -> None:
     assert x.min() >= 0 and x.max() <= 255 and np.abs(x - images).mean() > 5
 
 
-def test_the_decision_rule_is_folded_into_the_network(tmp_path: Path) -> None:
+def test_the_decision_rule_is_put_into_the_network(tmp_path: Path) -> None:
     pixels, labels = pixels_and_labels()
     network = build_network(tiny(), MEAN, STD)
     before = predict(network, pixels, np.arange(84))
     training_labels = np.r_[labels, np.ones(500, int)]
-    decision = choose_decision(CORRECTED, labels, before, training_labels)
-    assert decision.exponent in EXPONENTS
-    fold_decision(network, np.array(decision.log_shift))
+    assert choose_decision(CORRECTED, labels, before, training_labels).exponent in EXPONENTS
+    decision = Decision("prior-corrected", 1.0, tuple(-np.log(np.bincount(training_labels) / len(training_labels))))
+    network = with_decision(network, decision)
     np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
     assert choose_decision(DecisionChoice("argmax"), labels, before, training_labels).exponent == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.3, 3))
+@settings(max_examples=60, deadline=None)
+def test_a_decision_moves_probabilities_only_as_far_as_it_must(seed: int, temperature: float) -> None:
+    rng = np.random.default_rng(seed)
+    before = rng.dirichlet(np.full(7, 0.4), 50)
+    shift = rng.normal(scale=1.5, size=7)
+    after = apply_decision(before, Decision("prior-corrected", 1.0, tuple(shift), temperature))
+    tempered = before ** (1 / temperature) / (before ** (1 / temperature)).sum(axis=1, keepdims=True)
+    decided = (tempered * np.exp(shift)).argmax(axis=1)
+    np.testing.assert_allclose(after.sum(axis=1), 1)
+    assert (after.argmax(axis=1) == decided).all()
+    agrees = decided == tempered.argmax(axis=1)
+    np.testing.assert_allclose(after[agrees], tempered[agrees], atol=2e-5)
+    lead = after[~agrees].max(axis=1) - np.sort(after[~agrees], axis=1)[:, -2]
+    assert (lead < 2e-5).all() and (lead > 0).all()
+    others = np.eye(7)[decided] == 0
+    ratio = after[others].reshape(50, 6) / after[others].reshape(50, 6).sum(axis=1, keepdims=True)
+    same = tempered[others].reshape(50, 6) / tempered[others].reshape(50, 6).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ratio, same, atol=1e-9)
 
 
 def test_prior_correction_undoes_a_known_prior() -> None:
@@ -258,7 +281,7 @@ def test_a_known_temperature_is_found_and_folded_in(true_temperature: float) -> 
     pixels, _ = pixels_and_labels()
     network = build_network(tiny(), MEAN, STD)
     before = predict(network, pixels, np.arange(84))
-    fold_decision(network, np.array(decision.log_shift), decision.temperature)
+    network = with_decision(network, decision)
     np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
 
 

@@ -5,6 +5,7 @@ on lesions that it kept apart stays with the model: its decision rule, its thres
 final network on this data any more, so no figure of its own is given.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ def train_on_all(folder: Path) -> Path:
 
     """
     from lesionlab.model import backend
+    from lesionlab.model.decide import Decision
     from lesionlab.model.export import export_onnx
     from lesionlab.model.export_run import run_facts
     from lesionlab.model.train import Part, for_use, train
-    from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
+    from lesionlab.model.zoo import build_network, load_pretrained, with_decision
 
     manifest = rundir.read_finished(folder)
     recipe, seed = read_recipe(str(folder / "recipe.toml")), manifest["seed"]
@@ -59,7 +61,8 @@ def train_on_all(folder: Path) -> Path:
         write_csv(pd.DataFrame(history), folder / "final-history.csv")
         facts = run_facts(folder, manifest)
         network = for_use(network, recipe, *statistics)
-        fold_decision(network, np.array(facts["decision"]["log_shift"]), facts["temperature"])
+        chosen = (facts["decision"][field.name] for field in dataclasses.fields(Decision))
+        network = with_decision(network, Decision(*chosen))
         with replacing(folder / "final.keras") as temporary:
             network.save(temporary)
         facts["training_data"] += "; all of them, those too that the card's figures were measured on"

@@ -200,7 +200,7 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     from lesionlab.model.batches import predict
     from lesionlab.model.decide import choose_decision
     from lesionlab.model.train import Part, describe_optimizer, for_use, train
-    from lesionlab.model.zoo import build_network, fold_decision, load_pretrained
+    from lesionlab.model.zoo import build_network, load_pretrained, with_decision
 
     recipe, seed, out = run.request.recipe, run.request.seed, run.request.out
     statistics = divided.mean, divided.std
@@ -233,7 +233,7 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
         validated = predict(network, prepared.pixels, validation.rows)
         decision = choose_decision(recipe.decision, validation.labels, validated, training.labels)
         as_trained = predict(network, prepared.pixels, divided.rows("test"))
-        fold_decision(network, np.array(decision.log_shift), decision.temperature)
+        network = with_decision(network, decision)
         with replacing(out / "model.keras") as temporary:
             network.save(temporary)
     return Trained(network, decision, as_trained)

@@ -154,7 +154,8 @@ def _why_not(what: str, needed: tuple[str, ...]) -> str:
 
 def _global_average(network: keras.Model) -> Any:
     """The layer whose output the head weighs, if that is a global average; None otherwise (`notebook-cnn`)."""
-    for layer in reversed(network.layers[:-1]):
+    before = network.layers[: network.layers.index(network.get_layer("probabilities"))]
+    for layer in reversed(before):
         if isinstance(layer, keras.layers.GlobalAveragePooling2D):
             return layer
         if not isinstance(layer, keras.layers.Dropout):

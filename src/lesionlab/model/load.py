@@ -40,7 +40,8 @@ _CLASSES = {
     "keras.src.models.functional": {"Functional"},
     "keras.src.applications.convnext": {"LayerScale"},
     "keras.src.applications.inception_resnet_v2": {"CustomScaleLayer"},
-    "keras.src.ops.numpy": {"Add", "Flip", "Multiply"},
+    "keras.src.ops.core": {"Cast"},
+    "keras.src.ops.numpy": set("Add Divide Flip GreaterEqual Max Multiply Subtract Sum TrueDivide".split()),
 }
 
 

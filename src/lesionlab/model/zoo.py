@@ -13,6 +13,7 @@ import numpy as np
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.backend import keras
+from lesionlab.model.decide import MARGIN, Decision
 from lesionlab.model.load import check_weights_file
 from lesionlab.recipe import Recipe, nearest
 
@@ -100,17 +101,25 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
     return f"file {path.name}"
 
 
-def fold_decision(network: keras.Model, log_shift: np.ndarray, temperature: float = 1.0) -> None:
-    """Fold `softmax(z / temperature + log_shift)` into the last layer, so that the decision rule is in the network.
+def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
+    """Give the network its temperature and its decision rule, as `lesionlab.model.decide.apply_decision` has them.
 
-    Args:
-        network: changed in place.
-        log_shift: float (7,), added to the logits, in `DX` order.
-        temperature: divides the logits first; above 0.
-
+    The temperature is folded into the last layer's weights, in place; the rule becomes plain operations behind it, so that
+    the file needs nothing of lesionlab's to be loaded.
     """
-    kernel, bias = network.get_layer("probabilities").get_weights()
-    network.get_layer("probabilities").set_weights([kernel / temperature, bias / temperature + log_shift])
+    ops = keras.ops
+    last = network.get_layer("probabilities")
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel / decision.temperature, bias / decision.temperature])
+    if not any(decision.log_shift):
+        return network
+    p = network.output  # (n, 7)
+    shift = np.array(decision.log_shift)
+    weighed = keras.layers.Rescaling(np.exp(shift - shift.max()).tolist(), name="weigh_by_priors")(p)
+    is_decided = ops.cast(ops.greater_equal(weighed, ops.max(weighed, axis=-1, keepdims=True)), "float32")
+    gap = ops.max(p, axis=-1, keepdims=True) - ops.sum(p * is_decided, axis=-1, keepdims=True) + MARGIN
+    share = gap / (1.0 + gap)
+    return keras.Model(network.inputs, (1.0 - share) * p + share * is_decided, name=network.name)
 
 
 def _normalise(inputs: keras.KerasTensor, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.KerasTensor:
