@@ -1,0 +1,108 @@
+"""The model that comes with lesionlab: it is there, it answers, and the same picture gets the same answer."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import lesionlab
+from lesionlab import load_model
+from lesionlab.bundle import packaged_models
+from lesionlab.cli_predict import HEADER
+from lesionlab.data.layouts import read_collection
+from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.predict import Model
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_model()
+
+
+def test_it_fits_and_says_what_it_is(model: Model) -> None:
+    file = packaged_models()[0]
+    assert file.stat().st_size <= 16e6
+    facts = model.facts
+    assert facts.notice == NOT_A_DEVICE and "CC BY-NC 4.0" in facts.licence
+    assert set(facts.thresholds) == {"malignant", "uncertainty"} and facts.temperature > 0
+    assert model.bundle.has_activation_maps
+
+
+def test_the_card_in_the_documentation_is_the_one_inside(model: Model) -> None:
+    card = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
+    assert card == model.facts.card
+    assert NOT_A_DEVICE in card and "Calibration" in card and "By age, sex" in card
+    assert "/work" not in card and "/home" not in card
+
+
+def test_a_folder_as_a_new_user_would(ham10000: Path, tmp_path: Path) -> None:
+    done = lesionlab("predict", ham10000 / "full_size", "--out", tmp_path / "p.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "p.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert tuple(rows[0]) == HEADER and len(rows) == 9
+    assert all(abs(sum(map(float, row[1:])) - 1) < 1e-6 for row in rows[1:])
+
+
+def test_it_knows_the_images_that_it_was_trained_on(model: Model, ham10000: Path) -> None:
+    """Not a figure of its worth: wrong preprocessing or class order would show here."""
+    table = read_collection(ham10000).table
+    table = table[table["path"] != ""].groupby("dx").head(12)
+    found = model.predict(list(table["path"]))
+    right = np.array([item.dx for item in found]) == table["dx"].to_numpy()
+    assert len(right) == 84 and right.mean() > 0.7
+
+
+def copies(image: Image.Image) -> dict[str, bytes]:
+    """The same picture in other files."""
+    made: dict[str, bytes] = {}
+
+    def save(name: str, copy: Image.Image, format: str, **options: object) -> None:
+        file = io.BytesIO()
+        copy.save(file, format, **options)
+        made[name] = file.getvalue()
+
+    save("png", image, "PNG")
+    save("bmp", image, "BMP")
+    save("webp", image, "WEBP", lossless=True)
+    save("tiff", image, "TIFF")
+    save("rgba", image.convert("RGBA"), "PNG")
+    turns = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # orientation: the Transpose that it undoes
+    for orientation, turn in turns.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        save(f"exif {orientation}", image.transpose(Image.Transpose(turn)), "PNG", exif=exif)
+    return made
+
+
+def test_the_same_picture_gets_the_same_answer(model: Model, ham10000: Path) -> None:
+    files = sorted((ham10000 / "full_size").glob("*.jpg"))
+    for file in files:
+        with Image.open(file) as image:
+            given = copies(image.convert("RGB"))
+        (expected,) = model.predict(file).probabilities
+        found = model.predict(list(given.values())).probabilities
+        worst = dict(zip(given, np.abs(found - expected).max(axis=1), strict=True))
+        assert max(worst.values()) < 1e-3, (file.name, worst)
+        assert (found.argmax(axis=1) == expected.argmax()).all()
+
+
+def test_mirrored_pictures_get_the_same_answer(model: Model, ham10000: Path) -> None:
+    for file in sorted((ham10000 / "full_size").glob("*.jpg")):
+        with Image.open(file) as image:
+            mirrored = [image.convert("RGB").transpose(Image.Transpose(turn)) for turn in (0, 1, 3)]
+        (expected,) = model.predict(file).probabilities
+        assert np.abs(model.predict(mirrored).probabilities - expected).max() < 1e-3
+
+
+def test_the_readmes_three_lines(model: Model, ham10000: Path) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(import lesionlab\n.*?)```", readme, flags=re.DOTALL)
+    image = next((ham10000 / "full_size").glob("*.jpg"))
+    exec(compile(code.replace("photo.jpg", str(image)), "README.md", "exec"), {})
