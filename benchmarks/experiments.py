@@ -73,7 +73,7 @@ def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     prepared = steps.prepare(run)
     divided = steps.divide(run, prepared)
     backend.seed_everything(seed)
-    network = build_network(recipe, divided.mean, divided.std, seed=seed)
+    network = build_network(recipe, divided.mean, divided.std, for_training=True, seed=seed)
     load_pretrained(network, recipe)
     training, validation = (Part(divided.rows(part), divided.labels_of(part)) for part in ("train", "validation"))
     started = time.perf_counter()

@@ -48,8 +48,8 @@ def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed
             raise Stop
 
     seed_everything(seed)
-    pixels, labels = pixels_and_labels()
-    network = build_network(recipe, MEAN, STD, precision=recipe.training.precision, seed=seed)
+    pixels, labels = pixels_and_labels(size=recipe.image.height)
+    network = build_network(recipe, MEAN, STD, for_training=True, seed=seed)
     try:
         history = train(network, recipe, pixels, *parts(labels), seed=seed, checkpoint=checkpoint, report=report)
     except Stop:
@@ -63,8 +63,12 @@ def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize(
     "recipe",
-    [tiny(), tiny(name="adam", annealer="plateau", plateau_patience=1, plateau_floor=1e-8)],
-    ids=["cosine", "plateau"],
+    [
+        tiny(),
+        tiny(name="adam", annealer="plateau", plateau_patience=1, plateau_floor=1e-8),
+        tiny().with_changes("image", height=24, width=24).with_changes("training", first_side=16),
+    ],
+    ids=["cosine", "plateau", "growing"],
 )
 def test_a_stopped_training_gives_the_numbers_of_an_unbroken_one(recipe: Recipe, tmp_path: Path) -> None:
     _, whole, expected = fit(recipe, tmp_path / "whole.npz")
@@ -83,6 +87,25 @@ def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
 def test_it_learns(tmp_path: Path) -> None:
     _, history, _ = fit(tiny(epochs=25), tmp_path / "c.npz")
     assert history[-1]["val_balanced_accuracy"] > 0.5 > 2 / 7
+
+
+def test_images_grow_while_training_and_are_full_size_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    read = Batches.__getitem__
+
+    def watched(self: Batches, index: int) -> tuple:
+        batch = read(self, index)
+        if self._seed is not None:  # the training part, not the validation part
+            seen.append((self._epoch, batch[0].shape[1]))
+        return batch
+
+    monkeypatch.setattr(Batches, "__getitem__", watched)
+    recipe = tiny(epochs=6).with_changes("image", height=24, width=24).with_changes("training", first_side=16)
+    network, _, _ = fit(recipe, tmp_path / "c.npz")
+    assert sorted(set(seen)) == [(0, 16), (1, 16), (2, 20), (3, 20), (4, 24), (5, 24)]
+    assert for_use(network, recipe, MEAN, STD).input_shape == (None, 24, 24, 3)
+    with pytest.raises(UsageError, match="one size of image only"):
+        build_network(recipe.with_changes("model", architecture="notebook-cnn"), MEAN, STD, for_training=True)
 
 
 def test_the_best_epoch_is_kept_or_the_last(tmp_path: Path) -> None:

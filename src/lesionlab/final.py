@@ -52,7 +52,7 @@ def train_on_all(folder: Path) -> Path:
         say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
         backend.seed_everything(seed)
         statistics = channel_statistics(pixels, rows)
-        network = build_network(recipe, *statistics, precision=recipe.training.precision, seed=seed)
+        network = build_network(recipe, *statistics, for_training=True, seed=seed)
         load_pretrained(network, recipe)
         checkpoint = folder / CHECKPOINT
         history = train(

@@ -107,9 +107,15 @@ class LossChoice:
 
 @dataclass(frozen=True)
 class TrainingChoice:
-    """Arithmetic of the training step, and which epoch's weights are kept."""
+    """Arithmetic of the training step, the size of its images, and which epoch's weights are kept.
+
+    `first_side`: longer side in px of the images in the first third of the epochs; the second third has the mean of that
+    and the full size, the last third the full size (progressive resizing; Tan and Le, "EfficientNetV2", ICML 2021). 0: full
+    size from the start.
+    """
 
     precision: Literal["float32", "bfloat16"] = "float32"
+    first_side: int = _between(0, 0, 1024)
     keep: Literal["best", "last"] = "best"
 
 

@@ -205,7 +205,7 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     recipe, seed, out = run.request.recipe, run.request.seed, run.request.out
     statistics = divided.mean, divided.std
     with run.stages.step(11):
-        network = build_network(recipe, *statistics, precision=recipe.training.precision, seed=seed)
+        network = build_network(recipe, *statistics, for_training=True, seed=seed)
         facts = {
             "architecture": recipe.model.architecture,
             "parameters": network.count_params(),

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from lesionlab.diagnosis import DX
 from lesionlab.model.backend import keras
@@ -41,6 +42,7 @@ class Batches(keras.utils.PyDataset):
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
         self._batch_size, self._mixup, self._seed, self._epoch = batch_size, mixup, seed, epoch
         self._read_bytes = 0
+        self.side = 0  # longer side that images are scaled to, in px; 0 leaves them
         self.start_epoch(epoch)
 
     def start_epoch(self, epoch: int) -> None:
@@ -63,6 +65,8 @@ class Batches(keras.utils.PyDataset):
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
+        if self.side:
+            images = _scaled(images, self.side)
         batch = images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
         return self._mixed(index, *batch) if self._mixup else batch
 
@@ -82,6 +86,13 @@ class Batches(keras.utils.PyDataset):
         if self._read_bytes > _RELEASE_EVERY_BYTES:
             self._read_bytes = 0
             release_pages(self._pixels)
+
+
+def _scaled(images: np.ndarray, side: int) -> np.ndarray:
+    """Scale uint8 images (b, h, w, 3) so that their longer side has `side` px."""
+    height, width = images.shape[1:3]
+    size = (round(width * side / max(height, width)), round(height * side / max(height, width)))
+    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images])
 
 
 def release_pages(pixels: np.ndarray) -> None:

@@ -169,6 +169,7 @@ def train(
     progress, best = _resume(checkpoint, model, network)
     plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
     for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
+        batches.side = _side(recipe, epoch)
         row = _fit_epoch(model, batches, epoch, seed)
         row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(network, pixels, validation)
         if plateau is not None:
@@ -189,6 +190,14 @@ def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndar
     used = build_network(recipe, mean, std, views=recipe.model.views)
     used.set_weights(network.get_weights())
     return used
+
+
+def _side(recipe: Recipe, epoch: int) -> int:
+    """Longer side of the images of an epoch (0-based), in px; 0 for their own."""
+    first, full = recipe.training.first_side, max(recipe.image.height, recipe.image.width)
+    if not first:
+        return 0
+    return (first, (first + full) // 2, 0)[3 * epoch // recipe.optimizer.epochs]
 
 
 def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> dict[str, float]:

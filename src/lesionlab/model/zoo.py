@@ -33,7 +33,7 @@ def architecture_names() -> list[str]:
 
 
 def build_network(
-    recipe: Recipe, mean: np.ndarray, std: np.ndarray, *, precision: str = "float32", views: int = 1, seed: int = 0
+    recipe: Recipe, mean: np.ndarray, std: np.ndarray, *, for_training: bool = False, views: int = 1, seed: int = 0
 ) -> keras.Model:
     """Build the network of a recipe with freshly drawn weights (see `load_pretrained`).
 
@@ -41,7 +41,8 @@ def build_network(
         recipe: gives architecture, input size, normalisation and dropout.
         mean: float (3,), channel means of the training part, 0 to 255; used where the recipe normalises by them.
         std: float (3,), likewise.
-        precision: `float32` or `bfloat16`; variables are float32 in both.
+        for_training: compute in the recipe's precision (variables are float32 in any), and take images of any size where
+            the recipe lets them grow.
         views: 1 to 4, how many flipped copies of an image go through `keras.applications` networks side by side; the
             mean of their last maps, flipped back, goes on. The weights do not depend on it.
         seed: of the initial weights and of dropout.
@@ -50,7 +51,7 @@ def build_network(
         A model from float32 (n, height, width, 3), RGB 0 to 255, to float32 (n, 7), probabilities in `DX` order.
 
     Raises:
-        UsageError: unknown architecture; the nearest name is given.
+        UsageError: unknown architecture (the nearest name is given), or one that does not take images that grow.
 
     """
     names = architecture_names()
@@ -60,14 +61,22 @@ def build_network(
         raise UsageError(f"Recipe {recipe.name}: unknown architecture {name!r}{hint}. Known: {', '.join(names)}.")
     keras.utils.set_random_seed(seed)
     previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if precision == "bfloat16" else "float32")
+    shape: tuple[int | None, ...] = (recipe.image.height, recipe.image.width, 3)
+    if for_training and recipe.training.first_side:
+        if name == "notebook-cnn":
+            raise UsageError(
+                f"Recipe {recipe.name}: {name} takes one size of image only. Leave out training.first_side."
+            )
+        shape = (None, None, 3)
+    reduced = for_training and recipe.training.precision == "bfloat16"
+    keras.config.set_dtype_policy("mixed_bfloat16" if reduced else "float32")
     try:
-        inputs = keras.Input((recipe.image.height, recipe.image.width, 3), name="image")
+        inputs = keras.Input(shape, name="image")
         x = _normalise(inputs, recipe, mean, std)
         if name in _BODIES:
             x = _BODIES[name](x, recipe)
         else:
-            x = _application(x, recipe, views)
+            x = _application(x, recipe, shape, views)
         outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
         return keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
     finally:
@@ -180,8 +189,8 @@ _BODIES = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}
 _FLIPS = ((), (2,), (1,), (1, 2))  # axes of (n, h, w, channels)
 
 
-def _application(x: keras.KerasTensor, recipe: Recipe, views: int) -> keras.KerasTensor:
-    backbone = _backbone(recipe, weights=None)
+def _application(x: keras.KerasTensor, recipe: Recipe, shape: tuple[int | None, ...], views: int) -> keras.KerasTensor:
+    backbone = _backbone(recipe, shape, weights=None)
     backbone.name = "backbone"
     if recipe.model.weights != "none":  # random weights are of no use where they stay as they are
         _freeze(backbone, recipe)
@@ -209,10 +218,9 @@ def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
         layer.trainable = False
 
 
-def _backbone(recipe: Recipe, weights: str | None) -> keras.Model:
+def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None) -> keras.Model:
     name = recipe.model.architecture
     options = {"include_preprocessing": False} if name.startswith(("EfficientNetV2", "ConvNeXt", "MobileNetV3")) else {}
-    shape = (recipe.image.height, recipe.image.width, 3)
     make = getattr(keras.applications, name)
     try:
         return make(input_shape=shape, include_top=False, weights=weights, **options)
@@ -222,7 +230,7 @@ def _backbone(recipe: Recipe, weights: str | None) -> keras.Model:
 
 def _copy_imagenet(backbone: keras.Model, recipe: Recipe) -> None:
     try:
-        backbone.set_weights(_backbone(recipe, weights="imagenet").get_weights())
+        backbone.set_weights(_backbone(recipe, backbone.input_shape[1:], weights="imagenet").get_weights())
     except UsageError:
         raise
     except Exception as error:  # Keras wraps any network failure in a bare Exception
