@@ -1,5 +1,8 @@
 """Training through the package's doors: every epoch survives a stop, the same seed gives the same numbers."""
 
+import functools
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -390,6 +393,33 @@ def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.Monke
     recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
     with pytest.raises(LesionlabError, match=r"could not be downloaded.*--weights FILE\.weights\.h5"):
         load_pretrained(build_network(recipe, MEAN, STD), recipe)
+
+
+def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keras's own download, from a server on this machine that has the file under the name that Keras asks for."""
+    import h5py
+    from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
+
+    recipe = tiny().with_changes("image", height=32, width=32)
+    recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
+    published = build_network(recipe, MEAN, STD, seed=7).get_layer("backbone")
+    (tmp_path / "server").mkdir()
+    with h5py.File(tmp_path / "server" / "mobilenet_1_0_224_tf_no_top.h5", "w") as file:
+        save_weights_to_hdf5_group(file, published)
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=tmp_path / "server")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/"
+        monkeypatch.setattr("keras.src.applications.mobilenet.BASE_WEIGHT_PATH", address)
+        monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "home"))
+        network = build_network(recipe, MEAN, STD, seed=8)
+        assert load_pretrained(network, recipe) == "ImageNet (keras.applications)"
+        server.shutdown()
+    for actual, expected in zip(network.get_layer("backbone").get_weights(), published.get_weights(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    again = build_network(recipe, MEAN, STD, seed=9)  # the server is gone: from Keras's cache
+    load_pretrained(again, recipe)
+    np.testing.assert_array_equal(again.get_layer("backbone").get_weights()[0], published.get_weights()[0])
 
 
 def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:

@@ -230,7 +230,11 @@ def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None
 
 def _copy_imagenet(backbone: keras.Model, recipe: Recipe) -> None:
     try:
-        backbone.set_weights(_backbone(recipe, backbone.input_shape[1:], weights="imagenet").get_weights())
+        with warnings.catch_warnings():
+            # Some families have weights of one size only; they fit any: none of the layers kept depends on it.
+            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square", category=UserWarning)
+            published = _backbone(recipe, backbone.input_shape[1:], weights="imagenet")
+        backbone.set_weights(published.get_weights())
     except UsageError:
         raise
     except Exception as error:  # Keras wraps any network failure in a bare Exception
