@@ -1,9 +1,13 @@
 """What the documentation shows, runs."""
 
+import dataclasses
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+from lesionlab.recipe import Recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
 
@@ -13,6 +17,18 @@ def test_the_steps_run_as_documented(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
+    rows = [line.split(" | ") for line in (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").splitlines()]
+    documented = {key: row[1].strip("`") for row in rows if len(row) == 4 for key in re.findall(r"`([\w.]+)`", row[0])}
+    recipe = dataclasses.asdict(Recipe())
+    sections = {key: value for key, value in recipe.items() if isinstance(value, dict)}
+    keys = {key: value for key, value in recipe.items() if key not in sections}
+    keys |= {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()}
+    assert documented == {key: json.dumps(value) for key, value in keys.items()}
+    names = {row[0].strip("| `") for row in rows if len(row) == 3} - {"name", "---"}
+    assert names == set(recipe_names())
 
 
 def test_the_public_names_exist_and_are_documented() -> None:

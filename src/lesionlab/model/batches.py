@@ -35,7 +35,9 @@ class Batches(keras.utils.PyDataset):
         `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
         drawn; `mixup` is alpha. The latter two need a seed.
         """
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=16)
+        super().__init__(
+            workers=workers, use_multiprocessing=False, max_queue_size=4
+        )  # reading is far faster than a step; a batch can have 20 MB
         self._pixels, self._rows, self._one_hot = pixels, rows, np.eye(len(DX), dtype=np.float32)[labels]
         weights = np.ones(len(DX)) if class_weights is None else class_weights
         self._weights = weights[labels].astype(np.float32)
