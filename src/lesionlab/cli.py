@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train a finished run's recipe once more, on all of its lesions")
     train.add_argument("run", type=Path, metavar="RUN", help="run directory; final.keras and final.onnx go into it")
     train.set_defaults(command=_train)
+    _add_ensemble(commands)
     _add_data_commands(commands)
     cli_use.add_commands(commands)
     return parser
@@ -69,6 +70,15 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--limit", type=_positive, metavar="N", help="take about N images, whole lesions")
     run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
     run.set_defaults(command=_run)
+
+
+def _add_ensemble(commands: argparse._SubParsersAction) -> None:
+    ensemble = commands.add_parser("ensemble", help="several finished runs on the same split, as one network")
+    ensemble.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, two or more")
+    ensemble.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory of the ensemble")
+    ensemble.add_argument("--name", default="ensemble", help="of the ensemble, where a recipe's would stand")
+    ensemble.add_argument("--again", action="store_true", help="do it again where it is finished")
+    ensemble.set_defaults(command=_ensemble)
 
 
 def _add_data_commands(commands: argparse._SubParsersAction) -> None:
@@ -110,6 +120,12 @@ def _train(options: argparse.Namespace) -> None:
     from lesionlab.final import train_on_all
 
     print(f"{train_on_all(options.run)} written. {NOT_A_DEVICE}")
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    from lesionlab.ensemble import ensemble
+
+    ensemble(options.runs, options.out, name=options.name, again=options.again)
 
 
 def _split_choice(text: str) -> dict[str, str]:

@@ -15,9 +15,10 @@ import pandas as pd
 from lesionlab import rundir
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import channel_statistics, encode_labels
+from lesionlab.ensemble import joined
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing, write_csv
-from lesionlab.recipe import read_recipe
+from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.stages import say
 from lesionlab.steps import decode
 
@@ -27,7 +28,8 @@ CHECKPOINT = "final-checkpoint.npz"
 def train_on_all(folder: Path) -> Path:
     """Train on the training, validation and test part of a finished run together; return the `.onnx` file.
 
-    Interrupted, the same call goes on after the last finished epoch.
+    Interrupted, the same call goes on after the last finished epoch. Of an ensemble the members are trained so, those that
+    are not yet, and joined.
 
     Args:
         folder: run directory.
@@ -37,30 +39,27 @@ def train_on_all(folder: Path) -> Path:
         LesionlabError: images of the run are gone.
 
     """
-    from lesionlab.model import backend
     from lesionlab.model.decide import Decision
     from lesionlab.model.export import export_onnx
     from lesionlab.model.export_run import run_facts
-    from lesionlab.model.train import Part, for_use, train
-    from lesionlab.model.zoo import build_network, load_pretrained, with_decision
+    from lesionlab.model.zoo import with_decision
 
     manifest = rundir.read_finished(folder)
-    recipe, seed = read_recipe(str(folder / "recipe.toml")), manifest["seed"]
+    recipe = read_recipe(str(folder / "recipe.toml"))
+    members = [Path(member) for member in manifest["request"].get("members", ())]
+    for member in members:
+        if not (member / "final.keras").exists():
+            train_on_all(member)
     with rundir.claimed(folder):
         table, pixels = _images(folder, manifest, recipe.image)
-        rows, labels = table["row"].to_numpy(), encode_labels(table["dx"])
+        rows = table["row"].to_numpy()
         say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
-        backend.seed_everything(seed)
         statistics = channel_statistics(pixels, rows)
-        network = build_network(recipe, *statistics, for_training=True, seed=seed)
-        load_pretrained(network, recipe)
-        checkpoint = folder / CHECKPOINT
-        history = train(
-            network, recipe, pixels, Part(rows, labels), None, seed=seed, checkpoint=checkpoint, report=_say_epoch
-        )
-        write_csv(pd.DataFrame(history), folder / "final-history.csv")
+        if members:
+            network = joined(members, "final.keras", recipe.name, statistics)
+        else:
+            network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
         facts = run_facts(folder, manifest)
-        network = for_use(network, recipe, *statistics)
         chosen = (facts["decision"][field.name] for field in dataclasses.fields(Decision))
         network = with_decision(network, Decision(*chosen))
         with replacing(folder / "final.keras") as temporary:
@@ -68,9 +67,30 @@ def train_on_all(folder: Path) -> Path:
         facts["training_data"] += "; all of them, those too that the card's figures were measured on"
         facts["card"] = _about_the_card(recipe.name) + facts["card"]
         difference = export_onnx(network, folder / "final.onnx", facts, pixels[rows[:64]])
-        checkpoint.unlink()
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on 64 images")
     return folder / "final.onnx"
+
+
+def _trained(
+    folder: Path,
+    recipe: Recipe,
+    seed: int,
+    pixels: np.ndarray,
+    table: pd.DataFrame,
+    statistics: tuple[np.ndarray, np.ndarray],
+) -> Any:
+    from lesionlab.model import backend
+    from lesionlab.model.train import Part, for_use, train
+    from lesionlab.model.zoo import build_network, load_pretrained
+
+    backend.seed_everything(seed)
+    network = build_network(recipe, *statistics, for_training=True, seed=seed)
+    load_pretrained(network, recipe)
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"]))
+    history = train(network, recipe, pixels, part, None, seed=seed, checkpoint=folder / CHECKPOINT, report=_say_epoch)
+    write_csv(pd.DataFrame(history), folder / "final-history.csv")
+    return for_use(network, recipe, *statistics)
 
 
 def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:

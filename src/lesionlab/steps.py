@@ -197,10 +197,8 @@ def divide(run: Run, prepared: Prepared) -> Divided:
 
 def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
-    from lesionlab.model.batches import predict
-    from lesionlab.model.decide import choose_decision
     from lesionlab.model.train import Part, describe_optimizer, for_use, train
-    from lesionlab.model.zoo import build_network, load_pretrained, with_decision
+    from lesionlab.model.zoo import build_network, load_pretrained
 
     recipe, seed, out = run.request.recipe, run.request.seed, run.request.out
     statistics = divided.mean, divided.std
@@ -229,13 +227,23 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
             report=_say_epoch,
         )
         write_csv(pd.DataFrame(history), out / "history.csv")
-        network = for_use(network, recipe, *statistics)
-        validated = predict(network, prepared.pixels, validation.rows)
-        decision = choose_decision(recipe.decision, validation.labels, validated, training.labels)
-        as_trained = predict(network, prepared.pixels, divided.rows("test"))
-        network = with_decision(network, decision)
-        with replacing(out / "model.keras") as temporary:
-            network.save(temporary)
+        return settle(run, prepared, divided, for_use(network, recipe, *statistics))
+
+
+def settle(run: Run, prepared: Prepared, divided: Divided, network: Any) -> Trained:
+    """End of step 13: choose the decision rule of a trained network on the validation part, put it inside, save it."""
+    from lesionlab.model.batches import predict
+    from lesionlab.model.decide import choose_decision
+    from lesionlab.model.zoo import with_decision
+
+    validated = predict(network, prepared.pixels, divided.rows("validation"))
+    decision = choose_decision(
+        run.request.recipe.decision, divided.labels_of("validation"), validated, divided.labels_of("train")
+    )
+    as_trained = predict(network, prepared.pixels, divided.rows("test"))
+    network = with_decision(network, decision)
+    with replacing(run.request.out / "model.keras") as temporary:
+        network.save(temporary)
     return Trained(network, decision, as_trained)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing, write_json
 from lesionlab.model.backend import keras
+from lesionlab.model.half import store_as_half
 
 TOLERANCE = 1e-4
 OPSET = 15
@@ -36,7 +37,9 @@ def why_no_tensorflow(what: str) -> str:
     return _why_not(what, ("tensorflow",))
 
 
-def export_onnx(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+def export_onnx(
+    network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray, *, halves: bool = True
+) -> float:
     """Write the network as ONNX and return the largest difference in probability on the sample.
 
     Outputs: `probabilities` (n, 7); for networks that end in a global average also `activation_maps` (n, grid height,
@@ -47,6 +50,7 @@ def export_onnx(network: keras.Model, path: Path, facts: dict[str, Any], sample:
         path: of the `.onnx` file; whole or not at all.
         facts: of `lesionlab.bundle.make_facts`; written into the file's metadata, each value as JSON.
         sample: uint8 (k, h, w, 3), real images to compare on.
+        halves: store weights in 16 bits where that loses nothing, see `lesionlab.model.half`.
 
     Raises:
         LesionlabError: the export differs by more than 1e-4.
@@ -62,6 +66,8 @@ def export_onnx(network: keras.Model, path: Path, facts: dict[str, Any], sample:
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
         _name_outputs(model.graph)
+        if halves:
+            store_as_half(model)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, temporary)
@@ -111,7 +117,7 @@ def with_explanation(network: keras.Model) -> keras.Model:
     """Wrap the network: uint8 pixels in; probabilities, and where it can be had, activation maps and features out."""
     pixels = keras.Input(network.input_shape[1:], dtype="uint8", name="image")
     image = keras.ops.cast(pixels, "float32")
-    pool = _global_average(network)
+    pool = global_average(network)
     if pool is None:
         return keras.Model(pixels, [network(image)])
     inner = keras.Model(network.inputs, [network.output, pool.input, pool.output])
@@ -152,8 +158,8 @@ def _why_not(what: str, needed: tuple[str, ...]) -> str:
     return ""
 
 
-def _global_average(network: keras.Model) -> Any:
-    """The layer whose output the head weighs, if that is a global average; None otherwise (`notebook-cnn`)."""
+def global_average(network: keras.Model) -> Any:
+    """Find the layer whose output the head weighs, if that is a global average; None otherwise (`notebook-cnn`)."""
     before = network.layers[: network.layers.index(network.get_layer("probabilities"))]
     for layer in reversed(before):
         if isinstance(layer, keras.layers.GlobalAveragePooling2D):

@@ -33,7 +33,14 @@ def architecture_names() -> list[str]:
 
 
 def build_network(
-    recipe: Recipe, mean: np.ndarray, std: np.ndarray, *, for_training: bool = False, views: int = 1, seed: int = 0
+    recipe: Recipe,
+    mean: np.ndarray,
+    std: np.ndarray,
+    *,
+    for_training: bool = False,
+    views: int = 1,
+    first_view: int = 0,
+    seed: int = 0,
 ) -> keras.Model:
     """Build the network of a recipe with freshly drawn weights (see `load_pretrained`).
 
@@ -45,6 +52,7 @@ def build_network(
             the recipe lets them grow.
         views: 1 to 4, how many flipped copies of an image go through `keras.applications` networks side by side; the
             mean of their last maps, flipped back, goes on. The weights do not depend on it.
+        first_view: which of the four flips comes first; so the members of an ensemble see different ones.
         seed: of the initial weights and of dropout.
 
     Returns:
@@ -76,7 +84,7 @@ def build_network(
         if name in _BODIES:
             x = _BODIES[name](x, recipe)
         else:
-            x = _application(x, recipe, shape, views)
+            x = _application(x, recipe, shape, (_FLIPS * 2)[first_view % 4 :][:views])
         outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
         return keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
     finally:
@@ -189,13 +197,15 @@ _BODIES = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}
 _FLIPS = ((), (2,), (1,), (1, 2))  # axes of (n, h, w, channels)
 
 
-def _application(x: keras.KerasTensor, recipe: Recipe, shape: tuple[int | None, ...], views: int) -> keras.KerasTensor:
+def _application(
+    x: keras.KerasTensor, recipe: Recipe, shape: tuple[int | None, ...], views: tuple[tuple[int, ...], ...]
+) -> keras.KerasTensor:
     backbone = _backbone(recipe, shape, weights=None)
     backbone.name = "backbone"
     if recipe.model.weights != "none":  # random weights are of no use where they stay as they are
         _freeze(backbone, recipe)
-    maps = [_flip(backbone(_flip(x, axes)), axes) for axes in _FLIPS[:views]]  # (n, h / 32, w / 32, channels) each
-    x = keras.layers.Average(name="mean_over_views")(maps) if views > 1 else maps[0]
+    maps = [_flip(backbone(_flip(x, axes)), axes) for axes in views]  # (n, h / 32, w / 32, channels) each
+    x = keras.layers.Average(name="mean_over_views")(maps) if len(maps) > 1 else maps[0]
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
     return keras.layers.Dropout(recipe.model.dropout)(x)
 

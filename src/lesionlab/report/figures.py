@@ -92,16 +92,21 @@ def _write_thumbnail(pixels: np.ndarray, path: Path) -> None:
 def _history(history: pd.DataFrame) -> Any:
     figure = new_figure(7.4, 2.4)
     loss, score, rate = figure.subplots(1, 3)
-    epochs = history["epoch"]
-    loss.plot(epochs, history["loss"], color=GREY, label="training (weighted)")
-    loss.plot(epochs, history["val_loss"], color=COLOUR["nv"], label="validation")
+    lines = (
+        (loss, "loss", GREY, "training (weighted)"),
+        (loss, "val_loss", COLOUR["nv"], "validation"),
+        (score, "accuracy", GREY, "training accuracy"),
+        (score, "val_accuracy", COLOUR["nv"], "validation accuracy"),
+        (score, "val_balanced_accuracy", COLOUR["mel"], "validation balanced"),
+        (rate, "learning_rate", INK, ""),
+    )
+    runs = [part for _, part in history.groupby("run", sort=False)] if "run" in history else [history]
+    for axes, column, colour, label in lines:
+        for number, part in enumerate(runs):
+            axes.plot(part["epoch"], part[column], color=colour, label=label if number == 0 else None)
     loss.set_title("Loss")
-    score.plot(epochs, history["accuracy"], color=GREY, label="training accuracy")
-    score.plot(epochs, history["val_accuracy"], color=COLOUR["nv"], label="validation accuracy")
-    score.plot(epochs, history["val_balanced_accuracy"], color=COLOUR["mel"], label="validation balanced")
-    score.set_ylim(0, 1)
     score.set_title("Accuracy")
-    rate.plot(epochs, history["learning_rate"], color=INK)
+    score.set_ylim(0, 1)
     rate.set_title("Learning rate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     for axes in (loss, score, rate):

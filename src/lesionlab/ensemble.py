@@ -1,0 +1,183 @@
+"""Several finished runs made one: `lesionlab ensemble RUN RUN --out DIR`.
+
+In: runs on the same images with the same split. Out: a run directory as of any run, of a network whose logits are the mean
+of theirs; temperature, decision rule and thresholds are chosen anew, on the validation part that they have in common.
+
+A member's answer is the mean over flipped copies of the image. In the ensemble the copies are shared out: each member sees
+as many fewer as there are members, so that all together take no longer than the first alone. Weights are rounded to 16 bits,
+so that the file of two members is no larger than that of one.
+"""
+
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import __version__, evaluation, rundir, steps
+from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.errors import UsageError
+from lesionlab.files import write_csv, write_json, write_text
+from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.stages import say
+from lesionlab.steps import Divided, Prepared, Request, Run, Trained
+
+if TYPE_CHECKING:
+    import keras
+
+
+def ensemble(members: Sequence[Path], out: Path, *, name: str = "ensemble", again: bool = False) -> Path:
+    """Join finished runs into a run of its own and return its directory.
+
+    Args:
+        members: run directories, two or more; seed and split are those of the first.
+        out: the new run directory.
+        name: of the ensemble, as a recipe's.
+        again: do it again where `out` holds this very ensemble.
+
+    Raises:
+        UsageError: fewer than two, a run that is not finished, or runs that differ in images, split, size or crop.
+        LesionlabError: a step failed.
+
+    """
+    manifests = _fitting(members)
+    recipe = dataclasses.replace(read_recipe(str(members[0] / "recipe.toml")), name=name, summary=_summary(members))
+    first = manifests[0]
+    request = Request(recipe, Path(first["data"]["folder"]), out, first["seed"], first["request"]["limit"])
+    identity = {
+        "recipe": recipe.to_toml(),
+        "members": [str(member.resolve()) for member in members],
+        "finished": [manifest["finished"] for manifest in manifests],
+    }
+    with rundir.claimed(out):
+        if rundir.begin(out, identity, again=again):
+            print(f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew.")
+            return out
+        manifest = {
+            "lesionlab": __version__,
+            "command": shlex.join(["lesionlab", *sys.argv[1:]]),
+            "request": identity | {"limit": request.limit},
+            "seed": request.seed,
+            "started": evaluation.now(),
+            "finished": None,
+        }
+        write_json(out / rundir.MANIFEST, manifest)
+        write_text(out / "recipe.toml", recipe.to_toml())
+        _evaluate(Run(request, manifest), members)
+    return out
+
+
+def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.ndarray, np.ndarray]) -> "keras.Model":
+    """Join the networks that stand in `file` of each run directory; no decision rule, temperature 1, weights of 16 bits.
+
+    Args:
+        members: run directories.
+        file: `model.keras` or `final.keras`.
+        name: of the joined network.
+        statistics: channel means and standard deviations, float (3,) each, of the images that all were trained on.
+
+    """
+    from lesionlab.model.half import round_weights
+    from lesionlab.model.join import join
+
+    each = [_member(folder, file, statistics, number, len(members)) for number, folder in enumerate(members)]
+    network = join(each, name)
+    round_weights(network)
+    return network
+
+
+def _member(
+    folder: Path, file: str, statistics: tuple[np.ndarray, np.ndarray], number: int, members: int
+) -> "keras.Model":
+    """A member as it was trained: its own temperature, folded into the last layer, is taken out again."""
+    from lesionlab.model.load import load_network
+    from lesionlab.model.zoo import build_network
+
+    recipe = read_recipe(str(folder / "recipe.toml"))
+    views = max(1, recipe.model.views // members)
+    network = build_network(recipe, *statistics, views=views, first_view=number * views)
+    network.set_weights(load_network(folder / file).get_weights())
+    last = network.get_layer("probabilities")
+    temperature = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"]["temperature"]
+    last.set_weights([weights * temperature for weights in last.get_weights()])
+    return network
+
+
+def _evaluate(run: Run, members: Sequence[Path]) -> None:
+    steps.record_libraries(run)  # 1
+    prepared = steps.prepare(run)  # 2 to 4
+    steps.explore(run, prepared)  # 5
+    steps.load(run, prepared)  # 6
+    divided = steps.divide(run, prepared)  # 7 to 10
+    _check_split(members, divided)
+    evaluation.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
+    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+
+
+def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[Path]) -> Trained:
+    """Steps 11 to 13, without training."""
+    names = _names(members)
+    with run.stages.step(11):
+        network = joined(members, "model.keras", run.request.recipe.name, (divided.mean, divided.std))
+        architectures = [read_recipe(str(member / "recipe.toml")).model.architecture for member in members]
+        run.manifest["model"] = {
+            "architecture": " + ".join(architectures),
+            "parameters": network.count_params(),
+            "weights": f"those of the runs {names}",
+        }
+        say(f"{run.manifest['model']['architecture']}, {network.count_params():,} parameters, of the runs {names}")
+    with run.stages.step(12):
+        run.manifest["model"]["optimizer"] = f"none: the runs {names} are trained already"
+        say(run.manifest["model"]["optimizer"])
+    with run.stages.step(13):
+        histories = [pd.read_csv(member / "history.csv").assign(run=member.resolve().name) for member in members]
+        write_csv(pd.concat(histories), run.request.out / "history.csv")
+        return steps.settle(run, prepared, divided, network)
+
+
+def _names(members: Sequence[Path]) -> str:
+    return ", ".join(member.resolve().name for member in members)
+
+
+def _summary(members: Sequence[Path]) -> str:
+    return f"The runs {_names(members)} joined; the choices below are those of the first."
+
+
+def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
+    """Manifests of runs that can be joined."""
+    if len(members) < 2:
+        raise UsageError("An ensemble needs two runs or more.")
+    manifests = [rundir.read_finished(member) for member in members]
+    for member, manifest in zip(members[1:], manifests[1:], strict=True):
+        if manifest["data"]["fingerprint"] != manifests[0]["data"]["fingerprint"]:
+            raise UsageError(
+                f"{member} has other images than {members[0]}. Only runs on the same images can be joined."
+            )
+        if _image(member) != _image(members[0]):
+            raise UsageError(f"{member} has another image size, crop or normalisation than {members[0]}.")
+        if not _parts(member).equals(_parts(members[0])):
+            raise UsageError(
+                f"{member} has another split than {members[0]}: its training images may be the other's test images. "
+                f"Train it with --split {members[0] / 'splits.csv'}."
+            )
+    return manifests
+
+
+def _check_split(members: Sequence[Path], divided: Divided) -> None:
+    now = divided.table.set_index("image_id")["part"].sort_index()
+    if not now.equals(_parts(members[0])):
+        raise UsageError(f"The images of {members[0]} are split otherwise now: they or its recipe.toml have changed.")
+
+
+def _parts(member: Path) -> pd.Series:
+    return pd.read_csv(member / "splits.csv", dtype=str).set_index("image_id")["part"].sort_index()
+
+
+def _image(member: Path) -> Any:
+    recipe: Recipe = read_recipe(str(member / "recipe.toml"))
+    return recipe.image
