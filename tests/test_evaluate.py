@@ -11,6 +11,7 @@ import pytest
 from conftest import lesionlab
 from lesionlab.cli import main
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.evaluate_answers import acquaintance
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def test_the_report_shows_its_numbers_and_warns(evaluated: Path) -> None:
     page = (evaluated / "report.html").read_text(encoding="utf-8")
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert f'<data value="{metrics["test"]["balanced_accuracy"]!r}" data-key="test.balanced_accuracy">' in page
-    assert "only you can know that" in page and "not a medical device" in page and "Set aside" in page
+    assert "not a medical device" in page and "Set aside" in page
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
@@ -203,6 +204,69 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     assert metrics["operating"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
     page = (tmp_path / "e" / "report.html").read_text()
     assert "not available" in page and "nothing can be promised" in page and "carry no promise" in page
+
+
+def split_of(phantoms: Path, folder: Path, **parts: str) -> Path:
+    """Write a split: the part of each diagnosis, one lesion a row; `rest` for the others."""
+    table = pd.read_csv(next(phantoms.glob("*.csv")))[["image_id", "lesion_id", "dx"]]
+    part = table["dx"].map(lambda dx: parts.get(dx, parts["rest"]))
+    table.assign(part=part).to_csv(folder / "splits.csv", index=False)
+    return folder / "splits.csv"
+
+
+def random_table(phantoms: Path) -> pd.DataFrame:
+    table = table_of(phantoms)
+    table[list(ISIC_COLUMNS)] = np.random.default_rng(1).dirichlet(np.ones(7), len(table))
+    return table
+
+
+def test_a_diagnosis_absent_from_the_test_part(phantoms: Path, tmp_path: Path) -> None:
+    split = split_of(phantoms, tmp_path, mel="validation", df="validation", rest="test")
+    assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    row = metrics["test"]["per_class"]["mel"]
+    assert row["images"] == 0 and row["recall"] is row["auc"] is row["intervals"]["recall"] is None
+    assert 0 < row["specificity"] < 1 and metrics["test"]["mel_at_90"] is None
+    assert list(metrics["operating"]) == ["malignant"]  # there is no melanoma to judge the other by
+    assert metrics["conformal"]["per_class"]["mel"]["coverage"] is None
+    assert not metrics["conformal"]["per_class"]["nv"]["is_promised"]
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert page.count("too few: no promise") == 5 and 'data-key="test.per_class.mel.recall"' not in page
+
+
+def test_a_calibration_part_too_small_promises_nothing(phantoms: Path, tmp_path: Path) -> None:
+    split = split_of(phantoms, tmp_path, rest="test")
+    table = pd.read_csv(split)
+    table.loc[table["lesion_id"] == table["lesion_id"][0], "part"] = "validation"
+    table.to_csv(split, index=False)
+    assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert not any(row["is_promised"] for row in metrics["conformal"]["per_class"].values())
+    assert metrics["conformal"]["coverage"] == 1.0 and metrics["conformal"]["mean_size"] == 7.0
+    assert all(row["answered"] == 0 and row["error"] is None for row in metrics["abstention"])
+    page = (tmp_path / "e" / "report.html").read_text()
+    assert page.count("too few: no promise") == 7 and "nothing can be promised" in page
+
+
+def test_a_split_without_a_validation_part(phantoms: Path, tmp_path: Path) -> None:
+    split = split_of(phantoms, tmp_path, nv="train", rest="test")
+    assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert metrics["lines"] == "crosswise" and metrics["conformal"] is None
+
+
+def test_a_model_is_warned_of_on_its_own_training_images(
+    evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
+) -> None:
+    assert json.loads((evaluated / "manifest.json").read_text())["acquaintance"] == "trained"
+    page = (evaluated / "report.html").read_text()
+    assert "was trained on these very images" in page and "--split RUN/splits.csv" in page
+    own = ["evaluate", str(finished[0] / "model.onnx"), "--data", str(phantoms), "--out", str(tmp_path)]
+    assert main([*own, "--split", str(finished[0] / "splits.csv")]) == 0
+    assert "These are the data of the model" in (tmp_path / "report.html").read_text()
+    described = {"training_data": "9 images, fingerprint 0123456789abcdef", "training_data_is_all": True}
+    assert acquaintance(described, "0123456789abcdef99", True) == "trained"
+    assert acquaintance(described, "f123456789abcdef99", False) == ""
 
 
 @pytest.mark.parametrize(

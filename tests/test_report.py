@@ -126,7 +126,7 @@ def test_a_leak_stands_in_red(copy: Path) -> None:
 
     change(copy / "manifest.json", leak)
     text = write_report(copy).read_text(encoding="utf-8")
-    assert re.search(r'class="box leak".*779 of 2,003 test images \(38\.9 %\)', text, re.DOTALL)
+    assert re.search(r'class="box leak".*779 of 2,003 test images \(38\.9.%\)', text, re.DOTALL)
     assert "This split leaks" in write_card(copy).read_text(encoding="utf-8")
 
 

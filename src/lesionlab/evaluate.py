@@ -23,7 +23,7 @@ from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import file_split, prove
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import UsageError
-from lesionlab.evaluate_answers import answers_of_model, answers_of_table
+from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table
 from lesionlab.evaluation import now, predictions_table
 from lesionlab.files import write_csv, write_json
 from lesionlab.report.cases import write_cases
@@ -36,7 +36,7 @@ from lesionlab.trust.abstention import RISKS
 from lesionlab.trust.assess import Answers, assess, recalibrated
 from lesionlab.trust.costs import read_costs
 from lesionlab.trust.inside import Seen
-from lesionlab.trust.operating import TASKS, as_task, judge, net_benefit
+from lesionlab.trust.operating import TASKS, as_task, judge
 
 
 @dataclass(frozen=True)
@@ -85,35 +85,23 @@ def evaluate(
     matrix = read_costs(costs) if costs else None
     collection = read_collection(data)
     cleaned = inspect(collection)
-    parts = file_split(cleaned.table, split) if split else pd.Series("test", index=cleaned.table.index)
+    parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
     table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
     _make_folder(out)
-    if model and model.endswith(".csv"):
-        seen, described = answers_of_table(Path(model), table, cleaned.table["image_id"], allow_missing)
-    else:
-        seen, described = answers_of_model(model, table)
+    seen, described = _answers(model, table, cleaned.table["image_id"], allow_missing)
     has_answer = ~np.isnan(seen.probabilities[:, 0])
     test, validation = (
         _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
     )
     if not len(test.table):
         raise UsageError(f"No image of the part to be judged in {data} has an answer.")
-    metrics = measure(test, validation if split else None, described, seed=seed, costs=matrix, risks=risks)
+    drawn = validation if len(validation.table) else None
+    metrics = measure(test, drawn, described, seed=seed, costs=matrix, risks=risks)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
-    kept = Prepared(collection, dataclasses.replace(cleaned, table=test.table), pixels)
-    unanswered = table.loc[~has_answer, ["image_id"]].assign(reason="no prediction")
-    unknown = [{"image_id": name, "reason": "predicted, but not in the data"} for name in described.pop("unknown", [])]
-    manifest: dict[str, Any] = {
-        "lesionlab": __version__,
-        "command": shlex.join(["lesionlab", *sys.argv[1:]]),
-        "evaluated": now(),
-        "seed": seed,
-        "model": described,
-        "data": describe_data(kept),
-        "split": _describe_split(cleaned.table, parts, split),
-        "findings": [dataclasses.asdict(finding) for finding in (*collection.findings, *cleaned.findings)],
-        "set_aside": [*cleaned.set_aside.to_dict("records"), *unanswered.to_dict("records"), *unknown],
-    }
+    whole = Prepared(collection, cleaned, pixels)
+    manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
+    manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)
+    manifest["split"] = _describe_split(cleaned.table, parts, split)
     metrics["is_generated"] = manifest["data"]["is_generated"]
     return _write(out, metrics, manifest, test, pixels)
 
@@ -147,7 +135,6 @@ def measure(
         "test_temperature": "after a temperature",
         "test_vector": "after vector scaling",
     }
-    metrics["decision_curve"] = {name: net_benefit(*as_task(*given, codes)) for name, codes in TASKS.items()}
     metrics["own_lines"] = _own_lines(answers, described)
     metrics["conformal"] = None
     if described["conformal"]:
@@ -169,6 +156,14 @@ def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, An
     return rows
 
 
+def _answers(
+    model: str | None, table: pd.DataFrame, known: pd.Series, allow_missing: bool
+) -> tuple[Seen, dict[str, Any]]:
+    if model and model.endswith(".csv"):
+        return answers_of_table(Path(model), table, known, allow_missing)
+    return answers_of_model(model, table)
+
+
 def _make_folder(out: Path) -> None:
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
@@ -178,6 +173,28 @@ def _make_folder(out: Path) -> None:
 
 def _judged(table: pd.DataFrame, seen: Seen, chosen: np.ndarray) -> Judged:
     return Judged(table[chosen].reset_index(drop=True), seen.take(chosen))
+
+
+def _describe(
+    whole: Prepared, test: Judged, described: dict[str, Any], unanswered: pd.Series, seed: int
+) -> dict[str, Any]:
+    """Say what was judged, how, and what was left out; `described` is of the model."""
+    unknown = described.pop("unknown", [])
+    left_out = [
+        *({"image_id": name, "reason": "no prediction"} for name in unanswered),
+        *({"image_id": name, "reason": "predicted, but not in the data"} for name in unknown),
+    ]
+    judged = dataclasses.replace(whole.cleaned, table=test.table)
+    return {
+        "lesionlab": __version__,
+        "command": shlex.join(["lesionlab", *sys.argv[1:]]),
+        "evaluated": now(),
+        "seed": seed,
+        "model": described,
+        "data": describe_data(dataclasses.replace(whole, cleaned=judged)),
+        "findings": [dataclasses.asdict(item) for item in (*whole.collection.findings, *whole.cleaned.findings)],
+        "set_aside": [*whole.cleaned.set_aside.to_dict("records"), *left_out],
+    }
 
 
 def _describe_split(table: pd.DataFrame, parts: pd.Series, split: Path | None) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.errors import UsageError
+from lesionlab.final import ON_ALL
 from lesionlab.predict import load_model
 from lesionlab.score_tables import ALL_PARTS, read_predictions
 from lesionlab.stages import say
@@ -34,6 +35,7 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[Seen, dict[
     described = {
         "name": facts.name,
         "training_data": facts.training_data,
+        "training_data_is_all": facts.training_data.endswith(ON_ALL),
         "thresholds": dict(facts.thresholds),
         "conformal": dict(facts.conformal),
         "operating": list(facts.decision.get("operating", [])),
@@ -79,12 +81,27 @@ def answers_of_table(
         "name": path.name,
         "sha256": content,
         "training_data": "",
+        "training_data_is_all": False,
         "thresholds": {},
         "conformal": {},
         "operating": [],
         "unknown": unknown,
     }
     return Seen(values / values.sum(axis=1, keepdims=True)), described
+
+
+def acquaintance(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:
+    """Say whether the model knows the data, by their fingerprint: "trained" on them, their "split" unknown to it, or "".
+
+    Args:
+        described: of the model, as the functions above give it.
+        fingerprint: of the whole data.
+        has_split: whether a split leaves a training part out.
+
+    """
+    if fingerprint[:16] not in described["training_data"]:
+        return ""
+    return "split" if has_split and not described["training_data_is_all"] else "trained"
 
 
 def _refuse_what_is_no_probability(path: Path, images: list[str], values: np.ndarray) -> None:

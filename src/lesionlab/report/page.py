@@ -91,7 +91,7 @@ def _environment(folder: Path, metrics: dict[str, Any]) -> Environment:
     environment.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
     environment.globals["p_value"] = lambda key: _p_value(metrics, key)
     environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%"
     return environment
 
 
@@ -100,7 +100,8 @@ def _number(metrics: dict[str, Any], key: str, style: str) -> Markup:
     value = _value(metrics, key)
     if value is None:
         return Markup('<span class="absent">not available</span>')
-    return Markup(f'<data value="{value!r}" data-key="{key}">{format(value, style)}</data>')
+    text = format(value, style).replace("%", "\u00a0%")
+    return Markup(f'<data value="{value!r}" data-key="{key}">{text}</data>')
 
 
 def _p_value(metrics: dict[str, Any], key: str) -> Markup:

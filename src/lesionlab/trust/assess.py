@@ -89,19 +89,24 @@ def histology(table: pd.DataFrame, test: Answers, *, seed: int) -> dict[str, Any
         return None
     part = test.take(table["dx_type"].isin(CONFIRMED).to_numpy())
     found = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
-    return {name: value for name, value in found.items() if name not in ("per_class", "confusion")}
+    counts = {dx: row["images"] for dx, row in found["per_class"].items()}
+    return {name: value for name, value in found.items() if name not in ("per_class", "confusion")} | {"counts": counts}
 
 
 def recalibrated(test: Answers, validation: Answers | None, *, seed: int) -> dict[str, Any]:
-    """Judge the test part's probabilities after a temperature and after vector scaling, chosen on other lesions."""
-    result = {}
+    """Judge the test part's probabilities after a temperature and after vector scaling, chosen on other lesions.
+
+    The decision curve, which needs calibrated probabilities, takes those after vector scaling.
+    """
+    result: dict[str, Any] = {}
     for name, fit in (("test_temperature", fitted_temperature), ("test_vector", fit_vector_scaling)):
         if validation:
             found = fit(validation.labels, validation.probabilities)(test.probabilities)
         else:
             found = cross_fitted(fit, test.labels, test.probabilities, test.lesions, seed=seed)
         result[name] = headline(test.labels, found) | {"calibration": calibration(test.labels, found, seed=seed)}
-    return result
+    tasks = {name: operating.as_task(test.labels, found, codes) for name, codes in operating.TASKS.items()}
+    return result | {"decision_curve": {name: operating.net_benefit(*task) for name, task in tasks.items()}}
 
 
 def _operating(test: Answers, validation: Answers | None, seed: int) -> dict[str, Any]:
