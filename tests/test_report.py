@@ -13,6 +13,7 @@ import pytest
 from lesionlab.diagnosis import DX
 from lesionlab.explore import age_band_names, explore, mean_images
 from lesionlab.report.card import write_card
+from lesionlab.report.checklists import HERE, PARTLY, RUN, YOURS, checklists
 from lesionlab.report.page import write_report
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -125,7 +126,7 @@ def test_a_leak_stands_in_red(copy: Path) -> None:
 
     change(copy / "manifest.json", leak)
     text = write_report(copy).read_text(encoding="utf-8")
-    assert re.search(r'class="box leak".*779 of 2,003 test images \(38\.9 %\)', text, re.DOTALL)
+    assert re.search(r'class="box leak".*779 of 2,003 test images \(38\.9.%\)', text, re.DOTALL)
     assert "This split leaks" in write_card(copy).read_text(encoding="utf-8")
 
 
@@ -165,6 +166,24 @@ def test_mistakes_are_the_most_confident_ones(run_dir: Path) -> None:
     confidence = wrong[["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]].max(axis=1).sort_values(ascending=False)
     assert [case["confidence"] for case in shown] == pytest.approx(confidence[: len(shown)].tolist())
     assert all((run_dir / "figures" / case["file"]).stat().st_size > 500 for case in shown)
+
+
+def test_every_item_of_the_guidelines_is_answered_or_the_users(run_dir: Path) -> None:
+    page = Page((run_dir / "report.html").read_text(encoding="utf-8"))
+    anchors = set(page.attributes("id"))
+    for kind in ("run", "evaluation"):
+        lists = checklists(kind)
+        assert [len(found["items"]) for found in lists] == [25, 52, 42]
+        for found in lists:
+            numbers = [item["number"] for item in found["items"]]
+            assert len(set(numbers)) == len(numbers)
+            assert 0 < found["filled"] and 0 < found["yours"]
+            for item in found["items"]:
+                assert item["status"] in (HERE, PARTLY, RUN, YOURS) and bool(item["anchor"]) == (
+                    item["status"] in (HERE, PARTLY)
+                )
+                assert kind == "evaluation" or item["status"] != RUN
+                assert kind == "evaluation" or not item["anchor"] or item["anchor"] in anchors, item
 
 
 def test_exploration_counts_by_hand() -> None:

@@ -4,18 +4,32 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesionlab.trust.calibration import calibration, expected_calibration_error
-from lesionlab.trust.subgroups import subgroups
+from lesionlab.trust.calibration import adaptive_calibration_error, calibration, expected_calibration_error
+from lesionlab.trust.subgroups import holm, subgroups
 
 
 def test_calibration_by_hand() -> None:
     stated, happened = np.array([0.8] * 10 + [0.3] * 10), np.array([1] * 6 + [0] * 4 + [1] * 3 + [0] * 7)
     assert expected_calibration_error(stated, happened) == pytest.approx(0.5 * 0.2 + 0.5 * 0.0)
     certain = np.eye(7)[[0, 1, 2, 3]]
-    right = {"reliability": [{"images": 4, "stated": 1.0, "happened": 1.0}]}
-    assert calibration(np.arange(4), certain) == {"ece": 0.0, "ece_mel": 0.0, "brier": 0.0} | right
-    wrong = {"reliability": [{"images": 4, "stated": 1.0, "happened": 0.0}]}
-    assert calibration(np.array([1, 2, 3, 4]), certain) == {"ece": 1.0, "ece_mel": 0.25, "brier": 2.0} | wrong
+    errors = ("ece", "ece_mel", "ace", "classwise_ece", "classwise_ace", "brier")
+    right = calibration(np.arange(4), certain)
+    assert {name: right[name] for name in errors} == dict.fromkeys(errors, 0.0)
+    assert right["reliability"] == [{"images": 4, "stated": 1.0, "happened": 1.0}]
+    assert right["by_chance"] == {"ece": [0.0, 0.0], "ece_mel": [0.0, 0.0]}
+    wrong = calibration(np.array([1, 2, 3, 4]), certain)
+    assert [wrong[name] for name in errors[:3]] == [1.0, 0.25, 1.0] and wrong["brier"] == 2.0
+    assert wrong["classwise_ece"] == pytest.approx((0.25 + 3 * 0.5 + 0.25) / 7)
+    assert wrong["per_class"]["akiec"]["ece"] == 0.5 and wrong["per_class"]["bkl"]["ece"] == 0.25
+
+
+def test_adaptive_bins_by_hand() -> None:
+    """Thirty distinct probabilities, two a bin; equal probabilities are never parted."""
+    stated = np.linspace(0.01, 0.30, 30)
+    happened = np.arange(30) % 2 == 0
+    pairs = np.abs((stated - happened).reshape(15, 2).sum(axis=1)).sum() / 30
+    assert adaptive_calibration_error(stated, happened) == pytest.approx(pairs)
+    assert adaptive_calibration_error(np.full(40, 0.25), np.arange(40) < 10) == pytest.approx(0.0)
 
 
 def test_probabilities_that_labels_were_drawn_from_are_calibrated() -> None:
@@ -24,8 +38,11 @@ def test_probabilities_that_labels_were_drawn_from_are_calibrated() -> None:
     labels = np.array([rng.choice(7, p=row) for row in probabilities])
     figures = calibration(labels, probabilities)
     assert figures["ece"] < 0.01 and figures["ece_mel"] < 0.01
+    low, high = figures["by_chance"]["ece"]
+    assert low / 3 < figures["ece"] < 1.5 * high
     sharp = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
-    assert calibration(labels, sharp)["ece"] > 0.1
+    off = calibration(labels, sharp)
+    assert off["ece"] > 0.1 > 5 * off["by_chance"]["ece"][1] and off["ace"] > 0.1
 
 
 def answers(labels: np.ndarray, recall: np.ndarray, seed: int) -> np.ndarray:
@@ -66,3 +83,43 @@ def test_groups_are_banded_named_and_large_enough() -> None:
         ("source", "a", 100),
     ]
     assert all(row["accuracy"] == row["expected"] == 1.0 and not row["stands_out"] for row in rows)
+    assert all(row["gap"] == 0 and row["p"] == 1.0 for row in rows)
+
+
+def test_holms_correction_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.02, None, 0.9]) == [pytest.approx(0.04), None, pytest.approx(0.9)]
+    assert holm([0.6, 0.7]) == [1.0, 1.0] and holm([]) == []
+
+
+def test_groups_that_do_not_differ_are_seldom_flagged() -> None:
+    """Of 60 parts with 10 groups each and no difference, at most about one in twenty has any flag."""
+    flagged = 0
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        labels = rng.choice(7, 600, p=[0.1, 0.6, 0.06, 0.06, 0.1, 0.04, 0.04])
+        given = answers(labels, np.where(labels == 1, 0.9, 0.6), trial)
+        table = table_of(localization=rng.choice(list("abcdef"), 600), sex=rng.choice(list("uvwx"), 600))
+        rows = subgroups(table, labels, given, seed=trial, resamples=300)
+        assert len(rows) == 10
+        flagged += any(row["stands_out"] for row in rows)
+    assert flagged <= 8
+
+
+def test_a_gap_has_the_interval_of_the_truth() -> None:
+    """Accuracy 0.9 against 0.6 in one diagnosis alone: the gap is -0.3, and its interval holds it."""
+    labels = np.ones(1000, int)
+    table = table_of(sex=np.repeat(["female", "male"], 500))
+    given = answers(labels, np.repeat([0.9, 0.6], 500), 5)
+    rows = {row["group"]: row for row in subgroups(table, labels, given, seed=0)}
+    low, high = rows["male"]["gap_interval"]
+    assert low < -0.3 < high and high - low < 0.15 and rows["male"]["p_holm"] < 1e-6
+    assert rows["male"]["gap"] == pytest.approx(-rows["female"]["gap"])
+    assert rows["male"]["malignant"] == 0 and rows["male"]["malignant_found"] is None
+
+
+def test_a_group_without_a_rest_has_no_gap() -> None:
+    labels = np.arange(60) % 7
+    (row,) = subgroups(table_of(dataset=["only"] * 60), labels, np.eye(7)[labels], seed=0)
+    assert row["gap"] is None and row["expected"] is None and row["p_holm"] is None and not row["stands_out"]
+    assert row["malignant"] == (labels < 4).sum() - (labels == 1).sum() and row["malignant_found"] == 1.0

@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.trust import conformal
-from lesionlab.trust.operating import draw, judge, net_benefit, operating_points
+from lesionlab.trust.operating import cross_judged, draw, judge, net_benefit, operating_points
 
 
 def normal_scores(n: int, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -121,8 +121,52 @@ def test_scores_by_hand() -> None:
     np.testing.assert_allclose(conformal.scores(row[:, ::-1])[0], expected[::-1])
 
 
+def test_a_penalty_by_hand() -> None:
+    row = np.array([[0.5, 0.3, 0.1, 0.05, 0.03, 0.02, 0.0]])
+    expected = np.array([0.25, 0.65, 0.85, 0.925, 0.965, 0.99, 1.0]) + 0.2 * np.array([0, 0, 1, 2, 3, 4, 5])
+    np.testing.assert_allclose(conformal.scores(row, 0.2)[0], expected)
+    few = conformal.calibrate(np.array([1]), row, penalty=0.2)
+    assert conformal.prediction_sets(row, few.thresholds, 0.2).all()
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.05])
+def test_repeated_halves_find_the_promise_kept(penalty: float) -> None:
+    labels, probabilities = drawn(1500, np.random.default_rng(6))
+    found = conformal.repeated(labels, probabilities, np.arange(1500), seed=0, repeats=60, penalty=penalty)
+    assert found["coverage"] == pytest.approx(0.9, abs=0.015)
+    for row in found["per_class"].values():
+        assert row["coverage"] == pytest.approx(0.9, abs=0.025) and row["range"][0] < 0.9 < row["range"][1]
+
+
+def test_a_diagnosis_without_images_has_no_coverage() -> None:
+    labels, probabilities = drawn(300, np.random.default_rng(7))
+    kept = labels != 5
+    found = conformal.repeated(labels[kept], probabilities[kept], np.arange(kept.sum()), seed=0, repeats=5)
+    assert np.isnan(found["per_class"]["df"]["coverage"]) and found["per_class"]["df"]["range"] is None
+    measured = conformal.measure(
+        labels[kept], probabilities[kept], conformal.calibrate(labels[kept], probabilities[kept])
+    )
+    assert not measured["per_class"]["df"]["is_promised"] and measured["per_class"]["nv"]["is_promised"]
+    assert conformal.images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
+
+
+def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
+    """Of scores that mean nothing, the wanted sensitivity is kept, and the specificity is no better than chance."""
+    rng = np.random.default_rng(8)
+    labels, probabilities = rng.choice(7, 2000), rng.dirichlet(np.ones(7), 2000)
+    found = cross_judged(labels, probabilities, np.arange(2000), seed=0)
+    for task in found.values():
+        low, high = task["auc_interval"]
+        assert low < task["auc"] < high and task["auc"] == pytest.approx(0.5, abs=0.05)
+        for point in task["points"]:
+            assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.04)
+            assert point["sensitivity"] + point["specificity"] == pytest.approx(1.0, abs=0.06)
+    nevi = np.full(2000, INDEX_OF["nv"])
+    assert cross_judged(nevi, probabilities, np.arange(2000), seed=0) == {}
+
+
 def test_fewer_answers_fewer_errors() -> None:
     labels, probabilities = drawn(2000, np.random.default_rng(5))
     rows = conformal.risk_coverage(labels, probabilities, 1 - probabilities.max(axis=1))
-    assert rows[0]["answered"] == 0.5 and rows[-1]["answered"] == 1.0
+    assert rows[0]["answered"] == 0.05 and rows[-1]["answered"] == 1.0
     assert rows[0]["error"] < rows[-1]["error"] == pytest.approx((probabilities.argmax(axis=1) != labels).mean())

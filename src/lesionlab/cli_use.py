@@ -64,7 +64,19 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled images, in any layout")
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and figures")
     evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
-    evaluate.add_argument("--allow-missing", action="store_true", help="judge the images that have a prediction")
+    evaluate.add_argument(
+        "--allow-missing", action="store_true", help="judge the images that have a prediction, and list the others"
+    )
+    evaluate.add_argument(
+        "--split",
+        type=Path,
+        metavar="FILE.csv",
+        help="a run's splits.csv: judge its test part, draw lines on validation",
+    )
+    evaluate.add_argument("--costs", type=Path, metavar="FILE.csv", help="cost of each answer to each true diagnosis")
+    evaluate.add_argument(
+        "--risk", type=_share, metavar="R", help="share of wrong answers to keep by abstaining (default: .05, .1, .2)"
+    )
     evaluate.set_defaults(command=_evaluate)
 
 
@@ -113,6 +125,13 @@ def _export(options: argparse.Namespace) -> None:
     from lesionlab.model.export_run import export_command
 
     export_command(options)
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
 def _positive(text: str) -> int:

@@ -1,15 +1,16 @@
 """`lesionlab evaluate`: a finished model, or a table of its predictions, judged on a labelled folder; without Keras.
 
 In: a model file or a table in ISIC's columns, and a folder in any layout. Out: `metrics.json`, `predictions.csv`,
-`manifest.json`, `figures/` and `report.html`.
+`manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
 """
 
 import argparse
 import dataclasses
-import hashlib
 import json
 import shlex
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,150 +20,215 @@ import pandas as pd
 from lesionlab import __version__
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
+from lesionlab.data.split import file_split, prove
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import UsageError
+from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table
 from lesionlab.evaluation import now, predictions_table
 from lesionlab.files import write_csv, write_json
-from lesionlab.predict import Prediction, load_model, uncertainties
-from lesionlab.progress import track
+from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
+from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
-from lesionlab.score_tables import read_predictions
-from lesionlab.stages import say
 from lesionlab.steps import LOOK_PX, Prepared, decode, describe_data, inspect
 from lesionlab.trust import conformal
-from lesionlab.trust.calibration import calibration
-from lesionlab.trust.metrics import curves, evaluate_part
+from lesionlab.trust.abstention import RISKS
+from lesionlab.trust.assess import Answers, assess, recalibrated
+from lesionlab.trust.costs import read_costs
+from lesionlab.trust.inside import Seen
 from lesionlab.trust.operating import TASKS, as_task, judge
-from lesionlab.trust.subgroups import subgroups
 
 
-def evaluate(model: str | None, data: Path, out: Path, *, seed: int = 0, allow_missing: bool = False) -> Path:
-    """Judge a model on every labelled image of a folder and write a report; return its path.
+@dataclass(frozen=True)
+class Judged:
+    """Images of one part that have an answer: their table and what the model makes of them."""
+
+    table: pd.DataFrame
+    seen: Seen
+
+    @property
+    def answers(self) -> Answers:
+        """Labels, probabilities and lesions."""
+        labels, lesions = encode_labels(self.table["dx"]), self.table["lesion_id"].to_numpy()
+        return Answers(labels, self.seen.probabilities, lesions)
+
+
+def evaluate(
+    model: str | None,
+    data: Path,
+    out: Path,
+    *,
+    seed: int = 0,
+    allow_missing: bool = False,
+    split: Path | None = None,
+    costs: Path | None = None,
+    risks: Sequence[float] = RISKS,
+) -> Path:
+    """Judge a model on the labelled images of a folder and write a report; return its path.
 
     Args:
         model: a `.onnx` file, the name of a model that comes with lesionlab, None for the default one, or a `.csv` file of
             predictions in ISIC's columns.
         data: labelled images, in any layout that `lesionlab run` reads.
         out: folder for the results; made where it does not exist.
-        seed: of the bootstrap.
-        allow_missing: judge the images that have a prediction where others have none.
+        seed: of everything random.
+        allow_missing: judge the images that have a prediction where others have none, or predictions have no image.
+        split: a run's `splits.csv`: its test part is judged, lines are drawn on its validation part, and its training part
+            is left out. None to judge every image.
+        costs: a cost matrix, see `lesionlab.trust.costs.read_costs`.
+        risks: shares of wrong answers that abstaining should keep, 0 to 1.
 
     Raises:
-        UsageError: model, predictions or data cannot be used as asked; says what to change.
+        UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
+    matrix = read_costs(costs) if costs else None
     collection = read_collection(data)
     cleaned = inspect(collection)
+    parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
+    table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
+    _make_folder(out)
+    seen, described = _answers(model, table, cleaned.table["image_id"], allow_missing)
+    has_answer = ~np.isnan(seen.probabilities[:, 0])
+    test, validation = (
+        _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
+    )
+    if not len(test.table):
+        raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+    drawn = validation if len(validation.table) else None
+    metrics = measure(test, drawn, described, seed=seed, costs=matrix, risks=risks)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
+    whole = Prepared(collection, cleaned, pixels)
+    manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
+    manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)
+    manifest["split"] = _describe_split(cleaned.table, parts, split)
+    metrics["is_generated"] = manifest["data"]["is_generated"]
+    return _write(out, metrics, manifest, test, pixels)
+
+
+def measure(
+    test: Judged,
+    validation: Judged | None,
+    described: dict[str, Any],
+    *,
+    seed: int,
+    costs: np.ndarray | None = None,
+    risks: Sequence[float] = RISKS,
+) -> dict[str, Any]:
+    """Take every figure of the images: as in a run's metrics, and what the model's own facts promise.
+
+    Args:
+        test: what is judged.
+        validation: what lines are drawn on, or None.
+        described: `thresholds`, `conformal` and `operating` of the model's facts.
+        seed: of everything random.
+        costs: (7, 7), or None.
+        risks: see `evaluate`.
+
+    """
+    answers, drawn = test.answers, validation.answers if validation else None
+    given = answers.labels, answers.probabilities
+    metrics = assess(test.table, answers, drawn, seed=seed, costs=costs, risks=risks)
+    metrics |= recalibrated(answers, drawn, seed=seed)
+    metrics["stages"] = {
+        "test": "as the model gives them",
+        "test_temperature": "after a temperature",
+        "test_vector": "after vector scaling",
+    }
+    metrics["own_lines"] = _own_lines(answers, described)
+    metrics["conformal"] = None
+    if described["conformal"]:
+        metrics["conformal"] = conformal.measure(*given, conformal.Conformal(**described["conformal"]))
+    elif drawn:
+        metrics["conformal"] = conformal.measure(*given, conformal.calibrate(drawn.labels, drawn.probabilities))
+    return metrics
+
+
+def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, Any]]:
+    """Judge the lines that the model itself carries: the one that `predict` decides by, then those drawn in its run."""
+    lines = [{"task": "malignant", "wanted": "what predict decides by", "at_least": None}]
+    lines[0]["threshold"] = described["thresholds"].get("malignant")
+    rows = []
+    for line in [*lines, *described["operating"]]:
+        is_positive, score = as_task(answers.labels, answers.probabilities, TASKS[line["task"]])
+        if line["threshold"] is not None and is_positive.any() and not is_positive.all():
+            rows.append(line | judge(is_positive, score, float(line["threshold"]), answers.lesions))
+    return rows
+
+
+def _answers(
+    model: str | None, table: pd.DataFrame, known: pd.Series, allow_missing: bool
+) -> tuple[Seen, dict[str, Any]]:
+    if model and model.endswith(".csv"):
+        return answers_of_table(Path(model), table, known, allow_missing)
+    return answers_of_model(model, table)
+
+
+def _make_folder(out: Path) -> None:
     try:
         (out / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
-    answer = _from_table if model and model.endswith(".csv") else _from_model
-    probabilities, described = answer(model, cleaned.table, allow_missing)
-    has_answer = ~np.isnan(probabilities[:, 0])
-    table, probabilities = cleaned.table[has_answer].reset_index(drop=True), probabilities[has_answer]
-    kept = Prepared(collection, dataclasses.replace(cleaned, table=table), pixels)
-    unanswered = cleaned.table.loc[~has_answer, ["image_id"]].assign(reason="no prediction")
-    metrics = measure(table, probabilities, described, seed=seed)
-    manifest: dict[str, Any] = {
+
+
+def _judged(table: pd.DataFrame, seen: Seen, chosen: np.ndarray) -> Judged:
+    return Judged(table[chosen].reset_index(drop=True), seen.take(chosen))
+
+
+def _describe(
+    whole: Prepared, test: Judged, described: dict[str, Any], unanswered: pd.Series, seed: int
+) -> dict[str, Any]:
+    """Say what was judged, how, and what was left out; `described` is of the model."""
+    unknown = described.pop("unknown", [])
+    left_out = [
+        *({"image_id": name, "reason": "no prediction"} for name in unanswered),
+        *({"image_id": name, "reason": "predicted, but not in the data"} for name in unknown),
+    ]
+    judged = dataclasses.replace(whole.cleaned, table=test.table)
+    return {
         "lesionlab": __version__,
         "command": shlex.join(["lesionlab", *sys.argv[1:]]),
         "evaluated": now(),
         "seed": seed,
         "model": described,
-        "data": describe_data(kept),
-        "findings": [dataclasses.asdict(finding) for finding in (*collection.findings, *cleaned.findings)],
-        "set_aside": [*cleaned.set_aside.to_dict("records"), *unanswered.to_dict("records")],
+        "data": describe_data(dataclasses.replace(whole, cleaned=judged)),
+        "findings": [dataclasses.asdict(item) for item in (*whole.collection.findings, *whole.cleaned.findings)],
+        "set_aside": [*whole.cleaned.set_aside.to_dict("records"), *left_out],
     }
-    metrics["is_generated"] = manifest["data"]["is_generated"]
-    predictions = predictions_table(table.assign(part="test"), probabilities)
+
+
+def _describe_split(table: pd.DataFrame, parts: pd.Series, split: Path | None) -> dict[str, Any] | None:
+    if split is None:
+        return None
+    counts = {part: int((parts == part).sum()) for part in ("train", "validation", "test")}
+    return {"file": str(split), "images": counts, "proof": dataclasses.asdict(prove(table, parts))}
+
+
+def _write(out: Path, metrics: dict[str, Any], manifest: dict[str, Any], test: Judged, pixels: np.ndarray) -> Path:
+    """Write tables, figures, case pages and the report; return the report's path."""
+    predictions = predictions_table(test.table, test.seen.probabilities)
     write_csv(predictions, out / "predictions.csv")
     write_json(out / "metrics.json", metrics)
     write_json(out / "manifest.json", manifest)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))  # what is not defined is null there
-    write_part_figures(out / "figures", metrics, predictions, pixels, table)
+    write_part_figures(out / "figures", metrics, predictions, pixels, test.table)
+    write_understanding(out / "figures", metrics, test.table, test.seen, pixels, seed=manifest["seed"])
+    write_cases(out / "cases", test.table, test.seen, metrics, manifest["model"])
     return write_evaluation_html(out)
-
-
-def measure(table: pd.DataFrame, probabilities: np.ndarray, described: dict[str, Any], *, seed: int) -> dict[str, Any]:
-    """Take every figure of the images: `test` as in a run's metrics, and what the model's own facts promise.
-
-    Args:
-        table: `lesion_id`, `dx` and the columns of `lesionlab.trust.subgroups`, a row an image.
-        probabilities: float (n, 7).
-        described: `thresholds` and `conformal` of the model's facts.
-        seed: of the bootstrap.
-
-    """
-    labels, lesions = encode_labels(table["dx"]), table["lesion_id"].to_numpy()
-    part = evaluate_part(labels, probabilities, lesions, seed=seed) | {
-        "calibration": calibration(labels, probabilities)
-    }
-    metrics = {
-        "test": part,
-        "subgroups": subgroups(table, labels, probabilities, seed=seed),
-        "risk_coverage": conformal.risk_coverage(labels, probabilities, uncertainties(probabilities)),
-        "curves": curves(labels, probabilities),
-        "operating": None,
-        "conformal": None,
-    }
-    is_malignant, score = as_task(labels, probabilities, TASKS["malignant"])
-    threshold = described["thresholds"].get("malignant")
-    if threshold is not None and is_malignant.any() and not is_malignant.all():
-        metrics["operating"] = judge(is_malignant, score, threshold, lesions)
-    if described["conformal"]:
-        promise = conformal.Conformal(**described["conformal"])
-        metrics["conformal"] = conformal.measure(labels, probabilities, promise)
-    return metrics
-
-
-def _from_model(name: str | None, table: pd.DataFrame, allow_missing: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    """Predict every image of the table: float (n, 7), NaN where an image cannot be read any more."""
-    model = load_model(name)
-    paths = [Path(path) for path in table["path"]]
-    rows = [
-        list(found.probabilities.values()) if isinstance(found, Prediction) else [np.nan] * 7
-        for found in track(model.stream(paths), "predicting", total=len(paths))
-    ]
-    facts = model.facts
-    described = {
-        "name": facts.name,
-        "training_data": facts.training_data,
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
-    }
-    return np.array(rows), described
-
-
-def _from_table(name: str | None, table: pd.DataFrame, allow_missing: bool) -> tuple[np.ndarray, dict[str, Any]]:
-    """Take the predictions of the table's images from a file: float (n, 7), NaN where it has none."""
-    path = Path(str(name))
-    given, notes = read_predictions(path)
-    for note in notes:
-        say(note)
-    row_of = {image: row for image, row in zip(given.images, given.values, strict=True)}
-    missing = [image for image in table["image_id"] if image not in row_of]
-    if len(missing) == len(table):
-        raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
-    if missing and not allow_missing:
-        raise UsageError(
-            f"{path} lacks {len(missing):,} images of the data: {', '.join(missing[:5])}. Predict them, or judge the others "
-            "with --allow-missing."
-        )
-    values = np.array([row_of.get(image, np.full(7, np.nan)) for image in table["image_id"]])
-    sums = values.sum(axis=1, keepdims=True)
-    if (sums == 0).any():
-        raise UsageError(f"{path}: the probabilities of {table['image_id'][int((sums == 0).argmax())]!r} are all 0.")
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    described = {"name": path.name, "sha256": content, "training_data": "", "thresholds": {}, "conformal": {}}
-    return values / sums, described
 
 
 def evaluate_command(options: argparse.Namespace) -> None:
     """Run `lesionlab evaluate`: print the headline figures and where the report is."""
-    report = evaluate(options.model, options.data, options.out, seed=options.seed, allow_missing=options.allow_missing)
+    report = evaluate(
+        options.model,
+        options.data,
+        options.out,
+        seed=options.seed,
+        allow_missing=options.allow_missing,
+        split=options.split,
+        costs=options.costs,
+        risks=(options.risk,) if options.risk else RISKS,
+    )
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
     print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
     for name in ("balanced_accuracy", "macro_auc", "accuracy"):

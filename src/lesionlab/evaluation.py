@@ -2,26 +2,30 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesionlab import rundir
+from lesionlab.bundle import open_bundle
 from lesionlab.data.split import PARTS
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.files import write_csv, write_json
-from lesionlab.predict import uncertainties
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
+from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_report
 from lesionlab.stages import say
 from lesionlab.steps import Divided, Prepared, Run, Trained
 from lesionlab.trust import conformal
+from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
-from lesionlab.trust.metrics import curves, evaluate_part, headline
-from lesionlab.trust.operating import TASKS, as_task, net_benefit, operating_points
-from lesionlab.trust.subgroups import subgroups
+from lesionlab.trust.inside import Seen, see
+from lesionlab.trust.metrics import evaluate_part, headline
+from lesionlab.trust.operating import TASKS, as_task, net_benefit
+from lesionlab.trust.vector_scaling import fit_vector_scaling
 
 
 def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> None:
@@ -40,6 +44,7 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
         run.manifest["export"] = export(run, prepared, trained)
         _say_result(metrics["test"])
         write_run_figures(out, prepared.pixels, divided.table)
+        _understand(out, metrics, prepared, divided, probabilities, run.request.seed)
     run.manifest["stages"] = run.stages.times
     write_json(out / rundir.MANIFEST, run.manifest)
     write_report(out)
@@ -47,46 +52,76 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
     (out / rundir.CHECKPOINT).unlink(missing_ok=True)
 
 
+def _understand(
+    out: Path, metrics: dict[str, Any], prepared: Prepared, divided: Divided, probabilities: np.ndarray, seed: int
+) -> None:
+    """Look at the test part through the exported model, which gives features and activation maps, where there is one."""
+    is_test = (divided.table["part"] == "test").to_numpy()
+    table, rows = divided.table[is_test].reset_index(drop=True), divided.rows("test")
+    seen = Seen(probabilities[is_test])
+    if (out / "model.onnx").exists():
+        found = see(open_bundle(out / "model.onnx"), len(rows), lambda number: prepared.pixels[rows[number]])
+        seen = Seen(seen.probabilities, found.features, found.maps)
+    write_understanding(out / "figures", metrics, table, seen, prepared.pixels, seed=seed)
+
+
 def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray) -> dict[str, Any]:
     """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table."""
     from lesionlab.model.decide import choose_thresholds
 
-    lesions, parts, seed = divided.table["lesion_id"].to_numpy(), divided.table["part"].to_numpy(), run.request.seed
-    validated = divided.labels_of("validation"), probabilities[parts == "validation"]
-    promise = conformal.calibrate(*validated)
+    table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
+    everything = Answers(divided.labels, probabilities, table["lesion_id"].to_numpy())
+    train, validation, test = (everything.take(parts == part) for part in PARTS)
+    promise = conformal.calibrate(validation.labels, validation.probabilities)
     metrics: dict[str, Any] = {
         "is_generated": run.manifest["data"]["is_generated"],
         "decision": dataclasses.asdict(trained.decision)
         | {
-            "thresholds": choose_thresholds(*validated),
+            "thresholds": choose_thresholds(validation.labels, validation.probabilities),
             "conformal": dataclasses.asdict(promise),
             "chosen_on": "validation",
         },
     }
-    for part in PARTS:
-        chosen = parts == part
-        metrics[part] = evaluate_part(divided.labels[chosen], probabilities[chosen], lesions[chosen], seed=seed)
-    tested = divided.labels_of("test"), probabilities[parts == "test"]
-    metrics |= _before_the_rule(trained, tested[0])
-    metrics["test"]["calibration"] = calibration(*tested)
-    metrics["subgroups"] = subgroups(divided.table[parts == "test"], *tested, seed=seed)
-    metrics["operating"] = operating_points(validated, tested, lesions[parts == "test"])
-    metrics["conformal"] = conformal.measure(*tested, promise)
-    metrics["risk_coverage"] = conformal.risk_coverage(*tested, uncertainties(tested[1]))
-    metrics["curves"] = curves(*tested)
+    for name, part in (("train", train), ("validation", validation)):
+        metrics[name] = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
+    metrics |= assess(table[parts == "test"], test, validation, seed=seed)
+    metrics |= before_the_rule(trained, validation.labels, test.labels, seed=seed)
+    metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise)
+    metrics["own_lines"] = []
+    metrics["decision"]["operating"] = _lines(metrics["operating"])
     return metrics
 
 
-def _before_the_rule(trained: Trained, labels: np.ndarray) -> dict[str, Any]:
-    """Judge the test part's probabilities as trained and after the temperature: the decision rule gives up calibration."""
+def before_the_rule(
+    trained: Trained, validation_labels: np.ndarray, test_labels: np.ndarray, *, seed: int
+) -> dict[str, Any]:
+    """Judge the test part as trained, after the temperature and after vector scaling: the rule gives up calibration."""
     from lesionlab.model.decide import apply_decision
 
     calibrated = apply_decision(trained.as_trained, dataclasses.replace(trained.decision, log_shift=(0.0,) * len(DX)))
-    stages = {"test_as_trained": trained.as_trained, "test_before_rule": calibrated}
-    curve = {name: net_benefit(*as_task(labels, calibrated, codes)) for name, codes in TASKS.items()}
-    return {name: headline(labels, p) | {"calibration": calibration(labels, p)} for name, p in stages.items()} | {
-        "decision_curve": curve
+    vector = fit_vector_scaling(validation_labels, trained.validated)(trained.as_trained)
+    stages = {
+        "test_as_trained": (trained.as_trained, "as trained"),
+        "test_before_rule": (calibrated, "after the temperature"),
+        "test_vector": (vector, "after vector scaling instead"),
     }
+    curve = {name: net_benefit(*as_task(test_labels, calibrated, codes)) for name, codes in TASKS.items()}
+    return {
+        **{
+            key: headline(test_labels, p) | {"calibration": calibration(test_labels, p, seed=seed)}
+            for key, (p, _) in stages.items()
+        },
+        "stages": {key: label for key, (_, label) in stages.items()} | {"test": "after the decision rule, as given"},
+        "decision_curve": curve,
+    }
+
+
+def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
+    """Lines drawn on the validation part, as a model file carries them."""
+    kept = ("wanted", "at_least", "threshold")
+    return [
+        {"task": name} | {key: point[key] for key in kept} for name, task in tasks.items() for point in task["points"]
+    ]
 
 
 def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:

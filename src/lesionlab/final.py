@@ -23,6 +23,7 @@ from lesionlab.stages import say
 from lesionlab.steps import decode
 
 CHECKPOINT = "final-checkpoint.npz"
+ON_ALL = "; all of them, those too that the card's figures were measured on"
 
 
 def train_on_all(folder: Path) -> Path:
@@ -64,7 +65,7 @@ def train_on_all(folder: Path) -> Path:
         network = with_decision(network, Decision(*chosen))
         with replacing(folder / "final.keras") as temporary:
             network.save(temporary)
-        facts["training_data"] += "; all of them, those too that the card's figures were measured on"
+        facts["training_data"] += ON_ALL
         facts["card"] = _about_the_card(recipe.name) + facts["card"]
         difference = export_onnx(network, folder / "final.onnx", facts, pixels[rows[:64]])
         (folder / CHECKPOINT).unlink(missing_ok=True)

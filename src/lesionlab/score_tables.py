@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionlab.diagnosis import INDEX_OF, ISIC_COLUMNS
+from lesionlab.diagnosis import DIAGNOSES, INDEX_OF, ISIC_COLUMNS
 from lesionlab.errors import UsageError
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
+ALL_PARTS = "*"
+_ISIC_OF = {name.lower(): d.isic for d in DIAGNOSES for name in (d.dx, d.isic, d.name)} | {"image_id": "image"}
 _WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
 
@@ -28,11 +30,14 @@ class Table:
 def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[str]]:
     """Read a table of predictions, and notes on what is odd about it but scored all the same.
 
+    Columns may be named by ISIC's names, by code or by full name, in any order. Of a run's table, `part` is the part to
+    read; `ALL_PARTS` reads them all.
+
     Raises:
         UsageError: names the row and the column at fault.
 
     """
-    header, rows = _read_csv(path)
+    header, rows = _by_isic_names(path, *_read_csv(path))
     _need_columns(path, header, ("image", *ISIC_COLUMNS))
     foreign = [column for column in header if column not in ("image", *ISIC_COLUMNS, *RUN_COLUMNS)]
     if foreign:
@@ -49,6 +54,20 @@ def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[s
             f"{len(off):,} rows of {path} do not sum to 1 ({named}); scored as they are, as the challenge does."
         )
     return Table(images, values, np.ones((len(images), 2))), notes
+
+
+def _by_isic_names(
+    path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]]
+) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Give columns that name a diagnosis by code or full name ISIC's names, where ISIC's own are not there."""
+    if {"image", *ISIC_COLUMNS} <= set(header):
+        return header, rows
+    new_name = {name: _ISIC_OF.get(name.replace("_", " ").lower(), _ISIC_OF.get(name.lower(), name)) for name in header}
+    named = list(new_name.values())
+    twice = next((name for index, name in enumerate(named) if name in named[:index]), None)
+    if twice:
+        raise UsageError(f"{path} has two columns for {twice}: {', '.join(n for n in header if new_name[n] == twice)}.")
+    return named, [(line, {new_name[name]: value for name, value in row.items()}) for line, row in rows]
 
 
 def read_truth(path: Path) -> Table:
@@ -148,8 +167,10 @@ def _of_part(
     path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]], part: str | None
 ) -> list[tuple[int, dict[str, str]]]:
     if "part" not in header:
-        if part is not None:
+        if part not in (None, ALL_PARTS):
             raise UsageError(f"{path} has no column 'part': leave out --part.")
+        return rows
+    if part == ALL_PARTS:
         return rows
     parts = sorted({row["part"] for _, row in rows})
     if part is None and len(parts) > 1:

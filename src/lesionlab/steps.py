@@ -82,11 +82,12 @@ class Divided:
 
 @dataclass(frozen=True)
 class Trained:
-    """Steps 11 to 13: the network with its decision rule inside, and the test part's probabilities without it."""
+    """Steps 11 to 13: the network with its decision rule inside; probabilities of test and validation part without it."""
 
     network: Any
     decision: Any
     as_trained: np.ndarray
+    validated: np.ndarray
 
 
 def record_libraries(run: Run) -> None:
@@ -244,7 +245,7 @@ def settle(run: Run, prepared: Prepared, divided: Divided, network: Any) -> Trai
     network = with_decision(network, decision)
     with replacing(run.request.out / "model.keras") as temporary:
         network.save(temporary)
-    return Trained(network, decision, as_trained)
+    return Trained(network, decision, as_trained, validated)
 
 
 def describe_data(prepared: Prepared) -> dict[str, Any]:

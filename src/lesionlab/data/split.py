@@ -5,6 +5,7 @@ it. The one exception is `kaggle`, the notebook's split of images, which is kept
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,8 +142,10 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
     return parts
 
 
-def file_split(table: pd.DataFrame, path: Path) -> pd.Series:
+def file_split(table: pd.DataFrame, path: Path, *, needed: Sequence[str] = PARTS) -> pd.Series:
     """Read a split of one's own: a CSV with the columns `image_id` and `part` (train, validation, test).
+
+    Each part of `needed` has to hold images.
 
     Raises:
         UsageError: the file, its columns, a part's name, an image that is missing, unknown or listed twice.
@@ -162,9 +165,9 @@ def file_split(table: pd.DataFrame, path: Path) -> pd.Series:
         raise UsageError(
             f"{path} gives no part to {len(missing)} images: {', '.join(missing[:5])}. Add a row for each."
         )
-    for part in PARTS:
+    for part in needed:
         if not (parts == part).any():
-            raise UsageError(f"{path} puts no image in the part {part!r}: each of {', '.join(PARTS)} needs some.")
+            raise UsageError(f"{path} puts no image in the part {part!r}: each of {', '.join(needed)} needs some.")
     return parts
 
 

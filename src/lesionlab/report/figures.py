@@ -15,7 +15,7 @@ from PIL import Image
 
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.files import replacing, write_json
-from lesionlab.report.figures_trust import trust_figure
+from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
 
 MISTAKES = 24  # in the gallery
@@ -39,7 +39,6 @@ def write_run_figures(run_dir: Path, pixels: np.ndarray, table: pd.DataFrame) ->
         drawn = {
             "history.svg": _history(history),
             "split.svg": _split(predictions),
-            "trust.svg": trust_figure(metrics),
         }
     for name, figure in drawn.items():
         save_figure(figure, folder / name, metrics["is_generated"])
@@ -56,6 +55,9 @@ def write_part_figures(
             "roc.svg": _roc(metrics),
             "precision-recall.svg": _precision_recall(metrics),
             "misclassified.svg": _misclassified(metrics["test"]),
+            "trust.svg": trust_figure(metrics),
+            "reliability.svg": class_reliability_figure(metrics),
+            "operating.svg": operating_figure(metrics),
         }
     for name, figure in drawn.items():
         save_figure(figure, folder / name, metrics["is_generated"])

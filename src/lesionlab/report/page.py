@@ -16,7 +16,10 @@ from markupsafe import Markup
 
 from lesionlab.diagnosis import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
 from lesionlab.files import write_text
+from lesionlab.report.checklists import checklists
 from lesionlab.stages import STEPS
+
+_SMALLEST_P = 0.001
 
 
 def write_report(run_dir: Path) -> Path:
@@ -33,6 +36,8 @@ def write_report(run_dir: Path) -> Path:
         **_common(facts["metrics"]["is_generated"]),
         history=history.to_dict("records"),
         mistakes=_read_json(run_dir / "figures" / "mistakes.json"),
+        understanding=_read_json(run_dir / "figures" / "understanding.json"),
+        checklists=checklists("run"),
         recipe_text=(run_dir / "recipe.toml").read_text(encoding="utf-8"),
         steps=STEPS,
     )
@@ -44,10 +49,14 @@ def write_evaluation_html(folder: Path) -> Path:
     """Write `report.html` of an evaluation from metrics.json, manifest.json and figures/; return its path."""
     facts = {name: _read_json(folder / f"{name}.json") for name in ("metrics", "manifest")}
     page = _environment(folder, facts["metrics"]).get_template("evaluation.html.j2")
-    mistakes = _read_json(folder / "figures" / "mistakes.json")
-    write_text(
-        folder / "report.html", page.render(**facts, **_common(facts["metrics"]["is_generated"]), mistakes=mistakes)
+    text = page.render(
+        **facts,
+        **_common(facts["metrics"]["is_generated"]),
+        mistakes=_read_json(folder / "figures" / "mistakes.json"),
+        understanding=_read_json(folder / "figures" / "understanding.json"),
+        checklists=checklists("evaluation"),
     )
+    write_text(folder / "report.html", text)
     return folder / "report.html"
 
 
@@ -80,22 +89,38 @@ def _environment(folder: Path, metrics: dict[str, Any]) -> Environment:
     environment.globals["figure"] = lambda name, alt: _figure(folder / "figures" / name, alt)
     environment.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)
     environment.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
+    environment.globals["p_value"] = lambda key: _p_value(metrics, key)
     environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%"
     return environment
 
 
 def _number(metrics: dict[str, Any], key: str, style: str) -> Markup:
     """Write the number that stands at a dotted key of metrics.json, traceable to it."""
-    value = metrics
-    for name in key.split("."):
-        value = value[int(name)] if isinstance(value, list) else value[name]
+    value = _value(metrics, key)
     if value is None:
         return Markup('<span class="absent">not available</span>')
-    return Markup(f'<data value="{value!r}" data-key="{key}">{format(value, style)}</data>')
+    text = format(value, style).replace("%", "\u00a0%")
+    return Markup(f'<data value="{value!r}" data-key="{key}">{text}</data>')
+
+
+def _p_value(metrics: dict[str, Any], key: str) -> Markup:
+    value = _value(metrics, key)
+    if value is None or value >= _SMALLEST_P:
+        return _number(metrics, key, ".3f")
+    return Markup(f'<data value="{value!r}" data-key="{key}">&lt; 0.001</data>')
+
+
+def _value(metrics: dict[str, Any], key: str) -> Any:
+    value: Any = metrics
+    for name in key.split("."):
+        value = value[int(name)] if isinstance(value, list) else value[name]
+    return value
 
 
 def _interval(metrics: dict[str, Any], key: str, style: str) -> Markup:
+    if _value(metrics, key) is None:
+        return Markup('<span class="absent">not available</span>')
     low, high = _number(metrics, f"{key}.0", style), _number(metrics, f"{key}.1", style)
     return Markup(f'<span class="interval">{low} to {high}</span>')
 

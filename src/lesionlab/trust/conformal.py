@@ -2,10 +2,13 @@
 
 The score of a diagnosis is the probability of all likelier ones and half its own (APS: Romano, Sesia, Candes,
 "Classification with valid and adaptive coverage", NeurIPS 2020, its random number set to one half, which keeps the promise
-and gives every image one answer). Each diagnosis has a threshold of its own (Vovk, "Conditional validity of inductive
-conformal predictors", ACML 2012): a promise over all diagnoses together is kept on nevi and broken on melanomas.
+and gives every image one answer). RAPS (Angelopoulos et al., "Uncertainty sets for image classifiers using conformal
+prediction", ICLR 2021) adds a penalty for each rank beyond the second, which keeps sets small where the tail is noise. Each
+diagnosis has a threshold of its own (Vovk, "Conditional validity of inductive conformal predictors", ACML 2012): a promise
+over all diagnoses together is kept on nevi and broken on melanomas.
 
-The promise holds for images that come from where the calibration images came from, and for no others.
+The promise holds for images that come from where the calibration images came from, and for no others; and on average over
+calibration parts: a single one of n images keeps it to about 1 / sqrt(n).
 """
 
 from collections.abc import Sequence
@@ -15,84 +18,165 @@ from typing import Any
 import numpy as np
 
 from lesionlab.diagnosis import DX
+from lesionlab.trust.bootstrap import folds, wilson_interval
 
 COVERAGE = 0.9
+RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned
+REPEATS = 200
+_FREE_RANKS = 2
 
 
 @dataclass(frozen=True)
 class Conformal:
     """`thresholds` of the scores and `images` that each was found on, in `DX` order; `coverage` is what is promised.
 
-    A threshold of 1 takes a diagnosis into every set: its calibration images were too few to promise anything else.
+    A threshold of 1 or more takes a diagnosis into every set: its calibration images were too few to promise anything else.
+    `penalty` is that of RAPS, 0 for APS.
     """
 
     coverage: float
     thresholds: tuple[float, ...]
     images: tuple[int, ...]
+    penalty: float = 0.0
+
+    @property
+    def promised(self) -> tuple[bool, ...]:
+        """Whether the calibration images of each diagnosis, in `DX` order, were enough for the promise."""
+        return tuple(number >= images_needed(self.coverage) for number in self.images)
 
 
-def calibrate(labels: np.ndarray, probabilities: np.ndarray, coverage: float = COVERAGE) -> Conformal:
+def images_needed(coverage: float) -> int:
+    """Calibration images of a diagnosis below which nothing can be promised of it: 9 for 90 %."""
+    return int(np.ceil(coverage / (1 - coverage) - 1e-9))
+
+
+def calibrate(
+    labels: np.ndarray, probabilities: np.ndarray, coverage: float = COVERAGE, *, penalty: float = 0.0
+) -> Conformal:
     """Find the thresholds on images that the network was not trained on.
 
     Args:
         labels: integers (n,) in `DX` order.
         probabilities: float (n, 7).
         coverage: promised share of sets that hold the truth, of each diagnosis, 0 to 1.
+        penalty: of RAPS; 0 for APS.
 
     """
-    own = scores(probabilities)[np.arange(len(labels)), labels]
+    own = scores(probabilities, penalty)[np.arange(len(labels)), labels]
+    everything = 1.0 + penalty * (len(DX) - _FREE_RANKS)
     thresholds = []
     for index in range(len(DX)):
         found = np.sort(own[labels == index])
         rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
-        thresholds.append(float(found[rank - 1]) if rank <= len(found) else 1.0)
-    return Conformal(coverage, tuple(thresholds), tuple(np.bincount(labels, minlength=len(DX)).tolist()))
+        thresholds.append(float(found[rank - 1]) if rank <= len(found) else everything)
+    return Conformal(coverage, tuple(thresholds), tuple(np.bincount(labels, minlength=len(DX)).tolist()), penalty)
 
 
-def scores(probabilities: np.ndarray) -> np.ndarray:
-    """Score every diagnosis of every image: float (n, 7), 0 to 1, the smaller the more likely."""
+def scores(probabilities: np.ndarray, penalty: float = 0.0) -> np.ndarray:
+    """Score every diagnosis of every image: float (n, 7), 0 and up, the smaller the more likely."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities, order, axis=1)
+    ranks = np.arange(probabilities.shape[1])
+    beyond = penalty * np.maximum(ranks + 1 - _FREE_RANKS, 0)
     result = np.empty_like(ordered)
-    np.put_along_axis(result, order, np.cumsum(ordered, axis=1) - ordered / 2, axis=1)
+    np.put_along_axis(result, order, np.cumsum(ordered, axis=1) - ordered / 2 + beyond, axis=1)
     return result
 
 
-def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
+def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float], penalty: float = 0.0) -> np.ndarray:
     """Which diagnoses are in each image's set: bool (n, 7); the likeliest one always is."""
-    sets = scores(probabilities) <= np.array(thresholds)
+    sets = scores(probabilities, penalty) <= np.array(thresholds)
     sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
     return sets
 
 
 def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal) -> dict[str, Any]:
-    """Measure on other images how often the sets hold the truth, and how large they are, overall and by diagnosis."""
-    sets = prediction_sets(probabilities, conformal.thresholds)
+    """Measure on other images how often the sets hold the truth, and how large they are, overall and by diagnosis.
+
+    Returns:
+        `promised`, `coverage` with its Wilson `interval`, `mean_size`, the share of sets of one diagnosis (`single`);
+        `per_class`, where `is_promised` says whether the calibration images of a diagnosis were enough.
+
+    """
+    sets = prediction_sets(probabilities, conformal.thresholds, conformal.penalty)
     holds, sizes = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
     return {
         "promised": conformal.coverage,
+        "penalty": conformal.penalty,
         "coverage": float(holds.mean()),
+        "interval": wilson_interval(float(holds.mean()), len(labels)),
         "mean_size": float(sizes.mean()),
         "single": float((sizes == 1).mean()),
         "per_class": {
-            dx: {
-                "images": int((labels == index).sum()),
-                "calibrated_on": conformal.images[index],
-                "coverage": float(holds[labels == index].mean()) if (labels == index).any() else float("nan"),
-                "mean_size": float(sizes[labels == index].mean()) if (labels == index).any() else float("nan"),
-            }
+            dx: _of_class(holds[labels == index], sizes[labels == index])
+            | {"calibrated_on": conformal.images[index], "is_promised": conformal.promised[index]}
             for index, dx in enumerate(DX)
         },
     }
 
 
+def repeated(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    lesions: np.ndarray,
+    *,
+    seed: int,
+    repeats: int = REPEATS,
+    penalty: float = 0.0,
+) -> dict[str, Any]:
+    """Calibrate on a random half of the lesions, measure on the other half, many times, to see the promise kept on average.
+
+    One calibration and one test part say little of a diagnosis with few images; this takes the luck out.
+
+    Returns:
+        `repeats`, `mean_size`, and the mean `coverage` over all draws with the 5th and 95th percentile of single draws
+        (`range`); `per_class` likewise, with `images` in all. NaN for a diagnosis that lacks images in every draw.
+
+    """
+    found, sizes = np.full((repeats, len(DX) + 1), np.nan), np.empty(repeats)
+    for number in range(repeats):
+        is_test = folds(lesions, 2, seed=seed + number) == 1
+        promise = calibrate(labels[~is_test], probabilities[~is_test], penalty=penalty)
+        sets = prediction_sets(probabilities[is_test], promise.thresholds, penalty)
+        tested = labels[is_test]
+        holds = sets[np.arange(len(tested)), tested]
+        sizes[number] = sets.sum(axis=1).mean()
+        found[number, -1] = holds.mean()
+        for index in np.unique(tested):
+            found[number, index] = holds[tested == index].mean()
+    counts = np.bincount(labels, minlength=len(DX))
+    return {
+        "repeats": repeats,
+        "mean_size": float(sizes.mean()),
+        **_summary(found[:, -1]),
+        "per_class": {dx: {"images": int(counts[i]), **_summary(found[:, i])} for i, dx in enumerate(DX)},
+    }
+
+
 def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, uncertainty: np.ndarray) -> list[dict[str, float]]:
-    """Error of the answers that are left when the least sure ones go to a specialist, at 50 to 100 % answered.
+    """Error of the answers that are left when the least sure ones go to a specialist, at 5 to 100 % answered.
 
     El-Yaniv and Wiener, "On the foundations of noise-free selective classification", JMLR 11 (2010).
     """
     wrong = (probabilities.argmax(axis=1) != labels)[np.argsort(uncertainty, kind="stable")]
-    shares = np.arange(0.5, 1.001, 0.05)
+    shares = np.arange(0.05, 1.001, 0.05)
     kept = np.maximum(1, np.round(shares * len(labels)).astype(int))
     errors = np.cumsum(wrong)[kept - 1] / kept
     return [{"answered": round(float(s), 2), "error": float(e)} for s, e in zip(shares, errors, strict=True)]
+
+
+def _of_class(holds: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
+    number = len(holds)
+    return {
+        "images": number,
+        "coverage": float(holds.mean()) if number else float("nan"),
+        "interval": wilson_interval(float(holds.mean()), number) if number else None,
+        "mean_size": float(sizes.mean()) if number else float("nan"),
+    }
+
+
+def _summary(values: np.ndarray) -> dict[str, Any]:
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return {"coverage": float("nan"), "range": None}
+    return {"coverage": float(defined.mean()), "range": [float(v) for v in np.percentile(defined, [5, 95])]}

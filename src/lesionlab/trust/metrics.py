@@ -11,11 +11,31 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
-from lesionlab.diagnosis import DX
+from lesionlab.diagnosis import DX, INDEX_OF
+from lesionlab.trust.bootstrap import (
+    AT_SPECIFICITY,
+    CLASS_FIGURES,
+    bootstrap,
+    percentile_interval,
+    ranking,
+    wilson_interval,
+)
 
-RESAMPLES = 2000
+__all__ = [
+    "AT_SPECIFICITY",
+    "auc",
+    "bootstrap",
+    "curves",
+    "evaluate_part",
+    "headline",
+    "percentile_interval",
+    "wilson_interval",
+]
 _CLASSES = len(DX)
 _CURVE_POINTS = 200
+_HEADLINE = ("accuracy", "balanced_accuracy", "macro_auc", "log_loss", "mel_at_90")
+_RATES = ("recall", "specificity", "precision", "npv")  # shares of lesions, of which Wilson's interval can be taken
+_MIN_LESIONS = 2  # of which draws can differ
 
 
 def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int) -> dict[str, Any]:
@@ -28,33 +48,60 @@ def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.nda
         seed: of the bootstrap.
 
     Returns:
-        The object that `metrics.json` holds for a part; fractions 0 to 1.
+        The object that `metrics.json` holds for a part; fractions 0 to 1. `intervals` are those of the bootstrap, None
+        where fewer than two lesions leave nothing to draw. In `per_class`, a share that no draw moves (0 of 5, 9 of 9)
+        has Wilson's interval instead, counting lesions; `recall_interval` is Wilson's always.
 
     """
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(_CLASSES))
     counts = confusion.sum(axis=1)
     draws = bootstrap(labels, probabilities, lesions, seed=seed)
-    draws.pop("recall")
+    can_draw = len(np.unique(lesions)) >= _MIN_LESIONS
     return {
         "images": len(labels),
         "lesions": int(len(np.unique(lesions))),
         **headline(labels, probabilities),
+        "mel_at_90": sensitivity_at(labels == INDEX_OF["mel"], probabilities[:, INDEX_OF["mel"]]),
         "majority_accuracy": float(counts.max() / counts.sum()),
-        "intervals": {name: percentile_interval(values) for name, values in draws.items()},
+        "intervals": {name: percentile_interval(draws[name]) if can_draw else [float("nan")] * 2 for name in _HEADLINE},
         "per_class": {
-            dx: {
-                "images": int(counts[index]),
-                "lesions": int(len(np.unique(lesions[labels == index]))),
-                **_class_figures(labels == index, probabilities[:, index], predicted == index),
-                "recall_interval": wilson_interval(
-                    _ratio(confusion[index, index], counts[index]), len(np.unique(lesions[labels == index]))
-                ),
-            }
+            dx: _class_row(labels == index, probabilities[:, index], predicted == index, lesions)
+            | {"intervals": _class_intervals(labels == index, predicted == index, lesions, draws, index)}
             for index, dx in enumerate(DX)
         },
         "confusion": confusion.tolist(),
     }
+
+
+def sensitivity_at(is_positive: np.ndarray, score: np.ndarray, specificity: float = AT_SPECIFICITY) -> float:
+    """Read the sensitivity at a specificity off the ROC curve of these very images; NaN where one side is empty."""
+    return float(ranking(is_positive, score, np.ones((1, len(score)), np.float32), specificity)[2][0])
+
+
+def _class_row(
+    is_positive: np.ndarray, score: np.ndarray, is_predicted: np.ndarray, lesions: np.ndarray
+) -> dict[str, Any]:
+    number = len(np.unique(lesions[is_positive]))
+    figures = _class_figures(is_positive, score, is_predicted)
+    recall_interval = wilson_interval(figures["recall"], number)
+    return {"images": int(is_positive.sum()), "lesions": number, **figures, "recall_interval": recall_interval}
+
+
+def _class_intervals(
+    is_positive: np.ndarray, is_predicted: np.ndarray, lesions: np.ndarray, draws: dict[str, np.ndarray], index: int
+) -> dict[str, list[float] | None]:
+    """Interval of each of `CLASS_FIGURES`; a share of lesions that no draw moves has Wilson's."""
+    whole = {"recall": is_positive, "specificity": ~is_positive, "precision": is_predicted, "npv": ~is_predicted}
+    intervals: dict[str, list[float] | None] = {}
+    for name in CLASS_FIGURES:
+        low, high = percentile_interval(draws[name][:, index])
+        intervals[name] = [low, high]
+        if name in _RATES and low == high:
+            intervals[name] = wilson_interval(low, len(np.unique(lesions[whole[name]])))
+        elif low != low or low == high:
+            intervals[name] = None
+    return intervals
 
 
 def headline(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
@@ -82,46 +129,6 @@ def auc(is_positive: np.ndarray, score: np.ndarray) -> float:
     return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def bootstrap(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int, resamples: int = RESAMPLES
-) -> dict[str, np.ndarray]:
-    """Draw lesions with replacement and take the figures of every draw, all draws at once.
-
-    Returns:
-        `accuracy`, `balanced_accuracy`, `macro_auc`: float (resamples,); `recall`: float (resamples, 7). A diagnosis
-        that a draw misses is NaN there and left out of that draw's mean.
-
-    """
-    weights = _draw_weights(lesions, seed, resamples)  # (resamples, n): how often each image was drawn
-    is_class = labels[:, None] == np.arange(_CLASSES)  # (n, 7)
-    hits = is_class & (probabilities.argmax(axis=1) == labels)[:, None]
-    support = weights @ is_class.astype(np.float32)  # (resamples, 7)
-    correct = weights @ hits.astype(np.float32)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = np.where(support > 0, correct / support, np.nan)
-    areas = np.stack([_weighted_auc(is_class[:, c], probabilities[:, c], weights) for c in range(_CLASSES)], axis=1)
-    return {
-        "accuracy": correct.sum(axis=1) / support.sum(axis=1),
-        "balanced_accuracy": _mean_of_defined(recall),
-        "macro_auc": _mean_of_defined(areas),
-        "recall": recall,
-    }
-
-
-def wilson_interval(rate: float, number: int) -> list[float] | None:
-    """Give the 95 % interval of a rate by Wilson's score method (J. Am. Stat. Assoc. 22, 1927), or None of nothing.
-
-    `number` counts lesions: images of one lesion are taken to say the same thing, which makes the interval wide rather
-    than narrow. A bootstrap would call a rate of 2 in 2 certain; this does not.
-    """
-    if not number:
-        return None
-    z2 = 1.959964**2
-    middle = (rate + z2 / (2 * number)) / (1 + z2 / number)
-    half = np.sqrt(z2 * (rate * (1 - rate) / number + z2 / (4 * number**2))) / (1 + z2 / number)
-    return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
-
-
 def curves(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     """ROC and precision-recall curves of each diagnosis that occurs, thinned to at most 200 points."""
     roc, precision_recall = {}, {}
@@ -131,8 +138,8 @@ def curves(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
             continue
         fpr, tpr, _ = roc_curve(is_positive, score)
         precision, recall, _ = precision_recall_curve(is_positive, score)
-        roc[dx] = {"fpr": _thin(fpr), "tpr": _thin(tpr)}
-        precision_recall[dx] = {"recall": _thin(recall), "precision": _thin(precision)}
+        roc[dx] = {"fpr": thin(fpr), "tpr": thin(tpr)}
+        precision_recall[dx] = {"recall": thin(recall), "precision": thin(precision)}
     return {"roc": roc, "precision_recall": precision_recall}
 
 
@@ -144,6 +151,7 @@ def _class_figures(is_positive: np.ndarray, score: np.ndarray, is_predicted: np.
         "precision": precision,
         "recall": recall,
         "specificity": _ratio((~is_positive & ~is_predicted).sum(), (~is_positive).sum()),
+        "npv": _ratio((~is_positive & ~is_predicted).sum(), (~is_predicted).sum()),
         "f1": _ratio(2 * true_positives, is_positive.sum() + is_predicted.sum()) if is_positive.any() else float("nan"),
         "auc": auc(is_positive, score),
         "average_precision": float(average_precision_score(is_positive, score)) if is_positive.any() else float("nan"),
@@ -155,38 +163,7 @@ def _ratio(part: Any, whole: Any) -> float:
     return float(part) / float(whole) if whole else float("nan")
 
 
-def _draw_weights(lesions: np.ndarray, seed: int, resamples: int) -> np.ndarray:
-    _, lesion_of_image = np.unique(lesions, return_inverse=True)
-    number = int(lesion_of_image.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
-    return draws.astype(np.float32)[:, lesion_of_image]
-
-
-def _weighted_auc(is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """AUC of every draw: (resamples,). Images of equal score form one step, so that ties count half."""
-    order = np.argsort(score, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
-    drawn = weights[:, order]
-    positive = np.add.reduceat(drawn * is_positive[order], starts, axis=1, dtype=np.float64)  # (resamples, steps)
-    negative = np.add.reduceat(drawn * ~is_positive[order], starts, axis=1, dtype=np.float64)
-    below = np.cumsum(negative, axis=1) - negative / 2
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, (positive * below).sum(axis=1) / pairs, np.nan)
-
-
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    defined = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
-
-
-def percentile_interval(values: np.ndarray) -> list[float]:
-    """Give the 95 % interval of bootstrap draws (resamples,); NaN where no draw is defined."""
-    defined = values[~np.isnan(values)]
-    return [float(bound) for bound in np.percentile(defined, [2.5, 97.5])] if len(defined) else [float("nan")] * 2
-
-
-def _thin(values: np.ndarray) -> list[float]:
+def thin(values: np.ndarray) -> list[float]:
+    """Take at most 200 of the points of a curve (n,), evenly, the first and the last among them."""
     chosen = np.unique(np.linspace(0, len(values) - 1, min(len(values), _CURVE_POINTS)).round().astype(int))
     return [round(float(value), 6) for value in values[chosen]]

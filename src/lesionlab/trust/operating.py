@@ -1,7 +1,8 @@
 """Operating points: where to draw the line between malignant and benign, or melanoma and the rest, and what it costs.
 
 In: labels and probabilities of the validation and of the test part. A line is drawn on the validation part and judged on
-the test part: one that is drawn where it is judged promises too much.
+the test part: one that is drawn where it is judged promises too much. Where there is no validation part, each fifth of the
+lesions is judged by lines drawn on the other four fifths.
 """
 
 from typing import Any
@@ -10,16 +11,27 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from lesionlab.diagnosis import INDEX_OF, MALIGNANT
-from lesionlab.trust.metrics import auc, wilson_interval
+from lesionlab.trust.bootstrap import draw_weights as draw_lesions
+from lesionlab.trust.bootstrap import folds, percentile_interval, ranking, wilson_interval
+from lesionlab.trust.metrics import auc, thin
 
 TASKS = {"malignant": MALIGNANT, "melanoma": ("mel",)}
 SENSITIVITIES = (0.90, 0.95)
 SPECIFICITIES = (0.90, 0.95)
-NET_BENEFIT_AT = tuple(round(0.05 * step, 2) for step in range(1, 11))
+WANTED: tuple[dict[str, Any], ...] = (
+    *({"wanted": "sensitivity", "at_least": value} for value in SENSITIVITIES),
+    *({"wanted": "specificity", "at_least": value} for value in SPECIFICITIES),
+)
+NET_BENEFIT_AT = tuple(round(0.02 * step, 2) for step in range(1, 31))
+FOLDS = 5
 
 
 def operating_points(
-    validation: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], lesions: np.ndarray
+    validation: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    lesions: np.ndarray,
+    *,
+    seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """Draw the lines of each of `TASKS` and judge them.
 
@@ -27,12 +39,13 @@ def operating_points(
         validation: labels (n,) and probabilities (n, 7) of the validation part.
         test: likewise, of the test part.
         lesions: (n,) lesion ids of the test part; intervals count these.
+        seed: of the bootstrap.
 
     Returns:
         For `malignant` (against benign) and `melanoma` (against all else): `positives`, `negatives` and `auc` of the test
-        part; `points`, each with what was `wanted` on the validation part, the `threshold`, and `sensitivity` and
-        `specificity` on the test part with Wilson's 95 % intervals. A task without positives or negatives in either
-        part is left out.
+        part with its bootstrap `auc_interval`, and the `roc` curve; `points`, each with what was `wanted` on the validation
+        part, the `threshold`, and `sensitivity` and `specificity` on the test part with Wilson's 95 % intervals. A task
+        without positives or negatives in either part is left out.
 
     """
     tasks = {}
@@ -40,18 +53,46 @@ def operating_points(
         drawn, judged = (as_task(*part, codes) for part in (validation, test))
         if any(not is_positive.any() or is_positive.all() for is_positive, _ in (drawn, judged)):
             continue
-        lines = [("sensitivity", value, draw(*drawn, sensitivity=value)) for value in SENSITIVITIES]
-        lines += [("specificity", value, draw(*drawn, specificity=value)) for value in SPECIFICITIES]
-        tasks[name] = {
-            "positives": int(judged[0].sum()),
-            "negatives": int((~judged[0]).sum()),
-            "auc": auc(*judged),
-            "points": [
-                {"wanted": figure, "at_least": value} | judge(*judged, threshold, lesions)
-                for figure, value, threshold in lines
-            ],
+        lines = [line | {"threshold": draw(*drawn, **{line["wanted"]: line["at_least"]})} for line in WANTED]
+        tasks[name] = _judged_task(judged, lesions, seed) | {
+            "points": [line | judge(*judged, line["threshold"], lesions) for line in lines]
         }
     return tasks
+
+
+def cross_judged(
+    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Judge each fifth of the lesions by lines drawn on the others; as `operating_points`, `threshold` being their mean."""
+    fold, tasks = folds(lesions, FOLDS, seed=seed), {}
+    for name, codes in TASKS.items():
+        is_positive, score = as_task(labels, probabilities, codes)
+        sides = [(is_positive[fold != f].any(), (~is_positive[fold != f]).any()) for f in np.unique(fold)]
+        if not is_positive.any() or is_positive.all() or not np.all(sides):
+            continue
+        points = []
+        for line in WANTED:
+            lines = [
+                draw(is_positive[fold != f], score[fold != f], **{line["wanted"]: line["at_least"]})
+                for f in range(FOLDS)
+            ]
+            threshold = np.array(lines)[fold]
+            points.append(line | judge(is_positive, score, threshold, lesions) | {"threshold": float(np.mean(lines))})
+        tasks[name] = _judged_task((is_positive, score), lesions, seed) | {"points": points}
+    return tasks
+
+
+def _judged_task(judged: tuple[np.ndarray, np.ndarray], lesions: np.ndarray, seed: int) -> dict[str, Any]:
+    is_positive, score = judged
+    areas = ranking(is_positive, score, draw_lesions(lesions, seed))[0]
+    false_positive, true_positive, _ = roc_curve(is_positive, score)
+    return {
+        "positives": int(is_positive.sum()),
+        "negatives": int((~is_positive).sum()),
+        "auc": auc(is_positive, score),
+        "auc_interval": percentile_interval(areas),
+        "roc": {"fpr": thin(false_positive), "tpr": thin(true_positive)},
+    }
 
 
 def as_task(labels: np.ndarray, probabilities: np.ndarray, codes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -71,12 +112,14 @@ def draw(
     return float(min(thresholds[kept[-1]], 1.0))  # roc_curve begins with an infinite threshold
 
 
-def judge(is_positive: np.ndarray, score: np.ndarray, threshold: float, lesions: np.ndarray) -> dict[str, Any]:
-    """Sensitivity and specificity at a threshold, with intervals that count lesions."""
+def judge(
+    is_positive: np.ndarray, score: np.ndarray, threshold: float | np.ndarray, lesions: np.ndarray
+) -> dict[str, Any]:
+    """Sensitivity and specificity at a threshold, or at one for each image (n,), with intervals that count lesions."""
     called = score >= threshold
     sensitivity, specificity = float(called[is_positive].mean()), float((~called[~is_positive]).mean())
     return {
-        "threshold": threshold,
+        "threshold": threshold if isinstance(threshold, float) else None,
         "sensitivity": sensitivity,
         "sensitivity_interval": wilson_interval(sensitivity, len(np.unique(lesions[is_positive]))),
         "specificity": specificity,

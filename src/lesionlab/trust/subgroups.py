@@ -2,15 +2,19 @@
 
 In: the table of one part with its labels and probabilities. Out: a row for each group of at least 20 lesions. The groups
 hold different diagnoses, and that alone makes their figures differ: a group of nevi is easy. So each group's accuracy
-stands beside what would be expected of its diagnoses if every diagnosis went as it does in the whole part.
+stands beside what the rest of the part would get if it had the group's diagnoses (direct standardisation), and the gap
+between the two is what is tested. Of twenty groups one differs by chance: p-values are corrected by Holm's method (Scand. J.
+Stat. 6, 1979), which holds however the groups overlap.
 """
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
-from lesionlab.trust.metrics import bootstrap, percentile_interval
+from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
+from lesionlab.trust.bootstrap import RESAMPLES, draw_weights, percentile_interval, wilson_interval
 
 MIN_LESIONS = 20
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
@@ -21,9 +25,12 @@ COLUMNS = {
     "dataset": "source",
     "dx_type": "confirmation",
 }
+ALPHA = 0.05
 
 
-def subgroups(table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, *, seed: int) -> list[dict[str, Any]]:
+def subgroups(
+    table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, *, seed: int, resamples: int = RESAMPLES
+) -> list[dict[str, Any]]:
     """Figures of each group of at least 20 lesions, groups of one column after the other, the largest first.
 
     Args:
@@ -32,17 +39,48 @@ def subgroups(table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray
         labels: integers (n,) in `DX` order.
         probabilities: float (n, 7).
         seed: of the bootstrap over lesions.
+        resamples: of the bootstrap.
 
     Returns:
-        For each group `by`, `group`, `images`, `lesions`, `accuracy` and its 95 % `interval`, and `expected`: the mean
-        over its images of the whole part's recall of their diagnosis. `stands_out` where the interval lies beside it.
+        For each group `by`, `group`, `images`, `lesions`, `accuracy` and its 95 % `interval`; `expected`, the accuracy of
+        the rest with the group's mix of diagnoses; `gap`, accuracy less expected over the diagnoses that both have, with
+        its `gap_interval`, `p` (normal approximation with the bootstrap's standard error) and `p_holm`, corrected for the
+        number of groups; `stands_out` where that is below 0.05. `malignant` counts lesions, and `malignant_found` is the
+        share of them answered with a malignant diagnosis, with Wilson's `malignant_interval`. A group without a rest to
+        compare with has None for gap, p and expected.
 
     """
+    groups = _groups(table)
+    if not groups:
+        return []
+    weights = draw_weights(table["lesion_id"].to_numpy(), seed, resamples)
     is_right = probabilities.argmax(axis=1) == labels
-    recall_of = {label: is_right[labels == label].mean() for label in np.unique(labels)}
-    expected = np.array([recall_of[label] for label in labels])
-    lesions = table["lesion_id"].to_numpy()
-    rows = []
+    whole = _counts(weights, labels, is_right)
+    rows = [
+        {"by": by, "group": group}
+        | _figures(chosen, table["lesion_id"].to_numpy(), labels, probabilities)
+        | _compare(chosen, labels, is_right, weights, whole)
+        for by, group, chosen in groups
+    ]
+    for row, p_holm in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row |= {"p_holm": p_holm, "stands_out": bool(p_holm is not None and p_holm < ALPHA)}
+    return rows
+
+
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """Correct p-values for their number by Holm's step-down method; None stays None and does not count."""
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
+    corrected: list[float | None] = [None] * len(p_values)
+    largest = 0.0
+    for rank, (p, index) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * p))
+        corrected[index] = largest
+    return corrected
+
+
+def _groups(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+    """Name the groups that are large enough, with their images, bool (n,)."""
+    groups = []
     for column, by in COLUMNS.items():
         if column not in table:
             continue
@@ -51,25 +89,68 @@ def subgroups(table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray
         )
         for group in values.value_counts().index:
             chosen = (values == group).to_numpy()
-            count = len(np.unique(lesions[chosen]))
-            if count < MIN_LESIONS:
-                continue
-            draws = bootstrap(labels[chosen], probabilities[chosen], lesions[chosen], seed=seed)
-            low, high = percentile_interval(draws["accuracy"])
-            expectation = float(expected[chosen].mean())
-            rows.append(
-                {
-                    "by": by,
-                    "group": str(group),
-                    "images": int(chosen.sum()),
-                    "lesions": count,
-                    "accuracy": float(is_right[chosen].mean()),
-                    "interval": [low, high],
-                    "expected": expectation,
-                    "stands_out": not low <= expectation <= high,
-                }
-            )
-    return rows
+            if table.loc[chosen, "lesion_id"].nunique() >= MIN_LESIONS:
+                groups.append((by, str(group), chosen))
+    return groups
+
+
+def _figures(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    answers = probabilities.argmax(axis=1)
+    malignant = [INDEX_OF[dx] for dx in MALIGNANT]
+    is_malignant = chosen & np.isin(labels, malignant)
+    number = len(np.unique(lesions[is_malignant]))
+    found = float(np.isin(answers[is_malignant], malignant).mean()) if number else None
+    return {
+        "images": int(chosen.sum()),
+        "lesions": int(len(np.unique(lesions[chosen]))),
+        "accuracy": float((answers == labels)[chosen].mean()),
+        "malignant": number,
+        "malignant_found": found,
+        "malignant_interval": None if found is None else wilson_interval(found, number),
+    }
+
+
+def _compare(
+    chosen: np.ndarray,
+    labels: np.ndarray,
+    is_right: np.ndarray,
+    weights: np.ndarray,
+    whole: tuple[np.ndarray, np.ndarray],
+) -> dict[str, Any]:
+    """Compare a group's accuracy with that of the rest at the group's mix of diagnoses, in every draw."""
+    inside = _counts(weights[:, chosen], labels[chosen], is_right[chosen])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        interval = percentile_interval(inside[1].sum(axis=1) / inside[0].sum(axis=1))
+    once = np.ones((1, len(labels)), np.float32)
+    here, all_of_it = _counts(once[:, chosen], labels[chosen], is_right[chosen]), _counts(once, labels, is_right)
+    observed = _standardised(here, (all_of_it[0] - here[0], all_of_it[1] - here[1]))
+    drawn = _standardised(inside, (whole[0] - inside[0], whole[1] - inside[1]))
+    gaps = drawn[0] - drawn[1]
+    error = float(np.nanstd(gaps, ddof=1)) if np.isfinite(gaps).sum() > 1 else float("nan")
+    if not np.isfinite(observed[1][0]) or not np.isfinite(error):
+        return {"interval": interval, "expected": None, "gap": None, "gap_interval": None, "p": None}
+    gap = float(observed[0][0] - observed[1][0])
+    p = float(2 * norm.sf(abs(gap) / error)) if error else float(gap == 0)
+    expected = float(observed[1][0])
+    return {"interval": interval, "expected": expected, "gap": gap, "gap_interval": percentile_interval(gaps), "p": p}
+
+
+def _standardised(
+    inside: tuple[np.ndarray, np.ndarray], rest: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Accuracy of the group, and of the rest weighted to the group's diagnoses; of diagnoses that both have: (draws,)."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = np.where(rest[0] > 0, rest[1] / rest[0], 0.0)
+        shared = np.where(rest[0] > 0, inside[0], 0.0)
+        number = shared.sum(axis=1)
+        return np.where(rest[0] > 0, inside[1], 0.0).sum(axis=1) / number, (shared * recall).sum(axis=1) / number
+
+
+def _counts(weights: np.ndarray, labels: np.ndarray, is_right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Images and right answers of each diagnosis in every draw: (draws, 7) each."""
+    is_class = labels[:, None] == np.arange(len(DX))
+    right = is_class & is_right[:, None]
+    return (weights @ is_class.astype(np.float32)).astype(float), (weights @ right.astype(np.float32)).astype(float)
 
 
 def _age_bands(ages: pd.Series) -> pd.Series:

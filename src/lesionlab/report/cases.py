@@ -1,0 +1,105 @@
+"""A page for each case: the image, where the model looked, every probability, and what is known of the lesion.
+
+In: the table of the judged images and what the model makes of them. Out: `cases/index.html`, and for each image a page and a
+picture, named by number, because an image's name may be anything.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.prepare import encode_labels
+from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.files import write_text
+from lesionlab.predict import uncertainties
+from lesionlab.progress import track
+from lesionlab.report.figures_understanding import look_with_map, save_jpeg, side_by_side
+from lesionlab.trust.conformal import prediction_sets
+from lesionlab.trust.inside import Seen
+
+_PX = 224
+_SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")
+_THREADS = 2
+
+
+def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> Path:
+    """Write a page for each case and an index of all, wrong answers first; return the index.
+
+    Args:
+        folder: for the pages; made where it does not exist.
+        table: of the judged images: `image_id`, `dx`, `path` and what else is known.
+        seen: what the model makes of them, in the order of the table.
+        metrics: metrics.json, for the suspect labels.
+        model: `name`, and `conformal` with the thresholds of its sets, or empty.
+
+    """
+    folder.mkdir(exist_ok=True)
+    cases = _cases(table, seen, metrics, model)
+    environment = Environment(
+        loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF}
+    page = environment.get_template("case.html.j2")
+
+    def write(place: int) -> None:
+        case = cases[place]
+        case["has_picture"] = _write_picture(
+            folder / f"{case['number']}.jpg", Path(table["path"].iloc[place]), seen, place
+        )
+        write_text(folder / f"{case['number']}.html", page.render(case=case, last=len(cases), **common))
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in track(pool.map(write, range(len(cases))), "writing a page a case", total=len(cases)):
+            pass
+    cases.sort(key=lambda case: (case["is_right"], -case["certainty"]))
+    index = environment.get_template("cases.html.j2")
+    write_text(folder / "index.html", index.render(cases=cases, **common))
+    return folder / "index.html"
+
+
+def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> list[dict[str, Any]]:
+    labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
+    unsure = uncertainties(seen.probabilities)
+    suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
+    sets = prediction_sets(seen.probabilities, model["conformal"]["thresholds"]) if model["conformal"] else None
+    malignant = [DX.index(dx) for dx in MALIGNANT]
+    known = table.reindex(columns=list(_SHOWN)).astype(object)
+    return [
+        {
+            "number": place + 1,
+            "image": str(table["image_id"].iloc[place]),
+            "truth": DX[labels[place]],
+            "answer": DX[answers[place]],
+            "is_right": bool(labels[place] == answers[place]),
+            "certainty": float(seen.probabilities[place].max()),
+            "malignant": float(seen.probabilities[place, malignant].sum()),
+            "uncertainty": float(unsure[place]),
+            "probabilities": sorted(
+                zip(DX, seen.probabilities[place].tolist(), strict=True), key=lambda item: -item[1]
+            ),
+            "set": None if sets is None else [dx for index, dx in enumerate(DX) if sets[place, index]],
+            "suspected": suspected.get(place),
+            "has_map": seen.maps is not None,
+            "known": {name: str(v) for name, v in known.iloc[place].items() if pd.notna(v) and str(v) != ""},
+        }
+        for place in range(len(table))
+    ]
+
+
+def _write_picture(path: Path, source: Path, seen: Seen, place: int) -> bool:
+    """Write the image, beside it its activation map; False where it cannot be read any more."""
+    try:
+        pixels = read_image(source, _PX, _PX, "centre")
+    except ImageError:
+        return False
+    images = [pixels]
+    if seen.maps is not None:
+        answer = int(np.argmax(seen.probabilities[place]))
+        images.append(look_with_map(pixels, seen.maps[place], answer))
+    save_jpeg(side_by_side(images), path)
+    return True

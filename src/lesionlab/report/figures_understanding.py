@@ -1,0 +1,195 @@
+"""Pictures that help to understand a model: its feature map, what it confuses, where it looks, labels it doubts.
+
+In: what the model makes of the test part, and its pixels. Out: pictures in `figures/` and `understanding.json`, which the
+report is made from. What a model does not give (features, activation maps) is left out and said to be absent.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from PIL import Image
+
+from lesionlab.data.prepare import encode_labels
+from lesionlab.diagnosis import DX
+from lesionlab.files import replacing, write_json
+from lesionlab.overlay import draw_map
+from lesionlab.report.style import COLOUR, INK, STYLE, new_figure, save_figure
+from lesionlab.trust.inside import Seen
+
+SUSPECTS = 24
+PAIRS = 6
+STRIP = 6  # images in the strip of a pair
+MAP_POINTS = 2000
+_MAP_LEAST = 10
+_COMPONENTS = 50
+_PX = 160
+_STRIP_PX = 112
+_GAP_PX = 4
+
+
+def write_understanding(
+    folder: Path, metrics: dict[str, Any], table: pd.DataFrame, seen: Seen, pixels: np.ndarray, *, seed: int
+) -> None:
+    """Write the pictures and `understanding.json` into `folder`.
+
+    Args:
+        folder: `figures/` of a run or an evaluation.
+        metrics: its metrics.json.
+        table: of the test part: `image_id`, `dx`, and `row`, the image's place in `pixels`.
+        seen: what the model makes of these images, in the order of the table.
+        pixels: uint8 (n, height, width, 3).
+        seed: of the feature map.
+
+    """
+    (folder / "understanding").mkdir(exist_ok=True)
+    labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
+    has_map = seen.features is not None and len(labels) >= _MAP_LEAST
+    if has_map and seen.features is not None:
+        with matplotlib.rc_context(STYLE):
+            figure = _feature_map(seen.features, labels, answers, seed)
+        save_figure(figure, folder / "feature-map.svg", metrics["is_generated"])
+    found = {
+        "feature_map": has_map,
+        "pairs": _write_pairs(folder, table, labels, seen.probabilities, pixels),
+        "overlays": _write_overlays(folder, table, labels, seen, pixels),
+        "suspects": _write_suspects(folder, metrics["suspects"], table, pixels),
+        "suspects_in_all": len(metrics["suspects"]),
+    }
+    write_json(folder / "understanding.json", found)
+
+
+def look_with_map(pixels: np.ndarray, maps: np.ndarray, index: int) -> np.ndarray:
+    """Lay over an image what speaks for a diagnosis rather than for the others; bright is most.
+
+    Args:
+        pixels: uint8 (height, width, 3).
+        maps: float (grid height, grid width, 7), class activation maps of the image.
+        index: of the diagnosis, in `DX` order.
+
+    """
+    speaks = np.maximum(maps[..., index] - maps.mean(axis=-1), 0)
+    return draw_map(pixels, speaks / max(float(speaks.max()), 1e-9))
+
+
+def save_jpeg(pixels: np.ndarray, path: Path) -> None:
+    """Write uint8 pixels (height, width, 3) as JPEG, whole or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="jpeg", quality=80)
+
+
+def side_by_side(images: list[np.ndarray]) -> np.ndarray:
+    """Put images of one height (h, w, 3) in a row, with white gaps."""
+    gap = np.full((images[0].shape[0], _GAP_PX, 3), 255, np.uint8)
+    parts = [part for image in images for part in (image, gap)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def _square(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Crop to the central square and scale to `side` px."""
+    height, width = pixels.shape[:2]
+    edge = min(height, width)
+    box = ((width - edge) // 2, (height - edge) // 2, (width + edge) // 2, (height + edge) // 2)
+    return np.asarray(Image.fromarray(np.asarray(pixels)).resize((side, side), Image.Resampling.BICUBIC, box))
+
+
+def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, seed: int) -> Any:
+    """Draw the features in two dimensions by t-SNE (van der Maaten and Hinton, J. Mach. Learn. Res. 9, 2008)."""
+    chosen = np.arange(len(labels))
+    if len(chosen) > MAP_POINTS:
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, MAP_POINTS, replace=False))
+    places = _embed(features[chosen], seed)
+    figure = new_figure(7.4, 3.9)
+    left, right = figure.subplots(1, 2)
+    wrong = (labels != answers)[chosen]
+    _scatter(left, places, labels[chosen], np.zeros(len(chosen), bool), "Coloured by the truth")
+    _scatter(right, places, answers[chosen], wrong, "Coloured by the answer (ring: wrong)")
+    handles = [left.scatter([], [], s=14, color=COLOUR[dx], label=dx) for dx in DX]
+    figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=8, handletextpad=0.2)
+    return figure
+
+
+def _embed(features: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    centred = features.astype(np.float64)
+    components = min(_COMPONENTS, *centred.shape)
+    reduced = PCA(components, random_state=seed).fit_transform(centred)
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
+
+
+def _scatter(axes: Axes, places: np.ndarray, classes: np.ndarray, ringed: np.ndarray, title: str) -> None:
+    order = np.argsort(-np.bincount(classes, minlength=len(DX))[classes], kind="stable")  # rare ones on top
+    places, classes, ringed = places[order], classes[order], ringed[order]
+    colours = [COLOUR[DX[index]] for index in classes]
+    x, y = places.T
+    axes.scatter(x, y, s=9, c=colours, linewidths=0, alpha=0.8, rasterized=True)
+    axes.scatter(x[ringed], y[ringed], s=16, facecolors="none", edgecolors=INK, linewidths=0.5, rasterized=True)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.spines[:].set_visible(False)
+
+
+def _write_pairs(
+    folder: Path, table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, pixels: np.ndarray
+) -> list[dict[str, Any]]:
+    """Write a strip of the surest examples of each of the commonest confusions."""
+    answers = probabilities.argmax(axis=1)
+    counts = np.bincount(labels * len(DX) + answers, minlength=len(DX) ** 2)
+    counts[:: len(DX) + 1] = 0  # what is right
+    pairs = []
+    for number, cell in enumerate(np.argsort(-counts, kind="stable")[:PAIRS], start=1):
+        if not counts[cell]:
+            break
+        truth, answer = divmod(int(cell), len(DX))
+        places = np.flatnonzero((labels == truth) & (answers == answer))
+        places = places[np.argsort(-probabilities[places, answer], kind="stable")][:STRIP]
+        rows = table["row"].to_numpy()[places]
+        name = f"understanding/pair-{number}.jpg"
+        save_jpeg(side_by_side([_square(pixels[row], _STRIP_PX) for row in rows]), folder / name)
+        images = table["image_id"].iloc[places].tolist()
+        share = float(counts[cell] / (labels == truth).sum())
+        pairs.append(
+            {"file": name, "truth": DX[truth], "answer": DX[answer], "images": int(counts[cell]), "share": share}
+            | {"shown": images}
+        )
+    return pairs
+
+
+def _write_overlays(
+    folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: Seen, pixels: np.ndarray
+) -> list[dict[str, Any]]:
+    """Write image and activation map of the surest right and the surest wrong answer to each diagnosis."""
+    if seen.maps is None:
+        return []
+    answers, certainty = seen.probabilities.argmax(axis=1), seen.probabilities.max(axis=1)
+    shown = []
+    for index, dx in enumerate(DX):
+        for kind, is_kind in (("right", answers == labels), ("wrong", answers != labels)):
+            places = np.flatnonzero((labels == index) & is_kind)
+            if not len(places):
+                continue
+            place = int(places[certainty[places].argmax()])
+            picture = _square(pixels[table["row"].iloc[place]], _PX)
+            name = f"understanding/{dx}-{kind}.jpg"
+            save_jpeg(side_by_side([picture, look_with_map(picture, seen.maps[place], answers[place])]), folder / name)
+            shown.append(
+                {"file": name, "truth": dx, "answer": DX[answers[place]], "certainty": float(certainty[place])}
+                | {"image": table["image_id"].iloc[place], "kind": kind}
+            )
+    return shown
+
+
+def _write_suspects(
+    folder: Path, found: list[dict[str, Any]], table: pd.DataFrame, pixels: np.ndarray
+) -> list[dict[str, Any]]:
+    cards = []
+    for number, suspect in enumerate(found[:SUSPECTS], start=1):
+        name = f"understanding/suspect-{number:02}.jpg"
+        save_jpeg(_square(pixels[table["row"].iloc[suspect["row"]]], _PX), folder / name)
+        cards.append({"file": name} | suspect)
+    return cards

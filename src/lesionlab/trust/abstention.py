@@ -1,0 +1,109 @@
+"""When to say "show this to a specialist": how many images can be answered if at most a chosen share may be wrong.
+
+In: labels, probabilities and uncertainties of images that the line is drawn on, and of others that it is judged on. Out:
+plain numbers. The line is the largest uncertainty up to which the error is proved to be at most the chosen risk, with 95 %
+confidence: exact binomial bounds (Clopper and Pearson, Biometrika 26, 1934) at 20 shares of images answered, Bonferroni's
+correction for looking at 20 (Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017).
+Lesions count: of several images of one lesion, the first does.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta
+
+from lesionlab.predict import uncertainties
+from lesionlab.trust.bootstrap import folds, wilson_interval
+from lesionlab.trust.operating import TASKS, as_task
+
+RISKS = (0.05, 0.1, 0.2)
+CONFIDENCE = 0.95
+_SHARES = np.arange(1, 21) / 20
+
+
+def draw_line(is_wrong: np.ndarray, uncertainty: np.ndarray, risk: float) -> float | None:
+    """Find the largest uncertainty up to which the error is at most `risk`, or None where nothing can be promised.
+
+    Args:
+        is_wrong: bool (n,), whether each answer is wrong; a lesion an entry.
+        uncertainty: float (n,), the smaller the surer.
+        risk: largest share of wrong answers among those given, 0 to 1.
+
+    """
+    order = np.argsort(uncertainty, kind="stable")
+    errors = np.cumsum(is_wrong[order])
+    line = None
+    for share in _SHARES:
+        kept = int(round(share * len(order)))
+        if kept and error_bound(int(errors[kept - 1]), kept) <= risk:
+            line = float(uncertainty[order[kept - 1]])
+    return line
+
+
+def error_bound(errors: int, number: int) -> float:
+    """Give the exact upper bound of an error rate, at 95 % confidence for all 20 shares together."""
+    alpha = (1 - CONFIDENCE) / len(_SHARES)
+    return 1.0 if errors == number else float(beta.ppf(1 - alpha, errors + 1, number - errors))
+
+
+def abstention(
+    drawn: tuple[np.ndarray, np.ndarray, np.ndarray],
+    judged: tuple[np.ndarray, np.ndarray, np.ndarray],
+    risks: Sequence[float] = RISKS,
+) -> list[dict[str, Any]]:
+    """Draw a line for each risk on some images and judge it on others.
+
+    Args:
+        drawn: labels (n,), probabilities (n, 7) and lesion ids (n,) of the images that the lines are drawn on.
+        judged: likewise, of other images.
+        risks: shares of wrong answers, 0 to 1.
+
+    Returns:
+        For each risk its `threshold` of uncertainty (None where too few images promise nothing) and what `judge` says.
+
+    """
+    labels, probabilities, lesions = drawn
+    first = np.unique(lesions, return_index=True)[1]
+    is_wrong = (probabilities.argmax(axis=1) != labels)[first]
+    lines = [(risk, draw_line(is_wrong, uncertainties(probabilities)[first], risk)) for risk in risks]
+    return [{"risk": risk, **judge(*judged, line)} for risk, line in lines]
+
+
+def judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, line: float | None) -> dict[str, Any]:
+    """Judge a line: share `answered`, their `error` with Wilson's interval over lesions, malignant lesions `referred`."""
+    if line is None:
+        return {"threshold": None, "answered": 0.0, "error": None, "error_interval": None, "malignant_referred": 1.0}
+    return {"threshold": line} | _judge(labels, probabilities, lesions, uncertainties(probabilities) <= line)
+
+
+def cross_judged(
+    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int, risks: Sequence[float] = RISKS
+) -> list[dict[str, Any]]:
+    """Draw the lines on each half of the lesions, judge them on the other, and put the halves together."""
+    half = folds(lesions, 2, seed=seed)
+    first, uncertainty = np.unique(lesions, return_index=True)[1], uncertainties(probabilities)
+    is_wrong = probabilities.argmax(axis=1) != labels
+    rows = []
+    for risk in risks:
+        answered = np.zeros(len(labels), bool)
+        for side in (0, 1):
+            chosen = first[half[first] == side]
+            line = draw_line(is_wrong[chosen], uncertainty[chosen], risk) if len(chosen) else None
+            if line is not None:
+                answered |= (half != side) & (uncertainty <= line)
+        found = _judge(labels, probabilities, lesions, answered)
+        rows.append({"risk": risk, "threshold": None} | found)
+    return rows
+
+
+def _judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, answered: np.ndarray) -> dict[str, Any]:
+    is_wrong = (probabilities.argmax(axis=1) != labels)[answered]
+    is_malignant, _ = as_task(labels, probabilities, TASKS["malignant"])
+    error = float(is_wrong.mean()) if len(is_wrong) else None
+    return {
+        "answered": float(answered.mean()),
+        "error": error,
+        "error_interval": None if error is None else wilson_interval(error, len(np.unique(lesions[answered]))),
+        "malignant_referred": float((~answered)[is_malignant].mean()) if is_malignant.any() else None,
+    }

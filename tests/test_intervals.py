@@ -1,0 +1,113 @@
+"""Every figure of a diagnosis has an interval: each draw equals scikit-learn's figure, and the intervals hold the truth."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm
+from sklearn import metrics as sk
+
+from lesionlab.diagnosis import DX
+from lesionlab.trust.bootstrap import CLASS_FIGURES, bootstrap, percentile_interval, ranking
+from lesionlab.trust.metrics import evaluate_part, sensitivity_at
+
+
+def drawn(n: int, seed: int, decimals: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.r_[np.arange(7), rng.choice(7, n - 7, p=[0.11, 0.6, 0.06, 0.05, 0.1, 0.04, 0.04])]
+    weighed = np.exp(rng.normal(size=(n, 7)) + 1.5 * np.eye(7)[labels])
+    return labels, (weighed / weighed.sum(axis=1, keepdims=True)).round(decimals)
+
+
+@pytest.mark.parametrize("decimals", [1, 8])
+def test_each_draw_equals_the_figures_of_the_drawn_images(decimals: int) -> None:
+    labels, probabilities = drawn(80, 3, decimals)
+    lesions = np.repeat(np.arange(40), 2)
+    draws = bootstrap(labels, probabilities, lesions, seed=5, resamples=4)
+    counts = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=4)
+    for index, count in enumerate(counts):
+        chosen = np.repeat(np.arange(80), count[lesions])
+        y, p = labels[chosen], probabilities[chosen]
+        answers = p.argmax(axis=1)
+        assert draws["log_loss"][index] == pytest.approx(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-15)).mean())
+        for c in np.unique(y):
+            tn, fp, fn, tp = sk.confusion_matrix(y == c, answers == c, labels=[False, True]).ravel()
+            expected = {
+                "recall": tp / (tp + fn),
+                "specificity": tn / (tn + fp),
+                "precision": tp / (tp + fp) if tp + fp else np.nan,
+                "npv": tn / (tn + fn),
+                "f1": 2 * tp / (2 * tp + fp + fn),
+                "auc": sk.roc_auc_score(y == c, p[:, c]),
+                "average_precision": sk.average_precision_score(y == c, p[:, c]),
+            }
+            for name in CLASS_FIGURES:
+                assert draws[name][index, c] == pytest.approx(expected[name], abs=1e-6, nan_ok=True), (name, c)
+
+
+def test_sensitivity_at_a_specificity_is_that_of_the_roc_curve() -> None:
+    rng = np.random.default_rng(0)
+    is_positive = rng.random(300) < 0.2
+    score = rng.normal(size=300).round(1) + is_positive
+    fpr, tpr, _ = sk.roc_curve(is_positive, score, drop_intermediate=False)
+    for specificity in (0.0, 0.5, 0.9, 0.95, 1.0):
+        expected = tpr[fpr <= 1 - specificity + 1e-12].max()
+        assert sensitivity_at(is_positive, score, specificity) == pytest.approx(expected)
+    assert np.isnan(sensitivity_at(np.ones(3, bool), np.arange(3.0)))
+
+
+def test_blocks_of_draws_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels, probabilities = drawn(50, 1)
+    weights = np.random.default_rng(0).multinomial(50, np.full(50, 1 / 50), size=30).astype(np.float32)
+    whole = ranking(labels == 1, probabilities[:, 1], weights)
+    monkeypatch.setattr("lesionlab.trust.bootstrap._CELLS", 350)  # seven draws at a time
+    for at_once, blockwise in zip(whole, ranking(labels == 1, probabilities[:, 1], weights), strict=True):
+        np.testing.assert_array_equal(at_once, blockwise)
+
+
+def test_intervals_hold_the_true_figures() -> None:
+    """Two groups of normal scores: specificity, predictive value and area are known; about 95 % of intervals hold them."""
+    trials, held = 150, dict.fromkeys(("specificity", "precision", "auc"), 0)
+    share, distance, line = 0.25, 1.2, 0.8  # of positives; standard deviations between the groups; the threshold
+    sensitivity, specificity = norm.sf(line - distance), norm.cdf(line)
+    found = share * sensitivity
+    true = {
+        "specificity": specificity,
+        "precision": found / (found + (1 - share) * (1 - specificity)),
+        "auc": norm.cdf(distance / np.sqrt(2)),
+    }
+    for trial in range(trials):
+        rng = np.random.default_rng(trial)
+        is_melanoma = rng.random(300) < share
+        score = norm.cdf(rng.normal(size=300) + distance * is_melanoma - line)
+        probabilities = np.zeros((300, 7))
+        probabilities[:, 0], probabilities[:, 1] = score, 1 - score
+        draws = bootstrap(np.where(is_melanoma, 0, 1), probabilities, np.arange(300), seed=trial, resamples=300)
+        for name, value in true.items():
+            low, high = percentile_interval(draws[name][:, 0])
+            held[name] += low <= value <= high
+    assert all(0.89 <= number / trials <= 0.99 for number in held.values()), held
+
+
+def test_a_share_that_no_draw_moves_has_wilsons_interval() -> None:
+    labels, probabilities = np.arange(70) % 7, np.eye(7)[np.arange(70) % 7] * 0.9 + 0.1 / 7
+    row = evaluate_part(labels, probabilities, np.arange(70), seed=0)["per_class"]["df"]
+    expected = binomtest(10, 10).proportion_ci(method="wilson")
+    assert row["recall"] == 1.0 and row["intervals"]["recall"] == pytest.approx([expected.low, 1.0], abs=1e-6)
+    assert row["intervals"]["precision"][0] == pytest.approx(expected.low, abs=1e-6)
+    assert row["intervals"]["auc"] is None and row["intervals"]["f1"] is None  # no method that would not lie
+
+
+def test_one_lesion_alone_has_no_interval() -> None:
+    labels, probabilities = drawn(20, 0)
+    part = evaluate_part(labels, probabilities, np.array(["one"] * 20), seed=0)
+    assert part["lesions"] == 1 and all(np.isnan(bounds).all() for bounds in part["intervals"].values())
+    assert 0 <= part["accuracy"] <= 1
+
+
+def test_an_absent_diagnosis_has_figures_of_its_absence_alone() -> None:
+    labels, probabilities = drawn(200, 2)
+    kept = labels != DX.index("vasc")
+    row = evaluate_part(labels[kept], probabilities[kept], np.arange(kept.sum()), seed=0)["per_class"]["vasc"]
+    assert row["images"] == 0 and row["recall_interval"] is None
+    for name in ("recall", "f1", "auc", "average_precision"):
+        assert np.isnan(row[name]) and row["intervals"][name] is None
+    assert 0 < row["specificity"] <= 1 and row["intervals"]["specificity"][0] < 1

@@ -1,0 +1,113 @@
+"""Recalibration and abstention: known truths are found again, and nothing is judged where it was chosen."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from lesionlab.model.decide import choose_temperature
+from lesionlab.predict import uncertainties
+from lesionlab.trust import abstention
+from lesionlab.trust.bootstrap import folds
+from lesionlab.trust.calibration import calibration
+from lesionlab.trust.vector_scaling import (
+    VectorScaling,
+    cross_fitted,
+    fit_temperature,
+    fit_vector_scaling,
+    fitted_temperature,
+    temper,
+)
+
+
+def calibrated(n: int, seed: int, sharpness: float = 0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, and labels drawn from them."""
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.full(7, sharpness), n) * 0.98 + 0.02 / 7
+    return (rng.random((n, 1)) > probabilities.cumsum(axis=1)).sum(axis=1), probabilities
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
+
+
+def test_vector_scaling_undoes_what_was_done() -> None:
+    labels, truth = calibrated(20_000, 0)
+    scale, offset = (2.0, 1.5, 1.0, 2.5, 1.8, 1.2, 2.0), (1.0, -1.0, 0.5, 0.0, -0.5, 0.3, -0.3)
+    found = fit_vector_scaling(labels, VectorScaling(scale, offset)(truth))
+    assert log_loss(labels, found(VectorScaling(scale, offset)(truth))) == pytest.approx(
+        log_loss(labels, truth), abs=0.01
+    )
+    off, back = VectorScaling(scale, offset)(truth), found(VectorScaling(scale, offset)(truth))
+    assert calibration(labels, off)["classwise_ece"] > 5 * calibration(labels, back)["classwise_ece"]
+    np.testing.assert_allclose(back.sum(axis=1), 1)
+
+
+def test_vector_scaling_of_a_mere_temperature_is_that_temperature() -> None:
+    labels, truth = calibrated(20_000, 1)
+    found = fit_vector_scaling(labels, temper(truth, 0.5))
+    assert np.abs(np.array(found.scale) - 0.5).max() < 0.05 and np.ptp(found.offset) < 0.1
+
+
+def test_few_images_hold_vector_scaling_near_the_temperature() -> None:
+    labels, truth = calibrated(40, 2)
+    found = fit_vector_scaling(labels, truth)
+    assert np.abs(found.offset).max() < 3 and np.isfinite(found(truth)).all()
+
+
+def test_the_temperature_equals_the_one_a_run_chooses() -> None:
+    labels, truth = calibrated(2000, 3)
+    assert fit_temperature(labels, truth**2 / (truth**2).sum(axis=1, keepdims=True)) == pytest.approx(2.0, rel=0.1)
+    assert fit_temperature(labels, truth) == pytest.approx(choose_temperature(labels, truth), rel=1e-3)
+
+
+@pytest.mark.parametrize("fit", [fitted_temperature, fit_vector_scaling])
+def test_a_lesion_does_not_recalibrate_itself(fit) -> None:
+    """Other labels for the lesions of one fifth leave that fifth's probabilities as they are."""
+    labels, truth = calibrated(400, 4)
+    lesions = np.repeat(np.arange(200), 2)
+    fold = folds(lesions, 5, seed=0)
+    assert all(len(set(fold[lesions == lesion])) == 1 for lesion in range(200))
+    other = np.where(fold == 2, (labels + 3) % 7, labels)
+    first, second = (cross_fitted(fit, y, truth, lesions, seed=0) for y in (labels, other))
+    np.testing.assert_array_equal(first[fold == 2], second[fold == 2])
+    assert (first[fold != 2] != second[fold != 2]).any()
+
+
+def test_the_bound_is_clopper_and_pearsons() -> None:
+    for errors, number in ((0, 40), (3, 100), (50, 50)):
+        expected = binomtest(errors, number).proportion_ci(1 - 2 * 0.05 / 20, method="exact").high
+        assert abstention.error_bound(errors, number) == pytest.approx(expected)
+
+
+def test_the_chosen_risk_is_kept() -> None:
+    """Of 200 drawn lines, at most about one in twenty lets more wrong answers through than chosen."""
+    broken = answered = 0
+    for trial in range(200):
+        rng = np.random.default_rng(trial)
+        uncertainty = rng.random(3000)
+        line = abstention.draw_line(rng.random(3000) < 0.5 * uncertainty, uncertainty, 0.1)
+        answered += line is not None
+        broken += line is not None and line / 4 > 0.1  # the error below a line u is u / 4
+    assert answered > 150 and broken <= 12
+
+
+def test_too_few_images_promise_nothing() -> None:
+    assert abstention.draw_line(np.zeros(30, bool), np.arange(30.0), 0.1) is None
+    assert abstention.draw_line(np.zeros(200, bool), np.arange(200.0), 0.1) == 199
+    labels, probabilities = calibrated(20, 5)
+    part = labels, probabilities, np.arange(20)
+    for row in (*abstention.abstention(part, part), *abstention.cross_judged(*part, seed=0)):
+        assert row["answered"] == 0 and row["error"] is None
+
+
+def test_abstaining_is_judged_on_other_images() -> None:
+    drawn, judged = calibrated(3000, 6, 0.1), calibrated(3000, 7, 0.1)
+    parts = [(*part, np.arange(3000)) for part in (drawn, judged)]
+    rows = abstention.abstention(*parts, (0.1, 0.2))
+    assert [row["risk"] for row in rows] == [0.1, 0.2] and 0 < rows[0]["answered"] < rows[1]["answered"]
+    for row in rows:
+        below = uncertainties(judged[1]) <= row["threshold"]
+        assert row["answered"] == below.mean() and row["error"] <= row["risk"]
+        assert row["error_interval"][0] <= row["error"] <= row["error_interval"][1]
+        malignant = np.isin(judged[0], [0, 2, 3])
+        assert row["malignant_referred"] == pytest.approx((~below[malignant]).mean())

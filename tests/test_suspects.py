@@ -1,0 +1,52 @@
+"""Labels that may be wrong: cleanlab's, in cleanlab's order, and in a simulation the ones that were made wrong."""
+
+import numpy as np
+import pytest
+
+from lesionlab.trust.suspects import confidently_held, suspects
+
+
+def labelled(n: int, seed: int, wrong: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels of which some were made wrong, probabilities of a good model, and which were made wrong."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(7, n, p=[0.11, 0.6, 0.06, 0.05, 0.1, 0.04, 0.04])
+    weighed = np.exp(rng.normal(size=(n, 7)) + 6 * np.eye(7)[truth])
+    is_wrong = rng.random(n) < wrong
+    return (
+        np.where(is_wrong, (truth + rng.integers(1, 7, n)) % 7, truth),
+        weighed / weighed.sum(axis=1)[:, None],
+        is_wrong,
+    )
+
+
+def test_they_are_cleanlabs_in_its_order() -> None:
+    filter_ = pytest.importorskip("cleanlab.filter", reason="cleanlab is absent: pip install -e '.[dev]'")
+    for seed in range(3):
+        labels, probabilities, _ = labelled(800, seed, 0.1)
+        expected = filter_.find_label_issues(
+            labels,
+            probabilities,
+            filter_by="confident_learning",
+            return_indices_ranked_by="normalized_margin",
+            n_jobs=1,
+        )
+        found = suspects(labels, probabilities)
+        assert [s.row for s in found] == [row for row in expected if row in {s.row for s in found}]
+        assert {s.row for s in found} == set(expected)
+
+
+def test_wrong_labels_are_found_and_come_first() -> None:
+    labels, probabilities, is_wrong = labelled(2000, 7, 0.05)
+    found = suspects(labels, probabilities)
+    rows = np.array([s.row for s in found])
+    assert is_wrong[rows[: is_wrong.sum() // 2]].mean() > 0.95
+    assert np.isin(np.flatnonzero(is_wrong), rows).mean() > 0.7
+    assert [s.margin for s in found] == sorted(s.margin for s in found) and all(-1 <= s.margin < 0 for s in found)
+    assert all(s.given != s.suggested for s in found)
+
+
+def test_a_diagnosis_without_images_is_never_suggested() -> None:
+    labels, probabilities, _ = labelled(300, 8, 0.1)
+    labels = np.where(labels == 5, 1, labels)
+    assert 5 not in confidently_held(labels, probabilities)
+    assert suspects(np.ones(5, int), np.full((5, 7), 1 / 7)) == []
