@@ -8,9 +8,10 @@ The file is scanned as protobuf first: its facts are read, and whatever could re
 other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes, never the path.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,16 @@ class Facts:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An open model: an `onnxruntime.InferenceSession` on the CPU, and the facts."""
+    """An open model: an `onnxruntime.InferenceSession` on the CPU, the facts, and the bytes of its file."""
 
     session: Any
     facts: Facts
+    data: bytes = field(repr=False)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the file, by which a model is known again."""
+        return hashlib.sha256(self.data).hexdigest()
 
     @property
     def has_activation_maps(self) -> bool:
@@ -120,12 +127,16 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
 
     """
     file = _find(path)
-    data = _read(file)
+    return open_bytes(_read(file), file)
+
+
+def open_bytes(data: bytes, file: Path) -> Bundle:
+    """Open a model from the bytes of its file, which messages call `file`; raises what `open_bundle` does."""
     try:
         facts = read_facts(data, str(file))
     except ValueError as error:
         raise UsageError(f"{file} is not an ONNX model, or is damaged ({error}). Copy it again.") from error
-    return Bundle(_open_session(data, facts, file), facts)
+    return Bundle(_open_session(data, facts, file), facts, data)
 
 
 def packaged_models() -> list[Path]:
@@ -205,10 +216,10 @@ def _checked_facts(found: dict[str, Any], where: str) -> Facts:
             f"{where} is a model of another task: {task!r} with the classes {classes}; needed is {TASK!r} with "
             f"{', '.join(DX)} in this order."
         )
-    missing = [field.name for field in fields(Facts) if field.name not in found]
+    missing = [item.name for item in fields(Facts) if item.name not in found]
     if missing:
         raise UsageError(f"{where} lacks the facts {', '.join(missing)}. Export it again with 'lesionlab export'.")
-    facts = Facts(**{field.name: found[field.name] for field in fields(Facts)})
+    facts = Facts(**{item.name: found[item.name] for item in fields(Facts)})
     wrong = _invalid_fact(facts)
     if wrong:
         raise UsageError(f"{where}: its fact {wrong!r} has no valid value: {getattr(facts, wrong)!r}.")

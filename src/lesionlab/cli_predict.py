@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from lesionlab.data.images import ImageError
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import DX, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
+from lesionlab.shards import CSV_HEADER, csv_row, short
 from lesionlab.sources import Source, find_images, unique_names
 
-HEADER = ("image", *ISIC_COLUMNS)
 _BAR = 20
 _SAME = 1e-3  # between two runs of one model; another model differs by more
 
@@ -28,12 +28,15 @@ Sink = Callable[[Prediction], None]
 
 def predict_command(options: Namespace) -> int:
     """Predict what the options name; exit code 0, or 1 where images could not be read."""
-    if options.resume and not options.out:
-        raise UsageError("--resume goes on with the table that --out names: give --out FILE.csv.")
+    _check_options(options)
     sources = unique_names(_sources(options.paths))
     model = load_model(options.model)
     first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
     sources = chain(first, sources)
+    if options.shards:
+        from lesionlab.cli_shards import predict_shards
+
+        return predict_shards(sources, model, options)
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if options.out:
@@ -47,6 +50,18 @@ def predict_command(options: Namespace) -> int:
         elif not options.out:
             sinks.append(_bars(len(first)) if sys.stdout.isatty() else _print_csv())
         return _predict(model, sources, sinks, options)
+
+
+def _check_options(options: Namespace) -> None:
+    if options.resume and not (options.out or options.shards):
+        raise UsageError("--resume goes on with the table that --out names: give --out FILE.csv.")
+    if options.address or options.engine == "ray":
+        options.engine = "ray"
+        if not options.shards:
+            raise UsageError("--engine ray writes shards: give --shards DIR.")
+    elsewhere = [f"--{name}" for name in ("out", "json", "explain") if getattr(options, name)]
+    if options.shards and elsewhere:
+        raise UsageError(f"--shards writes nothing else: leave out {' and '.join(elsewhere)}.")
 
 
 def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace) -> int:
@@ -119,7 +134,7 @@ class _Table:
         except OSError as error:
             raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another file with --out.") from error
         if not self._end:
-            self._write(_csv_line(HEADER))
+            self._write(_csv_line(CSV_HEADER))
 
     def __enter__(self) -> "_Table":
         return self
@@ -134,7 +149,7 @@ class _Table:
             OSError: the disk is full; the file then ends with the row before.
 
         """
-        self._write(_csv_line(_row(prediction)))
+        self._write(_csv_line(csv_row(prediction)))
 
     def _write(self, line: str) -> None:
         data = line.encode()
@@ -155,8 +170,8 @@ def _read_done(path: Path) -> _Done:
     rows = list(csv.reader(lines))
     if not rows:
         return _Done(set(), "", 0.0)
-    if tuple(rows[0]) != HEADER or any(len(row) != len(HEADER) for row in rows):
-        raise UsageError(f"{path} is no table of predictions with the columns {','.join(HEADER)}.")
+    if tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows):
+        raise UsageError(f"{path} is no table of predictions with the columns {','.join(CSV_HEADER)}.")
     name, melanoma = (rows[1][0], float(rows[1][1])) if len(rows) > 1 else ("", 0.0)
     return _Done({row[0] for row in rows[1:]}, name, melanoma)
 
@@ -190,7 +205,7 @@ def _left(sources: Iterable[Source], done: _Done, model: Model, path: Path) -> I
             now = result.probabilities[DX[0]] if isinstance(result, Prediction) else done.melanoma
             if abs(done.melanoma - now) > _SAME:
                 raise UsageError(
-                    f"{path} was written by another model, or of other images: {source.image} has {HEADER[1]} "
+                    f"{path} was written by another model, or of other images: {source.image} has {CSV_HEADER[1]} "
                     f"{done.melanoma:.4f} there and {now:.4f} now. Choose another file with --out, or leave out --resume."
                 )
 
@@ -214,15 +229,6 @@ def _overlays(folder: Path, model: Model) -> Sink:
     return write
 
 
-def _row(prediction: Prediction) -> list[str]:
-    return [prediction.image, *(repr(_short(value)) for value in prediction.probabilities.values())]
-
-
-def _short(value: float) -> float:
-    """Nine significant digits: all that float32 holds, and rows still sum to 1 within 1e-8."""
-    return float(f"{value:.9g}")
-
-
 def _csv_line(row: Iterable[str]) -> str:
     text = StringIO()
     csv.writer(text, lineterminator="\n").writerow(row)
@@ -230,8 +236,8 @@ def _csv_line(row: Iterable[str]) -> str:
 
 
 def _print_csv() -> Sink:
-    sys.stdout.write(_csv_line(HEADER))
-    return lambda prediction: print(_csv_line(_row(prediction)), end="")
+    sys.stdout.write(_csv_line(CSV_HEADER))
+    return lambda prediction: print(_csv_line(csv_row(prediction)), end="")
 
 
 def _print_json(prediction: Prediction) -> None:
@@ -240,9 +246,9 @@ def _print_json(prediction: Prediction) -> None:
         "path": prediction.source,
         "dx": prediction.dx,
         "name": prediction.name,
-        "probabilities": {dx: _short(p) for dx, p in prediction.probabilities.items()},
-        "malignant_probability": _short(prediction.malignant_probability),
-        "uncertainty": _short(prediction.uncertainty),
+        "probabilities": {dx: short(p) for dx, p in prediction.probabilities.items()},
+        "malignant_probability": short(prediction.malignant_probability),
+        "uncertainty": short(prediction.uncertainty),
         "decision": prediction.decision,
         "prediction_set": prediction.prediction_set,
     }

@@ -21,7 +21,8 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         "paths",
         nargs="+",
         metavar="PATH",
-        help="image, folder (searched through), pattern, or - for a list of files on standard input",
+        help="image, folder (searched through), pattern, list of paths (.txt; .parquet with a column path), or - for a list "
+        "on standard input",
     )
     predict.add_argument(
         "--model", metavar="FILE", help="model file, .onnx (default: the one that comes with lesionlab)"
@@ -35,7 +36,23 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     predict.add_argument(
         "--batch-size", type=_positive, default=8, metavar="N", help="images that go through together (default: 8)"
     )
+    _add_scale(predict)
     predict.set_defaults(command=_predict)
+
+
+def _add_scale(predict: argparse.ArgumentParser) -> None:
+    scale = predict.add_argument_group("archives", "the same command goes on where it was interrupted")
+    scale.add_argument(
+        "--shards", type=Path, metavar="DIR", help="write files of some thousand rows each into a folder"
+    )
+    scale.add_argument("--shard-format", choices=("parquet", "csv"), default="parquet", help="default: parquet")
+    scale.add_argument(
+        "--shard-size", type=_positive, default=1000, metavar="N", help="images that one file answers (default: 1000)"
+    )
+    scale.add_argument("--engine", choices=("local", "ray"), default="local", help="who computes (default: local)")
+    scale.add_argument(
+        "--address", metavar="HOST:PORT", help="a Ray cluster; without it, --engine ray takes this machine's cores"
+    )
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:

@@ -31,11 +31,12 @@ def find_images(given: Iterable[str | Path]) -> Iterator[Path]:
     """Find the image files that paths stand for, lazily.
 
     A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
-    left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth). Any other path stands
-    for itself, whatever its suffix: whether it can be read is seen on reading.
+    left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth). A `.txt` file is a list
+    of paths, one a line, and a `.parquet` file one of those in its column `path`. Any other path stands for itself,
+    whatever its suffix: whether it can be read is seen on reading.
 
     Raises:
-        UsageError: a folder without images, or a pattern that nothing matches; before the first file is given.
+        UsageError: a folder without images, a pattern that nothing matches, or no such list; before the first file is given.
 
     """
     return chain.from_iterable([_find(str(item)) for item in given])
@@ -72,7 +73,42 @@ def _find(name: str) -> Iterator[Path]:
         if not found:
             raise UsageError(f"No file matches {name}.")
         return chain.from_iterable(_walk(item) if os.path.isdir(item) else [Path(item)] for item in found)
+    if name.lower().endswith((".txt", ".parquet")):
+        return _listed(name)
     return iter([Path(name)])
+
+
+def _listed(name: str) -> Iterator[Path]:
+    """Read a list of paths, lazily; its first line shows whether it is one."""
+    paths = _parquet_paths(name) if name.lower().endswith(".parquet") else _text_paths(name)
+    first = next(paths, None)
+    if first is None:
+        raise UsageError(f"The list {name} names no images.")
+    return map(Path, chain([first], paths))
+
+
+def _text_paths(name: str) -> Iterator[str]:
+    try:
+        with open(name, encoding="utf-8-sig") as file:
+            yield from (line for line in map(str.strip, file) if line)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"The list {name} cannot be read ({reason}).") from error
+
+
+def _parquet_paths(name: str) -> Iterator[str]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError as error:
+        raise UsageError(f"To read {name}, install PyArrow: pip install 'lesionlab[scale]'.") from error
+    try:
+        with parquet.ParquetFile(name) as file:
+            if "path" not in file.schema_arrow.names:
+                raise UsageError(f"{name} has no column 'path'; it has {', '.join(file.schema_arrow.names)}.")
+            for batch in file.iter_batches(columns=["path"], batch_size=4096):
+                yield from filter(None, batch.column("path").to_pylist())
+    except (OSError, ArrowException) as error:
+        raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
 
 def _walk(folder: str) -> Iterator[Path]:

@@ -1,0 +1,248 @@
+"""Ray: many machines, or the cores of one, at work on shards of an archive or on folds; Ray's extra is `[scale]`.
+
+In: shards or calls, lazily. Out: their answers as they are ready. Two pieces of work a core are under way and no more are
+asked for until one is done, so neither the list nor the answers pile up. A piece is a Ray task without side effects: one
+whose worker or node dies is computed again elsewhere, and its answer is taken once.
+"""
+
+import logging
+import os
+import platform
+import socket
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lesionlab import __version__
+from lesionlab.bundle import open_bytes
+from lesionlab.data.images import ImageError, read_file
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.predict import Model, Unreadable
+from lesionlab.shards import Answer, Engine, Shard
+from lesionlab.sources import Source
+
+CONNECT_SECONDS = 5.0
+_ATTEMPTS = 5  # of a piece of work whose worker died: a file that kills its process must not do so for ever
+_AHEAD = 2  # pieces of work a core that are under way
+_MUST_AGREE = ("numpy", "onnxruntime", "pillow")  # other versions may give other last digits
+_OPEN: dict[str, Model] = {}  # of a worker process: the model that it opened last
+
+
+@contextmanager
+def cluster(address: str | None = None) -> Iterator[Any]:
+    """Give the module `ray`, connected to a cluster or, without an address, to one made of this machine's cores.
+
+    Args:
+        address: `HOST:PORT` of a cluster's head, `ray://HOST:PORT`, or `auto` for the cluster that this machine is in.
+
+    Raises:
+        LesionlabError: Ray is not installed, nobody answers at the address, or versions of Ray or Python differ.
+
+    """
+    ray = _import_ray()
+    if address:
+        _check_reachable(address)
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
+    local: dict[str, Any] = {} if address else {"num_cpus": _n_cores(), "include_dashboard": False}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Ray's own imports and of sockets that it leaves to the collector
+            ray.init(address=address or "local", **quiet, **local)
+    except (ConnectionError, TimeoutError) as error:
+        raise LesionlabError(f"There is no Ray cluster at {address!r} ({_first_line(error)}). {_START}") from error
+    except RuntimeError as error:
+        raise LesionlabError(_worded_start(error, address)) from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+_START = "Start one with 'ray start --head', or leave out --address to use this machine alone."
+
+
+def ray_engine(ray: Any, model: Model, batch_size: int) -> Engine:
+    """Answer shards by a connected Ray, one core a shard; see `lesionlab.shards`."""
+
+    def engine(shards: Iterator[Shard]) -> Iterator[Answer]:
+        stored = _put(ray, np.frombuffer(model.bundle.data, dtype=np.uint8))
+        digest, versions = model.bundle.sha256, _versions()
+        calls = (((stored, digest, _absolute(shard), batch_size, versions), shard) for shard in shards)
+        for shard, (results, node) in in_parallel(ray, _answer, calls):
+            yield Answer(shard, _with_given_paths(results, shard), _checked_node(results, node))
+
+    return engine
+
+
+def in_parallel(
+    ray: Any, function: Callable, calls: Iterable[tuple[tuple, Any]], *, cpus: float = 1
+) -> Iterator[tuple[Any, Any]]:
+    """Call a function on every item by Ray and give `(label, what it returned)` as they are done, in any order.
+
+    Args:
+        ray: connected.
+        function: of this package, so that every node that has lesionlab knows it; without side effects, or safe to repeat.
+        calls: `(arguments, label)` of each call; read only as far as there are cores.
+        cpus: cores that a call takes.
+
+    Raises:
+        LesionlabError: a call raised, or its worker died over and over; says on which node where that is known.
+
+    """
+    task = ray.remote(num_cpus=cpus, max_retries=_ATTEMPTS)(function)
+    pending: dict[Any, Any] = {}
+    try:
+        for arguments, label in calls:
+            pending[task.remote(*arguments)] = label
+            while len(pending) >= max(1, int(_AHEAD * ray.cluster_resources().get("CPU", 1) / cpus)):
+                yield _next_done(ray, pending)
+        while pending:
+            yield _next_done(ray, pending)
+    except ray.exceptions.RayError as error:
+        raise LesionlabError(_worded(ray, error)) from error
+    finally:
+        for reference in pending:
+            ray.cancel(reference, force=True)
+
+
+def _next_done(ray: Any, pending: dict[Any, Any]) -> tuple[Any, Any]:
+    (reference, *_), _ = ray.wait(list(pending), num_returns=1)
+    answer = ray.get(reference)
+    return pending.pop(reference), answer
+
+
+def _answer(
+    data: np.ndarray, digest: str, shard: Shard, batch_size: int, versions: dict[str, str]
+) -> tuple[tuple, str]:
+    """Predict a shard in a worker: the results, and the node's name."""
+    _check_versions(versions)
+    if digest not in _OPEN:
+        _OPEN.clear()
+        _OPEN[digest] = Model(open_bytes(data.tobytes(), Path("the model")))
+    return tuple(_OPEN[digest].stream(shard.sources, batch_size=batch_size, workers=1)), _node()
+
+
+def _absolute(shard: Shard) -> Shard:
+    """Write paths in full: a worker stands in another folder."""
+    sources = (Source(source.image, source.where, Path(os.path.abspath(source.given))) for source in shard.sources)
+    return Shard(shard.number, tuple(sources))
+
+
+def _with_given_paths(results: tuple, shard: Shard) -> tuple:
+    """Check that an answer is the shard's own, image by image."""
+    if [item.image for item in results] != [source.image for source in shard.sources]:
+        raise LesionlabError(f"Shard {shard.number} came back with other images than it was sent with.")
+    return results
+
+
+def _checked_node(results: tuple, node: str) -> str:
+    """Tell a file that nobody can open from one that the node alone cannot."""
+    for item in results:
+        if isinstance(item, Unreadable) and "cannot be opened" in item.reason and _is_readable(item.source):
+            raise LesionlabError(
+                f"Node {node} cannot read {item.source} ({item.reason}), but this machine can. Every node must see the "
+                "images under the same path: mount the folder there. What is done is kept; the same command goes on."
+            )
+    return node
+
+
+def _is_readable(path: str) -> bool:
+    try:
+        return bool(read_file(Path(path)))
+    except ImageError:
+        return False
+
+
+def _versions() -> dict[str, str]:
+    return {"lesionlab": __version__} | {name: metadata.version(name) for name in _MUST_AGREE}
+
+
+def _check_versions(wanted: dict[str, str]) -> None:
+    here = _versions()
+    differing = [f"{name} {here[name]} there, {wanted[name]} here" for name in wanted if here.get(name) != wanted[name]]
+    if differing:
+        raise LesionlabError(
+            f"Node {_node()} has other versions: {'; '.join(differing)}. Answers could differ in their last digits: "
+            "install the same ones on every node."
+        )
+
+
+def _node() -> str:
+    """Name the machine; several nodes of Ray's on one machine are told apart by their ids."""
+    import ray
+
+    return f"{platform.node()} ({ray.util.get_node_ip_address()}, {ray.get_runtime_context().get_node_id()[:8]})"
+
+
+def _put(ray: Any, value: np.ndarray) -> Any:
+    try:
+        return ray.put(value)
+    except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
+        raise LesionlabError(_worded(ray, error)) from error
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without it, it warns
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import ray
+    except ImportError as error:
+        raise LesionlabError("This needs Ray, which is not installed: pip install 'lesionlab[scale]'.") from error
+    return ray
+
+
+def _check_reachable(address: str) -> None:
+    """Knock at an address first: Ray itself would try for minutes."""
+    if address in ("auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UsageError(f"--address {address!r} is no HOST:PORT, ray://HOST:PORT or auto.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise LesionlabError(f"No Ray cluster answers at {address} ({error}). {_START}") from error
+
+
+def _worded_start(error: RuntimeError, address: str | None) -> str:
+    text = str(error)
+    if "ersion mismatch" in text:
+        lines = " ".join(text.split())
+        return f"The cluster at {address} has other versions than this machine: {lines[:300]} Install the same ones."
+    return f"Ray did not start ({_first_line(error)}). {_START if address else 'See /tmp/ray/session_latest/logs.'}"
+
+
+def _worded(ray: Any, error: Exception) -> str:
+    """Word what Ray raised: what went wrong, and what mends it."""
+    goes_on = "What is done is kept; the same command goes on."
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, LesionlabError):
+        return str(cause)
+    if isinstance(cause, ModuleNotFoundError):
+        return (
+            f"A node of the cluster lacks a package ({cause}): pip install 'lesionlab[scale]' there, the same version."
+        )
+    kinds = ray.exceptions
+    if isinstance(error, kinds.ObjectStoreFullError | kinds.OutOfDiskError):
+        return f"Ray's object store is full. Start Ray with a larger one (--object-store-memory) or clear its disk. {goes_on}"
+    if isinstance(error, kinds.OutOfMemoryError):
+        return f"A node ran out of memory. Give it fewer cores (ray start --num-cpus). {goes_on}"
+    if isinstance(error, kinds.WorkerCrashedError | kinds.NodeDiedError | kinds.ObjectLostError):
+        return f"A worker died {_ATTEMPTS + 1} times at the same piece of work: {_first_line(error)} {goes_on}"
+    return f"Ray failed: {_first_line(cause or error)} {goes_on}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

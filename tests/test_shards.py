@@ -1,0 +1,178 @@
+"""`lesionlab predict --shards` on this machine: the local table cut in files, gone on with, and mixed with nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain, repeat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import tiny_onnx
+from lesionlab.cli import main
+from lesionlab.errors import UsageError
+from lesionlab.predict import load_model
+from lesionlab.shards import LOG, local_engine, read_log, write_shards
+from lesionlab.sources import Source, find_images, unique_names
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty images and one file that is none."""
+    folder, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(2)
+    for number in range(30):
+        low, high = sorted(draw.integers(0, 256, 2))
+        pixels = draw.integers(low, high + 1, (60, 80, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"p{number:02}.png")
+    (folder / "p15-broken.png").write_bytes(b"not an image")
+    return folder
+
+
+def joined(folder: Path) -> str:
+    """The CSV shards of a folder as one table."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("part-*.csv"))]
+    return texts[0].splitlines(keepends=True)[0] + "".join(text.split("\n", 1)[1] for text in texts)
+
+
+def test_csv_shards_are_the_table_cut_in_pieces(tiny: Path, photos: Path, tmp_path: Path, capsys) -> None:
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(tmp_path / "whole.csv")]) == 1
+    out = tmp_path / "shards"
+    command = ["predict", str(photos), "--model", str(tiny), "--shards", str(out), "--shard-format", "csv"]
+    assert main([*command, "--shard-size", "10"]) == 1  # brought up to 16: two whole batches
+    assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
+    assert len(list(out.glob("part-*"))) == 2
+    assert "1 images could not be read" in capsys.readouterr().err
+    assert "p15-broken," in (out / "unreadable.csv").read_text(encoding="utf-8")
+
+
+def test_parquet_shards_hold_the_very_numbers(tiny: Path, photos: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'lesionlab[scale]'")
+    main(["predict", str(photos), "--model", str(tiny), "--shards", str(tmp_path / "out"), "--shard-size", "8"])
+    table = parquet.read_table(sorted((tmp_path / "out").glob("part-*.parquet")))
+    expected = load_model(tiny).predict(photos)
+    assert table["image"].to_pylist() == [item.image for item in expected]
+    assert table["path"].to_pylist() == [item.source for item in expected]
+    np.testing.assert_array_equal(np.column_stack([table[i] for i in range(2, 9)]), expected.probabilities)
+    assert table["decision"].to_pylist() == [item.decision for item in expected]
+
+
+def test_lists_of_paths_stand_for_their_files(photos: Path, tmp_path: Path) -> None:
+    paths = [str(photos / f"p{number:02}.png") for number in (3, 1, 2)]
+    (tmp_path / "list.txt").write_text("\n".join(paths) + "\n\n", encoding="utf-8")
+    assert [str(path) for path in find_images([tmp_path / "list.txt"])] == paths
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'lesionlab[scale]'")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"id": [1, 2, 3], "path": paths}), tmp_path / "list.parquet")
+    assert [str(path) for path in find_images([tmp_path / "list.parquet"])] == paths
+    parquet.write_table(pa.table({"file": paths}), tmp_path / "other.parquet")
+    with pytest.raises(UsageError, match="has no column 'path'; it has file"):
+        find_images([tmp_path / "other.parquet"])
+    (tmp_path / "damaged.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(UsageError, match="damaged.parquet cannot be read"):
+        find_images([tmp_path / "damaged.parquet"])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "names no images"), (b"\xff\xd8\xff\xe0", "is not UTF-8 text"), (None, "No such file")],
+)
+def test_a_list_that_is_none_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        find_images([tmp_path / "list.txt"])
+
+
+def test_a_killed_job_goes_on_and_does_nothing_twice(tiny: Path, photos: Path, tmp_path: Path) -> None:
+    paths = chain.from_iterable(repeat(sorted(photos.glob("p??.png")), 60))
+    (tmp_path / "many.txt").write_text("\n".join(map(str, paths)), encoding="utf-8")
+    out, common = tmp_path / "out", ["predict", str(tmp_path / "many.txt"), "--model", str(tiny)]
+    command = [*common, "--shards", str(out), "--shard-format", "csv", "--shard-size", "64"]
+    process = subprocess.Popen([sys.executable, "-m", "lesionlab", *command], stderr=subprocess.DEVNULL)
+    while len(list(out.glob("part-*"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    with (out / LOG).open("a", encoding="utf-8") as log:
+        log.write('{"shard": 9')  # what a kill in the middle of a write would leave
+    before = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    done = [out / line["file"] for line in read_log(out)]
+    assert 0 < len(done) < 29
+    assert main(command) == 0
+    assert all((path.stat().st_mtime_ns == before[path]) for path in done)
+    assert main([*common, "--out", str(tmp_path / "whole.csv")]) == 0
+    assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
+    assert sorted(line["shard"] for line in read_log(out)) == list(range(29))
+
+
+def test_other_work_in_the_folder_is_refused(tiny: Path, photos: Path, tmp_path: Path) -> None:
+    model, out = load_model(tiny), tmp_path / "out"
+    sources = list(unique_names(map(Source.of_file, find_images([photos]))))
+
+    def write(items: list[Source], **options) -> None:
+        used = options.pop("model", model)
+        options = {"format": "csv", "shard_size": 8} | options
+        write_shards(items, used, local_engine(used, 8), out, **options)
+
+    write(sources)
+    with pytest.raises(UsageError, match="shard_size 8 there, 16 now"):
+        write(sources, shard_size=16)
+    with pytest.raises(UsageError, match="part-000000.csv holds other images"):
+        write(sources[1:])
+    with pytest.raises(UsageError, match="3 more shards than these images make, from part-000001.csv"):
+        write(sources[:8])
+    other = load_model(tiny_onnx.write(tmp_path / "other.onnx", scale=9.0))
+    with pytest.raises(UsageError, match="holds another job: model_sha256"):
+        write(sources, model=other)
+    (out / LOG).write_text("no json\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="holds a damaged"):
+        write(sources)
+    with pytest.raises(UsageError, match="is not empty and holds no shards"):
+        write_shards(sources, model, local_engine(model, 8), photos)
+
+
+def test_a_shard_whose_file_is_gone_is_done_again(tiny: Path, photos: Path, tmp_path: Path) -> None:
+    command = ["predict", str(photos), "--model", str(tiny), "--shards", str(tmp_path / "out"), "--shard-size", "8"]
+    command += ["--shard-format", "csv"]
+    main(command)
+    whole = joined(tmp_path / "out")
+    (tmp_path / "out" / "part-000001.csv").unlink()
+    main(command)
+    assert joined(tmp_path / "out") == whole
+    unreadable = (tmp_path / "out" / "unreadable.csv").read_text(encoding="utf-8").splitlines()
+    assert len(unreadable) == 2  # its header, and one file
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--engine", "ray"], "give --shards DIR"),
+        (["--address", "head:6379"], "give --shards DIR"),
+        (["--shards", "out", "--json", "--out", "x.csv"], "leave out --out and --json"),
+    ],
+)
+def test_options_that_do_not_go_together(options: list[str], message: str, tiny: Path, photos: Path, capsys) -> None:
+    assert main(["predict", str(photos), "--model", str(tiny), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_answers_depend_neither_on_the_batch_nor_on_its_size() -> None:
+    """What makes every engine and every resumed job give the same bits."""
+    model = load_model()
+    shape = (23, model.facts.height, model.facts.width, 3)
+    images = list(np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8))
+    alone = model.predict(images, batch_size=1).probabilities
+    for batch_size in (2, 7, 8, 23):
+        np.testing.assert_array_equal(model.predict(images, batch_size=batch_size).probabilities, alone)
+    np.testing.assert_array_equal(model.predict(images[::-1]).probabilities[::-1], alone)
