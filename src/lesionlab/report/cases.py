@@ -85,10 +85,16 @@ def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict
             "set": None if sets is None else [dx for index, dx in enumerate(DX) if sets[place, index]],
             "suspected": suspected.get(place),
             "has_map": seen.maps is not None,
-            "known": {name: str(v) for name, v in known.iloc[place].items() if pd.notna(v) and str(v) != ""},
+            "known": {
+                name: _text(value) for name, value in known.iloc[place].items() if pd.notna(value) and value != ""
+            },
         }
         for place in range(len(table))
     ]
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _write_picture(path: Path, source: Path, seen: Seen, place: int) -> bool:
