@@ -20,7 +20,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.model.augment import with_augmentation
-from lesionlab.model.backend import compiles_with_xla, keras
+from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
@@ -155,6 +155,7 @@ def train(
         sampling=None if drawn == "none" else class_weights(training.labels, drawn),
         mixup=recipe.augment.mixup,
         seed=seed,
+        are_full=compiles_by_shape(),
     )
     set_normalisation_memory(network, len(batches))
     model = with_augmentation(network, recipe.augment, seed)
