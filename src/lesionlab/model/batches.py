@@ -29,13 +29,15 @@ class Batches(keras.utils.PyDataset):
         seed: int | None = None,
         epoch: int = 0,
         are_full: bool = False,
+        share: tuple[int, int] = (0, 1),
         workers: int = 1,
     ) -> None:
         """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order.
 
         `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
         drawn; `mixup` is alpha. The latter two need a seed. `are_full`: the last batch is filled up with images from the
-        beginning of the epoch's order, so that all have one shape.
+        beginning of the epoch's order, so that all have one shape. `share`: (k, n) gives the k-th of n equal shares of each
+        batch, k from 0.
         """
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4
@@ -45,7 +47,7 @@ class Batches(keras.utils.PyDataset):
         self._weights = weights[labels].astype(np.float32)
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
         self._batch_size, self._mixup, self._seed, self._epoch = batch_size, mixup, seed, epoch
-        self._are_full, self._read_bytes = are_full, 0
+        self._are_full, self._share, self._read_bytes = are_full, share, 0
         self.side = 0  # longer side that images are scaled to, in px; 0 leaves them
         self.start_epoch(epoch)
 
@@ -69,12 +71,22 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, one-hot (b, 7), weights (b,)."""
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        if not self._mixup:
+            return self._read(self._shared(chosen))
+        images, one_hot, weights = self._mixed(index, *self._read(chosen))  # with partners from all of the batch
+        return self._shared(images), self._shared(one_hot), self._shared(weights)
+
+    def _shared(self, batch: np.ndarray) -> np.ndarray:
+        """Take this process's share of what lies along the first axis."""
+        number, of = self._share
+        return batch[len(batch) * number // of : len(batch) * (number + 1) // of]
+
+    def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
         if self.side:
             images = _scaled(images, self.side)
-        batch = images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
-        return self._mixed(index, *batch) if self._mixup else batch
+        return images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
 
     def _mixed(
         self, index: int, images: np.ndarray, one_hot: np.ndarray, weights: np.ndarray
