@@ -68,6 +68,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     )
     run.add_argument("--epochs", type=_positive, metavar="N", help="epochs, instead of the recipe's")
     run.add_argument("--limit", type=_positive, metavar="N", help="take about N images, whole lesions")
+    run.add_argument(
+        "--devices", type=_devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
+    )
+    run.add_argument(
+        "--track", action="append", choices=cli_use.TRACKERS, default=[], help="tracker to log to; can be given twice"
+    )
     run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
     run.set_defaults(command=_run)
 
@@ -113,7 +119,8 @@ def _run(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
     data_name = options.data.resolve().name if options.data else "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
-    run(Request(recipe, options.data, out, options.seed, options.limit, options.again))
+    choices = {"again": options.again, "devices": options.devices, "track": tuple(options.track)}
+    run(Request(recipe, options.data, out, options.seed, options.limit, **choices))
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -165,6 +172,10 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
+
+
+def _devices(text: str) -> int | None:
+    return None if text == "all" else _positive(text)
 
 
 def _whole_number(text: str) -> int:

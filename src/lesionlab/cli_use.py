@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+TRACKERS = ("mlflow", "tensorboard")
 FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras")
 
 
@@ -13,6 +14,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     _add_evaluate(commands)
     _add_compare(commands)
     _add_export(commands)
+    _add_track(commands)
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
@@ -114,6 +116,13 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     export.set_defaults(command=_export)
 
 
+def _add_track(commands: argparse._SubParsersAction) -> None:
+    track = commands.add_parser("track", help="hand finished runs in to MLflow or TensorBoard")
+    track.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories")
+    track.add_argument("--to", choices=TRACKERS, default="mlflow", help="default: mlflow")
+    track.set_defaults(command=_track)
+
+
 def _predict(options: argparse.Namespace) -> int:
     from lesionlab.cli_predict import predict_command
 
@@ -149,6 +158,12 @@ def _share(text: str) -> float:
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
+
+
+def _track(options: argparse.Namespace) -> None:
+    from lesionlab.tracking import track_command
+
+    track_command(options)
 
 
 def _positive(text: str) -> int:

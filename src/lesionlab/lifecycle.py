@@ -4,12 +4,15 @@ In: a `Request`. Out: a run directory. Every step but the training is quick to d
 does them again and goes on with the training where it stood.
 """
 
+import dataclasses
+import os
 import shlex
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from lesionlab import __version__, evaluation, rundir, steps
+from lesionlab import __version__, evaluation, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
@@ -28,6 +31,8 @@ def run(request: Request) -> Path:
     """
     if request.data:
         index_images(request.data)  # a folder that is not there is said before a run directory is made
+    if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
+        return _help_to_train(request)
     with rundir.claimed(request.out):
         identity = _identity(request)
         finished = rundir.begin(request.out, identity, again=request.again)
@@ -45,17 +50,33 @@ def run(request: Request) -> Path:
         }
         write_json(request.out / rundir.MANIFEST, manifest)
         write_text(request.out / "recipe.toml", request.recipe.to_toml())
-        _fourteen_steps(Run(request, manifest))
+        trackers = tracking.start_all(request.track, request.out, again=request.again)
+        _fourteen_steps(Run(request, manifest, trackers=trackers))
+        for tracker in trackers:
+            print(f"{tracker.name}: {tracker.finish()}")
     return request.out
 
 
-def _fourteen_steps(run: Run) -> None:
+def _help_to_train(request: Request) -> Path:
+    """Do the steps up to the training beside the host that holds the run directory; what they write is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = dataclasses.replace(request, out=Path(folder))
+        _thirteen_steps(Run(own, {}, request.out / rundir.CHECKPOINT))
+    print(f"\nTrained with the other hosts; the report will be in {request.out}, written by the first of them.")
+    return request.out
+
+
+def _thirteen_steps(run: Run) -> tuple[steps.Prepared, steps.Divided, steps.Trained]:
     steps.record_libraries(run)  # 1
     prepared = steps.prepare(run)  # 2 to 4
     steps.explore(run, prepared)  # 5
     steps.load(run, prepared)  # 6
     divided = steps.divide(run, prepared)  # 7 to 10
-    trained = steps.fit(run, prepared, divided)  # 11 to 13
+    return prepared, divided, steps.fit(run, prepared, divided)  # 11 to 13
+
+
+def _fourteen_steps(run: Run) -> None:
+    prepared, divided, trained = _thirteen_steps(run)
     evaluation.evaluate(run, prepared, divided, trained)  # 14
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 

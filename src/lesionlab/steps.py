@@ -26,6 +26,7 @@ from lesionlab.explore import write_exploration
 from lesionlab.files import replacing, write_csv
 from lesionlab.recipe import Recipe
 from lesionlab.stages import Stages, say
+from lesionlab.tracking import Tracker
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)
@@ -34,7 +35,10 @@ LOOK_PX = 128  # near-duplicates were measured at this size
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for: `data` None means generated lesions; `limit` about how many images, None for all."""
+    """What a user asks for: `data` None means generated lesions; `limit` about how many images, None for all.
+
+    `devices`: how many train, None for all; `track`: trackers to log to. Neither is part of what identifies a run.
+    """
 
     recipe: Recipe
     data: Path | None
@@ -42,14 +46,21 @@ class Request:
     seed: int = 0
     limit: int | None = None
     again: bool = False
+    devices: int | None = 1
+    track: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run at work: what was asked for, what the manifest will hold, and the time of each step."""
+    """A run at work: what was asked for, what the manifest will hold, the time of each step.
+
+    `checkpoint`: file of the last finished epoch; in the run directory where it is None. `trackers`: they get each epoch.
+    """
 
     request: Request
     manifest: dict[str, Any]
+    checkpoint: Path | None = None
+    trackers: list[Tracker] = field(default_factory=list)
     stages: Stages = field(default_factory=Stages)
 
 
@@ -93,9 +104,10 @@ class Trained:
 def record_libraries(run: Run) -> None:
     """Step 1. Keras is imported here and not before: it takes seconds."""
     with run.stages.step(1):
-        from lesionlab.model import backend
+        from lesionlab.model import backend, devices
 
         backend.seed_everything(run.request.seed)
+        devices.join_hosts()
         name, device = backend.keras.backend.backend(), backend.device_name()
         run.manifest["environment"] = record_environment() | {"backend": name, "device": device}
         say(f"lesionlab {__version__}, Keras {backend.keras.__version__} on {name}, {device}")
@@ -198,13 +210,27 @@ def divide(run: Run, prepared: Prepared) -> Divided:
 
 def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
-    from lesionlab.model.train import Part, describe_optimizer, for_use, train
+    from lesionlab.model.devices import leave_hosts, spread
+    from lesionlab.model.train import for_use
+
+    recipe = run.request.recipe
+    with spread(run.request.devices, recipe.optimizer.batch_size) as devices:
+        network = _build(run, divided)
+        run.manifest["model"]["devices"] = devices
+        with run.stages.step(13):
+            _train(run, prepared, divided, network)
+    leave_hosts()
+    return settle(run, prepared, divided, for_use(network, recipe, divided.mean, divided.std))
+
+
+def _build(run: Run, divided: Divided) -> Any:
+    """Steps 11 and 12: the network with its starting weights, and how it is optimised."""
+    from lesionlab.model.train import describe_optimizer
     from lesionlab.model.zoo import build_network, load_pretrained
 
-    recipe, seed, out = run.request.recipe, run.request.seed, run.request.out
-    statistics = divided.mean, divided.std
+    recipe = run.request.recipe
     with run.stages.step(11):
-        network = build_network(recipe, *statistics, for_training=True, seed=seed)
+        network = build_network(recipe, divided.mean, divided.std, for_training=True, seed=run.request.seed)
         facts = {
             "architecture": recipe.model.architecture,
             "parameters": network.count_params(),
@@ -215,20 +241,30 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     with run.stages.step(12):
         run.manifest["model"]["optimizer"] = describe_optimizer(recipe.optimizer)
         say(run.manifest["model"]["optimizer"])
-    with run.stages.step(13):
-        training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
-        history = train(
-            network,
-            recipe,
-            prepared.pixels,
-            training,
-            validation,
-            seed=seed,
-            checkpoint=out / rundir.CHECKPOINT,
-            report=_say_epoch,
-        )
-        write_csv(pd.DataFrame(history), out / "history.csv")
-        return settle(run, prepared, divided, for_use(network, recipe, *statistics))
+    return network
+
+
+def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None:
+    """Step 13: train the network in place and write its history."""
+    from lesionlab.model.train import Part, train
+
+    def report(row: dict[str, float]) -> None:
+        _say_epoch(row)
+        for tracker in run.trackers:
+            tracker.epoch(row)
+
+    training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
+    history = train(
+        network,
+        run.request.recipe,
+        prepared.pixels,
+        training,
+        validation,
+        seed=run.request.seed,
+        checkpoint=run.checkpoint or run.request.out / rundir.CHECKPOINT,
+        report=report,
+    )
+    write_csv(pd.DataFrame(history), run.request.out / "history.csv")
 
 
 def settle(run: Run, prepared: Prepared, divided: Divided, network: Any) -> Trained:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from lesionlab.diagnosis import DX
-from lesionlab.model.backend import keras
+from lesionlab.model.backend import compiles_by_shape, full_precision, keras
 
 # Pages of the memory-mapped cache stay in this process's resident set once read; they are given back this often.
 _RELEASE_EVERY_BYTES = 128 * 2**20
@@ -28,12 +28,16 @@ class Batches(keras.utils.PyDataset):
         mixup: float = 0.0,
         seed: int | None = None,
         epoch: int = 0,
+        are_full: bool = False,
+        share: tuple[int, int] = (0, 1),
         workers: int = 1,
     ) -> None:
         """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order.
 
         `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
-        drawn; `mixup` is alpha. The latter two need a seed.
+        drawn; `mixup` is alpha. The latter two need a seed. `are_full`: the last batch is filled up with images from the
+        beginning of the epoch's order, so that all have one shape. `share`: (k, n) gives the k-th of n equal shares of each
+        batch, k from 0.
         """
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4
@@ -43,7 +47,7 @@ class Batches(keras.utils.PyDataset):
         self._weights = weights[labels].astype(np.float32)
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
         self._batch_size, self._mixup, self._seed, self._epoch = batch_size, mixup, seed, epoch
-        self._read_bytes = 0
+        self._are_full, self._share, self._read_bytes = are_full, share, 0
         self.side = 0  # longer side that images are scaled to, in px; 0 leaves them
         self.start_epoch(epoch)
 
@@ -56,6 +60,8 @@ class Batches(keras.utils.PyDataset):
                 random.shuffle(order)
             else:
                 order = random.choice(order, len(order), p=self._chances)
+        if self._are_full:
+            order = np.resize(order, len(self) * self._batch_size)  # repeats it from its beginning
         self._order, self._epoch = order, epoch
 
     def __len__(self) -> int:
@@ -65,12 +71,22 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, one-hot (b, 7), weights (b,)."""
         chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        if not self._mixup:
+            return self._read(self._shared(chosen))
+        images, one_hot, weights = self._mixed(index, *self._read(chosen))  # with partners from all of the batch
+        return self._shared(images), self._shared(one_hot), self._shared(weights)
+
+    def _shared(self, batch: np.ndarray) -> np.ndarray:
+        """Take this process's share of what lies along the first axis."""
+        number, of = self._share
+        return batch[len(batch) * number // of : len(batch) * (number + 1) // of]
+
+    def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
         if self.side:
             images = _scaled(images, self.side)
-        batch = images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
-        return self._mixed(index, *batch) if self._mixup else batch
+        return images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
 
     def _mixed(
         self, index: int, images: np.ndarray, one_hot: np.ndarray, weights: np.ndarray
@@ -108,8 +124,14 @@ def release_pages(pixels: np.ndarray) -> None:
 
 def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 32) -> np.ndarray:
     """Probabilities of the images at `rows`: float64 (n, 7) in `DX` order, in the order of `rows`."""
-    labels = np.zeros(len(rows), dtype=int)
-    batches = Batches(pixels, rows, labels, batch_size=batch_size)
-    return np.concatenate([np.asarray(network.predict_on_batch(batches[i][0])) for i in range(len(batches))]).astype(
-        np.float64
-    )
+    size = min(batch_size, max(1, len(rows)))
+    batches = Batches(pixels, rows, np.zeros(len(rows), dtype=int), batch_size=size)
+    with full_precision():
+        return np.concatenate([_predict_batch(network, batches[i][0], size) for i in range(len(batches))])
+
+
+def _predict_batch(network: keras.Model, images: np.ndarray, size: int) -> np.ndarray:
+    count = len(images)
+    if compiles_by_shape():
+        images = np.resize(images, (size, *images.shape[1:]))  # repeats images where they are fewer
+    return np.asarray(network.predict_on_batch(images))[:count].astype(np.float64)

@@ -19,7 +19,7 @@ import numpy as np
 
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing, write_json
-from lesionlab.model.backend import keras
+from lesionlab.model.backend import full_precision, keras
 from lesionlab.model.half import store_as_half
 
 TOLERANCE = 1e-4
@@ -29,12 +29,16 @@ OUTPUTS = ("probabilities", "activation_maps", "features")
 
 def why_no_onnx() -> str:
     """Say why this installation cannot write ONNX, or nothing if it can."""
-    return _why_not("ONNX", ("tensorflow", "onnx", "tf2onnx"))
+    return _why_missing("ONNX", ("tensorflow", "onnx", "tf2onnx"))
 
 
 def why_no_tensorflow(what: str) -> str:
     """Say why this installation cannot write what TensorFlow itself writes, or nothing if it can."""
-    return _why_not(what, ("tensorflow",))
+    if reason := _why_missing(what, ("tensorflow",)):
+        return reason
+    if keras.backend.backend() != "tensorflow":
+        return f"{what} is written from the TensorFlow backend, this one is {keras.backend.backend()}: KERAS_BACKEND=tensorflow"
+    return ""
 
 
 def export_onnx(
@@ -56,6 +60,10 @@ def export_onnx(
         LesionlabError: the export differs by more than 1e-4.
 
     """
+    if keras.backend.backend() != "tensorflow":
+        from lesionlab.model.export_elsewhere import export_by_tensorflow
+
+        return export_by_tensorflow(network, path, facts, sample)
     import onnx
 
     takes_bytes = with_explanation(network)
@@ -71,7 +79,7 @@ def export_onnx(
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, temporary)
-        return _proved("ONNX", network, onnx_probabilities(temporary), sample)
+        return proved("ONNX", network, onnx_probabilities(temporary), sample)
 
 
 def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
@@ -82,7 +90,7 @@ def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], s
         network.export(temporary, format="tf_saved_model", verbose=False)
         write_json(temporary / "facts.json", facts)
         loaded = tensorflow.saved_model.load(str(temporary))  # holds the weights while `serve` is used
-        return _proved("SavedModel", network, lambda pixels: loaded.serve(pixels.astype(np.float32)).numpy(), sample)
+        return proved("SavedModel", network, lambda pixels: loaded.serve(pixels.astype(np.float32)).numpy(), sample)
 
 
 def export_litert(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
@@ -96,7 +104,7 @@ def export_litert(network: keras.Model, path: Path, facts: dict[str, Any], sampl
         except (AttributeError, ImportError, tensorflow.lite.python.convert.ConverterError) as error:
             raise LesionlabError(f"TensorFlow {tensorflow.__version__} cannot write LiteRT here: {error}") from error
         temporary.write_bytes(data)
-        difference = _proved("LiteRT", network, _litert_probabilities(data), sample)
+        difference = proved("LiteRT", network, _litert_probabilities(data), sample)
     write_json(path.with_name(path.name + ".json"), facts)
     return difference
 
@@ -108,7 +116,7 @@ def export_keras(network: keras.Model, path: Path, facts: dict[str, Any], sample
     with replacing(path) as temporary:
         network.save(temporary)
         loaded = load_network(temporary)
-        difference = _proved("Keras", network, lambda pixels: keras_probabilities(loaded, pixels), sample)
+        difference = proved("Keras", network, lambda pixels: keras_probabilities(loaded, pixels), sample)
     write_json(path.with_name(path.name + ".json"), facts)
     return difference
 
@@ -132,7 +140,8 @@ def with_explanation(network: keras.Model) -> keras.Model:
 def keras_probabilities(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
     """Probabilities (n, 7) of uint8 pixels (n, h, w, 3) by Keras, 32 images at a time."""
     parts = [pixels[at : at + 32].astype(np.float32) for at in range(0, len(pixels), 32)]
-    return np.concatenate([np.asarray(network.predict_on_batch(part)) for part in parts])
+    with full_precision():
+        return np.concatenate([np.asarray(network.predict_on_batch(part)) for part in parts])
 
 
 def onnx_probabilities(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -149,13 +158,9 @@ def onnx_probabilities(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     return predict
 
 
-def _why_not(what: str, needed: tuple[str, ...]) -> str:
+def _why_missing(what: str, needed: tuple[str, ...]) -> str:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        return f"{what} needs {', '.join(missing)}: pip install 'lesionlab[cpu]'"
-    if keras.backend.backend() != "tensorflow":
-        return f"{what} is written from the TensorFlow backend, this one is {keras.backend.backend()}"
-    return ""
+    return f"{what} needs {', '.join(missing)}: pip install 'lesionlab[cpu]'" if missing else ""
 
 
 def global_average(network: keras.Model) -> Any:
@@ -180,7 +185,8 @@ def _name_outputs(graph: Any) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "n"
 
 
-def _proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.ndarray], sample: np.ndarray) -> float:
+def proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.ndarray], sample: np.ndarray) -> float:
+    """Return the largest difference in probability from the network's own, or raise where it is over `TOLERANCE`."""
     difference = float(np.abs(predict(sample) - keras_probabilities(network, sample)).max())
     if not difference <= TOLERANCE:
         raise LesionlabError(

@@ -19,8 +19,9 @@ import numpy as np
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
+from lesionlab.model import devices
 from lesionlab.model.augment import with_augmentation
-from lesionlab.model.backend import compiles_with_xla, keras
+from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
@@ -155,6 +156,8 @@ def train(
         sampling=None if drawn == "none" else class_weights(training.labels, drawn),
         mixup=recipe.augment.mixup,
         seed=seed,
+        are_full=compiles_by_shape(),
+        share=(devices.host_number(), devices.host_count()),
     )
     set_normalisation_memory(network, len(batches))
     model = with_augmentation(network, recipe.augment, seed)
@@ -167,11 +170,15 @@ def train(
     )
     model.optimizer.build(model.trainable_variables)
     progress, best = _resume(checkpoint, model, network)
+    devices.check_same_start(progress.epochs_done)
+    judged = devices.local_copy(network) if devices.is_spread() else network
     plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
     for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
         batches.side = _side(recipe, epoch)
         row = _fit_epoch(model, batches, epoch, seed)
-        row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(network, pixels, validation)
+        if judged is not network:
+            judged.set_weights(network.get_weights())
+        row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(judged, pixels, validation)
         if plateau is not None:
             plateau.on_epoch_end(epoch, {"val_accuracy": row["val_accuracy"]})
             progress.plateau = {"best": float(plateau.best), "wait": float(plateau.wait)}
@@ -179,7 +186,8 @@ def train(
             progress.best_score, best = row["val_balanced_accuracy"], network.get_weights()
         progress.epochs_done = epoch + 1
         progress.history.append({column: row[column] for column in HISTORY_COLUMNS})
-        _save(checkpoint, model, best, progress)
+        if devices.host_number() == 0:
+            _save(checkpoint, model, best, progress)
         report(progress.history[-1])
     network.set_weights(best)
     return progress.history
@@ -227,7 +235,8 @@ def _learning_rate(model: keras.Model) -> float:
 
 
 def _validate(network: keras.Model, pixels: np.ndarray, validation: Part) -> dict[str, float]:
-    probabilities = predict(network, pixels, validation.rows)
+    with devices.alone():
+        probabilities = predict(network, pixels, validation.rows)
     predicted = probabilities.argmax(axis=1)
     present = np.unique(validation.labels)
     recalls = [np.mean(predicted[validation.labels == label] == label) for label in present]

@@ -1,0 +1,144 @@
+"""Several devices: every one holds the whole network and takes its share of each batch (data parallel), by Keras on JAX.
+
+The step computes what one device would compute, so the losses are the same but for rounding. Hosts find each other by
+Keras's environment variables, `KERAS_DISTRIBUTION_JOB_ADDRESSES`, `..._NUM_PROCESSES`, `..._PROCESS_ID`. The first host holds
+the run directory; the others (helpers) only train.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model.backend import keras
+
+
+def join_hosts() -> None:
+    """Connect to the other hosts that the environment names, if it does; to be called before anything is computed.
+
+    Raises:
+        UsageError: the backend is not JAX.
+        LesionlabError: the others did not answer.
+
+    """
+    addresses = os.environ.get("KERAS_DISTRIBUTION_JOB_ADDRESSES")
+    if not addresses:
+        return
+    _refuse_other_backends()
+    try:
+        keras.distribution.initialize()
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise LesionlabError(
+            f"The hosts of KERAS_DISTRIBUTION_JOB_ADDRESSES={addresses} did not meet: {first}"
+        ) from error
+
+
+def leave_hosts() -> None:
+    """Let the other hosts go: what follows is the first host's alone."""
+    if host_count() > 1:
+        import jax
+
+        jax.distributed.shutdown()
+
+
+def host_count() -> int:
+    """Count the processes that train together."""
+    if keras.backend.backend() != "jax":
+        return 1
+    import jax
+
+    return jax.process_count()
+
+
+def host_number() -> int:
+    """Number of this process among those that train together, from 0."""
+    if host_count() == 1:
+        return 0
+    import jax
+
+    return jax.process_index()
+
+
+@contextmanager
+def spread(count: int | None, batch_size: int) -> Iterator[int]:
+    """Within it networks are built on, and trained by, several devices; gives how many.
+
+    Args:
+        count: devices to use, None for all. With several hosts it is all of them, whatever is asked for.
+        batch_size: has to be a multiple of the number of devices.
+
+    Raises:
+        UsageError: fewer devices than asked for, a batch that cannot be shared, or a backend that cannot do it.
+
+    """
+    if count == 1 and host_count() == 1:
+        yield 1
+        return
+    _refuse_other_backends()
+    found = keras.distribution.list_devices()
+    wanted = len(found) if count is None or host_count() > 1 else count
+    if wanted > len(found):
+        raise UsageError(f"--devices {wanted}: there are {len(found)} ({', '.join(found[:8])}).")
+    if batch_size % wanted:
+        nearest = max(1, round(batch_size / wanted)) * wanted
+        raise UsageError(
+            f"Batches of {batch_size} cannot be shared among {wanted} devices. Set optimizer.batch_size in the recipe to a "
+            f"multiple of {wanted}, such as {nearest}."
+        )
+    if wanted == 1:
+        yield 1
+        return
+    distribution = keras.distribution.DataParallel(devices=found[:wanted], auto_shard_dataset=False)
+    with distribution.scope():
+        yield wanted
+
+
+def is_spread() -> bool:
+    """Whether networks are built on several devices at present."""
+    return keras.distribution.distribution() is not None
+
+
+def local_copy(network: keras.Model) -> keras.Model:
+    """Copy a network that is spread over devices to one device of this host; its weights are to be set."""
+    with alone():
+        return keras.models.clone_model(network)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Within it, what is computed is computed on one device of this host."""
+    spread_over = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(spread_over)
+
+
+def check_same_start(epochs_done: int) -> None:
+    """Make sure that all hosts go on from the same epoch.
+
+    Raises:
+        LesionlabError: they do not: they see different run directories.
+
+    """
+    if host_count() == 1:
+        return
+    from jax.experimental import multihost_utils
+
+    starts = np.asarray(multihost_utils.process_allgather(np.array([epochs_done]))).ravel().tolist()
+    if len(set(starts)) > 1:
+        raise LesionlabError(
+            f"The hosts would go on after epochs {starts}. Give them all the same --out, in a folder that they share."
+        )
+
+
+def _refuse_other_backends() -> None:
+    if keras.backend.backend() != "jax":
+        raise UsageError(
+            f"Several devices need the JAX backend, this one is {keras.backend.backend()}. pip install 'lesionlab[gpu]', and "
+            "set KERAS_BACKEND=jax."
+        )

@@ -1,0 +1,131 @@
+"""MLflow: a run directory as a run of MLflow's, in a local SQLite file or on the server of `MLFLOW_TRACKING_URI`.
+
+The directory remembers its run in `mlflow.json`, so that a resumed run and a second import go on with the same one.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lesionlab import tracking
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import write_json
+
+REMEMBERED = "mlflow.json"
+# Fail in seconds where nobody answers (MLflow itself tries for minutes); send nothing to MLflow's makers.
+_SETTINGS = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
+    """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.start`."""
+    recipe, manifest = tracking.read_choices(folder)
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+    client = _client(uri)
+    with _failures(uri):
+        run_id = None if again else _remembered(client, folder, uri)
+        if run_id is None:
+            run_id = _create(client, folder, recipe.name)
+            write_json(folder / REMEMBERED, {"tracking_uri": uri, "run_id": run_id})
+            for name, value in tracking.parameters(recipe, manifest).items():
+                client.log_param(run_id, name, value[:6000])
+        client.update_run(run_id, status="RUNNING")
+
+    def epoch(row: dict[str, float]) -> None:
+        with _failures(uri):
+            _log_epoch(client, run_id, row)
+
+    def finish() -> str:
+        with _failures(uri):
+            _log_finished(client, run_id, folder)
+        return f"run {run_id} of {uri}"
+
+    return tracking.Tracker("mlflow", epoch, finish)
+
+
+def _client(uri: str) -> Any:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    try:
+        from mlflow.tracking import MlflowClient
+    except ImportError as error:
+        raise UsageError(f"MLflow is not installed ({error}): pip install 'lesionlab[track]'.") from error
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    with _failures(uri):
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def _failures(uri: str) -> Iterator[None]:
+    """Make of MLflow's failures, and of those of its database and its connection, one error that says what to do."""
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (MlflowException, RequestException, ImportError) as error:
+        first = str(error).strip().splitlines()[0][:300]
+        raise LesionlabError(
+            f"MLflow at {uri} does not take the run: {first} (MLFLOW_TRACKING_URI names it)."
+        ) from error
+
+
+def _remembered(client: Any, folder: Path, uri: str) -> str | None:
+    """The run that this directory was tracked as, if this store still has it."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        remembered = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if remembered.get("tracking_uri") != uri:
+        return None
+    try:
+        found = client.get_run(remembered["run_id"])
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        raise
+    return remembered["run_id"] if found.info.lifecycle_stage == "active" else None
+
+
+def _create(client: Any, folder: Path, recipe: str) -> str:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "lesionlab"
+    experiment = client.get_experiment_by_name(name)
+    experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
+    tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
+    return client.create_run(experiment_id, run_name=folder.resolve().name, tags=tags).info.run_id
+
+
+def _log_epoch(client: Any, run_id: str, row: dict[str, float]) -> None:
+    for name, value in tracking.epoch_figures(row).items():
+        client.log_metric(run_id, name, value, step=int(row["epoch"]))
+
+
+def _log_finished(client: Any, run_id: str, folder: Path) -> None:
+    """Add the epochs that are not there yet, the figures and the files."""
+    logged = {metric.step for metric in client.get_metric_history(run_id, "loss")}
+    for row in tracking.read_history(folder):
+        if int(row["epoch"]) not in logged:
+            _log_epoch(client, run_id, row)
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    for name, value in tracking.figures(metrics).items():
+        client.log_metric(run_id, name, value)
+    _, manifest = tracking.read_choices(folder)
+    environment = manifest.get("environment", {})
+    facts = {"lesionlab.version": manifest["lesionlab"], "lesionlab.fingerprint": manifest["data"]["fingerprint"]}
+    facts |= {f"lesionlab.{key}": environment[key] for key in ("backend", "device") if key in environment}
+    for name, value in facts.items():
+        client.set_tag(run_id, name, value)
+    for name in tracking.FILES:
+        if (folder / name).is_file():
+            client.log_artifact(run_id, str(folder / name))
+    client.set_terminated(run_id, "FINISHED")

@@ -1,0 +1,81 @@
+"""The main job on the other backends: trained, evaluated and exported, with the same files as on TensorFlow."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import lesionlab
+from lesionlab.diagnosis import ISIC_COLUMNS
+
+EXTRA = {"jax": "gpu", "torch": "torch"}
+
+
+def needs(backend: str) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: needs pip install 'lesionlab[{EXTRA[backend]}]'")
+
+
+@pytest.fixture(scope="module", params=EXTRA)
+def ran(request, phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
+    """A run of one epoch on another backend: its name, the run directory and what the terminal showed."""
+    needs(request.param)
+    out = tmp_path_factory.mktemp(request.param) / "run"
+    given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 1, "--out", out)
+    done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": request.param})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return request.param, out, done.stdout
+
+
+def test_the_whole_run_works_on_another_backend(ran: tuple[str, Path, str]) -> None:
+    backend, out, shown = ran
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["finished"] and manifest["environment"]["backend"] == backend
+    assert manifest["export"]["onnx"] == "model.onnx" and manifest["export"]["largest_difference"] < 1e-4
+    assert f"on {backend}" in shown and (out / "report.html").is_file()
+
+
+def test_its_onnx_file_and_its_keras_file_give_its_predictions(ran: tuple[str, Path, str]) -> None:
+    from lesionlab.data.layouts import read_collection
+    from lesionlab.model.load import load_network
+    from lesionlab.predict import load_model
+    from lesionlab.steps import decode
+
+    _, out, _ = ran
+    predictions = pd.read_csv(out / "predictions.csv").set_index("image")
+    manifest = json.loads((out / "manifest.json").read_text())
+    collection = read_collection(Path(manifest["data"]["folder"]))
+    kept = collection.table["image_id"].isin(predictions.index).to_numpy()
+    pixels = decode(collection, 24, 24, "centre").pixels[kept]
+    expected = predictions.loc[collection.table["image_id"][kept], list(ISIC_COLUMNS)].to_numpy()
+    network = load_network(out / "model.keras")  # under TensorFlow
+    np.testing.assert_allclose(network.predict_on_batch(pixels.astype(np.float32)), expected, atol=1e-4)
+    paths = collection.table["path"][kept][:8]
+    by_onnx = load_model(out / "model.onnx").predict(list(map(str, paths)))
+    np.testing.assert_allclose([list(p.probabilities.values()) for p in by_onnx], expected[:8], atol=1e-4)
+
+
+def test_jax_is_taken_where_it_is_installed_for_a_gpu(tmp_path: Path) -> None:
+    needs("jax")
+    facts = tmp_path / "jax_cuda13_plugin-0.10.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: jax-cuda13-plugin\nVersion: 0.10.0\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {key: value for key, value in os.environ.items() if key != "KERAS_BACKEND"} | {"PYTHONPATH": path}
+    code = "from lesionlab.model.backend import keras; print(keras.backend.backend())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.strip() == "jax"
+
+
+def test_a_backend_that_is_not_installed_is_named(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    given = ("--data", phantoms, "--recipe", recipe, "--out", tmp_path / "run")
+    done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": "theano"})
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "KERAS_BACKEND=theano, which is not installed" in done.stderr and "tensorflow" in done.stderr

@@ -1,0 +1,124 @@
+"""Training on several devices, emulated on the CPU: the losses of one device, and errors that say what to do."""
+
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import command, lesionlab
+from lesionlab.model import devices
+
+TRAIN = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from lesionlab.errors import UsageError
+from lesionlab.model.backend import seed_everything
+from lesionlab.model.devices import spread
+from lesionlab.model.train import Part, train
+from lesionlab.model.zoo import build_network
+from lesionlab.recipe import read_recipe
+
+recipe = read_recipe("quick").with_changes("image", height=16, width=16)
+recipe = recipe.with_changes("optimizer", epochs=3, batch_size=16).with_changes("augment", mixup=0.2)
+labels = np.arange(84) % 7
+pixels = np.random.default_rng(0).integers(0, 120, (84, 16, 16, 3)) + (labels * 19)[:, None, None, None]
+rows = np.arange(84)
+parts = Part(rows[:60], labels[:60]), Part(rows[60:], labels[60:])  # 60 are no multiple of 16
+
+def fit(count, checkpoint):
+    seed_everything(5)
+    with spread(count, 16) as used:
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True, seed=5)
+        history = train(network, recipe, pixels.astype(np.uint8), *parts, seed=5, checkpoint=checkpoint)
+    return {"devices": used, "history": history, "weights": [float(np.abs(w).sum()) for w in network.get_weights()]}
+
+folder = Path(sys.argv[1])
+results = {str(count): fit(count, folder / f"{count}.npz") for count in (1, 2, None)}
+faults = []
+for count, batch_size in ((2, 15), (9, 16)):
+    try:
+        with spread(count, batch_size):
+            pass
+    except UsageError as error:
+        faults.append(str(error))
+print(json.dumps({"results": results, "faults": faults}))
+"""
+
+
+def needs_jax() -> None:
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: needs pip install 'lesionlab[gpu]', or jax alone for the CPU")
+
+
+def emulated(count: int, **settings: str) -> dict[str, str]:
+    flags = f"--xla_force_host_platform_device_count={count}"
+    return os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags} | settings
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    needs_jax()
+    arguments = [sys.executable, "-c", TRAIN, str(tmp_path_factory.mktemp("checkpoints"))]
+    done = subprocess.run(arguments, env=emulated(4), capture_output=True, text=True, timeout=590)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize(("asked", "used"), [("2", 2), ("None", 4)])
+def test_several_devices_give_the_losses_of_one(trained: dict, asked: str, used: int) -> None:
+    one, several = trained["results"]["1"], trained["results"][asked]
+    assert (one["devices"], several["devices"]) == (1, used)
+    for column in ("loss", "val_loss", "accuracy", "val_accuracy"):
+        expected, actual = ([row[column] for row in result["history"]] for result in (one, several))
+        np.testing.assert_allclose(actual, expected, rtol=2e-4, err_msg=column)
+    np.testing.assert_allclose(several["weights"], one["weights"], rtol=1e-3, atol=1e-4)
+    assert one["history"][-1]["loss"] < one["history"][0]["loss"]
+
+
+def test_what_cannot_be_shared_is_said(trained: dict) -> None:
+    shared, missing = trained["faults"]
+    assert "Batches of 15 cannot be shared among 2 devices" in shared and "such as 16" in shared
+    assert missing.startswith("--devices 9: there are 4 (cpu:0, cpu:1, cpu:2, cpu:3).")
+
+
+def test_another_backend_says_that_it_takes_jax(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    with pytest.raises(devices.UsageError, match="need the JAX backend, this one is tensorflow"), devices.spread(2, 32):
+        pass
+
+
+def test_two_hosts_train_as_one_does(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    """Two processes of two devices each, that find each other by the environment, against one process of one device."""
+    needs_jax()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    given = ("run", "--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2)
+    together = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    hosts = [
+        subprocess.Popen(
+            command(*given, "--out", tmp_path / "together"),
+            env=emulated(2, **together, KERAS_DISTRIBUTION_PROCESS_ID=str(number)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in (0, 1)
+    ]
+    shown = [host.communicate(timeout=590) for host in hosts]
+    assert [host.returncode for host in hosts] == [0, 0], shown
+    alone = lesionlab(*given, "--out", tmp_path / "alone", env=emulated(1))
+    assert alone.returncode == 0, alone.stderr
+    histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("together", "alone")]
+    for column in ("loss", "val_loss"):
+        np.testing.assert_allclose(histories[0][column], histories[1][column], rtol=2e-4, err_msg=column)
+    manifest = json.loads((tmp_path / "together" / "manifest.json").read_text())
+    assert manifest["model"]["devices"] == 4 and manifest["finished"]
+    assert "the report will be in" in shown[1][0]

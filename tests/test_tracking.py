@@ -1,0 +1,135 @@
+"""Tracking through its doors: a live run and an import, read back from a local SQLite store and from event files."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import lesionlab
+from lesionlab import tracking
+from lesionlab.cli import main
+from lesionlab.cli_use import TRACKERS
+from lesionlab.errors import LesionlabError, UsageError
+
+pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
+pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
+)
+
+
+@pytest.fixture
+def run(finished: tuple[Path, str], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished[0], tmp_path / "first"))
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A local store in the current folder, as without any setting."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return f"sqlite:///{tmp_path / 'mlflow.db'}"
+
+
+def runs_in(store: str) -> list:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=store)
+    experiment = client.get_experiment_by_name("lesionlab")
+    return [(client, found) for found in client.search_runs([experiment.experiment_id])]
+
+
+def check_mlflow(store: str, run: Path) -> None:
+    ((client, found),) = runs_in(store)
+    metrics = json.loads((run / "metrics.json").read_text())
+    history = pd.read_csv(run / "history.csv")
+    assert found.info.status == "FINISHED" and found.data.params["model.architecture"] == "small-cnn"
+    assert found.data.metrics["test.balanced_accuracy"] == pytest.approx(metrics["test"]["balanced_accuracy"])
+    low = metrics["test"]["intervals"]["macro_auc"][0]
+    assert low is None or found.data.metrics["test.macro_auc_low"] == pytest.approx(low)
+    losses = sorted(client.get_metric_history(found.info.run_id, "loss"), key=lambda metric: metric.step)
+    assert [metric.step for metric in losses] == history["epoch"].tolist()
+    assert [metric.value for metric in losses] == pytest.approx(history["loss"].tolist())
+    assert {"report.html", "model.onnx", "card.md"} <= {file.path for file in client.list_artifacts(found.info.run_id)}
+
+
+def test_a_finished_run_is_handed_in_once_however_often(run: Path, store: str, capsys: pytest.CaptureFixture) -> None:
+    for _ in range(2):
+        assert main(["track", str(run), "--to", "mlflow"]) == 0
+    assert store in capsys.readouterr().out
+    check_mlflow(store, run)
+
+
+def scalars_of(run: Path) -> dict[str, list[float]]:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    return {name: [event.value for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
+def test_a_finished_run_becomes_event_files(run: Path) -> None:
+    for _ in range(2):
+        assert main(["track", str(run), "--to", "tensorboard"]) == 0
+    scalars = scalars_of(run)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert scalars["epoch/loss"] == pytest.approx(pd.read_csv(run / "history.csv")["loss"].tolist(), rel=1e-6)
+    assert scalars["test/balanced_accuracy"] == pytest.approx([metrics["test"]["balanced_accuracy"]])
+
+
+def test_a_run_is_tracked_while_it_trains(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--out", "run", "--track", "mlflow")
+    done = lesionlab("run", *given, "--track", "tensorboard", cwd=tmp_path, env=without_uri())
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "mlflow: run " in done.stdout and "tensorboard --logdir" in done.stdout
+    check_mlflow(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "run")
+    assert len(scalars_of(tmp_path / "run")["epoch/loss"]) == 3
+
+
+def without_uri() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+
+
+def test_epochs_arrive_as_they_end_and_a_new_start_is_a_new_run(run: Path, store: str) -> None:
+    tracker = tracking.start("mlflow", run)
+    tracker.epoch({"epoch": 1, "loss": 2.0, "val_loss": float("nan")})
+    ((client, found),) = runs_in(store)
+    assert found.info.status == "RUNNING" and found.data.metrics == {"loss": 2.0}
+    tracking.start("mlflow", run).epoch({"epoch": 2, "loss": 1.0})  # resumed: goes on with the same
+    assert len(client.get_metric_history(found.info.run_id, "loss")) == 2
+    tracking.start("mlflow", run, again=True)
+    assert len(runs_in(store)) == 2
+
+
+def test_a_server_that_is_not_there_is_said_in_seconds(run: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert main(["track", str(run), "--to", "mlflow"]) == 1
+    shown = capsys.readouterr().err
+    assert "MLflow at http://127.0.0.1:9 does not take the run" in shown and "Traceback" not in shown
+
+
+def test_a_tracker_that_fails_stops_no_training(run: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fail(*_: object) -> str:
+        raise LesionlabError("the server is gone.")
+
+    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracking.Tracker(name, fail, fail))
+    (tracker,) = tracking.start_all(("mlflow",), run, again=False)
+    tracker.epoch({"epoch": 1})
+    tracker.epoch({"epoch": 2})
+    assert capsys.readouterr().out.count("the server is gone") == 1
+    assert tracker.finish() == f"failed: the server is gone. Later: lesionlab track {run} --to mlflow"
+
+
+def test_what_cannot_be_tracked_is_said(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert main(["track", str(tmp_path), "--to", "mlflow"]) == 2
+    assert "is no run directory" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="no tracker 'wandb'. Known: mlflow, tensorboard"):
+        tracking.start("wandb", run)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    assert main(["track", str(run), "--to", "tensorboard"]) == 2
+    assert "pip install 'lesionlab[track]'" in capsys.readouterr().err
+    assert TRACKERS == tracking.TRACKERS
