@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lesionlab import __version__, cli_use
+from lesionlab import __version__, cli_serve, cli_use
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_ensemble(commands)
     _add_data_commands(commands)
     cli_use.add_commands(commands)
+    cli_serve.add_serve(commands)
     return parser
 
 

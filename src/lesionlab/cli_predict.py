@@ -17,7 +17,7 @@ from lesionlab.data.images import ImageError
 from lesionlab.diagnosis import DX, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
-from lesionlab.shards import CSV_HEADER, csv_row, short
+from lesionlab.shards import CSV_HEADER, csv_row
 from lesionlab.sources import Source, find_images, unique_names
 
 _BAR = 20
@@ -241,18 +241,7 @@ def _print_csv() -> Sink:
 
 
 def _print_json(prediction: Prediction) -> None:
-    value = {
-        "image": prediction.image,
-        "path": prediction.source,
-        "dx": prediction.dx,
-        "name": prediction.name,
-        "probabilities": {dx: short(p) for dx, p in prediction.probabilities.items()},
-        "malignant_probability": short(prediction.malignant_probability),
-        "uncertainty": short(prediction.uncertainty),
-        "decision": prediction.decision,
-        "prediction_set": prediction.prediction_set,
-    }
-    print(json.dumps(value, ensure_ascii=True))
+    print(json.dumps(prediction.as_dict(), ensure_ascii=True))
 
 
 def _bars(n_images: int) -> Sink:

@@ -10,7 +10,7 @@ number of batches is under way, so that a million files need no more memory than
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -49,6 +49,7 @@ class Prediction:
             the model's facts promise (`lesionlab.trust.conformal`). Empty where the model promises nothing.
         activation_maps: float32 (grid height, grid width, 7), how much each place speaks for each diagnosis (class
             activation maps, Zhou et al., CVPR 2016); None where not asked for.
+        features: float32 (channels,), after the network's global average; None where not asked for.
 
     """
 
@@ -62,6 +63,21 @@ class Prediction:
     decision: str
     prediction_set: tuple[str, ...] = ()
     activation_maps: np.ndarray | None = field(default=None, compare=False, repr=False)
+    features: np.ndarray | None = field(default=None, compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give what JSON can hold, as `predict --json` prints it; of the maps nothing."""
+        return {
+            "image": self.image,
+            "path": self.source,
+            "dx": self.dx,
+            "name": self.name,
+            "probabilities": {dx: short(p) for dx, p in self.probabilities.items()},
+            "malignant_probability": short(self.malignant_probability),
+            "uncertainty": short(self.uncertainty),
+            "decision": self.decision,
+            "prediction_set": self.prediction_set,
+        }
 
 
 @dataclass(frozen=True)
@@ -161,7 +177,7 @@ class Model:
         under_way: deque[Future[list[Prediction | Unreadable]]] = deque()
         try:
             while batch := list(islice(remaining, batch_size)):
-                under_way.append(pool.submit(self._predict_batch, batch, explain))
+                under_way.append(pool.submit(self.answer, batch, explain))
                 if len(under_way) > 2 * workers:
                     yield from under_way.popleft().result()
             while under_way:
@@ -169,11 +185,11 @@ class Model:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _predict_batch(self, batch: list[Source], explain: bool) -> list[Prediction | Unreadable]:
-        """Decode one batch and run it, in one thread."""
+    def answer(self, batch: Sequence[Source], explain: bool, features: bool = False) -> list[Prediction | Unreadable]:
+        """Decode one batch and run it, in the thread that calls; `stream` does so in several."""
         decoded = [self._read(source) for source in batch]
         pixels = [item for item in decoded if isinstance(item, np.ndarray)]
-        answers = zip(*self._run(pixels, explain), strict=True) if pixels else iter(())
+        answers = zip(*self._run(pixels, explain, features), strict=True) if pixels else iter(())
         results: list[Prediction | Unreadable] = []
         for source, item in zip(batch, decoded, strict=True):
             if isinstance(item, ImageError):
@@ -189,24 +205,32 @@ class Model:
         except ImageError as error:
             return error
 
-    def _run(self, pixels: list[np.ndarray], explain: bool) -> tuple[np.ndarray, Any]:
-        """Probabilities float64 (b, 7), and activation maps (b, grid h, grid w, 7) or a None for each image."""
-        outputs = ["probabilities", "activation_maps"] if explain else ["probabilities"]
+    def _run(self, pixels: list[np.ndarray], explain: bool, features: bool) -> tuple[np.ndarray, Any, Any]:
+        """Probabilities float64 (b, 7); activation maps (b, grid h, grid w, 7), features (b, channels), or a None each."""
+        outputs = ["probabilities"]
+        outputs += ["activation_maps"] if explain else []
+        outputs += ["features"] if features else []
         try:
-            probabilities, *maps = self.bundle.session.run(outputs, {"image": np.stack(pixels)})
+            found = dict(zip(outputs, self.bundle.session.run(outputs, {"image": np.stack(pixels)}), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
             first = " ".join(str(error).split())[:200]
             raise LesionlabError(f"ONNX Runtime fails on the model {self.facts.name!r}: {first}") from error
-        probabilities = probabilities.astype(np.float64)
+        probabilities = found["probabilities"].astype(np.float64)
         sums = probabilities.sum(axis=1, keepdims=True)
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
             raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
-        return probabilities / sums, maps[0] if maps else [None] * len(pixels)
+        nothing = [None] * len(pixels)
+        return probabilities / sums, found.get("activation_maps", nothing), found.get("features", nothing)
 
 
 def load_model(path: str | Path | None = None) -> Model:
     """Load a model file, or without one the model that comes with lesionlab; see `lesionlab.bundle.open_bundle`."""
     return Model(open_bundle(path))
+
+
+def short(value: float) -> float:
+    """Round to nine significant digits: all that float32 holds, and rows still sum to 1 within 1e-8."""
+    return float(f"{value:.9g}")
 
 
 def decide(malignant_probability: float, uncertainty: float, thresholds: Mapping[str, float]) -> str:
@@ -225,7 +249,9 @@ def uncertainties(probabilities: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, -(probabilities * logarithms).sum(axis=1) / np.log(len(DX)))
 
 
-def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | None, facts: Facts) -> Prediction:
+def _prediction(
+    source: Source, row: np.ndarray, activation_maps: np.ndarray | None, features: np.ndarray | None, facts: Facts
+) -> Prediction:
     dx = DX[int(row.argmax())]
     malignant = float(row[_IS_MALIGNANT].sum())
     uncertainty = float(uncertainties(row[None])[0])
@@ -240,6 +266,7 @@ def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | N
         decision=decide(malignant, uncertainty, facts.thresholds),
         prediction_set=_prediction_set(row, facts),
         activation_maps=activation_maps,
+        features=features,
     )
 
 

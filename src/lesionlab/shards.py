@@ -23,7 +23,7 @@ from lesionlab import __version__
 from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing, write_json
-from lesionlab.predict import Model, Prediction, Unreadable
+from lesionlab.predict import Model, Prediction, Unreadable, short
 from lesionlab.rundir import claimed
 from lesionlab.sources import Source
 
@@ -228,11 +228,6 @@ def _count(tally: Tally, line: dict[str, Any]) -> None:
 def csv_row(prediction: Prediction) -> list[str]:
     """Give a row of ISIC's table, its numbers `short`."""
     return [prediction.image, *(repr(short(value)) for value in prediction.probabilities.values())]
-
-
-def short(value: float) -> float:
-    """Cut to nine significant digits: all that float32 holds, and rows still sum to 1 within 1e-8."""
-    return float(f"{value:.9g}")
 
 
 def _write_csv(predictions: list[Prediction], path: Path) -> None:

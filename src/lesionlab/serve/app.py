@@ -1,0 +1,260 @@
+"""The API: what is asked at which address, and what comes back; described by `/openapi.json`.
+
+Every answer says that this is research software, and every error is `{"error": {"code", "reason"}}`.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any
+
+import anyio.to_thread
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from lesionlab import __version__
+from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.predict import Model, Prediction, Unreadable, load_model
+from lesionlab.serve.engine import Busy, Engine
+from lesionlab.serve.guard import App, Guard, error_body
+from lesionlab.serve.metrics import Meter
+from lesionlab.serve.reference import Reference, read_reference
+from lesionlab.serve.settings import Settings
+from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
+
+MOST_NEIGHBOURS = 10
+_UPLOAD = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": [FIELD],
+                "properties": {
+                    FIELD: {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+                },
+                "additionalProperties": False,
+            },
+            "encoding": {FIELD: {"contentType": "image/jpeg, image/png, image/bmp, image/gif, image/tiff, image/webp"}},
+        }
+    },
+}
+
+
+class _Error(BaseModel):
+    code: str
+    reason: str = Field(description="What was wrong, and what to do.")
+
+
+class _ErrorBody(BaseModel):
+    error: _Error
+
+
+class _Result(BaseModel):
+    """Of one image: what `lesionlab predict --json` prints, or an error."""
+
+    model_config = ConfigDict(extra="allow")
+    image: str
+
+
+class _Answer(BaseModel):
+    notice: str
+    model: dict[str, str]
+    results: list[_Result]
+
+
+class _Health(BaseModel):
+    status: str
+
+
+_ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": _ErrorBody, "description": description}
+    for status, description in (
+        (400, "The request or its form is broken."),
+        (401, "The token is missing or wrong."),
+        (403, "A page of another origin asks."),
+        (408, "The body did not arrive in time."),
+        (413, "The body, an image or the number of images is too large."),
+        (415, "The body is not multipart/form-data, is encoded, or holds no image of a format that is read."),
+        (421, "The Host header names another host."),
+        (422, "A parameter is wrong, or no image can be read."),
+        (503, "Too many images are waiting; see Retry-After."),
+    )
+}
+
+
+def make_app(settings: Settings) -> App:
+    """Build the service: model loaded, routes set, guard in front.
+
+    Raises:
+        UsageError: the model or the reference folder cannot be used.
+
+    """
+    model = load_model(settings.model)
+    reference = read_reference(settings.reference, model) if settings.reference else None
+    engine, meter = Engine(model, settings.limits.waiting), Meter()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await anyio.to_thread.run_sync(engine.close)
+
+    app = FastAPI(
+        title="lesionlab",
+        version=__version__,
+        description=NOT_A_DEVICE,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={status: _ERRORS[status] for status in (400, 401, 421)},
+    )
+    _add_errors(app)
+    _add_state(app, engine, meter)
+    _add_model(app, model, settings, reference)
+    _add_predict(app, engine, settings, reference, meter)
+    page = resources.files("lesionlab") / "page"
+    app.mount("/", StaticFiles(directory=str(page), html=True))
+    return Guard(app, settings)
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """Give what a page must know of a model: the body of `/v1/model`, and `facts.json` of a static page."""
+    facts = model.facts
+    return {
+        "name": facts.name,
+        "version": facts.lesionlab,
+        "classes": list(DX),
+        "class_names": [NAME_OF[dx] for dx in DX],
+        "malignant": list(MALIGNANT),
+        "height": facts.height,
+        "width": facts.width,
+        "crop": facts.crop,
+        "thresholds": dict(facts.thresholds),
+        "conformal": dict(facts.conformal),
+        "notice": facts.notice,
+        "training_data": facts.training_data,
+        "licence": facts.licence,
+        "card": facts.card,
+        "has_activation_maps": model.bundle.has_activation_maps,
+    }
+
+
+def _add_state(app: FastAPI, engine: Engine, meter: Meter) -> None:
+    @app.get("/healthz")
+    async def healthz() -> _Health:
+        """Say that the process is alive."""
+        return _Health(status="alive")
+
+    @app.get("/readyz", responses={503: _ERRORS[503]})
+    async def readyz() -> _Health:
+        """Say whether an image would be taken now."""
+        engine.check(1)
+        return _Health(status="ready")
+
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    async def metrics() -> Response:
+        """Give counters and times, for Prometheus."""
+        return meter.page(engine.waiting)
+
+
+def _add_model(app: FastAPI, model: Model, settings: Settings, reference: Reference | None) -> None:
+    limits = settings.limits
+    described = describe_model(model) | {
+        "reference": reference is not None,
+        "limits": {"file_bytes": limits.file_bytes, "pixels": limits.pixels, "files": limits.files},
+    }
+
+    @app.get("/v1/model")
+    async def about() -> dict[str, Any]:
+        """Give the facts of the model that answers, its card among them."""
+        return described
+
+    @app.get(
+        "/v1/reference/{number}", response_class=Response, responses={404: {"model": _ErrorBody}, 422: _ERRORS[422]}
+    )
+    async def reference_image(number: int) -> Response:
+        """Give an image of the reference folder, as JPEG without metadata."""
+        if reference is None or not 0 <= number < len(reference.table):
+            raise HTTPException(404, "There is no such image in the reference folder.")
+        return Response(await anyio.to_thread.run_sync(reference.picture, number), media_type="image/jpeg")
+
+
+def _add_predict(app: FastAPI, engine: Engine, settings: Settings, reference: Reference | None, meter: Meter) -> None:
+    facts = engine.model.facts
+    head = {"notice": NOT_A_DEVICE, "model": {"name": facts.name, "version": facts.lesionlab}}
+
+    @app.post(
+        "/v1/predict",
+        response_model=_Answer,
+        responses={status: _ERRORS[status] for status in (403, 408, 413, 415, 422, 503)},
+        openapi_extra={"requestBody": _UPLOAD},
+    )
+    async def predict(
+        request: Request, explain: bool = False, neighbours: int = Query(0, ge=0, le=MOST_NEIGHBOURS)
+    ) -> Response:
+        """Predict one image or several; they are kept in memory until they are answered, and nowhere else."""
+        uploads = read_uploads(request.headers.get("content-type", ""), await request.body(), settings.limits)
+        if explain and not engine.model.bundle.has_activation_maps:
+            raise BadUpload(422, "no_maps", f"The model {facts.name} has no activation maps. Ask without explain.")
+        with meter.time():
+            answers = await engine.predict(uploads, explain=explain, features=neighbours > 0 and reference is not None)
+        meter.count(answers)
+        unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
+        if len(unreadable) == len(answers):
+            code = _code(unreadable[0].reason)
+            status = {"not_an_image": 415, "too_large": 413}.get(code, 422)
+            return JSONResponse(error_body(code, unreadable[0].reason), status)
+        return JSONResponse(head | {"results": [_result(answer, reference, neighbours) for answer in answers]})
+
+
+def _result(answer: Prediction | Unreadable, reference: Reference | None, neighbours: int) -> dict[str, Any]:
+    if isinstance(answer, Unreadable):
+        return {"image": answer.image} | error_body(_code(answer.reason), answer.reason)
+    result = {key: value for key, value in answer.as_dict().items() if key != "path"}
+    if answer.activation_maps is not None:
+        height, width, _ = answer.activation_maps.shape
+        values = answer.activation_maps.reshape(-1, len(DX)).T.astype(float).round(5)
+        result["activation_maps"] = {
+            "height": height,
+            "width": width,
+            "classes": list(DX),
+            "values": values.tolist(),
+        }
+    if reference is not None and answer.features is not None:
+        result["neighbours"] = reference.nearest(answer.features, neighbours)
+    return result
+
+
+def _code(reason: str) -> str:
+    """Sort a reason of `read_image` for programs; the reason itself is for people."""
+    if "no image" in reason or "format" in reason:
+        return "not_an_image"
+    return "too_large" if "too large" in reason or "pixels" in reason else "unreadable"
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(BadUpload)
+    async def bad_upload(_: Request, error: BadUpload) -> Response:
+        return JSONResponse(error_body(error.code, error.reason), error.status)
+
+    @app.exception_handler(Busy)
+    async def busy(_: Request, error: Busy) -> Response:
+        reason = "Too many images are waiting. Come again."
+        return JSONResponse(error_body("busy", reason), 503, {"Retry-After": str(error.seconds)})
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        return JSONResponse(error_body("bad_parameter", f"{where}: {first['msg']}"), 422)
+
+    @app.exception_handler(HTTPException)
+    async def plain(_: Request, error: HTTPException) -> Response:
+        reasons = {404: "not_found", 405: "wrong_method"}
+        return JSONResponse(
+            error_body(reasons.get(error.status_code, "refused"), str(error.detail)), error.status_code, error.headers
+        )

@@ -1,0 +1,102 @@
+"""Confirmed cases to compare with: the images of a labelled folder whose features lie nearest to those of a new one.
+
+Nearest by the cosine of the network's features after its global average. Near is what the network finds alike, which need not
+be what a dermatologist would.
+"""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from lesionlab.data.images import ImageError, read_image
+from lesionlab.diagnosis import NAME_OF
+from lesionlab.errors import UsageError
+from lesionlab.predict import Model
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SIDE = 224
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Labelled images and their features.
+
+    Attributes:
+        table: image_id, lesion_id, dx, path of n images.
+        features: float32 (n, channels), each of length 1.
+
+    """
+
+    table: "pd.DataFrame"
+    features: np.ndarray
+
+    def nearest(self, features: np.ndarray, number: int) -> list[dict[str, Any]]:
+        """Find the nearest cases, at most one image a lesion, the nearest first.
+
+        Args:
+            features: float (channels,) of the new image.
+            number: of cases.
+
+        """
+        similarity = self.features @ (features / max(float(np.linalg.norm(features)), 1e-9))
+        found: list[dict[str, Any]] = []
+        lesions: set[str] = set()
+        for index in np.argsort(-similarity, kind="stable"):
+            if len(found) == number:
+                break
+            row = self.table.iloc[int(index)]
+            if row["lesion_id"] in lesions:
+                continue
+            lesions.add(row["lesion_id"])
+            found.append(
+                {
+                    "image": row["image_id"],
+                    "dx": row["dx"],
+                    "name": NAME_OF[row["dx"]],
+                    "similarity": round(float(similarity[index]), 4),
+                    "url": f"/v1/reference/{index}",
+                }
+            )
+        return found
+
+    def picture(self, number: int) -> bytes:
+        """Give an image as JPEG of 224 px, without metadata."""
+        pixels = read_image(Path(self.table.iloc[number]["path"]), _SIDE, _SIDE, "centre")
+        file = BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=85)
+        return file.getvalue()
+
+
+def read_reference(folder: Path, model: Model) -> Reference:
+    """Read a labelled folder, in any layout that lesionlab reads, and run the model on its images.
+
+    Raises:
+        UsageError: no labelled images there, or a model without features.
+
+    """
+    from lesionlab.data.layouts import read_collection
+    from lesionlab.trust.inside import see
+
+    table = read_collection(folder).table
+    table = table[table["path"] != ""].reset_index(drop=True)
+    facts = model.facts
+
+    def read(number: int) -> np.ndarray | None:
+        try:
+            return read_image(Path(table["path"][number]), facts.height, facts.width, facts.crop)
+        except ImageError:
+            return None
+
+    seen = see(model.bundle, len(table), read)
+    if seen.features is None:
+        raise UsageError(f"The model {facts.name!r} gives no features, or no image of {folder} can be read.")
+    readable = ~np.isnan(seen.features).any(axis=1)
+    features = seen.features[readable]
+    lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+    return Reference(table[readable].reset_index(drop=True), features / lengths)

@@ -1,0 +1,116 @@
+"""`lesionlab serve`: the application on a socket, with a deadline for every request's head."""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.serve.settings import Limits, Settings, make_settings
+
+_TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_MOST_CONNECTIONS = 1_000
+_GOODBYE_SECONDS = 10
+
+
+def serve_command(options: argparse.Namespace) -> None:
+    """Run `lesionlab serve` until it is told to stop."""
+    limits = Limits(files=options.max_files, file_bytes=int(options.max_file_mb * 1e6), waiting=options.waiting)
+    settings = make_settings(
+        host=options.host,
+        port=options.port,
+        token=options.token,
+        allow_hosts=tuple(options.allow_host),
+        insecure_no_token=options.insecure_no_token,
+        model=options.model,
+        reference=options.reference,
+        limits=limits,
+    )
+    serve(settings)
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM; requests that have begun are answered first.
+
+    Raises:
+        UsageError: the extra is not installed, or the model, the folder or the address cannot be used.
+
+    """
+    try:
+        import uvicorn
+
+        from lesionlab.serve.app import make_app
+    except ImportError as error:
+        raise UsageError(f"The service needs {error.name}: pip install 'lesionlab[serve]'") from error
+    config = uvicorn.Config(
+        make_app(settings),
+        host=settings.host,
+        port=settings.port,
+        http=_protocol(settings.limits.header_seconds),
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+    )
+    server = _server(config)
+    try:
+        server.run()
+    except SystemExit as error:  # what uvicorn does when it cannot bind
+        raise LesionlabError(
+            f"{settings.host}:{settings.port} cannot be listened on. Choose another --port."
+        ) from error
+
+
+def _server(config: Any) -> Any:
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[Any] | None = None) -> None:
+            await super().startup(sockets)
+            if self.servers:
+                host, port = self.servers[0].sockets[0].getsockname()[:2]
+                print(f"lesionlab serves on http://{f'[{host}]' if ':' in host else host}:{port}\n{NOT_A_DEVICE}")
+                sys.stdout.flush()
+
+    return Server(config)
+
+
+def _protocol(header_seconds: float) -> Any:
+    """HTTP with a deadline for the head of a request, the first and each later one on a connection: uvicorn has none."""
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Protocol(H11Protocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._watch()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._watch()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._deadline:
+                self._deadline.cancel()
+            super().connection_lost(exc)
+
+        def _watch(self) -> None:
+            is_answering = self.cycle is not None and not self.cycle.response_complete
+            if is_answering and self._deadline:
+                self._deadline.cancel()
+                self._deadline = None
+            elif not is_answering and self._deadline is None:
+                self._deadline = self.loop.call_later(header_seconds, self._give_up)
+
+        def _give_up(self) -> None:
+            self._deadline = None
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(_TOO_SLOW)
+                self.transport.close()
+
+    return Protocol

@@ -1,0 +1,112 @@
+"""What a service allows: addresses, tokens and limits, each with its reason."""
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesionlab.data.images import MAX_PIXELS
+from lesionlab.errors import UsageError
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+ANY_HOST = "*"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what one client, and all together, can ask for.
+
+    Attributes:
+        files: images in one request.
+        file_bytes: of one image; phones' photographs stay below 20 MB.
+        body_bytes: of one request.
+        bodies_bytes: of all requests that are under way: memory stays bounded however many clients send at once.
+        waiting: images that wait for the network; beyond it requests get 503 and the time to come again.
+        header_seconds: for a client to send its request's head.
+        body_seconds: for a client to send its request's body.
+
+    """
+
+    files: int = 32
+    file_bytes: int = 20_000_000
+    body_bytes: int = 64_000_000
+    bodies_bytes: int = 128_000_000
+    waiting: int = 64
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of one image, as everywhere in lesionlab."""
+        return MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One service.
+
+    Attributes:
+        host: address to listen on.
+        port: 0 for any that is free.
+        token: that every call of the API must carry; "" for none.
+        hosts: values of the Host header that are answered; `*` for any.
+        model: as for `lesionlab.load_model`.
+        reference: labelled folder that the nearest cases come from; None for none.
+
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    token: str = ""
+    hosts: tuple[str, ...] = LOOPBACK_NAMES
+    model: str | None = None
+    reference: Path | None = None
+    limits: Limits = Limits()
+
+
+def make_settings(
+    *,
+    host: str,
+    port: int,
+    token: str = "",
+    allow_hosts: tuple[str, ...] = (),
+    insecure_no_token: bool = False,
+    model: str | None = None,
+    reference: Path | None = None,
+    limits: Limits | None = None,
+) -> Settings:
+    """Put settings together.
+
+    Beyond the loopback a token is needed, or the word that none is wanted. A browser that was led to this address by a foreign
+    name (DNS rebinding) is known by its Host header; with a token any name may be used, because no foreign page knows it.
+
+    Raises:
+        UsageError: an address beyond the loopback without a token, or a token too short to keep.
+
+    """
+    is_local = _is_loopback(host)
+    if not is_local and not token and not insecure_no_token:
+        raise UsageError(
+            f"{host} can be reached from other machines: give --token (or LESIONLAB_TOKEN), which every client must then send. "
+            "Without one only with --insecure-no-token."
+        )
+    if token and len(token) < 16:
+        raise UsageError(
+            'A token needs 16 characters or more: python -c "import secrets; print(secrets.token_urlsafe())"'
+        )
+    hosts = (*LOOPBACK_NAMES, *allow_hosts)
+    if not is_local:
+        hosts = (*hosts, ANY_HOST) if token and not allow_hosts else (*hosts, host)
+    return Settings(host, port, token, hosts, model, reference, limits or Limits())
+
+
+def environment(name: str, default: str = "") -> str:
+    """Read a setting from the environment: LESIONLAB_HOST, LESIONLAB_PORT, LESIONLAB_TOKEN and so on."""
+    return os.environ.get(f"LESIONLAB_{name}", default)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
