@@ -2,7 +2,10 @@
 
 import csv
 import io
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,10 @@ from PIL import Image
 from conftest import lesionlab
 from lesionlab import load_model
 from lesionlab.bundle import packaged_models
-from lesionlab.cli_predict import HEADER
 from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.predict import Model
+from lesionlab.shards import CSV_HEADER as HEADER
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,3 +109,13 @@ def test_the_readmes_three_lines(model: Model, ham10000: Path) -> None:
     (code,) = re.findall(r"```python\n(import lesionlab\n.*?)```", readme, flags=re.DOTALL)
     image = next((ham10000 / "full_size").glob("*.jpg"))
     exec(compile(code.replace("photo.jpg", str(image)), "README.md", "exec"), {})
+
+
+def test_nothing_is_reported_to_the_makers_of_onnx_runtime(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    code = "import lesionlab; lesionlab.load_model()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment | {"TMPDIR": str(tmp_path), "HOME": str(tmp_path)}
+    )
+    assert done.returncode == 0
+    assert not list(tmp_path.rglob("*"))  # its telemetry leaves a session file here

@@ -9,8 +9,13 @@ Every step of a run is a plain function that can be called alone: see `docs/step
 first used, so that `import lesionlab` loads neither Keras nor pandas. Research software, not a medical device.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+# ONNX Runtime's official builds report to Microsoft, with the model's name and hashes, unless they are told not to before they
+# are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 

@@ -5,16 +5,17 @@ Every answer says that this is research software, and every error is `{"error": 
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import resources
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from fastapi.staticfiles import StaticFiles
+from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from lesionlab import __version__
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
@@ -27,6 +28,7 @@ from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
 
 MOST_NEIGHBOURS = 10
+PAGE = Path(__file__).parents[1] / "page"
 _UPLOAD = {
     "required": True,
     "content": {
@@ -116,9 +118,19 @@ def make_app(settings: Settings) -> App:
     _add_state(app, engine, meter)
     _add_model(app, model, settings, reference)
     _add_predict(app, engine, settings, reference, meter)
-    page = resources.files("lesionlab") / "page"
-    app.mount("/", StaticFiles(directory=str(page), html=True))
+    _add_page(app)
     return Guard(app, settings)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Serve each file of the page at an address of its own: nothing else can be asked for."""
+    for file in sorted(PAGE.iterdir()):
+        app.router.routes.append(Route(f"/{file.name}", partial(_send, file)))
+    app.router.routes.append(Route("/", partial(_send, PAGE / "index.html")))
+
+
+async def _send(file: Path, _: Request) -> Response:
+    return FileResponse(file)
 
 
 def describe_model(model: Model) -> dict[str, Any]:
@@ -231,9 +243,9 @@ def _result(answer: Prediction | Unreadable, reference: Reference | None, neighb
 
 def _code(reason: str) -> str:
     """Sort a reason of `read_image` for programs; the reason itself is for people."""
-    if "no image" in reason or "format" in reason:
+    if "read are" in reason:
         return "not_an_image"
-    return "too_large" if "too large" in reason or "pixels" in reason else "unreadable"
+    return "too_large" if "too large" in reason else "unreadable"
 
 
 def _add_errors(app: FastAPI) -> None:
