@@ -30,6 +30,7 @@ from lesionlab.trust.conformal import prediction_sets
 
 BATCH_SIZE = 8  # stays in a core's cache: 32 is slower
 _MOST_WORKERS = 8  # each holds a batch's activations
+NOT_DERMATOSCOPIC = "not dermatoscopic"
 _IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
 
 
@@ -44,11 +45,15 @@ class Prediction:
         dx: code of the likeliest diagnosis; `name` is its full name.
         malignant_probability: of melanoma, basal cell carcinoma and actinic keratosis together, 0 to 1.
         uncertainty: entropy of the probabilities over that of seven equal ones, 0 (sure) to 1 (knows nothing).
-        decision: `malignant`, `benign` or `uncertain`, see `decide`.
+        decision: `malignant`, `benign` or `uncertain`, see `decide`; `not dermatoscopic` where that comes first: then nothing
+            else here means anything.
         prediction_set: codes of the diagnoses that cannot be ruled out, the likeliest first; it holds the truth as often as
             the model's facts promise (`lesionlab.trust.conformal`). Empty where the model promises nothing.
         activation_maps: float32 (grid height, grid width, 7), how much each place speaks for each diagnosis (class
             activation maps, Zhou et al., CVPR 2016); None where not asked for.
+        ood_score: how little the image is like a dermatoscopic one, 0 or more (`lesionlab.trust.ood`); None where the model
+            has no such score.
+        is_dermatoscopic: whether the score lies within the model's threshold; None where it has no score.
 
     """
 
@@ -62,6 +67,8 @@ class Prediction:
     decision: str
     prediction_set: tuple[str, ...] = ()
     activation_maps: np.ndarray | None = field(default=None, compare=False, repr=False)
+    ood_score: float | None = None
+    is_dermatoscopic: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -189,19 +196,22 @@ class Model:
         except ImageError as error:
             return error
 
-    def _run(self, pixels: list[np.ndarray], explain: bool) -> tuple[np.ndarray, Any]:
-        """Probabilities float64 (b, 7), and activation maps (b, grid h, grid w, 7) or a None for each image."""
-        outputs = ["probabilities", "activation_maps"] if explain else ["probabilities"]
+    def _run(self, pixels: list[np.ndarray], explain: bool) -> tuple[np.ndarray, Any, Any]:
+        """Probabilities float64 (b, 7); activation maps (b, grid h, grid w, 7) and scores (b,), or a None for each image."""
+        outputs = ["probabilities"]
+        outputs += ["activation_maps"] if explain else []
+        outputs += ["ood_score"] if self.bundle.has_ood_score else []
         try:
-            probabilities, *maps = self.bundle.session.run(outputs, {"image": np.stack(pixels)})
+            found = dict(zip(outputs, self.bundle.session.run(outputs, {"image": np.stack(pixels)}), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
             first = " ".join(str(error).split())[:200]
             raise LesionlabError(f"ONNX Runtime fails on the model {self.facts.name!r}: {first}") from error
-        probabilities = probabilities.astype(np.float64)
+        probabilities = found["probabilities"].astype(np.float64)
         sums = probabilities.sum(axis=1, keepdims=True)
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
             raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
-        return probabilities / sums, maps[0] if maps else [None] * len(pixels)
+        nothing = [None] * len(pixels)
+        return probabilities / sums, found.get("activation_maps", nothing), found.get("ood_score", nothing)
 
 
 def load_model(path: str | Path | None = None) -> Model:
@@ -225,10 +235,14 @@ def uncertainties(probabilities: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, -(probabilities * logarithms).sum(axis=1) / np.log(len(DX)))
 
 
-def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | None, facts: Facts) -> Prediction:
+def _prediction(
+    source: Source, row: np.ndarray, activation_maps: np.ndarray | None, ood_score: np.floating | None, facts: Facts
+) -> Prediction:
     dx = DX[int(row.argmax())]
     malignant = float(row[_IS_MALIGNANT].sum())
     uncertainty = float(uncertainties(row[None])[0])
+    is_dermatoscopic = None if ood_score is None else bool(ood_score <= facts.ood["threshold"])
+    decision = decide(malignant, uncertainty, facts.thresholds)
     return Prediction(
         image=source.image,
         source=source.where,
@@ -237,9 +251,11 @@ def _prediction(source: Source, row: np.ndarray, activation_maps: np.ndarray | N
         name=NAME_OF[dx],
         malignant_probability=malignant,
         uncertainty=uncertainty,
-        decision=decide(malignant, uncertainty, facts.thresholds),
+        decision=NOT_DERMATOSCOPIC if is_dermatoscopic is False else decision,
         prediction_set=_prediction_set(row, facts),
         activation_maps=activation_maps,
+        ood_score=None if ood_score is None else float(ood_score),
+        is_dermatoscopic=is_dermatoscopic,
     )
 
 
