@@ -243,6 +243,8 @@ def test_json_lines(photos: Path, tiny: Path, capsys) -> None:
         "uncertainty",
         "decision",
         "prediction_set",
+        "ood_score",
+        "is_dermatoscopic",
     }
     assert set(objects[0]) == keys and tuple(objects[0]["probabilities"]) == DX
 

@@ -2,7 +2,8 @@
 
 In: uint8 RGB pixels (n, height, width, 3), cropped and scaled by `lesionlab.data.images`. Out: `probabilities` float32
 (n, 7) in `DX` order; where the network ends in a global average, also `activation_maps` float32 (n, grid height, grid
-width, 7) and `features` float32 (n, channels). Normalisation, temperature and the decision rule are in the graph.
+width, 7) and `features` float32 (n, channels); `ood_score` float32 (n,) of files that have one (`lesionlab.trust.ood`).
+Normalisation, temperature and the decision rule are in the graph.
 
 The file is scanned as protobuf first: its facts are read, and whatever could reach outside it (external data, operators of
 other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes, never the path.
@@ -11,7 +12,7 @@ other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Facts:
         thresholds: `malignant` and `uncertainty`, 0 to 1, see `lesionlab.predict.decide`; may be empty.
         conformal: `coverage` promised, `thresholds` (7,) and `images` (7,) that each was found on, see
             `lesionlab.trust.conformal`; may be empty.
+        ood: `score`, `threshold`, `refused_share` and `images` of the out-of-distribution score; empty where there is none.
         training_data: a sentence; `licence` that of the data, which the weights carry on.
         card: the model card, in Markdown.
 
@@ -59,6 +61,7 @@ class Facts:
     licence: str
     notice: str
     card: str
+    ood: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,15 @@ class Bundle:
     @property
     def has_activation_maps(self) -> bool:
         """Whether the graph explains itself: networks that end in a global average do."""
-        return any(output.name == "activation_maps" for output in self.session.get_outputs())
+        return self._gives("activation_maps")
+
+    @property
+    def has_ood_score(self) -> bool:
+        """Whether the file says what is no dermatoscopic image; older files do not."""
+        return self._gives("ood_score") and "threshold" in self.facts.ood
+
+    def _gives(self, name: str) -> bool:
+        return any(output.name == name for output in self.session.get_outputs())
 
 
 def make_facts(
@@ -109,6 +120,7 @@ def make_facts(
         "decision": dict(decision),
         "thresholds": dict(thresholds or {}),
         "conformal": dict(conformal or {}),
+        "ood": {},
         "training_data": training_data,
         "licence": licence,
         "notice": NOT_A_DEVICE,
@@ -216,10 +228,10 @@ def _checked_facts(found: dict[str, Any], where: str) -> Facts:
             f"{where} is a model of another task: {task!r} with the classes {classes}; needed is {TASK!r} with "
             f"{', '.join(DX)} in this order."
         )
-    missing = [item.name for item in fields(Facts) if item.name not in found]
+    missing = [f.name for f in fields(Facts) if f.name not in found and f.default_factory is MISSING]
     if missing:
         raise UsageError(f"{where} lacks the facts {', '.join(missing)}. Export it again with 'lesionlab export'.")
-    facts = Facts(**{item.name: found[item.name] for item in fields(Facts)})
+    facts = Facts(**{f.name: found[f.name] for f in fields(Facts) if f.name in found})
     wrong = _invalid_fact(facts)
     if wrong:
         raise UsageError(f"{where}: its fact {wrong!r} has no valid value: {getattr(facts, wrong)!r}.")
@@ -241,6 +253,7 @@ def _invalid_fact(facts: Facts) -> str | None:
         for name, value in facts.thresholds.items()
     )
     are_valid["conformal"] = isinstance(facts.conformal, dict) and _are_sets_valid(facts.conformal)
+    are_valid["ood"] = isinstance(facts.ood, dict) and isinstance(facts.ood.get("threshold", 0.0), int | float)
     return next((name for name, is_valid in are_valid.items() if not is_valid), None)
 
 

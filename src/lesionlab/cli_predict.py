@@ -256,18 +256,21 @@ def _bars(n_images: int) -> Sink:
         for dx, share in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
             print(f"  {NAME_OF[dx]:45} {bar(share)} {share:6.1%}")
         print(f"\n  {_in_words(prediction)}")
-        if len(prediction.prediction_set) > 1:
+        if prediction.is_dermatoscopic is not False and len(prediction.prediction_set) > 1:
             print(f"  cannot be ruled out: {', '.join(NAME_OF[dx] for dx in prediction.prediction_set)}")
         print()
 
     def print_line(prediction: Prediction) -> None:
         share = prediction.probabilities[prediction.dx]
-        print(f"{prediction.image:24.24}  {bar(share)} {share:4.0%}  {prediction.name:45}  {_in_words(prediction)}")
+        name = prediction.name if prediction.is_dermatoscopic is not False else "-"
+        print(f"{prediction.image:24.24}  {bar(share)} {share:4.0%}  {name:45}  {_in_words(prediction)}")
 
     return print_all if n_images == 1 else print_line
 
 
 def _in_words(prediction: Prediction) -> str:
+    if prediction.is_dermatoscopic is False:
+        return f"does not look like a dermatoscopic image (score {prediction.ood_score:.1f}): no answer here is to be trusted"
     malignant, uncertainty = prediction.malignant_probability, prediction.uncertainty
     return f"{prediction.decision} (malignant {malignant:.0%}, uncertainty {uncertainty:.2f})"
 

@@ -41,7 +41,7 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
         run.manifest["evaluated"] = now()
         write_json(out / rundir.MANIFEST, run.manifest)  # card and report are made from the run directory's files
         write_card(out)
-        run.manifest["export"] = export(run, prepared, trained)
+        run.manifest["export"] = export(run, prepared, divided, trained)
         _say_result(metrics["test"])
         write_run_figures(out, prepared.pixels, divided.table)
         _understand(out, metrics, prepared, divided, probabilities, run.request.seed)
@@ -124,10 +124,11 @@ def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
+def export(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
     from lesionlab.model.export import export_onnx, why_no_onnx
     from lesionlab.model.export_run import run_facts
+    from lesionlab.model.ood_export import add_ood_score, in_words
 
     reason = why_no_onnx()
     if reason:
@@ -137,6 +138,8 @@ def export(run: Run, prepared: Prepared, trained: Trained) -> dict[str, Any]:
     sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
     difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest), sample)
     say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
+    training, validation = divided.rows("train"), divided.rows("validation")
+    say(in_words(add_ood_score(out / "model.onnx", prepared.pixels, training, validation)))
     return {"onnx": "model.onnx", "largest_difference": difference, "images": len(sample)}
 
 

@@ -43,6 +43,7 @@ def train_on_all(folder: Path) -> Path:
     from lesionlab.model.decide import Decision
     from lesionlab.model.export import export_onnx
     from lesionlab.model.export_run import run_facts
+    from lesionlab.model.ood_export import add_ood_score, in_words
     from lesionlab.model.zoo import with_decision
 
     manifest = rundir.read_finished(folder)
@@ -68,6 +69,8 @@ def train_on_all(folder: Path) -> Path:
         facts["training_data"] += ON_ALL
         facts["card"] = _about_the_card(recipe.name) + facts["card"]
         difference = export_onnx(network, folder / "final.onnx", facts, pixels[rows[:64]])
+        training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
+        say(in_words(add_ood_score(folder / "final.onnx", pixels, training, reference)))
         (folder / CHECKPOINT).unlink(missing_ok=True)
     say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on 64 images")
     return folder / "final.onnx"

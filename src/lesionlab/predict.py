@@ -30,6 +30,7 @@ from lesionlab.trust.conformal import prediction_sets
 
 BATCH_SIZE = 8  # stays in a core's cache: 32 is slower
 _MOST_WORKERS = 8  # each holds a batch's activations
+NOT_DERMATOSCOPIC = "not dermatoscopic"
 _IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
 
 
@@ -44,12 +45,16 @@ class Prediction:
         dx: code of the likeliest diagnosis; `name` is its full name.
         malignant_probability: of melanoma, basal cell carcinoma and actinic keratosis together, 0 to 1.
         uncertainty: entropy of the probabilities over that of seven equal ones, 0 (sure) to 1 (knows nothing).
-        decision: `malignant`, `benign` or `uncertain`, see `decide`.
+        decision: `malignant`, `benign` or `uncertain`, see `decide`; `not dermatoscopic` where that comes first: then nothing
+            else here means anything.
         prediction_set: codes of the diagnoses that cannot be ruled out, the likeliest first; it holds the truth as often as
             the model's facts promise (`lesionlab.trust.conformal`). Empty where the model promises nothing.
         activation_maps: float32 (grid height, grid width, 7), how much each place speaks for each diagnosis (class
             activation maps, Zhou et al., CVPR 2016); None where not asked for.
         features: float32 (channels,), after the network's global average; None where not asked for.
+        ood_score: how little the image is like a dermatoscopic one, 0 or more (`lesionlab.trust.ood`); None where the model
+            has no such score.
+        is_dermatoscopic: whether the score lies within the model's threshold; None where it has no score.
 
     """
 
@@ -64,6 +69,8 @@ class Prediction:
     prediction_set: tuple[str, ...] = ()
     activation_maps: np.ndarray | None = field(default=None, compare=False, repr=False)
     features: np.ndarray | None = field(default=None, compare=False, repr=False)
+    ood_score: float | None = None
+    is_dermatoscopic: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give what JSON can hold, as `predict --json` prints it; of the maps nothing."""
@@ -77,6 +84,8 @@ class Prediction:
             "uncertainty": short(self.uncertainty),
             "decision": self.decision,
             "prediction_set": self.prediction_set,
+            "ood_score": None if self.ood_score is None else short(self.ood_score),
+            "is_dermatoscopic": self.is_dermatoscopic,
         }
 
 
@@ -189,13 +198,15 @@ class Model:
         """Decode one batch and run it, in the thread that calls; `stream` does so in several."""
         decoded = [self._read(source) for source in batch]
         pixels = [item for item in decoded if isinstance(item, np.ndarray)]
-        answers = zip(*self._run(pixels, explain, features), strict=True) if pixels else iter(())
+        found = self._run(pixels, explain, features) if pixels else {}
+        rows = iter(range(len(pixels)))
         results: list[Prediction | Unreadable] = []
         for source, item in zip(batch, decoded, strict=True):
             if isinstance(item, ImageError):
                 results.append(Unreadable(source.image, source.where, item.reason))
             else:
-                results.append(_prediction(source, *next(answers), self.facts))
+                row = next(rows)
+                results.append(_prediction(source, {name: values[row] for name, values in found.items()}, self.facts))
         return results
 
     def _read(self, source: Source) -> np.ndarray | ImageError:
@@ -205,11 +216,12 @@ class Model:
         except ImageError as error:
             return error
 
-    def _run(self, pixels: list[np.ndarray], explain: bool, features: bool) -> tuple[np.ndarray, Any, Any]:
-        """Probabilities float64 (b, 7); activation maps (b, grid h, grid w, 7), features (b, channels), or a None each."""
+    def _run(self, pixels: list[np.ndarray], explain: bool, features: bool) -> dict[str, np.ndarray]:
+        """Give each output that was asked for, and the model has, a row an image; `probabilities` float64 (b, 7)."""
         outputs = ["probabilities"]
         outputs += ["activation_maps"] if explain else []
         outputs += ["features"] if features else []
+        outputs += ["ood_score"] if self.bundle.has_ood_score else []
         try:
             found = dict(zip(outputs, self.bundle.session.run(outputs, {"image": np.stack(pixels)}), strict=True))
         except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
@@ -219,8 +231,7 @@ class Model:
         sums = probabilities.sum(axis=1, keepdims=True)
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
             raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
-        nothing = [None] * len(pixels)
-        return probabilities / sums, found.get("activation_maps", nothing), found.get("features", nothing)
+        return found | {"probabilities": probabilities / sums}
 
 
 def load_model(path: str | Path | None = None) -> Model:
@@ -249,12 +260,14 @@ def uncertainties(probabilities: np.ndarray) -> np.ndarray:
     return np.maximum(0.0, -(probabilities * logarithms).sum(axis=1) / np.log(len(DX)))
 
 
-def _prediction(
-    source: Source, row: np.ndarray, activation_maps: np.ndarray | None, features: np.ndarray | None, facts: Facts
-) -> Prediction:
+def _prediction(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -> Prediction:
+    """Word what the model gives for one image: `found` holds its row of each output."""
+    row, ood_score = found["probabilities"], found.get("ood_score")
     dx = DX[int(row.argmax())]
     malignant = float(row[_IS_MALIGNANT].sum())
     uncertainty = float(uncertainties(row[None])[0])
+    is_dermatoscopic = None if ood_score is None else bool(ood_score <= facts.ood["threshold"])
+    decision = decide(malignant, uncertainty, facts.thresholds)
     return Prediction(
         image=source.image,
         source=source.where,
@@ -263,10 +276,12 @@ def _prediction(
         name=NAME_OF[dx],
         malignant_probability=malignant,
         uncertainty=uncertainty,
-        decision=decide(malignant, uncertainty, facts.thresholds),
+        decision=NOT_DERMATOSCOPIC if is_dermatoscopic is False else decision,
         prediction_set=_prediction_set(row, facts),
-        activation_maps=activation_maps,
-        features=features,
+        activation_maps=found.get("activation_maps"),
+        features=found.get("features"),
+        ood_score=None if ood_score is None else float(ood_score),
+        is_dermatoscopic=is_dermatoscopic,
     )
 
 

@@ -15,7 +15,7 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import export
+from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import Quantised, quantise
 from lesionlab.recipe import ImageChoice, read_recipe
@@ -39,12 +39,13 @@ _WRITERS = {
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and the proof: the largest difference in probability, or for int8 the comparison."""
+    """What was written, and the proof: the largest difference in probability, or for int8 the comparison; the score in words."""
 
     path: Path
     images: int
     largest_difference: float | None = None
     quantised: Quantised | None = None
+    ood_score: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,9 @@ def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
     run = _read_run(folder)
     sample, _ = run.pixels("test", SAMPLE)
     if format != "onnx-int8":
-        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
+        difference = _WRITERS[format](run.network, path, run.facts, sample)
+        score = _with_ood_score(run, path) if format == "onnx" else ""
+        return Exported(path, len(sample), difference, ood_score=score)
     calibration, _ = run.pixels("train", CALIBRATION)
     validation, labels = run.pixels("validation")
     source = path.with_name(f".{path.stem}-float32.onnx")
@@ -100,7 +103,21 @@ def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
         result = quantise(source, path, facts, calibration, validation, labels)
     finally:
         source.unlink(missing_ok=True)
-    return Exported(path, len(validation), quantised=result)
+    return Exported(path, len(validation), quantised=result, ood_score=_with_ood_score(run, path))
+
+
+def add_ood_score_of_run(folder: Path, path: Path) -> str:
+    """Give another `.onnx` file of a run's, such as its `final.onnx`, the out-of-distribution score; say what came of it."""
+    return _with_ood_score(_read_run(folder), path)
+
+
+def _with_ood_score(run: _Run, path: Path) -> str:
+    training, _ = run.pixels("train", ood_export.MOST_TRAINING)
+    reference, _ = run.pixels("validation", ood_export.MOST_REFERENCE)
+    rows = np.arange(len(training) + len(reference))
+    pixels = np.concatenate([training, reference])
+    score = ood_export.add_ood_score(path, pixels, rows[: len(training)], rows[len(training) :])
+    return ood_export.in_words(score)
 
 
 def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -166,6 +183,8 @@ def export_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export`: print what was written and the proof."""
     done = export_run(options.run, options.format, options.out)
     print(f"{done.path} written.")
+    if done.ood_score:
+        print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")
     if done.quantised is None:
         print(
             f"Largest difference from Keras: {done.largest_difference:.0e} in probability on {done.images} test images."
