@@ -130,11 +130,11 @@ function sheets() {
     element("article", { className: "detail sheet" }, ...detail(item, model, { ...settings })));
 }
 
+// One file that holds everything. The body is serialised by the browser, which escapes file names; the rest is our own text.
 async function report() {
-  const page = document.implementation.createHTMLDocument(`lesionlab, ${new Date().toLocaleString()}`);
-  page.documentElement.lang = "en";
-  const body = element("div", {}, element("h1", {}, "lesionlab"),
-    element("p", { className: "quiet" }, `${items.length} images, ${new Date().toLocaleString()}, model ${model.name} (lesionlab ${model.version})`),
+  const time = new Date().toLocaleString();
+  const body = element("body", {}, element("h1", {}, "lesionlab"),
+    element("p", { className: "quiet" }, `${items.length} images, ${time}, model ${model.name} (lesionlab ${model.version})`),
     element("p", { className: "notice" }, model.notice));
   for (const sheet of sheets()) {
     for (const canvas of sheet.querySelectorAll("canvas")) {
@@ -143,14 +143,14 @@ async function report() {
     sheet.querySelectorAll(".controls").forEach((node) => node.remove());
     body.append(sheet);
   }
-  const style = page.createElement("style");
-  style.textContent = await (await fetch("style.css")).text();
-  const charset = page.createElement("meta");
-  charset.setAttribute("charset", "utf-8");
-  page.head.prepend(charset);
-  page.head.append(style);
-  page.body.append(page.importNode(body, true));
-  return `<!doctype html>\n${page.documentElement.outerHTML}`;
+  const style = await (await fetch("style.css")).text();
+  return `<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>lesionlab, ${time}</title>
+<style>${style}</style></head>
+${body.outerHTML}
+</html>
+`;
 }
 
 function print() {

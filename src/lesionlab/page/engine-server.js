@@ -36,7 +36,16 @@ export async function predict(file, model) {
   if (body.error) return { error: body.error };
   const [result] = body.results;
   for (const near of result.neighbours ?? []) {
-    near.picture = URL.createObjectURL(await (await asked(near.url)).blob());
+    near.picture = await dataAddress(await (await asked(near.url)).blob());
   }
   return { result };
+}
+
+// A data: address, which a saved report can hold; a blob: address would end with the page.
+function dataAddress(blob) {
+  return new Promise((done) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.readAsDataURL(blob);
+  });
 }

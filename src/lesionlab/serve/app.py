@@ -152,6 +152,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "licence": facts.licence,
         "card": facts.card,
         "has_activation_maps": model.bundle.has_activation_maps,
+        "has_ood": model.bundle.has_ood_score,
     }
 
 
