@@ -206,6 +206,18 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     assert "not available" in page and "nothing can be promised" in page and "carry no promise" in page
 
 
+def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> None:
+    folders = [tmp_path / "constant", tmp_path / "random"]
+    for folder, table in zip(folders, (table_of(phantoms), random_table(phantoms)), strict=True):
+        folder.mkdir()
+        assert evaluated_table(table, phantoms, folder) == 0
+    capsys.readouterr()
+    assert main(["compare", *(str(folder / "e") for folder in folders), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out).values()
+    accuracy = json.loads((folders[1] / "e" / "metrics.json").read_text())["test"]["accuracy"]
+    assert found["figures"]["accuracy"]["second"] == pytest.approx(accuracy) and found["images"] > 100
+
+
 def split_of(phantoms: Path, folder: Path, **parts: str) -> Path:
     """Write a split: the part of each diagnosis, one lesion a row; `rest` for the others."""
     table = pd.read_csv(next(phantoms.glob("*.csv")))[["image_id", "lesion_id", "dx"]]

@@ -171,6 +171,7 @@ def test_a_file_that_leaks_is_refused(what: str, tmp_path: Path) -> None:
         split(table, SplitChoice(name="file", file=str(path)), seed=0)
 
 
+@settings(deadline=None)
 @given(limit=st.integers(1, 400))
 def test_a_limit_takes_whole_lesions_of_every_diagnosis(limit: int) -> None:
     table = make_table()

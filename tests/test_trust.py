@@ -130,6 +130,24 @@ def test_a_penalty_by_hand() -> None:
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.05])
+def test_sets_are_those_of_crepes(penalty: float) -> None:
+    """A conformal classifier of crepes for each diagnosis gives the same sets, the likeliest one apart."""
+    crepes = pytest.importorskip("crepes", reason="crepes is absent: pip install -e '.[dev]'")
+    rng = np.random.default_rng(9)
+    (labels, probabilities), (_, judged) = drawn(900, rng), drawn(400, rng)
+    found = conformal.calibrate(labels, probabilities, penalty=penalty)
+    own = conformal.scores(probabilities, penalty)[np.arange(900), labels]
+    asked = conformal.scores(judged, penalty)
+    expected = np.zeros((400, 7), bool)
+    for index in range(7):
+        classifier = crepes.ConformalClassifier().fit(own[labels == index])
+        p_values = classifier.predict_p(asked[:, [index]], smoothing=False)[:, 0]
+        expected[:, index] = p_values > 0.1 + 1e-12  # Vovk's sets; crepes' own take p = 0.1 in as well
+    expected[np.arange(400), judged.argmax(axis=1)] = True
+    np.testing.assert_array_equal(conformal.prediction_sets(judged, found.thresholds, penalty), expected)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.05])
 def test_repeated_halves_find_the_promise_kept(penalty: float) -> None:
     labels, probabilities = drawn(1500, np.random.default_rng(6))
     found = conformal.repeated(labels, probabilities, np.arange(1500), seed=0, repeats=60, penalty=penalty)

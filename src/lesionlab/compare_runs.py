@@ -1,4 +1,4 @@
-"""`lesionlab compare`: runs in, a table of differences and a verdict out."""
+"""`lesionlab compare`: runs or evaluations in, a table of differences and a verdict out."""
 
 import argparse
 import dataclasses
@@ -16,7 +16,7 @@ from lesionlab.trust.compare import Comparison, compare
 
 
 def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
-    """Compare two finished runs on the images that are in the test part of both.
+    """Compare two finished runs, or evaluations of models, on the images of their test parts, which must be the same.
 
     Raises:
         UsageError: no finished run, test parts that differ, or an image whose diagnosis differs.
@@ -52,9 +52,18 @@ def compare_command(options: argparse.Namespace) -> None:
 
 
 def _test_part(folder: Path) -> pd.DataFrame:
-    rundir.read_finished(folder)
+    if not _is_evaluation(folder):
+        rundir.read_finished(folder)
     table = pd.read_csv(folder / "predictions.csv", dtype={"image": str, "lesion_id": str})
     return table[table["part"] == "test"].set_index("image")
+
+
+def _is_evaluation(folder: Path) -> bool:
+    """Whether `lesionlab evaluate` wrote the folder; what cannot be read is left to be named by `read_finished`."""
+    try:
+        return bool(json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("kind") == "evaluation")
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _print(first: str, second: str, result: Comparison) -> None:

@@ -186,6 +186,7 @@ def _describe(
     ]
     judged = dataclasses.replace(whole.cleaned, table=test.table)
     return {
+        "kind": "evaluation",
         "lesionlab": __version__,
         "command": shlex.join(["lesionlab", *sys.argv[1:]]),
         "evaluated": now(),

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from lesionlab.diagnosis import DX
 from lesionlab.report.style import COLOUR, GREY, INK, new_figure
+from lesionlab.trust.bootstrap import wilson_interval
 
 _STAGE_COLOURS = (GREY, COLOUR["nv"], COLOUR["bkl"], COLOUR["mel"])
 _LEAST = 5  # images in a bin
@@ -23,6 +24,9 @@ def trust_figure(metrics: dict[str, Any]) -> Any:
     for (name, label), colour in zip(_stages(metrics), _STAGE_COLOURS, strict=False):
         found = metrics[name]["calibration"]
         _line(reliability, _filled(found), colour, f"{label}: {found['ece']:.3f}")
+    for row in _filled(found):
+        interval = wilson_interval(row["happened"], int(row["images"]))
+        reliability.plot([row["stated"]] * 2, interval or [0.0, 1.0], color=colour, lw=0.8, alpha=0.6)
     reliability.set(title="Reliability of the answer (ECE)", xlabel="stated probability", ylabel="share right")
     reliability.legend(fontsize=7, loc="upper left")
     _risk(risk, metrics)
