@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lesionlab import __version__, cli_serve, cli_use
+from lesionlab import __version__, cli_scale, cli_serve, cli_use
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_commands(commands)
     cli_use.add_commands(commands)
     cli_serve.add_serve(commands)
+    cli_scale.add_commands(commands)
     return parser
 
 
@@ -75,6 +76,10 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument(
         "--track", action="append", choices=cli_use.TRACKERS, default=[], help="tracker to log to; can be given twice"
     )
+    run.add_argument(
+        "--folds", type=_positive, metavar="K", help="cross-validation: K runs, every lesion tested on once"
+    )
+    cli_scale.add_engine(run, "who trains the folds (default: local, one after the other)")
     run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
     run.set_defaults(command=_run)
 
@@ -121,7 +126,11 @@ def _run(options: argparse.Namespace) -> None:
     data_name = options.data.resolve().name if options.data else "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
     choices = {"again": options.again, "devices": options.devices, "track": tuple(options.track)}
-    run(Request(recipe, options.data, out, options.seed, options.limit, **choices))
+    request = Request(recipe, options.data, out, options.seed, options.limit, **choices)
+    if cli_scale.asks_for_folds(options):
+        cli_scale.run_folds(request, options)
+    else:
+        run(request)
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from lesionlab import cli_scale
+
 TRACKERS = ("mlflow", "tensorboard")
 FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras")
 
@@ -51,10 +53,7 @@ def _add_scale(predict: argparse.ArgumentParser) -> None:
     scale.add_argument(
         "--shard-size", type=_positive, default=1000, metavar="N", help="images that one file answers (default: 1000)"
     )
-    scale.add_argument("--engine", choices=("local", "ray"), default="local", help="who computes (default: local)")
-    scale.add_argument(
-        "--address", metavar="HOST:PORT", help="a Ray cluster; without it, --engine ray takes this machine's cores"
-    )
+    cli_scale.add_engine(scale, "who computes (default: local)")
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:

@@ -23,6 +23,7 @@ from lesionlab.bundle import open_bytes
 from lesionlab.data.images import ImageError, read_file
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.predict import Model, Unreadable
+from lesionlab.recipe import Recipe
 from lesionlab.shards import Answer, Engine, Shard
 from lesionlab.sources import Source
 
@@ -44,7 +45,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
         LesionlabError: Ray is not installed, nobody answers at the address, or versions of Ray or Python differ.
 
     """
-    ray = _import_ray()
+    ray = import_ray()
     if address:
         _check_reachable(address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
@@ -74,13 +75,13 @@ def ray_engine(ray: Any, model: Model, batch_size: int) -> Engine:
         digest, versions = model.bundle.sha256, _versions()
         calls = (((stored, digest, _absolute(shard), batch_size, versions), shard) for shard in shards)
         for shard, (results, node) in in_parallel(ray, _answer, calls):
-            yield Answer(shard, _with_given_paths(results, shard), _checked_node(results, node))
+            yield Answer(shard, _checked_images(results, shard), _checked_node(results, node))
 
     return engine
 
 
 def in_parallel(
-    ray: Any, function: Callable, calls: Iterable[tuple[tuple, Any]], *, cpus: float = 1
+    ray: Any, function: Callable, calls: Iterable[tuple[tuple, Any]], *, cpus: float = 1, gpus: float = 0
 ) -> Iterator[tuple[Any, Any]]:
     """Call a function on every item by Ray and give `(label, what it returned)` as they are done, in any order.
 
@@ -89,12 +90,13 @@ def in_parallel(
         function: of this package, so that every node that has lesionlab knows it; without side effects, or safe to repeat.
         calls: `(arguments, label)` of each call; read only as far as there are cores.
         cpus: cores that a call takes.
+        gpus: likewise.
 
     Raises:
         LesionlabError: a call raised, or its worker died over and over; says on which node where that is known.
 
     """
-    task = ray.remote(num_cpus=cpus, max_retries=_ATTEMPTS)(function)
+    task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=_ATTEMPTS)(function)
     pending: dict[Any, Any] = {}
     try:
         for arguments, label in calls:
@@ -104,7 +106,7 @@ def in_parallel(
         while pending:
             yield _next_done(ray, pending)
     except ray.exceptions.RayError as error:
-        raise LesionlabError(_worded(ray, error)) from error
+        raise LesionlabError(worded(ray, error)) from error
     finally:
         for reference in pending:
             ray.cancel(reference, force=True)
@@ -124,7 +126,7 @@ def _answer(
     if digest not in _OPEN:
         _OPEN.clear()
         _OPEN[digest] = Model(open_bytes(data.tobytes(), Path("the model")))
-    return tuple(_OPEN[digest].stream(shard.sources, batch_size=batch_size, workers=1)), _node()
+    return tuple(_OPEN[digest].stream(shard.sources, batch_size=batch_size, workers=1)), node_name()
 
 
 def _absolute(shard: Shard) -> Shard:
@@ -133,7 +135,7 @@ def _absolute(shard: Shard) -> Shard:
     return Shard(shard.number, tuple(sources))
 
 
-def _with_given_paths(results: tuple, shard: Shard) -> tuple:
+def _checked_images(results: tuple, shard: Shard) -> tuple:
     """Check that an answer is the shard's own, image by image."""
     if [item.image for item in results] != [source.image for source in shard.sources]:
         raise LesionlabError(f"Shard {shard.number} came back with other images than it was sent with.")
@@ -167,12 +169,12 @@ def _check_versions(wanted: dict[str, str]) -> None:
     differing = [f"{name} {here[name]} there, {wanted[name]} here" for name in wanted if here.get(name) != wanted[name]]
     if differing:
         raise LesionlabError(
-            f"Node {_node()} has other versions: {'; '.join(differing)}. Answers could differ in their last digits: "
+            f"Node {node_name()} has other versions: {'; '.join(differing)}. Answers could differ in their last digits: "
             "install the same ones on every node."
         )
 
 
-def _node() -> str:
+def node_name() -> str:
     """Name the machine; several nodes of Ray's on one machine are told apart by their ids."""
     import ray
 
@@ -183,10 +185,17 @@ def _put(ray: Any, value: np.ndarray) -> Any:
     try:
         return ray.put(value)
     except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
-        raise LesionlabError(_worded(ray, error)) from error
+        raise LesionlabError(worded(ray, error)) from error
 
 
-def _import_ray() -> Any:
+def with_full_path(recipe: Recipe) -> Recipe:
+    """Write the path of a weights file in full: a worker stands in another folder."""
+    weights = recipe.model.weights
+    return recipe.with_changes("model", weights=os.path.abspath(weights)) if os.path.isfile(weights) else recipe
+
+
+def import_ray() -> Any:
+    """Import Ray, or say which extra it comes with."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without it, it warns
     try:
@@ -219,8 +228,8 @@ def _worded_start(error: RuntimeError, address: str | None) -> str:
     return f"Ray did not start ({_first_line(error)}). {_START if address else 'See /tmp/ray/session_latest/logs.'}"
 
 
-def _worded(ray: Any, error: Exception) -> str:
-    """Word what Ray raised: what went wrong, and what mends it."""
+def worded(ray: Any, error: Exception) -> str:
+    """Word an exception of Ray's: what went wrong, and what mends it."""
     goes_on = "What is done is kept; the same command goes on."
     cause = getattr(error, "cause", None)
     if isinstance(cause, LesionlabError):

@@ -81,17 +81,17 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
 
     """
     part_of_group: dict[str, str] = {}
-    for index, groups in enumerate(_groups_by_dx(table)):
+    for index, groups in enumerate(groups_by_dx(table)):
         if len(groups) in (1, 2):
             raise UsageError(
                 f"{NAME_OF[DX[index]]} ({DX[index]}) has {len(groups)} lesion(s): training, validation and test need at "
                 "least one each. Add lesions, take these rows out of the metadata, or split with a file of your own "
                 "(--split FILE.csv with the columns image_id, part)."
             )
-        shuffled = _shuffled(groups, seed)
+        order = shuffled(groups, seed)
         tested = max(1, round(test_share * len(groups))) if len(groups) else 0
         validated = max(1, round(validation_share * len(groups))) if len(groups) else 0
-        cuts = np.split(shuffled, [tested, tested + validated])
+        cuts = np.split(order, [tested, tested + validated])
         for part, members in zip(("test", "validation", "train"), cuts, strict=True):
             part_of_group |= dict.fromkeys(members.tolist(), part)
     return table["group"].map(part_of_group).rename("part")
@@ -132,11 +132,11 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
         raise UsageError(
             f"Without {choice.source}, {NAME_OF[dx]} ({dx}) has one lesion: training and validation need one each."
         )
-    for groups in _groups_by_dx(rest):
-        shuffled = _shuffled(groups, seed)
+    for groups in groups_by_dx(rest):
+        order = shuffled(groups, seed)
         validated = max(1, round(choice.validation_share * len(groups))) if len(groups) else 0
-        is_validated = rest["group"].isin(shuffled[:validated]) & rest["group"].isin(groups)
-        is_trained = rest["group"].isin(shuffled[validated:])
+        is_validated = rest["group"].isin(order[:validated]) & rest["group"].isin(groups)
+        is_trained = rest["group"].isin(order[validated:])
         parts.loc[rest.index[is_validated]] = "validation"
         parts.loc[rest.index[is_trained]] = "train"
     return parts
@@ -215,19 +215,19 @@ def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
         return table
     share = limit / len(table)
     kept: list[str] = []
-    for groups in _groups_by_dx(table):
+    for groups in groups_by_dx(table):
         number = min(len(groups), max(6, round(share * len(groups))))
-        kept += _shuffled(groups, seed + 1)[:number].tolist()
+        kept += shuffled(groups, seed + 1)[:number].tolist()
     return table[table["group"].isin(kept)].reset_index(drop=True)
 
 
-def _groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
+def groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
     """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest."""
     dx = table.groupby("group")["dx"].agg(lambda values: values.mode().iloc[0])
     return [np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in DX]
 
 
-def _shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
+def shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
     """Order groups by a hash of seed and name: a lesion that is added or taken away moves few others."""
     keys = [hashlib.sha256(f"{seed}:{group}".encode()).digest() for group in groups]
     return groups[sorted(range(len(groups)), key=keys.__getitem__)]

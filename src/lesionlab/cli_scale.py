@@ -1,0 +1,75 @@
+"""The commands that go past one run or one machine: folds, `tune`. Parsing only; nothing heavy is imported here."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lesionlab.errors import UsageError
+
+
+def add_engine(parser: Any, help: str) -> None:
+    """Add `--engine` and `--address` to a parser or to a group of its options."""
+    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=help)
+    parser.add_argument(
+        "--address", metavar="HOST:PORT", help="a Ray cluster; without it, --engine ray takes this machine's cores"
+    )
+
+
+def asks_for_folds(options: argparse.Namespace) -> bool:
+    """Say whether `lesionlab run` is to cross-validate; Ray without folds is refused."""
+    if options.folds is None and engine(options) == "ray":
+        raise UsageError("--engine ray trains folds side by side: give --folds K.")
+    return options.folds is not None
+
+
+def run_folds(request: Any, options: argparse.Namespace) -> None:
+    """Cross-validate as `lesionlab run --folds` asks."""
+    from lesionlab.folds import cross_validate
+
+    if not 2 <= options.folds <= 100:
+        raise UsageError(f"--folds {options.folds} is outside 2 to 100.")
+    if options.split:
+        raise UsageError("--folds divides the lesions itself: leave out --split.")
+    out = cross_validate(request, options.folds, engine=engine(options), address=options.address)
+    print(f"Folds: {out / 'folds.json'}")
+
+
+def engine(options: argparse.Namespace) -> str:
+    """Give the engine asked for; an address asks for Ray."""
+    return "ray" if options.address else options.engine
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Add `tune` to the subcommands of `lesionlab`."""
+    tune = commands.add_parser("tune", help="search for a better recipe, many trials side by side (Ray Tune)")
+    tune.add_argument("recipe", metavar="RECIPE", help="name or file of the recipe that is varied")
+    tune.add_argument("--space", type=Path, required=True, metavar="FILE", help="TOML: which keys, in what range")
+    tune.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images and metadata")
+    tune.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for best.toml and trials.csv")
+    tune.add_argument("--trials", type=int, default=20, metavar="N", help="how many recipes are tried (default: 20)")
+    tune.add_argument("--epochs", type=int, metavar="N", help="most epochs of a trial, instead of the recipe's")
+    tune.add_argument("--weights", metavar="FILE|none", help="starting weights, as for run")
+    tune.add_argument("--limit", type=int, metavar="N", help="take about N images, whole lesions")
+    tune.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="seed of split, trials and training (default: 0)"
+    )
+    tune.add_argument("--cpus", type=int, default=1, metavar="N", help="cores of a trial (default: 1)")
+    tune.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster (default: this machine's cores)")
+    tune.set_defaults(command=_tune)
+
+
+def _tune(options: argparse.Namespace) -> None:
+    from lesionlab.recipe import read_recipe
+    from lesionlab.tune import Search, tune
+
+    recipe = read_recipe(options.recipe)
+    if options.weights:
+        recipe = recipe.with_changes("model", weights=options.weights)
+    if options.epochs is not None:
+        recipe = recipe.with_changes("optimizer", epochs=options.epochs)
+    for name in ("trials", "limit", "cpus"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} {value} is not at least 1.")
+    search = Search(recipe, options.space, options.data, options.out, options.trials, options.seed, options.limit)
+    tune(search, cpus=options.cpus, address=options.address)

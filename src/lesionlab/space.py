@@ -1,0 +1,81 @@
+"""A search space: which keys of a recipe are varied, in what range.
+
+In: a TOML file with a recipe's sections, where a value is a list or a range. Out: checked ranges by `section.key`.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from lesionlab.errors import UsageError
+from lesionlab.recipe import Recipe
+
+_FIXED = {
+    "split": "trials would be judged on different lesions",
+    "decision": "it is chosen after training, so no trial shows what it does",
+    "optimizer.epochs": "trials are stopped early; set the most epochs with --epochs",
+}
+
+
+def read_space(path: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
+    """Read a search space: a recipe's sections, with a list of values or a range in place of a value.
+
+    A list such as `batch_size = [16, 32]` is drawn from evenly; `learning_rate = { low = 1e-4, high = 1e-2, log = true }`
+    between two bounds, evenly in its logarithm where `log` is true. Of a whole number both bounds can be drawn.
+
+    Returns:
+        By `section.key`: `{"choices": [...]}` or `{"low": …, "high": …, "log": bool, "whole": bool}`.
+
+    Raises:
+        UsageError: no such file, not TOML, an unknown key, a value that the recipe cannot have, or one that is not tuned.
+
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The search space {path} cannot be read: {error}.") from error
+    space = {}
+    for section, keys in values.items():
+        if not isinstance(keys, dict):
+            raise UsageError(f"{path}: {section} must be a section [{section}] of a recipe, not the value {keys!r}.")
+        for key, given in keys.items():
+            space[f"{section}.{key}"] = _read_range(path, recipe, section, key, given)
+    if not space:
+        raise UsageError(f"{path} varies nothing. Give at least one key, such as [optimizer] batch_size = [16, 32].")
+    return space
+
+
+def _read_range(path: Path, recipe: Recipe, section: str, key: str, given: Any) -> dict[str, Any]:
+    name = f"{section}.{key}"
+    reason = _FIXED.get(section) or _FIXED.get(name)
+    if reason:
+        raise UsageError(f"{path}: {name} is not tuned: {reason}.")
+    is_range = isinstance(given, dict) and {"low", "high"} <= set(given) <= {"low", "high", "log"}
+    if not is_range and not (isinstance(given, list) and given):
+        raise UsageError(
+            f"{path}: {name} must be a list of values or {{ low = …, high = …, log = true }}, not {given!r}."
+        )
+    ends = [given["low"], given["high"]] if is_range else given
+    try:
+        checked = [getattr(getattr(changed(recipe, {name: value}), section), key) for value in ends]
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
+    if not is_range:
+        return {"choices": checked}
+    low, high = checked
+    is_log = given.get("log", False)
+    if isinstance(low, str | bool) or not low < high or (is_log and low <= 0):
+        raise UsageError(f"{path}: {name} must have numbers low < high{', above 0' if is_log else ''}, not {given!r}.")
+    return {"low": low, "high": high, "log": bool(is_log), "whole": isinstance(low, int)}
+
+
+def changed(recipe: Recipe, choices: dict[str, Any]) -> Recipe:
+    """Change keys of a recipe, given as `section.key`; raises UsageError where one does not exist or cannot be so."""
+    for name, value in choices.items():
+        section, _, key = name.partition(".")
+        if not hasattr(recipe, section) or isinstance(getattr(recipe, section), str):
+            raise UsageError(f"unknown section {section!r} of a recipe")
+        if not hasattr(getattr(recipe, section), key):
+            raise UsageError(f"unknown key {name}")
+        recipe = recipe.with_changes(section, **{key: value})
+    return recipe

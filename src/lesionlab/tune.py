@@ -1,0 +1,257 @@
+"""Search for a better recipe: many trials side by side by Ray Tune; those that lag behind are stopped early.
+
+In: a recipe, a search space in TOML, a data folder. Out: `trials.csv`, a row a trial, and `best.toml`, the recipe that came
+out best, for `lesionlab run --recipe`. Trials are trained and compared on the training and validation parts of the split
+that `lesionlab run` makes with the same seed: its test part is not looked at, so that a run of the best recipe tests on
+lesions that the search has not seen.
+
+Early stopping is ASHA (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020).
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import __version__, evaluation, rundir, scale, steps
+from lesionlab.data.pixels import decode_images, default_cache_dir
+from lesionlab.data.prepare import channel_statistics, encode_labels
+from lesionlab.data.split import prove, split
+from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import write_csv, write_json, write_text
+from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.space import changed, read_space
+from lesionlab.stages import say
+from lesionlab.steps import Request, Run
+
+METRIC = "val_balanced_accuracy"
+_NAME = "search"
+_ATTEMPTS = 3  # of a trial whose worker died; each goes on after the last epoch
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a user asks for: `space` is a TOML file, `trials` how many recipes are tried, `limit` as in `Request`."""
+
+    recipe: Recipe
+    space: Path
+    data: Path
+    out: Path
+    trials: int = 20
+    seed: int = 0
+    limit: int | None = None
+
+
+def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
+    """Try recipes and write the best; return its path. The same call goes on with an interrupted search.
+
+    Args:
+        search: what is asked for.
+        cpus: cores of a trial; a trial takes a GPU as well where the cluster has any.
+        address: of a Ray cluster, see `lesionlab.scale.cluster`; its nodes must see data and directory.
+
+    Raises:
+        UsageError: the space, the data, or a directory that holds another search.
+        LesionlabError: Ray is not installed or not reached, or every trial failed.
+
+    """
+    space = read_space(search.space, search.recipe)
+    scale.import_ray()
+    with rundir.claimed(search.out):
+        identity = _identity(search, space)
+        if rundir.begin(search.out, identity, again=False):
+            print(f"This search was finished: {search.out / 'best.toml'}")
+            return search.out / "best.toml"
+        held = rundir.read_manifest(search.out)
+        if held and held["request"] != identity:
+            raise UsageError(f"{search.out} holds another search. Choose another folder with --out.")
+        manifest = {"lesionlab": __version__, "request": identity, "seed": search.seed, "finished": None}
+        write_json(search.out / rundir.MANIFEST, manifest)
+        job = _write_job(search)
+        with scale.cluster(address) as ray:
+            results = _fit(ray, search, space, job, cpus)
+        best = _write_results(search, results)
+        write_json(search.out / rundir.MANIFEST, manifest | {"finished": evaluation.now()})
+        for name in (_NAME, "trials"):
+            shutil.rmtree(search.out / name, ignore_errors=True)  # checkpoints: large, and of no more use
+    return best
+
+
+def _write_job(search: Search) -> Path:
+    """Read, clean and divide the data once; what every trial needs goes into a folder."""
+    request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
+    prepared = steps.prepare(Run(request, {}))
+    table = prepared.cleaned.table
+    parts = split(table, search.recipe.split, seed=search.seed)
+    if prove(table, parts).is_leaking:
+        raise UsageError(
+            "The recipe's split leaks: trials would be chosen by what they remember. Use the split 'lesion'."
+        )
+    job = (search.out / "trials").resolve()
+    job.mkdir(exist_ok=True)
+    kept = table[["image_id", "row", "dx"]].assign(part=parts)
+    write_csv(kept[kept["part"] != "test"], job / "table.csv")
+    images = prepared.collection.table[["image_id", "path"]]
+    paths = [os.path.abspath(path) if path else "" for path in images["path"]]
+    write_csv(images.assign(path=paths), job / "images.csv")
+    write_text(job / "recipe.toml", scale.with_full_path(search.recipe).to_toml())
+    say("trials are compared on the validation part; the test part is set aside")
+    return job
+
+
+def run_trial(choices: dict[str, Any], job: str, seed: int) -> None:
+    """Train one recipe in a worker and report each epoch; a trial that was killed goes on after its last epoch."""
+    from ray import tune
+
+    from lesionlab.model.train import Part, train
+    from lesionlab.model.zoo import build_network, load_pretrained
+
+    folder = Path(job)
+    recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
+    table = pd.read_csv(folder / "table.csv", dtype={"image_id": str})
+    pixels = _pixels(folder, recipe, table)
+    labels, parts = encode_labels(table["dx"]), table["part"].to_numpy()
+    training, validation = (
+        Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
+    )
+    network = build_network(recipe, *channel_statistics(pixels, training.rows), for_training=True, seed=seed)
+    load_pretrained(network, recipe)
+    checkpoint = folder / f"{tune.get_context().get_trial_id()}.npz"
+    train(network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, report=_report)
+
+
+def _pixels(folder: Path, recipe: Recipe, table: pd.DataFrame) -> np.ndarray:
+    """Decode the images, or find them decoded; a worker that cannot read one must not train on a black image."""
+    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
+    pairs = list(zip(images["image_id"], images["path"], strict=True))
+    image = recipe.image
+    cache = decode_images(pairs, height=image.height, width=image.width, crop=image.crop, cache_dir=default_cache_dir())
+    faults = cache.facts["error"].iloc[table["row"]]
+    if (faults != "").any():
+        row = faults.index[faults != ""][0]
+        raise LesionlabError(
+            f"Node {scale.node_name()} cannot read {images['path'].iloc[row]} ({faults.loc[row]}). Every node must see the "
+            "data under the same path: mount the folder there."
+        )
+    return cache.pixels
+
+
+def _report(row: dict[str, float]) -> None:
+    from ray import tune
+
+    tune.report({name: row[name] for name in ("epoch", "loss", "val_loss", "val_accuracy", METRIC)})
+
+
+def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, cpus: int) -> Any:
+    from ray import tune
+
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # lines are our own
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # or an interrupted search would look like a finished one
+    tuner_class, storage = tune.Tuner, search.out.resolve()
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed)
+    trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
+    if tuner_class.can_restore(str(storage / _NAME)):
+        print("An interrupted search goes on.")
+        tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
+    else:
+        tuner = tuner_class(
+            trainable,
+            param_space={name: _domain(tune, given) for name, given in space.items()},
+            tune_config=_config(search),
+            run_config=_run_config(storage),
+        )
+    print(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
+    try:
+        return tuner.fit()
+    except ray.exceptions.RayError as error:
+        raise LesionlabError(scale.worded(ray, error)) from error
+
+
+def _run_config(storage: Path) -> Any:
+    from ray import tune
+
+    from lesionlab.tune_lines import Lines
+
+    again = tune.FailureConfig(max_failures=_ATTEMPTS)
+    return tune.RunConfig(
+        name=_NAME, storage_path=str(storage), verbose=0, failure_config=again, callbacks=[Lines(METRIC)]
+    )
+
+
+def _config(search: Search) -> Any:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search import BasicVariantGenerator
+
+    epochs = search.recipe.optimizer.epochs
+    asha = ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 9), reduction_factor=3)
+    return tune.TuneConfig(
+        metric=METRIC,
+        mode="max",
+        num_samples=search.trials,
+        scheduler=asha,
+        search_alg=BasicVariantGenerator(random_state=np.random.default_rng(search.seed)),
+    )
+
+
+def _domain(tune: Any, given: dict[str, Any]) -> Any:
+    if "choices" in given:
+        return tune.choice(given["choices"])
+    low, high = given["low"], given["high"]
+    if given["whole"]:
+        return (tune.lograndint if given["log"] else tune.randint)(low, high + 1)
+    return (tune.loguniform if given["log"] else tune.uniform)(low, high)
+
+
+def _write_results(search: Search, results: Any) -> Path:
+    """Write a row a trial, best first, and the best trial's recipe: that of the highest figure at any of its epochs."""
+    rows = []
+    for number, result in enumerate(results, start=1):
+        history = result.metrics_dataframe
+        reached = history is not None and METRIC in history
+        best = float(history[METRIC].max()) if reached else float("nan")
+        epochs = int(history["epoch"].max()) if reached else 0
+        rows.append({"trial": number, METRIC: best, "epochs": epochs, **result.config, "error": _error(result)})
+    table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last")
+    write_csv(table, search.out / "trials.csv")
+    if np.isnan(table[METRIC].iloc[0]):
+        raise LesionlabError(
+            f"Every trial failed. The first: {table['error'].iloc[0]}; see {search.out / 'trials.csv'}."
+        )
+    config = results[int(table["trial"].iloc[0]) - 1].config
+    recipe = changed(search.recipe, config)
+    write_text(search.out / "best.toml", recipe.to_toml())
+    say(
+        f"best of {len(rows)}: {METRIC.removeprefix('val_').replace('_', ' ')} {table[METRIC].iloc[0]:.3f} on validation"
+    )
+    say(
+        ", ".join(
+            f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+            for name, value in config.items()
+        )
+    )
+    print(f"\nTest it: lesionlab run --data {search.data} --recipe {search.out / 'best.toml'} --seed {search.seed}")
+    print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
+    return search.out / "best.toml"
+
+
+def _error(result: Any) -> str:
+    return " ".join(str(result.error).strip().splitlines()[-1:]) if result.error else ""
+
+
+def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "recipe": search.recipe.to_toml(),
+        "space": json.loads(json.dumps(space)),
+        "data": str(search.data.resolve()),
+        "trials": search.trials,
+        "seed": search.seed,
+        "limit": search.limit,
+    }

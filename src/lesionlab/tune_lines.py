@@ -1,0 +1,27 @@
+"""A line on the terminal for each trial that ends."""
+
+from typing import Any
+
+from ray.tune import Callback
+
+from lesionlab.stages import say
+
+
+class Lines(Callback):
+    """Say what a trial of Ray Tune reached when it ends, or that it failed."""
+
+    def __init__(self, metric: str) -> None:
+        self.metric = metric
+        self.n_ended = 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Say the trial's last figure."""
+        self.n_ended += 1
+        last = trial.last_result or {}
+        reached = f"{last[self.metric]:.3f} after {last['epoch']:.0f} epochs" if self.metric in last else "no epoch"
+        say(f"trial {self.n_ended}: {self.metric.removeprefix('val_').replace('_', ' ')} {reached}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Say that the trial failed; why stands in trials.csv."""
+        self.n_ended += 1
+        say(f"trial {self.n_ended} failed")

@@ -1,0 +1,87 @@
+"""Cross-validation: who is tested on where; then two folds by Ray, put together."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from conftest import lesionlab
+from lesionlab.cli import main
+from lesionlab.data.split import prove
+from lesionlab.diagnosis import DX
+from lesionlab.errors import UsageError
+from lesionlab.folds import assign_folds, fold_parts
+
+N_GROUPS = 23  # of each diagnosis: not a multiple of the folds
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    """Seven diagnoses, 23 groups each, of one to three images."""
+    rows = [
+        {"image_id": f"{dx}{group}-{image}", "lesion_id": f"{dx}{group}", "group": f"{dx}{group}", "dx": dx}
+        for dx in DX
+        for group in range(N_GROUPS)
+        for image in range(group % 3 + 1)
+    ]
+    return pd.DataFrame(rows).assign(sha256=lambda t: t["image_id"])
+
+
+@pytest.mark.parametrize("n_folds", [2, 5, 10])
+def test_every_group_is_tested_on_once_and_diagnoses_are_even(table: pd.DataFrame, n_folds: int) -> None:
+    folds = assign_folds(table, n_folds, seed=1)
+    assert set(folds) == set(range(1, n_folds + 1))
+    assert (folds.groupby(table["group"]).nunique() == 1).all()
+    counts = table.assign(fold=folds).groupby(["dx", "fold"])["group"].nunique()
+    assert counts.max() - counts.min() <= 1
+    assert not folds.equals(assign_folds(table, n_folds, seed=2))
+    pd.testing.assert_series_equal(folds, assign_folds(table, n_folds, seed=1))
+
+
+def test_no_fold_leaks_and_each_has_every_diagnosis_in_every_part(table: pd.DataFrame) -> None:
+    folds = assign_folds(table, 5, seed=0)
+    for fold in range(1, 6):
+        parts = fold_parts(table, folds, fold, validation_share=0.1, seed=0)
+        assert ((parts == "test") == (folds == fold)).all()
+        assert not prove(table, parts).is_leaking
+        assert (table.groupby(parts)["dx"].nunique() == 7).all() and parts.nunique() == 3
+
+
+def test_too_few_lesions_are_named(table: pd.DataFrame) -> None:
+    few = table[(table["dx"] != "df") | table["group"].isin(["df0", "df1", "df2"])].reset_index(drop=True)
+    with pytest.raises(UsageError, match=r"dermatofibroma \(df\) has 3 lesions: too few for 5 folds"):
+        assign_folds(few, 5, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--engine", "ray"], "give --folds K"),
+        (["--folds", "1"], "outside 2 to 100"),
+        (["--folds", "3", "--split", "kaggle"], "leave out --split"),
+    ],
+)
+def test_options_of_folds(options: list[str], message: str, capsys) -> None:
+    assert main(["run", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.timeout(900)
+def test_two_folds_by_ray_are_judged_together(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    out = tmp_path / "folds"
+    options = ["--data", phantoms, "--recipe", recipe, "--epochs", 1, "--out", out, "--folds", 2, "--engine", "ray"]
+    done = lesionlab("run", *options)
+    assert done.returncode == 0, done.stderr
+    predictions, summary = pd.read_csv(out / "predictions.csv"), json.loads((out / "folds.json").read_text())
+    folds = pd.read_csv(out / "folds.csv").set_index("image_id")["fold"]
+    assert predictions["image"].is_unique and set(predictions["image"]) == set(folds.index)
+    assert (folds.loc[predictions["image"]].to_numpy() == predictions["fold"].to_numpy()).all()
+    expected = balanced_accuracy_score(predictions.truth, predictions.predicted)
+    assert summary["together"]["balanced_accuracy"] == pytest.approx(expected)
+    again = lesionlab("run", *options)
+    assert again.returncode == 0 and "were finished" in again.stdout
+    other = lesionlab("run", *options, "--seed", 1)
+    assert other.returncode == 2 and "seed" in other.stderr

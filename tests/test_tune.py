@@ -1,0 +1,83 @@
+"""The search for a recipe: what its space may hold; then a search of two trials by Ray Tune."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from conftest import lesionlab
+from lesionlab.cli import main
+from lesionlab.errors import UsageError
+from lesionlab.recipe import read_recipe
+from lesionlab.space import changed, read_space
+
+SPACE = """
+[optimizer]
+learning_rate = { low = 1e-4, high = 1e-2, log = true }
+batch_size = [16, 32]
+[model]
+dropout = { low = 0, high = 0.5 }
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "space.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_space_is_read(tmp_path: Path) -> None:
+    space = read_space(written(tmp_path, SPACE), read_recipe("quick"))
+    assert space["optimizer.batch_size"] == {"choices": [16, 32]}
+    assert space["optimizer.learning_rate"] == {"low": 1e-4, "high": 1e-2, "log": True, "whole": False}
+    assert space["model.dropout"]["whole"] is False
+    recipe = changed(read_recipe("quick"), {"optimizer.batch_size": 16, "model.dropout": 0.25})
+    assert (recipe.optimizer.batch_size, recipe.model.dropout) == (16, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "varies nothing"),
+        ("[optimizer", "cannot be read"),
+        ("batch_size = [1, 2]", r"must be a section \[batch_size\]"),
+        ("[optimiser]\nbatch_size = [16]", "unknown section 'optimiser'"),
+        ("[optimizer]\nbatchsize = [16]", "unknown key optimizer.batchsize"),
+        ("[optimizer]\nbatch_size = 16", "must be a list of values or"),
+        ("[optimizer]\nbatch_size = []", "must be a list of values or"),
+        ("[optimizer]\nbatch_size = ['many']", "batch_size"),
+        ("[optimizer]\nlearning_rate = { low = 1e-2, high = 1e-3 }", "low < high"),
+        ("[optimizer]\nname = { low = 'adam', high = 'adamw' }", "low < high"),
+        ("[optimizer]\nepochs = [3, 9]", "set the most epochs with --epochs"),
+        ("[split]\ntest_share = [0.1, 0.2]", "judged on different lesions"),
+        ("[decision]\nrule = ['none']", "is not tuned"),
+    ],
+)
+def test_a_space_that_cannot_be_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_space(written(tmp_path, text), read_recipe("quick"))
+
+
+def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
+    space = written(tmp_path, SPACE)
+    command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out", "--trials", "0"]
+    assert main([str(item) for item in command]) == 2
+    assert "--trials 0 is not at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.timeout(900)
+def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    out, space = tmp_path / "search", written(tmp_path, SPACE)
+    options = [recipe, "--space", space, "--data", phantoms, "--out", out, "--trials", 2, "--epochs", 2]
+    done = lesionlab("tune", *options)
+    assert done.returncode == 0, done.stderr
+    trials = pd.read_csv(out / "trials.csv")
+    assert len(trials) == 2 and trials["val_balanced_accuracy"].is_monotonic_decreasing
+    best = read_recipe(str(out / "best.toml"))
+    assert best.optimizer.learning_rate == pytest.approx(trials["optimizer.learning_rate"][0])
+    assert best.optimizer.batch_size == trials["optimizer.batch_size"][0]
+    again = lesionlab("tune", *options)
+    assert again.returncode == 0 and "was finished" in again.stdout
+    other = lesionlab("tune", *options, "--seed", 1)
+    assert other.returncode == 2
