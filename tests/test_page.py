@@ -1,31 +1,19 @@
-"""The page in a real browser: headless Chromium against the service, and the static page from a plain file server."""
+"""The page of the service in a real browser: headless Chromium."""
 
 import csv
 import io
-import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from browsing import give, opened, overflows, serious_faults
 from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import DX
 from lesionlab.predict import load_model
 from test_serve import TOKEN, serving
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,36 +30,6 @@ def url(finished: tuple[Path, str], phantoms: Path) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
     yield from opened(browser, url)
-
-
-def opened(browser: Browser, url: str, **options: object) -> Iterator[Page]:
-    """A page that may ask its own server alone, and must raise nothing."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    faults: list[str] = []
-    asked: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(url)
-    page.locator("body[data-ready]").wait_for(timeout=60_000)
-    yield page
-    context.close()
-    assert not faults
-    assert all(address.startswith((url, "blob:", "data:")) for address in asked), asked
-
-
-def is_fault(message: ConsoleMessage) -> bool:
-    """Errors in the console, except the one that Chromium writes for every answer 4xx."""
-    return message.type == "error" and not message.text.startswith("Failed to load resource")
-
-
-def give(page: Page, photos: list[Path]) -> None:
-    page.set_input_files("#files", photos)
-    count = len(photos)
-    expect(page.locator("#status")).to_have_text(
-        f"{count} {'image' if count == 1 else 'images'} answered", timeout=60_000
-    )
 
 
 def drop(page: Page, path: Path) -> None:
@@ -164,16 +122,10 @@ def test_keyboard_alone(page: Page, photos: list[Path]) -> None:
 def test_axe_finds_nothing_serious_and_nothing_overflows(
     browser: Browser, url: str, photos: list[Path], options: dict
 ) -> None:
-    import axe_playwright_python
-
-    script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
     for page in opened(browser, url, bypass_csp=True, **options):
         give(page, photos[:4])
-        page.evaluate(script)
-        found = page.evaluate("axe.run()")["violations"]
-        serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]
-        assert not serious, json.dumps(serious)[:3000]
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+        assert not serious_faults(page)
+        assert not overflows(page)
 
 
 def test_the_token_is_asked_for_once(browser: Browser, finished: tuple[Path, str], photos: list[Path]) -> None:

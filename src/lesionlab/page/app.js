@@ -12,7 +12,7 @@ let model, current = null, underWay = 0, added = 0;
 
 at("privacy").textContent = engine.privacy;
 try {
-  model = await engine.start();
+  model = await engine.start((share) => { at("model").textContent = `loading the model, ${Math.round(100 * share)} % …`; });
   at("model").textContent = `model ${model.name}, lesionlab ${model.version}`;
   document.body.dataset.ready = "true";
 } catch (error) {
