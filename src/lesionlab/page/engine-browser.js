@@ -2,7 +2,6 @@
 
 export const privacy = "They are read in this browser and never leave it.";
 export const atOnce = 1;
-export const failure = "The browser could not compute it";
 
 const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map();
@@ -37,3 +36,4 @@ export async function start(progress) {
 }
 
 export const predict = (file) => ask({ file });
+export const again = () => {};

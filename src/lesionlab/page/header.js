@@ -34,7 +34,7 @@ export function readHeader(bytes, limits) {
 
 export function tooLarge(bytes, limits) {
   if (!(bytes > limits?.file_bytes)) return null;
-  const words = `${(bytes / 1e6).toFixed(0)} MB is too large: at most ${limits.file_bytes / 1e6} MB are read; save a smaller copy`;
+  const words = `${Math.ceil(bytes / 1e5) / 10} MB is too large: at most ${limits.file_bytes / 1e6} MB are read; save a smaller copy`;
   return new ImageError("too_large", words);
 }
 
