@@ -117,6 +117,20 @@ def test_keyboard_alone(page: Page, photos: list[Path]) -> None:
     expect(page.locator("#detail-title")).to_have_text(photos[1].name)
     page.keyboard.press("ArrowDown")
     expect(page.locator("#gallery button[aria-current=true] .name")).to_have_text(photos[2].name)
+    page.keyboard.press("Home")
+    expect(page.locator("#detail-title")).to_have_text(photos[0].name)
+    page.keyboard.press("Delete")
+    expect(page.locator("#gallery button:focus .name")).to_have_text(photos[1].name)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator("#opacity:focus, #detail button:focus")).to_have_count(1)
+    page.locator("#opacity").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".controls output")).to_have_text("59 %")
+    page.locator("#about summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#about .card")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,8 @@ def test_a_run_whose_model_has_other_facts(
     noise = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)).save(noise)
     asked = [*paths[:12], noise]
-    with hosting(tmp_path / "web") as address:
-        for page in opened(browser, address):
+    with hosting(tmp_path) as address:
+        for page in opened(browser, f"{address}/web/"):  # any folder of a host does
             found = answers(page, asked)
     model = load_model(file)
     for path, answer in zip(asked, found, strict=True):
@@ -243,6 +243,7 @@ def test_twenty_images_read_and_saved_with_nothing_sent(page: Page, lesions: lis
         paths[-1].write_bytes(lesions[number % len(lesions)].read_bytes())
     sent: list[str] = []
     page.on("request", lambda request: sent.append(request.method) if request.method != "GET" else None)
+    page.context.set_offline(True)  # it has all that it needs
     give(page, paths)
     assert page.locator("#gallery li").count() == 20
     with page.expect_download() as download:
@@ -276,6 +277,26 @@ def test_axe_and_the_keyboard(browser: Browser, url: str, lesions: list[Path], o
         page.locator("#gallery button").first.focus()
         page.keyboard.press("ArrowDown")
         assert page.locator("#detail-title").inner_text() == lesions[1].name
+
+
+def test_a_browser_that_alters_pixels_is_noticed(page: Page) -> None:
+    noticed = page.evaluate(
+        """async () => {
+            const { readsBackExactly } = await import("./pixels.js");
+            const context = OffscreenCanvasRenderingContext2D.prototype;
+            const honest = readsBackExactly();
+            const { getImageData } = context;
+            context.getImageData = function (...place) {
+                const found = getImageData.apply(this, place);
+                found.data[400] ^= 1;
+                return found;
+            };
+            const altered = readsBackExactly();
+            context.getImageData = getImageData;
+            return [honest, altered];
+        }"""
+    )
+    assert noticed == [True, False]
 
 
 def test_a_folder_that_is_not_whole_says_so(browser: Browser, static: Path, tmp_path: Path) -> None:

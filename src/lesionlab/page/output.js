@@ -30,8 +30,7 @@ export async function* sheets(items, model, settings) {
 
 // One file that holds everything: the parts of a Blob. Sheets are serialised by the browser, which escapes file names.
 export async function report(items, model, settings, { words, told }) {
-  const response = await fetch("style.css");
-  if (!response.ok) throw new Error(`style.css could not be fetched (${response.status})`);
+  const style = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]).map((rule) => rule.cssText).join("\n");
   const time = new Date().toLocaleString();
   const parts = [`<!doctype html>
 <html lang="en">
@@ -39,7 +38,7 @@ export async function report(items, model, settings, { words, told }) {
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <title>lesionlab, ${time}</title>
-<style>${await response.text()}</style></head>
+<style>${style}</style></head>
 <body>
 `, element("h1", {}, "lesionlab").outerHTML, element("p", { className: "notice" }, model.notice).outerHTML,
   element("p", { className: "quiet" }, `${words} ${time}, model ${model.name} (lesionlab ${model.version}).`).outerHTML,

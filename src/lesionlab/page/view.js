@@ -16,9 +16,9 @@ export function element(tag, attributes = {}, ...children) {
 }
 
 export function percent(share) {
-  if (share > 0 && share < 0.0005) return "< 0.1 %";
-  if (share < 1 && share >= 0.9995) return "> 99.9 %";
-  return `${(100 * share).toFixed(share > 0.985 || share < 0.0995 ? 1 : 0)} %`;
+  if (share > 0 && share < 0.0005) return "<\u00a00.1\u00a0%";
+  if (share < 1 && share >= 0.9995) return ">\u00a099.9\u00a0%";
+  return `${(100 * share).toFixed(share > 0.985 || share < 0.0995 ? 1 : 0)}\u00a0%`;
 }
 
 export const isUnanswered = (item) => ["failed", "busy"].includes(item.error?.code);
@@ -54,7 +54,7 @@ function inShort(result) {
 // What the model is, by its own account.
 export function aboutModel(model) {
   return [
-    element("summary", {}, `model ${model.name}, lesionlab ${model.version}`),
+    element("summary", {}, `About the model: ${model.name}, lesionlab ${model.version}`),
     element("p", {}, `Trained on ${model.training_data}. Licence: ${model.licence}.`),
     element("pre", { className: "card", tabIndex: 0 }, model.card || "It comes without a model card."),
   ];
@@ -175,7 +175,7 @@ function controls(item, model, settings, map) {
 function picture(item, model, settings, still) {
   const box = element("div", { className: "picture" });
   const alt = `${item.file.name}${item.result.activation_maps ? ", with what speaks for the diagnosis" : ""}`;
-  if (still) box.append(still.image ? element("img", { src: still.image, alt }) : absent(item));
+  if (still) box.append(still.image ? element("img", { src: still.image, alt }) : absent(item), legend(item, model, settings));
   else if (item.bitmap === null) box.append(absent(item));
   else {
     const canvas = element("canvas", { role: "img", ariaLabel: alt });
@@ -190,6 +190,13 @@ function picture(item, model, settings, still) {
   }
   box.append(about(item, model));
   return box;
+}
+
+// On paper: what the colours over the picture mean.
+function legend(item, model, settings) {
+  if (!item.result.activation_maps || settings.opacity === 0) return "";
+  const name = nameOf(model, settings.dx ?? item.result.dx);
+  return element("p", { className: "quiet" }, `Coloured is what speaks for ${name}, yellow the most.`);
 }
 
 const absent = (item) => element("p", { className: "absent" }, `This browser cannot show ${item.format ?? "this"} images.`);
