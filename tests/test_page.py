@@ -142,9 +142,14 @@ def test_axe_finds_nothing_serious_and_nothing_overflows(
     browser: Browser, url: str, photos: list[Path], options: dict
 ) -> None:
     for page in opened(browser, url, bypass_csp=True, **options):
-        give(page, photos[:4])
+        give(page, [*photos[:4], Path(__file__)])
+        page.locator("#about summary").click()
         assert not serious_faults(page)
         assert not overflows(page)
+        page.locator("#gallery button").last.click()
+        expect(page.locator("#detail .badge")).to_have_text("could not be read")
+        page.evaluate("document.getElementById('token-dialog').showModal()")
+        assert not serious_faults(page)
 
 
 def test_the_token_is_asked_for_once(browser: Browser, finished: tuple[Path, str], photos: list[Path]) -> None:
@@ -301,6 +306,11 @@ def test_hundreds_of_images(page: Page, photos: list[Path]) -> None:
     assert page.evaluate("window.made") == 200
     widths = page.locator("canvas").evaluate_all("nodes => nodes.map((node) => node.width)")
     assert sum(width > 192 for width in widths) == 1
+    page.click("#clear")  # Playwright says no to the question
+    expect(page.locator("#status")).to_have_text("200 images answered")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#clear")
+    expect(page.locator("#results")).to_be_hidden()
 
 
 def test_a_dropped_folder_gives_its_images(page: Page) -> None:

@@ -14,6 +14,7 @@ at("late").remove();
 const engineName = document.querySelector("meta[name=lesionlab-engine]").content;
 const engine = await import(engineName === "browser" ? "./engine-browser.js" : "./engine-server.js");
 const THUMB_PX = 128;
+const ASKS_FROM = 10; // images: to lose more than these by one click would hurt
 const settings = { opacity: 0.6, dx: null };
 let items = [];
 let model, current = null, underWay = 0, added = 0, refreshing = 0;
@@ -247,7 +248,9 @@ at("print").onclick = () => {
   });
 };
 at("csv").onclick = () => save(`lesionlab-${stamp()}.csv`, "text/csv", [csv(items, model)]);
-at("clear").onclick = () => remove(items);
+at("clear").onclick = () => {
+  if (items.length <= ASKS_FROM || window.confirm(`Remove all ${items.length} images and their answers from this page?`)) remove(items);
+};
 at("again").onclick = () => repeat(items.filter(isUnanswered));
 at("reload").onclick = () => location.reload();
 for (const id of ["sort", "decision", "diagnosis"]) at(id).onchange = arrange;

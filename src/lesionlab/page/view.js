@@ -137,7 +137,7 @@ function neighbours(result) {
 function about(item, model) {
   const bytes = item.file.size;
   const size = bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-  if (!item.size) return element("p", { className: "quiet" }, `${item.format ?? ""} ${size}`.trim());
+  if (!item.size) return element("p", { className: "quiet" }, [item.format, size].filter(Boolean).join(", "));
   const [width, height] = item.size;
   const [, , kept, high] = seen(width, height, model).map(Math.round);
   const part = kept === width && high === height
