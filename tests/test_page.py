@@ -275,7 +275,8 @@ def test_every_printed_sheet_says_what_this_is(page: Page, photos: list[Path]) -
     expect(sheets).to_have_count(3)
     page.emulate_media(media="print")
     expect(page.locator(".print-only .sheet-notice:visible")).to_have_count(3)
-    expect(page.locator("#detail")).to_be_hidden()
+    for name in ("#detail", "#drop", "#csv", "#gallery"):
+        expect(page.locator(name)).to_be_hidden()
     ids = page.locator("[id]").evaluate_all("nodes => nodes.map((node) => node.id)")
     assert len(ids) == len(set(ids))
     page.evaluate("window.dispatchEvent(new Event('afterprint'))")
