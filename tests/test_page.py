@@ -1,31 +1,22 @@
-"""The page in a real browser: headless Chromium against the service, and the static page from a plain file server."""
+"""The page of the service in a real browser: headless Chromium."""
 
 import csv
 import io
-import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, Route, expect
 
+import tiny_onnx
+from browsing import give, opened, overflows, serious_faults
 from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import DX
 from lesionlab.predict import load_model
 from test_serve import TOKEN, serving
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")
@@ -42,36 +33,6 @@ def url(finished: tuple[Path, str], phantoms: Path) -> Iterator[str]:
 @pytest.fixture
 def page(browser: Browser, url: str) -> Iterator[Page]:
     yield from opened(browser, url)
-
-
-def opened(browser: Browser, url: str, **options: object) -> Iterator[Page]:
-    """A page that may ask its own server alone, and must raise nothing."""
-    context = browser.new_context(**options)
-    page = context.new_page()
-    faults: list[str] = []
-    asked: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
-    page.on("request", lambda request: asked.append(request.url))
-    page.goto(url)
-    page.locator("body[data-ready]").wait_for(timeout=60_000)
-    yield page
-    context.close()
-    assert not faults
-    assert all(address.startswith((url, "blob:", "data:")) for address in asked), asked
-
-
-def is_fault(message: ConsoleMessage) -> bool:
-    """Errors in the console, except the one that Chromium writes for every answer 4xx."""
-    return message.type == "error" and not message.text.startswith("Failed to load resource")
-
-
-def give(page: Page, photos: list[Path]) -> None:
-    page.set_input_files("#files", photos)
-    count = len(photos)
-    expect(page.locator("#status")).to_have_text(
-        f"{count} {'image' if count == 1 else 'images'} answered", timeout=60_000
-    )
 
 
 def drop(page: Page, path: Path) -> None:
@@ -94,16 +55,18 @@ def test_drop_read_and_move_the_slider(page: Page, photos: list[Path], finished:
     expect(page.locator("#detail")).to_contain_text("Cannot be ruled out")
     expect(page.locator(".neighbours img")).to_have_count(3)
     expect(page.get_by_role("note")).to_contain_text("not a medical device")
-    canvas = page.locator("#detail canvas")
-    before = canvas.evaluate("canvas => canvas.toDataURL()")
-    slider = page.locator("#opacity")
-    slider.fill("0")
-    bare = canvas.evaluate("canvas => canvas.toDataURL()")
-    slider.fill("100")
-    strongest = canvas.evaluate("canvas => canvas.toDataURL()")
-    assert len({before, bare, strongest}) == 3
+    picture, map_ = page.locator("#detail [role=img]").first, page.locator("#detail canvas.map")
+    looks = []
+    for share in ("0", "60", "100"):
+        page.locator("#opacity").fill(share)
+        expect(page.locator(".controls output")).to_have_text(f"{share} %")
+        looks.append(page.locator(".frame").screenshot())
+    assert len(set(looks)) == 3
+    bare = np.asarray(Image.open(io.BytesIO(looks[0])).convert("RGB"), float)
+    assert bare.std() > 5 and picture.evaluate("canvas => canvas.width") > 400
+    before = map_.evaluate("canvas => canvas.toDataURL()")
     page.locator(".controls select").select_option("mel")
-    assert canvas.evaluate("canvas => canvas.toDataURL()") != strongest
+    assert map_.evaluate("canvas => canvas.toDataURL()") != before
 
 
 def test_twenty_images_sorted_filtered_and_saved(page: Page, photos: list[Path], finished: tuple[Path, str]) -> None:
@@ -154,6 +117,20 @@ def test_keyboard_alone(page: Page, photos: list[Path]) -> None:
     expect(page.locator("#detail-title")).to_have_text(photos[1].name)
     page.keyboard.press("ArrowDown")
     expect(page.locator("#gallery button[aria-current=true] .name")).to_have_text(photos[2].name)
+    page.keyboard.press("Home")
+    expect(page.locator("#detail-title")).to_have_text(photos[0].name)
+    page.keyboard.press("Delete")
+    expect(page.locator("#gallery button:focus .name")).to_have_text(photos[1].name)
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(page.locator("#opacity:focus, #detail button:focus")).to_have_count(1)
+    page.locator("#opacity").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".controls output")).to_have_text("59 %")
+    page.locator("#about summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#about .card")).to_be_visible()
 
 
 @pytest.mark.parametrize(
@@ -164,16 +141,15 @@ def test_keyboard_alone(page: Page, photos: list[Path]) -> None:
 def test_axe_finds_nothing_serious_and_nothing_overflows(
     browser: Browser, url: str, photos: list[Path], options: dict
 ) -> None:
-    import axe_playwright_python
-
-    script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
     for page in opened(browser, url, bypass_csp=True, **options):
-        give(page, photos[:4])
-        page.evaluate(script)
-        found = page.evaluate("axe.run()")["violations"]
-        serious = [fault for fault in found if fault["impact"] in ("serious", "critical")]
-        assert not serious, json.dumps(serious)[:3000]
-        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+        give(page, [*photos[:4], Path(__file__)])
+        page.locator("#about summary").click()
+        assert not serious_faults(page)
+        assert not overflows(page)
+        page.locator("#gallery button").last.click()
+        expect(page.locator("#detail .badge")).to_have_text("could not be read")
+        page.evaluate("document.getElementById('token-dialog').showModal()")
+        assert not serious_faults(page)
 
 
 def test_the_token_is_asked_for_once(browser: Browser, finished: tuple[Path, str], photos: list[Path]) -> None:
@@ -187,3 +163,179 @@ def test_the_token_is_asked_for_once(browser: Browser, finished: tuple[Path, str
         give(page, photos[:2])
         assert page.evaluate("Object.keys(localStorage).length + Object.keys(sessionStorage).length") == 0
         context.close()
+
+
+def test_a_token_refused_or_wrong_is_said_once(
+    browser: Browser, finished: tuple[Path, str], photos: list[Path]
+) -> None:
+    """Escape ends the asking, a wrong token is asked for again, and two images at once raise one dialog."""
+    with serving("--token", TOKEN, "--model", finished[0] / "model.onnx") as (url, _):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(url)
+        page.locator("#token").wait_for()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("alert")).to_contain_text("asks for its token, and none was given")
+        page.get_by_role("button", name="Load again").click()
+        page.fill("#token", "a wrong token of some length")
+        page.keyboard.press("Enter")
+        expect(page.locator("#token-wrong")).to_be_visible()
+        page.fill("#token", TOKEN)
+        page.keyboard.press("Enter")
+        page.locator("body[data-ready]").wait_for()
+        refuse = {"status": 401, "json": {"error": {"code": "no_token", "reason": "Send it."}}}
+        page.route("**/v1/predict*", lambda route: route.fulfill(**refuse))
+        page.set_input_files("#files", photos[:4])
+        page.locator("#token").wait_for()
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#status")).to_have_text("4 images answered")
+        expect(page.locator("#gallery .badge")).to_have_text(["no answer"] * 4)
+        expect(page.locator("#token-dialog")).to_be_hidden()
+        page.unroute("**/v1/predict*")
+        page.get_by_role("button", name="Try again: 4").click()
+        expect(page.locator("#gallery .badge.error")).to_have_count(0)
+        context.close()
+
+
+def test_a_busy_service_is_asked_again_and_then_reported(page: Page, photos: list[Path]) -> None:
+    asked: list[str] = []
+
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        body = {"error": {"code": "busy", "reason": "Too many."}}
+        route.fulfill(status=503, headers={"Retry-After": "0.05"}, json=body)
+
+    page.route("**/v1/predict*", refuse)
+    page.set_input_files("#files", photos[:1])
+    expect(page.locator("#detail")).to_contain_text(
+        "The service is busy: it refused this image 6 times", timeout=15_000
+    )
+    assert len(asked) == 6
+    page.unroute("**/v1/predict*")
+    page.locator("#detail").get_by_role("button", name="Try again").click()
+    expect(page.locator("#detail th.top-one")).to_be_visible()
+    page.route("**/v1/predict*", lambda route: route.abort())
+    page.set_input_files("#files", photos[1:2])
+    expect(page.locator("#gallery li").nth(1)).to_contain_text("Is the service still running?")
+
+
+def test_a_service_that_fails_at_the_start(browser: Browser, url: str) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.route("**/v1/model", lambda route: route.fulfill(status=500, body="oops"))
+    page.goto(url)
+    expect(page.get_by_role("alert")).to_contain_text("could not be loaded: the service answered 500")
+    page.unroute("**/v1/model")
+    page.get_by_role("button", name="Load again").click()
+    page.locator("body[data-ready]").wait_for()
+    context.close()
+
+
+def test_a_missing_neighbour_picture_does_not_lose_the_answer(page: Page, photos: list[Path]) -> None:
+    page.route("**/v1/reference/*", lambda route: route.abort())
+    give(page, photos[:1])
+    expect(page.locator("#detail th.top-one")).to_be_visible()
+    expect(page.locator(".neighbours .absent")).to_have_text(["picture not available"] * 3)
+
+
+def test_clear_while_images_are_under_way(page: Page, photos: list[Path]) -> None:
+    held: list[Route] = []
+    page.route("**/v1/predict*", lambda route: held.append(route))
+    page.set_input_files("#files", photos[:5])
+    expect(page.locator("#gallery li", has_text="under way")).to_have_count(2)
+    page.click("#clear")
+    expect(page.locator("#results")).to_be_hidden()
+    page.unroute("**/v1/predict*")
+    give(page, photos[5:8])
+    expect(page.locator("#gallery .name")).to_have_text([photo.name for photo in photos[5:8]])
+    page.locator("#detail").get_by_role("button", name="Remove").click()
+    expect(page.locator("#detail-title")).to_have_text(photos[6].name)
+    expect(page.locator("#status")).to_have_text("2 images answered")
+
+
+def test_the_report_says_what_it_lists(page: Page, photos: list[Path]) -> None:
+    give(page, photos[:6])
+    decisions = page.locator("#decision option").all_text_contents()[1:]
+    page.select_option("#decision", decisions[0])
+    shown = page.locator("#gallery li").count()
+    with page.expect_download() as download:
+        page.click("#report")
+    report = download.value.path().read_text()
+    some = f"{shown} of 6 images" if shown < 6 else "6 images"
+    assert f"{some}, decision “{decisions[0]}”." in report and report.count("<article") == shown
+    assert report.index("not a medical device") < report.index("<article")
+    assert " id=" not in report and "Remove" not in report
+
+
+def test_every_printed_sheet_says_what_this_is(page: Page, photos: list[Path]) -> None:
+    give(page, photos[:3])
+    page.evaluate("window.print = () => {}")
+    page.click("#print")
+    sheets = page.locator(".print-only .sheet")
+    expect(sheets).to_have_count(3)
+    page.emulate_media(media="print")
+    expect(page.locator(".print-only .sheet-notice:visible")).to_have_count(3)
+    for name in ("#detail", "#drop", "#csv", "#gallery"):
+        expect(page.locator(name)).to_be_hidden()
+    ids = page.locator("[id]").evaluate_all("nodes => nodes.map((node) => node.id)")
+    assert len(ids) == len(set(ids))
+    page.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    expect(sheets).to_have_count(0)
+    expect(page.locator("#detail h2")).to_be_visible()  # what the browser's own print command gives
+
+
+def test_a_model_without_an_operating_point_says_so(browser: Browser, photos: list[Path], tmp_path: Path) -> None:
+    with serving("--model", tiny_onnx.write(tmp_path / "m.onnx")) as (url, _):
+        for page in opened(browser, url):
+            give(page, photos[:1])
+            expect(page.locator("#detail")).to_contain_text("This model comes without an operating point.")
+            expect(page.locator("#detail")).to_contain_text("this model never answers “not sure”")
+            expect(page.locator("#detail .says-it")).to_contain_text("basal cell carcinoma or actinic keratosis")
+            expect(page.locator(".scale .tick")).to_have_count(0)
+
+
+def test_hundreds_of_images(page: Page, photos: list[Path]) -> None:
+    """Entries are made once and only moved, whatever is answered, and no picture is kept at full size."""
+    page.evaluate(
+        """() => {
+            window.made = 0;
+            new MutationObserver((records) => { for (const record of records) window.made += record.addedNodes.length; })
+                .observe(document.getElementById("gallery"), { childList: true });
+        }"""
+    )
+    give(page, [photos[number % 20] for number in range(200)])
+    assert page.evaluate("window.made") == 200
+    widths = page.locator("canvas").evaluate_all("nodes => nodes.map((node) => node.width)")
+    assert sum(width > 192 for width in widths) == 1
+    page.click("#clear")  # Playwright says no to the question
+    expect(page.locator("#status")).to_have_text("200 images answered")
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.click("#clear")
+    expect(page.locator("#results")).to_be_hidden()
+
+
+def test_a_dropped_folder_gives_its_images(page: Page) -> None:
+    found = page.evaluate(
+        """async () => {
+            const { dropped } = await import("./intake.js");
+            const file = (name) => ({ isDirectory: false, file: (done) => done(new File(["x"], name)) });
+            const folder = (...entries) => ({ isDirectory: true, createReader: () => {
+                const batches = [entries.slice(0, 1), entries.slice(1), []];
+                return { readEntries: (done) => done(batches.shift()) };
+            } });
+            const entries = [folder(file("a.JPG"), file("notes.txt"), folder(file("b.tiff"), file("._b.png"))), file("c.txt")];
+            const items = entries.map((entry) => ({ webkitGetAsEntry: () => entry }));
+            return (await dropped({ items, files: [] })).map((file) => file.name);
+        }"""
+    )
+    assert found == ["a.JPG", "b.tiff", "c.txt"]
+
+
+def test_too_large_for_the_service_is_not_sent(page: Page, tmp_path: Path) -> None:
+    large = tmp_path / "large.jpg"
+    large.write_bytes(b"\xff\xd8\xff" + bytes(20_000_001))
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if "predict" in request.url else None)
+    give(page, [large])
+    expect(page.locator("#detail")).to_contain_text("20.1 MB is too large: at most 20 MB are read; save a smaller copy")
+    assert not sent

@@ -46,13 +46,13 @@ def decode(images: Images, cache_dir: Path, size: int = 24, crop: str = "centre"
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One item for every image that is decoded."""
     counted: list[int] = []
-    original = pixels_module.read_with_facts
+    original = pixels_module.read_drafted
 
     def counting(*arguments: object) -> object:
         counted.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(pixels_module, "read_with_facts", counting)
+    monkeypatch.setattr(pixels_module, "read_drafted", counting)
     return counted
 
 
@@ -226,11 +226,11 @@ SLOW = """
 import sys, time
 from pathlib import Path
 from lesionlab.data import pixels
-original = pixels.read_with_facts
+original = pixels.read_drafted
 def slow(*arguments):
     time.sleep(0.02)
     return original(*arguments)
-pixels.read_with_facts = slow
+pixels.read_drafted = slow
 images = [(path.stem, str(path)) for path in sorted(Path(sys.argv[1]).iterdir())]
 print("ready", flush=True)
 cached = pixels.decode_images(images, height=24, width=24, crop="centre", cache_dir=Path(sys.argv[2]), workers=2)

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 
 from lesionlab import cli_scale
+from lesionlab.errors import UsageError
 
 TRACKERS = ("mlflow", "tensorboard")
-FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras")
+FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras", "web")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -108,10 +109,22 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_export(commands: argparse._SubParsersAction) -> None:
-    export = commands.add_parser("export", help="write a run's model in another format, proved equal to it")
-    export.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    export = commands.add_parser("export", help="write a run's model in another format, or a page that runs it")
+    export.add_argument(
+        "run",
+        nargs="?",
+        type=Path,
+        metavar="RUN",
+        help="run directory; for web also a .onnx file (default: lesionlab's model)",
+    )
     export.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
-    export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model")
+    export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model; for web a folder")
+    export.add_argument(
+        "--runtime",
+        type=Path,
+        metavar="FILE.tgz",
+        help="of web: onnxruntime-web's tarball, for machines that are offline",
+    )
     export.set_defaults(command=_export)
 
 
@@ -147,6 +160,15 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.format == "web":
+        from lesionlab.web import web_command
+
+        return web_command(options)
+    if options.run is None or options.runtime:
+        raise UsageError(
+            f"The format {options.format} takes a run: lesionlab export RUN --format {options.format}; "
+            "the model that comes with lesionlab, and --runtime, are for --format web."
+        )
     from lesionlab.model.export_run import export_command
 
     export_command(options)

@@ -1,197 +1,296 @@
 // The page: images in, a gallery and one image in detail out. Which engine answers, a meta element says.
+//
+// Of each image the page holds its File and a thumbnail; larger pictures are read again when they are looked at, so that
+// hundreds of photographs fit into a phone.
 
-import { detail, element, entry, inWords } from "./view.js";
+import { readHeader, tooLarge } from "./header.js";
+import { dropped, ofFolder } from "./intake.js";
+import { csv, report, save, sheets } from "./output.js";
+import { drawPicture, reduced } from "./picture.js";
+import { aboutModel, detail, element, entry, inWords, isUnanswered, updateEntry } from "./view.js";
 
+const at = (id) => document.getElementById(id);
+at("late").remove();
 const engineName = document.querySelector("meta[name=lesionlab-engine]").content;
 const engine = await import(engineName === "browser" ? "./engine-browser.js" : "./engine-server.js");
-const at = (id) => document.getElementById(id);
-const LOOK_PX = 1024;
-const items = [];
+const THUMB_PX = 128;
+const ASKS_FROM = 10; // images: to lose more than these by one click would hurt
 const settings = { opacity: 0.6, dx: null };
-let model, current = null, underWay = 0, added = 0;
+let items = [];
+let model, current = null, underWay = 0, added = 0, refreshing = 0;
 
 at("privacy").textContent = engine.privacy;
-try {
-  model = await engine.start();
-  at("model").textContent = `model ${model.name}, lesionlab ${model.version}`;
-  document.body.dataset.ready = "true";
-} catch (error) {
-  at("model").textContent = `The model could not be loaded: ${error.message}. Reload the page.`;
-}
-
-async function add(files) {
-  for (const file of files) items.push({ file, order: added++ });
-  at("results").hidden = items.length === 0;
-  current ??= items[0];
-  show();
+function add(files) {
+  engine.again();
+  for (const file of files) {
+    const item = { file, order: added++ };
+    item.entry = entry(item, () => choose(item));
+    updateEntry(item);
+    items.push(item);
+  }
+  if (!current && items.length) choose(items[0]);
+  refresh();
   work();
 }
 
 function work() {
   while (model && underWay < engine.atOnce) {
-    const item = items.find((candidate) => !candidate.begun);
+    const item = current && !current.begun ? current : items.find((candidate) => !candidate.begun);
     if (!item) return;
     item.begun = true;
+    item.stop = new AbortController();
     underWay++;
-    answer(item).finally(() => { underWay--; show(item); work(); });
+    answer(item).finally(() => {
+      underWay--;
+      work();
+      if (item.stop.signal.aborted) return;
+      updateEntry(item);
+      refresh();
+      if (item === current) showDetail();
+    });
   }
 }
 
 async function answer(item) {
-  item.bitmap = await small(item.file);
-  show(item);
-  const limit = model.limits?.file_bytes;
-  if (limit && item.file.size > limit) {
-    item.error = { code: "too_large", reason: `The file has ${(item.file.size / 1e6).toFixed(0)} MB; at most ${limit / 1e6} MB are taken. Save a smaller copy.` };
-    return;
-  }
+  updateEntry(item);
+  item.error = item.result = undefined;
+  const large = tooLarge(item.file.size, model.limits);
   try {
-    Object.assign(item, await engine.predict(item.file, model));
+    if (large) throw large;
+    await prepare(item);
+    Object.assign(item, await engine.predict(item.file, model, item.stop.signal));
   } catch (error) {
-    item.error = { code: "failed", reason: `No answer came (${error.message}). Is the service still running?` };
+    const words = error instanceof TypeError ? `no answer came (${error.message}). Is the service still running?` : error.message;
+    item.error = { code: error.code ?? "failed", reason: words };
   }
 }
 
-// Enough of a picture to look at; null where this browser cannot read the format, which the engine may.
-async function small(file) {
-  const whole = await createImageBitmap(file).catch(() => null);
-  if (!whole || Math.max(whole.width, whole.height) <= LOOK_PX) return whole;
-  const factor = LOOK_PX / Math.max(whole.width, whole.height);
-  const size = { resizeWidth: Math.round(factor * whole.width), resizeHeight: Math.round(factor * whole.height) };
-  const reduced = await createImageBitmap(whole, { ...size, resizeQuality: "high" });
-  whole.close();
-  return reduced;
+// Look at the file: what it is, and a thumbnail. What is too large to be decoded is not; the engine says why.
+async function prepare(item) {
+  try {
+    item.format = readHeader(new Uint8Array(await item.file.arrayBuffer()), model.limits).format;
+  } catch {
+    return;
+  }
+  const look = await reduced(item.file);
+  if (!look) return;
+  item.size = [look.width, look.height];
+  drawPicture(item.entry.thumb, look.bitmap, model, THUMB_PX);
+  look.bitmap.close();
 }
 
 function listed() {
-  const order = {
+  const by = (value) => (a, b) => value(b) - value(a) || a.order - b.order;
+  const orders = {
     order: (a, b) => a.order - b.order,
-    name: (a, b) => a.file.name.localeCompare(b.file.name),
-    malignant: (a, b) => (b.result?.malignant_probability ?? -1) - (a.result?.malignant_probability ?? -1),
-    uncertainty: (a, b) => (b.result?.uncertainty ?? -1) - (a.result?.uncertainty ?? -1),
-  }[at("sort").value];
+    name: (a, b) => a.file.name.localeCompare(b.file.name, undefined, { numeric: true }),
+    malignant: by((item) => item.result?.malignant_probability ?? -1),
+    uncertainty: by((item) => item.result?.uncertainty ?? -1),
+  };
   const [decision, diagnosis] = [at("decision").value, at("diagnosis").value];
   return items
-    .filter((item) => !decision || (item.begun && (item.error || item.result) && inWords(item) === decision))
+    .filter((item) => !decision || ((item.error || item.result) && inWords(item) === decision))
     .filter((item) => !diagnosis || item.result?.dx === diagnosis)
-    .sort(order);
+    .sort(orders[at("sort").value]);
 }
 
 function options(select, values) {
+  if (select.dataset.values === JSON.stringify(values)) return;
+  select.dataset.values = JSON.stringify(values);
   const chosen = select.value;
   select.replaceChildren(element("option", { value: "" }, "all"),
     ...values.map(([value, text]) => element("option", { value, selected: value === chosen }, text)));
 }
 
-function show(changed = null) {
+// Bring counts, filters and the gallery up to date, soon: answers that come together do so together.
+function refresh() {
+  refreshing ||= setTimeout(() => {
+    refreshing = 0;
+    showCounts();
+    arrange();
+  }, 30);
+}
+
+function showCounts() {
+  at("results").hidden = items.length === 0;
+  const done = items.filter((item) => item.result || item.error);
+  const count = `${items.length} ${items.length === 1 ? "image" : "images"}`;
+  at("status").textContent = !model ? `${count} waiting for the model` : done.length < items.length ? `${done.length} of ${items.length} answered` : `${count} answered`;
+  at("progress").hidden = done.length === items.length;
+  at("progress").value = items.length ? done.length / items.length : 0;
+  const unanswered = done.filter(isUnanswered).length;
+  at("again").hidden = unanswered === 0;
+  at("again").textContent = `Try again: ${unanswered}`;
   if (!model) return;
-  const done = items.filter((item) => item.result || item.error).length;
-  at("status").textContent = done < items.length ? `${done} of ${items.length} answered` : `${items.length} ${items.length === 1 ? "image" : "images"} answered`;
-  at("progress").hidden = done === items.length;
-  at("progress").value = items.length ? done / items.length : 0;
-  options(at("decision"), [...new Set(items.filter((i) => i.result || i.error).map(inWords))].map((text) => [text, text]));
-  options(at("diagnosis"), [...new Set(items.filter((i) => i.result).map((i) => i.result.dx))].map((dx) => [dx, model.class_names[model.classes.indexOf(dx)]]));
-  showGallery();
-  if (!changed || changed === current) showDetail();
+  options(at("decision"), [...new Set(done.map(inWords))].sort().map((text) => [text, text]));
+  const found = new Set(done.map((item) => item.result?.dx));
+  options(at("diagnosis"), model.classes.map((dx, index) => [dx, model.class_names[index]]).filter(([dx]) => found.has(dx)));
 }
 
-function showGallery() {
-  const focused = document.activeElement?.closest?.(".gallery li");
-  const index = focused ? [...at("gallery").children].indexOf(focused) : -1;
-  at("gallery").replaceChildren(...listed().map((item) => entry(item, model, item === current, () => {
-    current = item;
-    showGallery();
-    showDetail();
-    if (window.matchMedia("(max-width: 44rem)").matches) at("detail").scrollIntoView({ block: "start" });
-  })));
-  if (index >= 0) at("gallery").children[Math.min(index, at("gallery").children.length - 1)]?.querySelector("button").focus();
-}
-
-function showDetail() {
-  at("detail").hidden = !current;
-  if (current) at("detail").replaceChildren(...detail(current, model, settings));
-}
-
-function save(name, type, text) {
-  const link = element("a", { href: URL.createObjectURL(new Blob([text], { type })), download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-}
-
-function csv() {
-  const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  const rows = items.filter((item) => item.result).map((item) =>
-    [cell(item.file.name.replace(/\.[^.]+$/, "")), ...model.classes.map((dx) => item.result.probabilities[dx])].join(","));
-  return ["image," + model.classes.map((dx) => dx.toUpperCase()).join(","), ...rows].join("\n") + "\n";
-}
-
-function sheets() {
-  return listed().filter((item) => item.result || item.error).map((item) =>
-    element("article", { className: "detail sheet" }, ...detail(item, model, { ...settings })));
-}
-
-// One file that holds everything. The body is serialised by the browser, which escapes file names; the rest is our own text.
-async function report() {
-  const time = new Date().toLocaleString();
-  const body = element("body", {}, element("h1", {}, "lesionlab"),
-    element("p", { className: "quiet" }, `${items.length} images, ${time}, model ${model.name} (lesionlab ${model.version})`),
-    element("p", { className: "notice" }, model.notice));
-  for (const sheet of sheets()) {
-    for (const canvas of sheet.querySelectorAll("canvas")) {
-      canvas.replaceWith(element("img", { src: canvas.toDataURL("image/jpeg", 0.85), alt: canvas.ariaLabel, width: 300 }));
-    }
-    sheet.querySelectorAll(".controls").forEach((node) => node.remove());
-    body.append(sheet);
+// Put the entries into their order; those that are in place already are not touched.
+function arrange() {
+  const gallery = at("gallery");
+  const focused = gallery.contains(document.activeElement) ? document.activeElement : null;
+  const wanted = listed().map((item) => item.entry.node);
+  const kept = new Set(wanted);
+  for (const node of [...gallery.children]) if (!kept.has(node)) node.remove();
+  let place = gallery.firstChild;
+  for (const node of wanted) {
+    if (node === place) place = place.nextSibling;
+    else gallery.insertBefore(node, place);
   }
-  const style = await (await fetch("style.css")).text();
-  return `<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>lesionlab, ${time}</title>
-<style>${style}</style></head>
-${body.outerHTML}
-</html>
-`;
+  if (focused && document.activeElement !== focused) (focused.isConnected ? focused : gallery.querySelector("button"))?.focus();
+  at("none").hidden = wanted.length > 0 || items.length === 0;
 }
 
-function print() {
-  const holder = element("div", { className: "print-only" }, ...sheets());
-  at("detail").before(holder);
-  window.addEventListener("afterprint", () => holder.remove(), { once: true });
-  window.print();
+function choose(item) {
+  if (current) current.entry.button.ariaCurrent = "false";
+  if (current !== item) release(current);
+  current = item;
+  item.entry.button.ariaCurrent = "true";
+  showDetail();
+  if (window.matchMedia("(max-width: 44rem)").matches && items.length > 1) at("detail").scrollIntoView({ block: "start" });
 }
 
+function release(item) {
+  item?.bitmap?.close();
+  if (item) item.bitmap = undefined;
+}
+
+async function showDetail() {
+  at("detail").hidden = !current;
+  if (!current || !model) return;
+  const item = current;
+  const button = (text, onclick) => element("button", { type: "button", className: "small", onclick }, text);
+  const actions = [button("Remove", () => remove([item]))];
+  if (isUnanswered(item)) actions.unshift(button("Try again", () => repeat([item])));
+  at("detail").replaceChildren(...detail(item, model, settings, { actions }));
+  if (!item.result || item.bitmap !== undefined) return;
+  const look = item.size ? await reduced(item.file) : null;
+  if (item !== current || item.bitmap !== undefined) return void look?.bitmap.close();
+  item.bitmap = look?.bitmap ?? null;
+  showDetail();
+}
+
+function remove(removed) {
+  const gone = new Set(removed);
+  for (const item of gone) {
+    item.begun = true;
+    item.stop ??= new AbortController();
+    item.stop.abort();
+  }
+  const next = items[items.indexOf(current) + 1] ?? items[items.indexOf(current) - 1];
+  items = items.filter((item) => !gone.has(item));
+  if (gone.has(current)) {
+    release(current);
+    current = null;
+    if (items.includes(next)) choose(next);
+    else showDetail();
+  }
+  showCounts();
+  arrange();
+  (current ? current.entry.button : at("choose")).focus();
+}
+
+function repeat(failed) {
+  engine.again();
+  for (const item of failed) item.begun = item.error = undefined;
+  failed.forEach(updateEntry);
+  refresh();
+  showDetail();
+  work();
+}
+
+function words(shown) {
+  const some = shown.length === items.length ? `${items.length} ${items.length === 1 ? "image" : "images"}` : `${shown.length} of ${items.length} images`;
+  const chosen = ["decision", "diagnosis"].filter((id) => at(id).value).map((id) => `${id} “${at(id).selectedOptions[0].text}”`);
+  return `${some}${chosen.length ? `, ${chosen.join(", ")}` : ""}.`;
+}
+
+const answered = () => listed().filter((item) => item.result || item.error);
 const stamp = () => new Date().toISOString().slice(0, 16).replace(":", "");
-at("choose").onclick = () => at("files").click();
-at("photograph").onclick = () => at("camera").click();
-for (const input of [at("files"), at("camera")]) {
-  input.onchange = () => { add([...input.files]); input.value = ""; };
+
+// Do something that takes a while, once at a time, and say how far it is.
+async function busily(button, what, total, work) {
+  button.disabled = true;
+  try {
+    await work((count) => { at("status").textContent = `${what}, ${count} of ${total} …`; });
+    showCounts();
+  } catch (error) {
+    at("status").textContent = `${what} failed: ${error.message}`;
+  } finally {
+    button.disabled = false;
+  }
 }
-for (const id of ["sort", "decision", "diagnosis"]) at(id).onchange = showGallery;
-at("csv").onclick = () => save(`lesionlab-${stamp()}.csv`, "text/csv", csv());
-at("report").onclick = async () => save(`lesionlab-${stamp()}.html`, "text/html", await report());
-at("print").onclick = print;
-at("clear").onclick = () => {
-  items.forEach((item) => item.bitmap?.close());
-  items.length = 0;
-  current = null;
-  at("results").hidden = true;
-  at("choose").focus();
+
+at("report").onclick = () => {
+  const shown = answered();
+  busily(at("report"), "Writing the report", shown.length, async (told) =>
+    save(`lesionlab-${stamp()}.html`, "text/html", await report(shown, model, settings, { words: words(shown), told })));
 };
+at("print").onclick = () => {
+  const shown = answered();
+  busily(at("print"), "Preparing the pages", shown.length, async (told) => {
+    const holder = element("div", { className: "print-only" }, element("p", { className: "quiet" },
+      `${words(shown)} ${new Date().toLocaleString()}, model ${model.name} (lesionlab ${model.version}).`));
+    for await (const sheet of sheets(shown, model, settings)) {
+      holder.append(sheet);
+      told(holder.childElementCount - 1);
+    }
+    at("results").before(holder);
+    document.body.classList.add("printing");
+    window.addEventListener("afterprint", () => {
+      holder.remove();
+      document.body.classList.remove("printing");
+    }, { once: true });
+    await Promise.all([...holder.querySelectorAll("img")].map((image) => image.decode().catch(() => {})));
+    window.print();
+  });
+};
+at("csv").onclick = () => save(`lesionlab-${stamp()}.csv`, "text/csv", [csv(items, model)]);
+at("clear").onclick = () => {
+  if (items.length <= ASKS_FROM || window.confirm(`Remove all ${items.length} images and their answers from this page?`)) remove(items);
+};
+at("again").onclick = () => repeat(items.filter(isUnanswered));
+at("reload").onclick = () => location.reload();
+for (const id of ["sort", "decision", "diagnosis"]) at(id).onchange = arrange;
+for (const [button, input] of [["choose", "files"], ["folder", "directory"], ["photograph", "camera"]]) {
+  at(button).onclick = () => at(input).click();
+  at(input).onchange = () => {
+    const files = [...at(input).files];
+    add(input === "directory" ? ofFolder(files) : files);
+    at(input).value = "";
+  };
+}
 document.addEventListener("dragover", (event) => { event.preventDefault(); at("drop").classList.add("over"); });
 document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) at("drop").classList.remove("over"); });
-document.addEventListener("drop", (event) => {
+document.addEventListener("drop", async (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  add([...event.dataTransfer.files]);
+  add(await dropped(event.dataTransfer));
 });
 document.addEventListener("paste", (event) => { if (event.clipboardData.files.length) add([...event.clipboardData.files]); });
-document.addEventListener("keydown", (event) => {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  const button = document.activeElement?.closest?.(".gallery button");
-  if (!step || !button) return;
-  event.preventDefault();
+at("gallery").addEventListener("keydown", (event) => {
   const buttons = [...at("gallery").querySelectorAll("button")];
-  const next = buttons[buttons.indexOf(button) + step];
-  next?.focus();
-  next?.click();
+  const place = buttons.indexOf(document.activeElement);
+  const to = { ArrowDown: place + 1, ArrowRight: place + 1, ArrowUp: place - 1, ArrowLeft: place - 1, Home: 0, End: buttons.length - 1 }[event.key];
+  if (event.key === "Delete" && place >= 0) at("detail").querySelector("header button:last-of-type")?.click();
+  if (to === undefined || place < 0) return;
+  event.preventDefault();
+  buttons[to]?.focus();
+  buttons[to]?.click();
 });
+
+try {
+  model = await engine.start((share) => { at("model").textContent = `loading the model, ${Math.floor(100 * share)} % …`; });
+  at("model").hidden = true;
+  at("about").hidden = false;
+  at("about").replaceChildren(...aboutModel(model));
+  document.body.dataset.ready = "true";
+  refresh();
+  work();
+} catch (error) {
+  at("model").textContent = "no model";
+  at("failed").hidden = false;
+  at("failed-why").textContent = `The model could not be loaded: ${error.message}.`;
+}

@@ -6,13 +6,16 @@ export const atOnce = 1;
 const worker = new Worker("worker.js", { type: "module" });
 const waiting = new Map();
 let number = 0;
+let loading = () => {};
 
 worker.onmessage = ({ data }) => {
+  if (data.progress !== undefined) return loading(data.progress);
   waiting.get(data.number)?.(data.answer);
   waiting.delete(data.number);
 };
 worker.onerror = (event) => {
-  for (const done of waiting.values()) done({ error: { code: "failed", reason: event.message || "The model could not be loaded." } });
+  const reason = event.message || "worker.js, or a file that it needs, could not be loaded";
+  for (const done of waiting.values()) done({ error: { code: "failed", reason } });
   waiting.clear();
 };
 
@@ -24,10 +27,13 @@ function ask(message) {
   });
 }
 
-export async function start() {
+// `progress` is told the share of the model that has come.
+export async function start(progress) {
+  loading = progress;
   const answer = await ask({ start: true });
   if (answer.error) throw new Error(answer.error.reason);
   return answer.model;
 }
 
 export const predict = (file) => ask({ file });
+export const again = () => {};

@@ -1,8 +1,8 @@
 // One answer in, DOM out. Text only ever through textContent: file names may hold markup.
 
-const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const STRENGTH = 0.75;
-export const PICTURE_PX = 448;
+import { drawMap, drawPicture, seen } from "./picture.js";
+
+const PICTURE_PX = 832; // twice the width on the page, for fine screens
 
 export function element(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -15,175 +15,202 @@ export function element(tag, attributes = {}, ...children) {
   return node;
 }
 
-export const percent = (share) => `${(100 * share).toFixed(share > 0.995 || share < 0.095 ? 1 : 0)} %`;
+export function percent(share) {
+  if (share > 0 && share < 0.0005) return "<\u00a00.1\u00a0%";
+  if (share < 1 && share >= 0.9995) return ">\u00a099.9\u00a0%";
+  return `${(100 * share).toFixed(share > 0.985 || share < 0.0995 ? 1 : 0)}\u00a0%`;
+}
+
+export const isUnanswered = (item) => ["failed", "busy"].includes(item.error?.code);
 export const kind = (item) => (item.error ? "error" : item.result.decision.replaceAll(" ", "-"));
-export const inWords = (item) =>
-  item.error ? "could not be read" : { uncertain: "not sure" }[item.result.decision] ?? item.result.decision;
-
-// The part of a picture that the model sees, drawn on a canvas of the model's shape.
-export function drawPicture(canvas, bitmap, model, longest) {
-  const scale = longest / Math.max(model.width, model.height);
-  canvas.width = Math.round(model.width * scale);
-  canvas.height = Math.round(model.height * scale);
-  const context = canvas.getContext("2d");
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  if (!bitmap) return;
-  let [left, top, width, height] = [0, 0, bitmap.width, bitmap.height];
-  if (model.crop === "centre") {
-    const factor = Math.min(width / model.width, height / model.height);
-    [width, height] = [factor * model.width, factor * model.height];
-    [left, top] = [(bitmap.width - width) / 2, (bitmap.height - height) / 2];
-  }
-  context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, left, top, width, height, 0, 0, canvas.width, canvas.height);
+export function inWords(item) {
+  if (item.error) return isUnanswered(item) ? "no answer" : "could not be read";
+  return item.result.decision === "uncertain" ? "not sure" : item.result.decision;
 }
 
-// How much each place speaks for a diagnosis rather than for the others, 0 to 1: as lesionlab.overlay.relevance.
-export function relevance(maps, dx) {
-  const own = maps.values[maps.classes.indexOf(dx)];
-  const values = own.map((value, place) => {
-    const mean = maps.values.reduce((sum, row) => sum + row[place], 0) / maps.values.length;
-    return Math.max(0, value - mean);
-  });
-  const largest = Math.max(...values, 1e-9);
-  return values.map((value) => value / largest);
+const nameOf = (model, dx) => model.class_names[model.classes.indexOf(dx)];
+const listOf = (names) => (names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`);
+const badge = (item) => element("span", { className: `badge ${kind(item)}` }, inWords(item));
+
+// The gallery's entry of an image, made once; `update` brings it up to date.
+export function entry(item, choose) {
+  const thumb = element("canvas", { ariaHidden: "true", width: 128, height: 128 });
+  const cell = element("span", { className: "cell" });
+  const node = element("li", {}, element("button", { type: "button", onclick: choose }, thumb, cell));
+  return { node, thumb, button: node.firstChild, cell };
 }
 
-function colour(value) {
-  const at = Math.min(value, 0.9999) * (VIRIDIS.length - 1);
-  const [low, high, part] = [VIRIDIS[Math.floor(at)], VIRIDIS[Math.floor(at) + 1], at % 1];
-  return low.map((channel, index) => Math.round(channel + part * (high[index] - channel)));
+export function updateEntry(item) {
+  const says = item.error?.reason ?? (item.result ? inShort(item.result) : item.begun ? "under way …" : "waiting …");
+  const name = element("span", { className: "name", title: item.file.name }, item.file.name);
+  item.entry.cell.replaceChildren(name, item.error || item.result ? badge(item) : "", element("span", { className: "says" }, says));
 }
 
-// The map laid over a picture that is on the canvas already; opacity 0 to 1. The grid is scaled up smoothly.
-export function drawMap(canvas, maps, dx, opacity) {
-  const values = relevance(maps, dx);
-  const context = canvas.getContext("2d");
-  const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-  const at = (row, column) =>
-    values[Math.min(Math.max(row, 0), maps.height - 1) * maps.width + Math.min(Math.max(column, 0), maps.width - 1)];
-  for (let y = 0; y < canvas.height; y++) {
-    const v = ((y + 0.5) / canvas.height) * maps.height - 0.5;
-    const [top, down] = [Math.floor(v), v - Math.floor(v)];
-    for (let x = 0; x < canvas.width; x++) {
-      const u = ((x + 0.5) / canvas.width) * maps.width - 0.5;
-      const [left, right] = [Math.floor(u), u - Math.floor(u)];
-      const value =
-        (at(top, left) * (1 - right) + at(top, left + 1) * right) * (1 - down) +
-        (at(top + 1, left) * (1 - right) + at(top + 1, left + 1) * right) * down;
-      const share = opacity * STRENGTH * value;
-      const place = 4 * (y * canvas.width + x);
-      colour(value).forEach((channel, index) => {
-        pixels.data[place + index] += share * (channel - pixels.data[place + index]);
-      });
-    }
-  }
-  context.putImageData(pixels, 0, 0);
+function inShort(result) {
+  const likeliest = `${result.name} ${percent(result.probabilities[result.dx])}`;
+  return `${likeliest}, malignant ${percent(result.malignant_probability)}`;
 }
 
-// The gallery's entry of an image.
-export function entry(item, model, isCurrent, choose) {
-  const canvas = element("canvas", { ariaHidden: "true" });
-  drawPicture(canvas, item.bitmap, model, 128);
-  const says = item.error
-    ? item.error.reason
-    : item.result ? `${item.result.name} ${percent(item.result.probabilities[item.result.dx])}` : "waiting …";
-  const badge = item.error || item.result ? element("span", { className: `badge ${kind(item)}` }, inWords(item)) : "";
-  return element("li", {}, element("button", { type: "button", ariaCurrent: String(isCurrent), onclick: choose },
-    canvas, element("span", { className: "cell" },
-      element("span", { className: "name" }, item.file.name), badge, element("span", { className: "says" }, says))));
+// What the model is, by its own account.
+export function aboutModel(model) {
+  return [
+    element("summary", {}, `About the model: ${model.name}, lesionlab ${model.version}`),
+    element("p", {}, `Trained on ${model.training_data}. Licence: ${model.licence}.`),
+    element("pre", { className: "card", tabIndex: 0 }, model.card || "It comes without a model card."),
+  ];
 }
 
 function probabilities(result, model) {
   const rows = Object.entries(result.probabilities).sort((a, b) => b[1] - a[1]).map(([dx, share]) =>
     element("tr", {},
-      element("th", { scope: "row", className: dx === result.dx ? "top-one" : "" },
-        model.class_names[model.classes.indexOf(dx)]),
+      element("th", { scope: "row", className: dx === result.dx ? "top-one" : "" }, nameOf(model, dx)),
       element("td", { className: "track" }, element("span", { share, ariaHidden: "true" })),
       element("td", { className: "n" }, percent(share))));
-  return element("table", {}, element("caption", { className: "quiet" }, "Probabilities of the seven diagnoses"),
+  return element("table", {}, element("caption", { className: "quiet" }, "Probability of each diagnosis"),
     element("tbody", {}, ...rows));
 }
 
 function sentence(item, model) {
   const result = item.result;
-  const malignant = `melanoma, basal cell carcinoma or actinic keratosis: ${percent(result.malignant_probability)}`;
-  const line = model.thresholds.malignant ?? 0.5;
+  const line = model.thresholds.malignant;
+  const names = listOf(model.malignant.map((dx) => nameOf(model, dx)));
+  const together = `${names[0].toUpperCase()}${names.slice(1)}: ${percent(result.malignant_probability)} together`;
+  const compared = (word) => (line === undefined
+    ? `${together}, ${word} one half. This model comes without an operating point.`
+    : `${together}, ${word} the model's operating point of ${percent(line)}.`);
   const texts = {
-    malignant: `Above the operating point (${percent(line)}): ${malignant}.`,
-    benign: `Below the operating point (${percent(line)}): ${malignant}.`,
-    uncertain: "Not sure. The probabilities are too even to decide by: show this to a specialist.",
+    malignant: compared("at or above"),
+    benign: compared("below"),
+    uncertain: "Not sure: the probabilities are too even to decide by.",
     "not dermatoscopic": "This does not look like a dermatoscopic image. The probabilities below mean nothing for it.",
   };
   return element("p", { className: `says-it ${kind(item)}` }, texts[result.decision] ?? result.decision);
 }
 
 function malignantScale(result, model) {
-  const line = model.thresholds.malignant ?? 0.5;
+  const line = model.thresholds.malignant;
+  const words = line === undefined
+    ? "No operating point is known for this model."
+    : `The line is the operating point, ${percent(line)}: from there on the answer is “malignant”.`;
+  const label = `${percent(result.malignant_probability)}. ${words}`;
   return element("div", {},
     element("h3", {}, `Malignant: ${percent(result.malignant_probability)}`),
-    element("div", { className: "scale", role: "img",
-      ariaLabel: `${percent(result.malignant_probability)}, operating point at ${percent(line)}` },
+    element("div", { className: "scale", role: "img", ariaLabel: label },
       element("span", { className: "fill", share: result.malignant_probability }),
-      element("span", { className: "tick", share: line })),
-    element("p", { className: "quiet" },
-      `The line is the operating point, ${percent(line)}. Uncertainty ${result.uncertainty.toFixed(2)} of 1.`));
+      line === undefined ? "" : element("span", { className: "tick", share: line })),
+    element("p", { className: "quiet" }, words));
+}
+
+function doubts(result, model) {
+  const [line, far] = [model.thresholds.uncertainty, model.ood?.threshold];
+  const lines = [`Uncertainty ${result.uncertainty.toFixed(2)} on a scale from 0 (sure) to 1 (knows nothing)${
+    line === undefined ? "; this model never answers “not sure”." : `; above ${line.toFixed(2)} the answer is “not sure”.`}`];
+  if (result.ood_score !== null && result.ood_score !== undefined && far !== undefined) {
+    lines.push(`Unlike dermatoscopic images: ${result.ood_score.toFixed(1)}; above ${far.toFixed(1)} it is not taken for one.`);
+  } else lines.push("This model cannot tell what is no dermatoscopic image: it answers whatever the picture shows.");
+  return element("div", {}, element("h3", {}, "How far to trust it"), ...lines.map((text) => element("p", { className: "quiet" }, text)));
 }
 
 function predictionSet(result, model) {
   if (!result.prediction_set?.length) return "";
-  const names = result.prediction_set.map((dx) => model.class_names[model.classes.indexOf(dx)]);
-  const share = model.conformal.coverage ? ` In ${percent(model.conformal.coverage)} of images like those that the model was tested on, the truth is among such.` : "";
+  const { coverage } = model.conformal;
+  const promise = coverage
+    ? `Such lists are made to hold the truth for ${percent(coverage)} of images like those the model was calibrated with, and for no others.`
+    : "";
   return element("div", {}, element("h3", {}, "Cannot be ruled out"),
-    element("p", {}, names.join(", ")), element("p", { className: "quiet" }, share.trim()));
+    element("p", {}, result.prediction_set.map((dx) => nameOf(model, dx)).join(", ")),
+    element("p", { className: "quiet" }, promise));
 }
 
 function neighbours(result) {
   if (!result.neighbours?.length) return "";
+  const look = (near) => (near.picture
+    ? element("img", { src: near.picture, alt: `${near.name}, ${near.image}` })
+    : element("span", { className: "absent" }, "picture not available"));
   return element("div", {}, element("h3", {}, "Nearest confirmed cases of the reference folder"),
     element("ul", { className: "neighbours" }, ...result.neighbours.map((near) =>
-      element("li", {}, element("img", { src: near.picture ?? near.url, alt: `${near.name}, ${near.image}`, loading: "lazy" }),
-        near.name, element("br"), element("span", { className: "quiet" }, `similarity ${near.similarity.toFixed(2)}`)))));
+      element("li", {}, look(near), near.name, element("br"),
+        element("span", { className: "quiet" }, `similarity ${near.similarity.toFixed(2)}`)))));
 }
 
-function picture(item, model, settings, changed) {
-  const canvas = element("canvas", { role: "img", ariaLabel: `${item.file.name}, with what speaks for the diagnosis` });
-  const redraw = () => {
-    drawPicture(canvas, item.bitmap, model, PICTURE_PX);
-    if (item.result.activation_maps && settings.opacity > 0) {
-      drawMap(canvas, item.result.activation_maps, settings.dx ?? item.result.dx, settings.opacity);
-    }
+// What the file is, and which part of it counted.
+function about(item, model) {
+  const bytes = item.file.size;
+  const size = bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+  if (!item.size) return element("p", { className: "quiet" }, [item.format, size].filter(Boolean).join(", "));
+  const [width, height] = item.size;
+  const [, , kept, high] = seen(width, height, model).map(Math.round);
+  const part = kept === width && high === height
+    ? "The model sees all of it"
+    : `The model sees the middle, ${kept} × ${high}, as shown`;
+  return element("p", { className: "quiet" },
+    `${item.format} of ${width} × ${height} pixels, ${size}. ${part}, at ${model.width} × ${model.height}.`);
+}
+
+function controls(item, model, settings, map) {
+  const value = element("output", {});
+  const show = () => {
+    map.style.opacity = settings.opacity;
+    value.textContent = `${Math.round(100 * settings.opacity)} %`;
   };
-  redraw();
-  const box = element("div", { className: "picture" }, canvas);
-  if (!item.result.activation_maps) return box;
-  const value = element("output", {}, `${Math.round(100 * settings.opacity)} %`);
-  const slider = element("input", { type: "range", min: 0, max: 100, value: 100 * settings.opacity, id: "opacity",
+  const draw = () => drawMap(map, item.result.activation_maps, settings.dx ?? item.result.dx);
+  show();
+  draw();
+  const slider = element("input", { type: "range", min: 0, max: 100, value: Math.round(100 * settings.opacity), id: "opacity",
     oninput: (event) => {
       settings.opacity = event.target.value / 100;
-      value.textContent = `${event.target.value} %`;
-      redraw();
+      show();
     } });
-  const select = element("select", { onchange: (event) => { settings.dx = event.target.value || null; changed(); redraw(); } },
+  const select = element("select", { onchange: (event) => { settings.dx = event.target.value || null; draw(); } },
     element("option", { value: "" }, "the answer"),
     ...model.classes.map((dx, index) => element("option", { value: dx, selected: dx === settings.dx }, model.class_names[index])));
-  box.append(element("div", { className: "controls" },
+  return element("div", { className: "controls" },
     element("label", {}, "Where it looked", slider, value),
     element("label", {}, "What speaks for", select),
     element("div", {}, element("div", { className: "legend", ariaHidden: "true" }),
-      element("div", { className: "ends" }, element("span", {}, "nothing"), element("span", {}, "most")))));
+      element("div", { className: "ends" }, element("span", {}, "nothing"), element("span", {}, "most"))));
+}
+
+// The picture with its map and their controls; a printed one is an image that holds both.
+function picture(item, model, settings, still) {
+  const box = element("div", { className: "picture" });
+  const alt = `${item.file.name}${item.result.activation_maps ? ", with what speaks for the diagnosis" : ""}`;
+  if (still) box.append(still.image ? element("img", { src: still.image, alt }) : absent(item), legend(item, model, settings));
+  else if (item.bitmap === null) box.append(absent(item));
+  else {
+    const canvas = element("canvas", { role: "img", ariaLabel: alt });
+    drawPicture(canvas, item.bitmap, model, PICTURE_PX); // grey as long as the file is being read
+    const frame = element("div", { className: "frame" }, canvas);
+    box.append(frame);
+    if (item.result.activation_maps) {
+      const map = element("canvas", { className: "map", ariaHidden: "true" });
+      frame.append(map);
+      box.append(controls(item, model, settings, map));
+    }
+  }
+  box.append(about(item, model));
   return box;
 }
 
-// Everything about one image; `settings` holds opacity and diagnosis of the map, and is changed by its controls.
-export function detail(item, model, settings, changed = () => {}) {
-  const head = element("header", {}, element("h2", { id: "detail-title" }, item.file.name));
+// On paper: what the colours over the picture mean.
+function legend(item, model, settings) {
+  if (!item.result.activation_maps || settings.opacity === 0) return "";
+  const name = nameOf(model, settings.dx ?? item.result.dx);
+  return element("p", { className: "quiet" }, `Coloured is what speaks for ${name}, yellow the most.`);
+}
+
+const absent = (item) => element("p", { className: "absent" }, `This browser cannot show ${item.format ?? "this"} images.`);
+
+// Everything about one image. `settings` holds opacity and diagnosis of the map, and is changed by its controls;
+// `still`, of a printed sheet, holds the `image`: then there are no controls, no actions and no ids.
+export function detail(item, model, settings, { still = null, actions = [] } = {}) {
+  const head = element("header", {}, element("h2", still ? {} : { id: "detail-title" }, item.file.name));
+  if (item.result || item.error) head.append(badge(item));
+  if (!still) head.append(element("span", { className: "spring" }), ...actions);
   if (!item.result && !item.error) return [head, element("p", { className: "quiet" }, "Waiting …")];
-  head.append(element("span", { className: `badge ${kind(item)}` }, inWords(item)));
   if (item.error) return [head, element("p", { className: "says-it error" }, item.error.reason)];
   const result = item.result;
-  return [head, element("div", { className: "columns" }, picture(item, model, settings, changed),
-    element("div", {}, sentence(item, model), probabilities(result, model), malignantScale(result, model),
-      predictionSet(result, model), neighbours(result)))];
+  return [head, sentence(item, model), element("div", { className: "columns" }, picture(item, model, settings, still),
+    element("div", {}, probabilities(result, model), malignantScale(result, model),
+      predictionSet(result, model), doubts(result, model), neighbours(result)))];
 }

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from lesionlab import __version__
-from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import DX, NOT_A_DEVICE
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
 from lesionlab.serve.engine import Busy, Engine
 from lesionlab.serve.guard import App, Guard, error_body
@@ -26,9 +26,9 @@ from lesionlab.serve.metrics import Meter
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
+from lesionlab.web import PAGE, describe_model
 
 MOST_NEIGHBOURS = 10
-PAGE = Path(__file__).parents[1] / "page"
 _UPLOAD = {
     "required": True,
     "content": {
@@ -131,29 +131,6 @@ def _add_page(app: FastAPI) -> None:
 
 async def _send(file: Path, _: Request) -> Response:
     return FileResponse(file)
-
-
-def describe_model(model: Model) -> dict[str, Any]:
-    """Give what a page must know of a model: the body of `/v1/model`, and `facts.json` of a static page."""
-    facts = model.facts
-    return {
-        "name": facts.name,
-        "version": facts.lesionlab,
-        "classes": list(DX),
-        "class_names": [NAME_OF[dx] for dx in DX],
-        "malignant": list(MALIGNANT),
-        "height": facts.height,
-        "width": facts.width,
-        "crop": facts.crop,
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
-        "notice": facts.notice,
-        "training_data": facts.training_data,
-        "licence": facts.licence,
-        "card": facts.card,
-        "has_activation_maps": model.bundle.has_activation_maps,
-        "has_ood": model.bundle.has_ood_score,
-    }
 
 
 def _add_state(app: FastAPI, engine: Engine, meter: Meter) -> None:

@@ -1,0 +1,128 @@
+// An image file in, the pixels that the model takes out: lesionlab.data.images, in JavaScript.
+//
+// The browser decodes, turns the picture upright by its EXIF block and brings its colours to sRGB. Crop and scaling are
+// lesionlab's to the bit: Pillow's antialiased BILINEAR (Resample.c), a triangle filter in two passes, coefficients of 22
+// bits, rounded to 8 bits after each pass.
+
+import { ImageError } from "./header.js";
+
+const PRECISION_BITS = 22; // of 32: 8 for the pixel, 2 to spare
+const STRIP_ROWS = 256; // as many are read back at a time: a canvas of a whole photograph is beyond some phones
+
+// RGB pixels, Uint8Array (height * width * 3), row by row, of a Blob whose header was read before.
+export async function readPixels(blob, format, { height, width, crop }) {
+  const bitmap = await createImageBitmap(blob).catch(() => {
+    throw format === "TIFF"
+      ? new ImageError("unreadable", "this browser cannot read TIFF images: save it as PNG or JPEG")
+      : new ImageError("unreadable", "the image is damaged or cut short (the browser cannot decode it)");
+  });
+  const size = [bitmap.width, bitmap.height];
+  try {
+    return resize(rowsOf(bitmap), size, [width, height], box(...size, width, height, crop));
+  } finally {
+    bitmap.close();
+  }
+}
+
+// Some browsers alter what a page reads back from a canvas, against tracking; a model must not be given that.
+export function readsBackExactly() {
+  const values = Uint8ClampedArray.from({ length: 4 * 256 }, (_, at) => (at % 4 === 3 ? 255 : (at * 37 + (at >> 4)) % 256));
+  const context = new OffscreenCanvas(16, 16).getContext("2d", { willReadFrequently: true });
+  context.putImageData(new ImageData(values, 16, 16), 0, 0);
+  return context.getImageData(0, 0, 16, 16).data.every((value, at) => value === values[at]);
+}
+
+// A function that gives RGBA rows of a bitmap, laid over white.
+function rowsOf(bitmap) {
+  const canvas = new OffscreenCanvas(bitmap.width, Math.min(bitmap.height, STRIP_ROWS));
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.imageSmoothingEnabled = false;
+  return (first, count) => {
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, bitmap.width, count);
+    context.drawImage(bitmap, 0, first, bitmap.width, count, 0, 0, bitmap.width, count);
+    return context.getImageData(0, 0, bitmap.width, count).data;
+  };
+}
+
+// The part that is kept: left, upper, right, lower edge, float32 as Pillow holds them.
+export function box(fullWidth, fullHeight, width, height, crop) {
+  if (crop === "stretch") return [0, 0, fullWidth, fullHeight];
+  const scale = Math.min(fullWidth / width, fullHeight / height);
+  const left = Math.max(0, fullWidth - scale * width) / 2;
+  const upper = Math.max(0, fullHeight - scale * height) / 2;
+  return [left, upper, fullWidth - left, fullHeight - upper].map(Math.fround);
+}
+
+// Scale to (width, height): `rows(first, count)` gives RGBA, the result is RGB.
+export function resize(rows, [fullWidth, fullHeight], [width, height], [left, upper, right, lower]) {
+  const across = coefficients(fullWidth, left, right, width);
+  const down = coefficients(fullHeight, upper, lower, height);
+  const first = down.from[0];
+  const last = down.from[height - 1] + down.count[height - 1];
+  const narrow = new Uint8ClampedArray((last - first) * width * 3);
+  for (let begin = first; begin < last; begin += STRIP_ROWS) {
+    const count = Math.min(STRIP_ROWS, last - begin);
+    shrinkAcross(rows(begin, count), fullWidth, count, across, narrow.subarray((begin - first) * width * 3));
+  }
+  return shrinkDown(narrow, first, width, down);
+}
+
+// precompute_coeffs and normalize_coeffs_8bpc of Resample.c: for each place the pixels it is made of and their weights.
+function coefficients(size, begin, end, places) {
+  const scale = Math.fround(end - begin) / places;
+  const support = Math.max(1, scale);
+  const most = Math.ceil(support) * 2 + 1;
+  const [from, count, weights] = [new Int32Array(places), new Int32Array(places), new Int32Array(places * most)];
+  const own = new Float64Array(most);
+  for (let place = 0; place < places; place++) {
+    const centre = begin + (place + 0.5) * scale;
+    const low = Math.max(0, Math.trunc(centre - support + 0.5));
+    const high = Math.min(size, Math.trunc(centre + support + 0.5));
+    let sum = 0;
+    for (let at = 0; at < high - low; at++) {
+      own[at] = Math.max(0, 1 - Math.abs((at + low - centre + 0.5) * (1 / support)));
+      sum += own[at];
+    }
+    for (let at = 0; at < high - low; at++) {
+      weights[place * most + at] = Math.trunc(0.5 + (sum === 0 ? own[at] : own[at] / sum) * 2 ** PRECISION_BITS);
+    }
+    from[place] = low;
+    count[place] = high - low;
+  }
+  return { from, count, weights, most };
+}
+
+// RGBA rows of `fullWidth` to RGB rows of as many places as there are coefficients.
+function shrinkAcross(data, fullWidth, rowCount, { from, count, weights, most }, out) {
+  const width = from.length;
+  for (let row = 0; row < rowCount; row++) {
+    for (let place = 0; place < width; place++) {
+      let [red, green, blue] = [2 ** (PRECISION_BITS - 1), 2 ** (PRECISION_BITS - 1), 2 ** (PRECISION_BITS - 1)];
+      let at = 4 * (row * fullWidth + from[place]);
+      for (let k = place * most; k < place * most + count[place]; k++, at += 4) {
+        red += data[at] * weights[k];
+        green += data[at + 1] * weights[k];
+        blue += data[at + 2] * weights[k];
+      }
+      const to = 3 * (row * width + place);
+      out[to] = red >> PRECISION_BITS;
+      out[to + 1] = green >> PRECISION_BITS;
+      out[to + 2] = blue >> PRECISION_BITS;
+    }
+  }
+}
+
+function shrinkDown(narrow, first, width, { from, count, weights, most }) {
+  const stride = 3 * width;
+  const out = new Uint8ClampedArray(from.length * stride);
+  for (let place = 0; place < from.length; place++) {
+    for (let column = 0; column < stride; column++) {
+      let sum = 2 ** (PRECISION_BITS - 1);
+      let at = (from[place] - first) * stride + column;
+      for (let k = place * most; k < place * most + count[place]; k++, at += stride) sum += narrow[at] * weights[k];
+      out[place * stride + column] = sum >> PRECISION_BITS;
+    }
+  }
+  return new Uint8Array(out.buffer);
+}

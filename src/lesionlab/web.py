@@ -1,0 +1,218 @@
+"""`lesionlab export --format web`: a model in, a folder out that any file server can host; images never leave the browser.
+
+The folder holds the page that `lesionlab serve` shows, the model, its facts, and ONNX Runtime for browsers. It needs no
+isolation headers (one thread) and no MIME types beyond those of HTML, CSS, JavaScript and JSON.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any
+
+from lesionlab.bundle import packaged_models
+from lesionlab.data.images import MAX_ASPECT, MAX_SCANNED_PIXELS, MIN_SIDE_PX
+from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
+from lesionlab.errors import UsageError
+from lesionlab.files import write_json
+from lesionlab.predict import Model, load_model
+from lesionlab.serve.guard import POLICY
+from lesionlab.serve.settings import Limits
+from lesionlab.web_runtime import VERSION, read_runtime
+
+PAGE = Path(__file__).parent / "page"
+MODEL, FACTS, MARK = "model.onnx", "facts.json", "lesionlab-engine"
+_SERVER_ONLY = ("engine-server.js",)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The folder written, the model's name, and the size of all files in bytes."""
+
+    folder: Path
+    model: str
+    size: int
+
+
+def describe_model(model: Model) -> dict[str, Any]:
+    """Give what a page must know of a model: the body of `/v1/model`, and `facts.json` of a static page."""
+    facts = model.facts
+    return {
+        "name": facts.name,
+        "version": facts.lesionlab,
+        "classes": list(DX),
+        "class_names": [NAME_OF[dx] for dx in DX],
+        "malignant": list(MALIGNANT),
+        "height": facts.height,
+        "width": facts.width,
+        "crop": facts.crop,
+        "thresholds": dict(facts.thresholds),
+        "conformal": dict(facts.conformal),
+        "ood": dict(facts.ood),
+        "notice": facts.notice,
+        "training_data": facts.training_data,
+        "licence": facts.licence,
+        "card": facts.card,
+        "has_activation_maps": model.bundle.has_activation_maps,
+        "has_ood": model.bundle.has_ood_score,
+    }
+
+
+def export_web(source: Path | None, folder: Path, *, runtime: Path | None = None) -> Exported:
+    """Write a static folder that runs a model in the browser.
+
+    Args:
+        source: a finished run (its `model.onnx` is taken), a `.onnx` file, or None for the model that comes with lesionlab.
+        folder: to be made; an earlier export there is replaced, anything else is left alone.
+        runtime: onnxruntime-web's tarball; None to download it, or to take it from the cache.
+
+    Raises:
+        UsageError: no such model, a folder that holds something else, a wrong tarball.
+        LesionlabError: the runtime cannot be downloaded; nothing is written then.
+
+    """
+    model = load_model(_model_file(source))
+    _refuse_foreign(folder)
+    files = read_runtime(runtime)
+    with _replacing_folder(folder) as temporary:
+        _write_page(temporary, files)
+        (temporary / MODEL).write_bytes(model.bundle.data)
+        write_json(temporary / FACTS, describe_page_model(model))
+        (temporary / "licences.txt").write_text(_licences(model), encoding="utf-8")
+    return Exported(folder, model.facts.name, sum(file.stat().st_size for file in folder.iterdir()))
+
+
+def web_command(options: argparse.Namespace) -> None:
+    """Run `lesionlab export --format web`: print where the page is and how to look at it."""
+    source, folder = _places(options.run, options.out)
+    done = export_web(source, folder, runtime=options.runtime)
+    print(f"{done.folder} written: the page, the model {done.model!r} and its runtime, {done.size / 1e6:.0f} MB.")
+    print(f"Any file server can host it. To look: python3 -m http.server --bind 127.0.0.1 --directory {done.folder}")
+
+
+def _places(run: Path | None, out: Path | None) -> tuple[Path | None, Path]:
+    """Tell model and folder: `--format web DIR` names a folder to write, where DIR is neither a run nor a model."""
+    if out is not None:
+        return run, out
+    if run is None:
+        raise UsageError("Name the folder to write: lesionlab export --format web --out DIR.")
+    if (run / "model.onnx").is_file() and not (run / FACTS).exists():
+        return run, run / "web"
+    if run.suffix == ".onnx" or str(run) in {model.stem for model in packaged_models()}:
+        raise UsageError(f"Name the folder to write: lesionlab export {run} --format web --out DIR.")
+    return None, run
+
+
+def describe_page_model(model: Model) -> dict[str, Any]:
+    """Give `facts.json`: what `/v1/model` gives, the limits that Python sets itself, and the size of the model's file."""
+    limits = Limits()
+    return describe_model(model) | {
+        "reference": False,
+        "limits": {
+            "file_bytes": limits.file_bytes,
+            "pixels": limits.pixels,
+            "files": limits.files,
+            "side_px": MIN_SIDE_PX,
+            "aspect": MAX_ASPECT,
+            "scanned_pixels": MAX_SCANNED_PIXELS,
+        },
+        "model_bytes": len(model.bundle.data),
+    }
+
+
+def _model_file(source: Path | None) -> Path | None:
+    if source is None or not source.is_dir():
+        return source
+    file = source / "model.onnx"
+    if not file.is_file():
+        raise UsageError(f"{source} holds no model.onnx. Give a finished run, or a .onnx file.")
+    return file
+
+
+def _write_page(folder: Path, runtime: Mapping[str, bytes]) -> None:
+    for file in sorted(PAGE.iterdir()):
+        if file.name not in (*_SERVER_ONLY, "index.html"):
+            shutil.copyfile(file, folder / file.name)
+    for name, data in runtime.items():
+        (folder / name).write_bytes(data)
+    (folder / "index.html").write_text(static_index(), encoding="utf-8")
+
+
+def static_index() -> str:
+    """Give `index.html` of the static page: the service's, with the other engine and with its policy inside."""
+    ours = {"script-src 'self'": "script-src 'self' 'wasm-unsafe-eval'", "; frame-ancestors 'none'": ""}
+    policy = POLICY
+    for old, new in ours.items():
+        policy = policy.replace(old, new)
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    return text.replace(
+        f'<meta name="{MARK}" content="server">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<meta name="{MARK}" content="browser">',
+    )
+
+
+def _refuse_foreign(folder: Path) -> None:
+    if not folder.exists():
+        if not folder.parent.is_dir():
+            raise UsageError(f"The folder {folder.parent} does not exist. Make it, or choose another with --out.")
+        return
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is a file. Choose a folder with --out.")
+    index = folder / "index.html"
+    is_ours = (folder / FACTS).is_file() and index.is_file() and MARK in index.read_text("utf-8", "replace")
+    if any(folder.iterdir()) and not is_ours:
+        raise UsageError(f"{folder} is not empty and holds no exported page. Choose another folder with --out.")
+
+
+@contextmanager
+def _replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`; on success it takes its place, on failure it is removed."""
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        old = temporary.with_name(f"{temporary.name}-old")
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(temporary, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _licences(model: Model) -> str:
+    try:
+        ours = metadata("lesionlab")["License-Expression"] or "Apache-2.0"
+    except PackageNotFoundError:
+        ours = "Apache-2.0"
+    return (
+        f"The page, of lesionlab: {ours}.\n\n"
+        f"model.onnx, {model.facts.name}: trained on {model.facts.training_data}.\nLicence: {model.facts.licence}.\n\n"
+        f"ort*, of onnxruntime-web {VERSION} (https://onnxruntime.ai): MIT License\n\n{_MIT}"
+    )
+
+
+_MIT = """Copyright (c) Microsoft Corporation
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation
+files (the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy,
+modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the
+Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
+ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""

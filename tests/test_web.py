@@ -1,0 +1,419 @@
+"""The page in the browser alone: the folder that is written, and its answers beside those of Python."""
+
+import base64
+import hashlib
+import io
+import json
+import re
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+import tiny_onnx
+from browsing import give, hosting, opened, overflows, serious_faults
+from lesionlab import web, web_runtime
+from lesionlab.cli import main
+from lesionlab.data.images import read_image
+from lesionlab.data.layouts import read_collection
+from lesionlab.data.phantom import write_phantoms
+from lesionlab.diagnosis import DX
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model.ood_export import add_ood_score
+from lesionlab.predict import Prediction, load_model
+
+NEAR = 1e-3
+PUBLISHED = (
+    "index.html",
+    "app.js",
+    "view.js",
+    "style.css",
+    "engine-browser.js",
+    "worker.js",
+    "pixels.js",
+    "facts.json",
+)
+
+
+@pytest.fixture(scope="module")
+def runtime(cache: Path) -> None:
+    """ONNX Runtime for browsers, in the cache: the only thing here that comes from a registry."""
+    try:
+        web_runtime.read_runtime()
+    except LesionlabError as error:
+        pytest.skip(f"needs onnxruntime-web: {error}")
+
+
+@pytest.fixture(scope="module")
+def static(runtime: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("web") / "page"
+    assert main(["export", "--format", "web", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(static: Path) -> Iterator[str]:
+    with hosting(static) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    yield from opened(browser, url)
+
+
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("lesions") / "full"
+    write_phantoms(folder, lesions=7, seed=5)  # 600 x 450
+    return [Path(path) for path in read_collection(folder).table["path"][:6]]
+
+
+def variants(source: Path, folder: Path) -> list[Path]:
+    """One lesion as files of several kinds."""
+    image = Image.open(source).convert("RGB")
+    ramp = np.linspace(0, 255, 450 * 600).reshape(450, 600).astype(np.uint8)
+    clear = image.copy()
+    clear.putalpha(Image.fromarray(ramp))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    large = image.resize((1600, 1200), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_90)
+    kinds: dict[str, Callable[[Path], None]] = {
+        "plain.png": image.save,
+        "as-wide-as-the-model.png": image.crop((100, 0, 292, 450)).save,
+        "camera.jpg": partial(large.save, exif=exif, quality=90),
+        "clear.png": clear.save,
+        "grey.jpg": partial(image.convert("L").save, quality=95),
+        "palette.png": image.convert("P").save,
+        "progressive.jpg": partial(image.save, progressive=True, quality=90),
+        "photo.webp": partial(image.save, quality=90),
+        "drawing.bmp": image.save,
+        "pixels.gif": image.save,
+    }
+    for name, save in kinds.items():
+        save(folder / name)
+    return [folder / name for name in kinds]
+
+
+def answers(page: Page, paths: list[Path]) -> list[dict]:
+    """What the static page's engine says of files, as it hands it to the page."""
+    page.evaluate(
+        """async () => {
+            const engine = await import("./engine-browser.js");
+            await engine.start(() => {});
+            const input = document.createElement("input");
+            document.body.append(Object.assign(input, { type: "file", multiple: true, id: "asked" }));
+            input.ask = async () => {
+                const all = [];
+                for (const file of input.files) all.push(await engine.predict(file));
+                return all;
+            };
+        }"""
+    )
+    page.set_input_files("#asked", paths)
+    return page.locator("#asked").evaluate("input => input.ask()")
+
+
+def assert_same(result: dict, expected: Prediction) -> None:
+    """Every key of an answer beside Python's."""
+    wanted = expected.as_dict()
+    assert result["image"] == Path(wanted.pop("path")).name
+    assert [*result["probabilities"]] == list(DX)
+    assert list(result["probabilities"].values()) == pytest.approx(list(wanted.pop("probabilities").values()), abs=NEAR)
+    for key in ("malignant_probability", "uncertainty", "ood_score"):
+        value = wanted.pop(key)
+        assert result[key] == (value if value is None else pytest.approx(value, abs=NEAR))
+    assert tuple(result["prediction_set"]) == wanted.pop("prediction_set")
+    maps = expected.activation_maps
+    assert maps is not None
+    values = np.array(result["activation_maps"]["values"]).T.reshape(maps.shape)
+    assert np.abs(values - maps).max() < 0.01 * np.abs(maps).max()
+    del wanted["image"]
+    assert wanted.items() <= result.items()
+
+
+def test_answers_are_those_of_python(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+    paths = lesions + variants(lesions[0], tmp_path)
+    model = load_model()
+    for path, found in zip(paths, answers(page, paths), strict=True):
+        assert "error" not in found, (path.name, found)
+        assert_same(found["result"], model.predict(path, explain=True)[0])
+
+
+def test_a_run_whose_model_has_other_facts(
+    browser: Browser, runtime: None, phantoms: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Another size, thresholds and sets, and a line against what is no dermatoscopic image."""
+    paths = [Path(path) for path in read_collection(phantoms).table["path"]]
+    sets = {"coverage": 0.9, "thresholds": [0.5, 0.9, 0.7, 0.99, 0.2, 0.95, 0.6], "images": [40] * 7}
+    facts = tiny_onnx.facts(thresholds={"malignant": 0.985, "uncertainty": 0.1}, conformal=sets)
+    file = tiny_onnx.write(tmp_path / "model.onnx", facts)
+    pixels = np.stack([read_image(path, tiny_onnx.HEIGHT, tiny_onnx.WIDTH, "centre") for path in paths])
+    assert add_ood_score(file, pixels, np.arange(60), np.arange(60, 120))
+    assert main(["export", str(tmp_path), "--format", "web"]) == 0
+    assert str(tmp_path / "web") in capsys.readouterr().out
+    noise = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 96, 3), dtype=np.uint8)).save(noise)
+    asked = [*paths[:12], noise]
+    with hosting(tmp_path) as address:
+        for page in opened(browser, f"{address}/web/"):  # any folder of a host does
+            found = answers(page, asked)
+    model = load_model(file)
+    for path, answer in zip(asked, found, strict=True):
+        assert_same(answer["result"], model.predict(path, explain=True)[0])
+    assert len({answer["result"]["decision"] for answer in found}) == 4
+    assert len({len(answer["result"]["prediction_set"]) for answer in found}) >= 2
+
+
+def test_scaling_is_pillows_to_the_bit(page: Page) -> None:
+    rng = np.random.default_rng(2)
+    for (height, width), (to_height, to_width), crop in (
+        ((450, 600), (192, 192), "centre"),
+        ((451, 333), (64, 96), "centre"),
+        ((40, 50), (128, 128), "centre"),
+        ((300, 77), (77, 77), "stretch"),
+    ):
+        pixels = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        image = Image.fromarray(pixels)
+        found = page.evaluate(
+            """async ([data, [height, width], [toHeight, toWidth], crop]) => {
+                const { box, resize } = await import("./pixels.js");
+                const rgb = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+                const rows = (first, count) => Uint8ClampedArray.from({ length: 4 * width * count }, (_, at) =>
+                    at % 4 === 3 ? 255 : rgb[3 * (first * width + (at >> 2)) + at % 4]);
+                return [...resize(rows, [width, height], [toWidth, toHeight], box(width, height, toWidth, toHeight, crop))];
+            }""",
+            [base64.b64encode(pixels.tobytes()).decode(), [height, width], [to_height, to_width], crop],
+        )
+        file = io.BytesIO()
+        image.save(file, "PNG")
+        expected = read_image(file.getvalue(), to_height, to_width, crop)
+        assert np.array_equal(np.array(found, np.uint8).reshape(expected.shape), expected), (height, width, crop)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """A PNG of this size that ends behind its head."""
+    head = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + b"\x08\x02\0\0\0"
+    data = b"IDAT" + zlib.compress(b"")
+    chunks = [len(chunk[4:]).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) for chunk in (head, data)]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def test_bad_files_get_the_reasons_of_python(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+    whole = lesions[0].read_bytes()
+    tiny, tall, scans = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    Image.new("L", (3000, 3000)).save(scans, "JPEG", progressive=True)
+    Image.new("RGB", (15, 40)).save(tiny, "PNG")
+    Image.new("L", (20, 400)).save(tall, "JPEG")
+    bad = {
+        "empty.jpg": b"",
+        "text.jpg": b"no image at all",
+        "page.png": b"<!DOCTYPE html><p>",
+        "paper.jpg": b"%PDF-1.7 ...",
+        "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "bomb.png": png_of(9_000, 8_000),
+        "tiny.png": tiny.getvalue(),
+        "tall.jpg": tall.getvalue(),
+        "scans.jpg": scans.getvalue() + b"\xff\xda" * 300,
+    }
+    cut = {"cut.jpg": whole[: len(whole) // 2], "cut.png": png_of(60, 40)}
+    for name, data in (bad | cut).items():
+        (tmp_path / name).write_bytes(data)
+    large = tmp_path / "large.jpg"
+    large.write_bytes(whole + bytes(20_000_001))
+    unread = load_model().predict(list(bad.values())).unreadable
+    found = answers(page, [tmp_path / name for name in (*bad, *cut)] + [large])
+    for answer, expected in zip(found, unread, strict=False):
+        assert answer["error"]["reason"] == expected.reason
+    codes = [answer["error"]["code"] for answer in found]
+    assert codes == ["unreadable"] + ["not_an_image"] * 4 + ["too_large"] + ["unreadable"] * 5 + ["too_large"]
+    assert all("damaged or cut short" in answer["error"]["reason"] for answer in found[9:11])
+
+
+def test_twenty_images_read_and_saved_with_nothing_sent(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+    paths = []
+    for number in range(20):
+        paths.append(tmp_path / f"{number}.jpg")
+        paths[-1].write_bytes(lesions[number % len(lesions)].read_bytes())
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.method) if request.method != "GET" else None)
+    page.context.set_offline(True)  # it has all that it needs
+    give(page, paths)
+    assert page.locator("#gallery li").count() == 20
+    with page.expect_download() as download:
+        page.click("#csv")
+    rows = download.value.path().read_text().splitlines()
+    expected = load_model().predict(paths)
+    assert len(rows) == 21 and rows[0] == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
+    for row, item in zip(rows[1:], expected, strict=True):
+        name, *shares = row.split(",")
+        assert name == item.image and list(map(float, shares)) == pytest.approx(
+            list(item.probabilities.values()), abs=NEAR
+        )
+    with page.expect_download() as download:
+        page.click("#report")
+    report = download.value.path().read_text()
+    assert report.count("<article") == 20 and not re.findall(r"<script|(?:src|href)=[\"'](?!data:)", report)
+    assert not sent
+    assert page.evaluate("!self.crossOriginIsolated")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"color_scheme": "dark"}, {"viewport": {"width": 390, "height": 844}, "is_mobile": True}],
+    ids=["dark", "phone"],
+)
+def test_axe_and_the_keyboard(browser: Browser, url: str, lesions: list[Path], options: dict) -> None:
+    for page in opened(browser, url, bypass_csp=True, **options):
+        give(page, lesions[:3])
+        assert not serious_faults(page)
+        assert not overflows(page)
+        page.locator("#gallery button").first.focus()
+        page.keyboard.press("ArrowDown")
+        assert page.locator("#detail-title").inner_text() == lesions[1].name
+
+
+def test_a_browser_that_alters_pixels_is_noticed(page: Page) -> None:
+    noticed = page.evaluate(
+        """async () => {
+            const { readsBackExactly } = await import("./pixels.js");
+            const context = OffscreenCanvasRenderingContext2D.prototype;
+            const honest = readsBackExactly();
+            const { getImageData } = context;
+            context.getImageData = function (...place) {
+                const found = getImageData.apply(this, place);
+                found.data[400] ^= 1;
+                return found;
+            };
+            const altered = readsBackExactly();
+            context.getImageData = getImageData;
+            return [honest, altered];
+        }"""
+    )
+    assert noticed == [True, False]
+
+
+def test_a_folder_that_is_not_whole_says_so(browser: Browser, static: Path, tmp_path: Path) -> None:
+    for file in static.iterdir():
+        if file.name != "model.onnx":
+            (tmp_path / file.name).symlink_to(file)
+    context = browser.new_context()
+    page = context.new_page()
+    with hosting(tmp_path) as address:
+        page.goto(address)
+        page.get_by_text("model.onnx could not be fetched (the server answered 404)").wait_for(timeout=30_000)
+        (tmp_path / "model.onnx").write_bytes(b"short")
+        page.reload()
+        page.get_by_text("upload the folder again").wait_for(timeout=30_000)
+    context.close()
+
+
+def test_the_folder(static: Path) -> None:
+    names = {file.name for file in static.iterdir()}
+    assert names >= {*PUBLISHED, "model.onnx", *web_runtime.FILES.values()} and "engine-server.js" not in names
+    facts = json.loads((static / "facts.json").read_text())
+    described = json.loads(json.dumps(web.describe_model(load_model())))
+    assert described.items() <= facts.items()
+    assert (static / "model.onnx").read_bytes() == load_model().bundle.data
+    index = (static / "index.html").read_text()
+    assert '<meta name="lesionlab-engine" content="browser">' in index
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', index)
+    assert policy and "'wasm-unsafe-eval'" in policy[1] and "'unsafe-eval'" not in policy[1]
+    assert "connect-src 'self'" in policy[1] and "frame-ancestors" not in policy[1]
+    assert "Microsoft" in (static / "licences.txt").read_text()
+
+
+def tarball() -> bytes:
+    """A tarball as npm lays it out, of files that are no runtime."""
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as archive:
+        for name in [*web_runtime.FILES, "package/package.json", "../outside"]:
+            member = tarfile.TarInfo(name)
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    return file.getvalue()
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A registry's folder and its tarball, which then counts as the published one; the cache is empty."""
+    data = tarball()
+    monkeypatch.setattr(web_runtime, "SHA512", base64.b64encode(hashlib.sha512(data).digest()).decode())
+    monkeypatch.setenv("LESIONLAB_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "registry" / "onnxruntime-web" / "-" / web_runtime.ARCHIVE
+    file.parent.mkdir(parents=True)
+    file.write_bytes(data)
+    return file
+
+
+def test_the_runtime_is_downloaded_once(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with hosting(tmp_path / "registry") as address:
+        monkeypatch.setenv("npm_config_registry", f"{address}/")
+        files = web_runtime.read_runtime()
+    assert files == {to: name.encode() for name, to in web_runtime.FILES.items()}
+    assert web_runtime.read_runtime() == files  # the registry is gone: out of the cache
+    kept = tmp_path / "cache" / "runtime" / web_runtime.ARCHIVE
+    kept.write_bytes(b"damaged")
+    with pytest.raises(LesionlabError, match="cannot be downloaded .*--runtime"):
+        web_runtime.read_runtime()
+
+
+def test_a_wrong_or_absent_runtime_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = tmp_path / "page"
+    published.write_bytes(published.read_bytes() + b"!")
+    with hosting(tmp_path / "registry") as address:
+        monkeypatch.setenv("npm_config_registry", address)
+        with pytest.raises(LesionlabError, match="not what npm publishes.*--runtime"):
+            web.export_web(None, out)
+        published.unlink()
+        with pytest.raises(LesionlabError, match="404.*--runtime"):
+            web.export_web(None, out)
+    with pytest.raises(UsageError, match="not onnxruntime-web 1.30.0"):
+        web.export_web(None, out, runtime=Path(__file__))
+    with pytest.raises(UsageError, match="cannot be read"):
+        web.export_web(None, out, runtime=tmp_path / "absent.tgz")
+    monkeypatch.setenv("npm_config_registry", "file:///etc")
+    with pytest.raises(UsageError, match="no web address"):
+        web.export_web(None, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["registry"]
+
+
+def test_a_file_for_machines_that_are_offline(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:1")
+    out = tmp_path / "page"
+    command = ["export", "--format", "web", str(out), "--runtime", str(published)]
+    assert main(command) == 0
+    assert "any file server" in capsys.readouterr().out.lower()
+    (out / "stale.js").write_text("")
+    assert main(command) == 0  # an earlier export is replaced, whole
+    assert not (out / "stale.js").exists()
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.tex").write_text("")
+    assert main([*command[:3], "--out", str(foreign), "--runtime", str(published)]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in foreign.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format", "web"], "--out DIR"),
+        (["bundled", "--format", "web"], "--out DIR"),
+        (["--format", "onnx"], "takes a run"),
+        (["RUN", "--format", "onnx", "--runtime", "x.tgz"], "takes a run"),
+        (["absent.onnx", "--format", "web", "--out", "x"], "no model file"),
+        (["--format", "web", "--out", "absent/x"], "does not exist"),
+    ],
+)
+def test_wrong_usage(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["export", *arguments]) == 2
+    assert message in capsys.readouterr().err
