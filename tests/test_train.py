@@ -311,6 +311,31 @@ def test_a_known_temperature_is_found_and_folded_in(true_temperature: float) -> 
     np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
 
 
+def test_vector_scaling_is_found_and_put_into_the_network() -> None:
+    """Probabilities too sure, and biased for one diagnosis, are mended; in the network as in NumPy."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=2, size=(20_000, 7))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.array([rng.choice(7, p=row) for row in probabilities])
+    biased = np.exp(np.log(probabilities) * 1.5 + [1.5, 0, 0, 0, 0, 0, 0])
+    biased /= biased.sum(axis=1, keepdims=True)
+    decision = choose_decision(DecisionChoice("argmax", "vector"), labels, biased, labels)
+    assert decision.temperature == 1.0
+    assert (
+        np.abs(apply_decision(biased, decision) - probabilities).mean() < 0.01 < np.abs(biased - probabilities).mean()
+    )
+    pixels, pixel_labels = pixels_and_labels()
+    for rule in ("argmax", "prior-corrected"):
+        network = build_network(tiny(), MEAN, STD)
+        before = predict(network, pixels, np.arange(84))
+        decision = choose_decision(
+            DecisionChoice(rule, "vector"), pixel_labels, before, np.r_[pixel_labels, np.ones(300, int)]
+        )
+        network = with_decision(network, decision)
+        after = predict(network, pixels, np.arange(84))
+        np.testing.assert_allclose(after, apply_decision(before, decision), atol=1e-5)
+
+
 def test_thresholds_call_nine_in_ten_malignant_and_refer_a_tenth() -> None:
     rng = np.random.default_rng(2)
     labels = rng.integers(0, 7, 1000)

@@ -89,6 +89,9 @@ def _add_ensemble(commands: argparse._SubParsersAction) -> None:
     ensemble.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, two or more")
     ensemble.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory of the ensemble")
     ensemble.add_argument("--name", default="ensemble", help="of the ensemble, where a recipe's would stand")
+    ensemble.add_argument(
+        "--calibration", choices=("none", "temperature", "vector"), help="chosen anew (default: as the first run's)"
+    )
     ensemble.add_argument("--again", action="store_true", help="do it again where it is finished")
     ensemble.set_defaults(command=_ensemble)
 
@@ -142,7 +145,7 @@ def _train(options: argparse.Namespace) -> None:
 def _ensemble(options: argparse.Namespace) -> None:
     from lesionlab.ensemble import ensemble
 
-    ensemble(options.runs, options.out, name=options.name, again=options.again)
+    ensemble(options.runs, options.out, name=options.name, calibration=options.calibration, again=options.again)
 
 
 def _split_choice(text: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Several finished runs made one: `lesionlab ensemble RUN RUN --out DIR`.
 
 In: runs on the same images with the same split. Out: a run directory as of any run, of a network whose logits are the mean
-of theirs; temperature, decision rule and thresholds are chosen anew, on the validation part that they have in common.
+of theirs; calibration, decision rule and thresholds are chosen anew, on the validation part that they have in common.
 
 A member's answer is the mean over flipped copies of the image. In the ensemble the copies are shared out: each member sees
 as many fewer as there are members, so that all together take no longer than the first alone. Weights are rounded to 16 bits,
@@ -31,13 +31,16 @@ if TYPE_CHECKING:
     import keras
 
 
-def ensemble(members: Sequence[Path], out: Path, *, name: str = "ensemble", again: bool = False) -> Path:
+def ensemble(
+    members: Sequence[Path], out: Path, *, name: str = "ensemble", calibration: str | None = None, again: bool = False
+) -> Path:
     """Join finished runs into a run of its own and return its directory.
 
     Args:
         members: run directories, two or more; seed and split are those of the first.
         out: the new run directory.
         name: of the ensemble, as a recipe's.
+        calibration: `none`, `temperature` or `vector`; None: as the first run's.
         again: do it again where `out` holds this very ensemble.
 
     Raises:
@@ -47,6 +50,8 @@ def ensemble(members: Sequence[Path], out: Path, *, name: str = "ensemble", agai
     """
     manifests = _fitting(members)
     recipe = dataclasses.replace(read_recipe(str(members[0] / "recipe.toml")), name=name, summary=_summary(members))
+    if calibration:
+        recipe = recipe.with_changes("decision", calibration=calibration)
     first = manifests[0]
     request = Request(recipe, Path(first["data"]["folder"]), out, first["seed"], first["request"]["limit"])
     identity = {

@@ -25,7 +25,7 @@ from lesionlab.trust.calibration import calibration
 from lesionlab.trust.inside import Seen, see
 from lesionlab.trust.metrics import evaluate_part, headline
 from lesionlab.trust.operating import TASKS, as_task, net_benefit
-from lesionlab.trust.vector_scaling import fit_vector_scaling
+from lesionlab.trust.vector_scaling import fit_vector_scaling, fitted_temperature
 
 
 def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> None:
@@ -95,16 +95,20 @@ def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndar
 def before_the_rule(
     trained: Trained, validation_labels: np.ndarray, test_labels: np.ndarray, *, seed: int
 ) -> dict[str, Any]:
-    """Judge the test part as trained, after the temperature and after vector scaling: the rule gives up calibration."""
-    from lesionlab.model.decide import apply_decision
+    """Judge the test part as trained, calibrated, and calibrated in the other way: the rule gives up calibration."""
+    from lesionlab.model.decide import calibrate
 
-    calibrated = apply_decision(trained.as_trained, dataclasses.replace(trained.decision, log_shift=(0.0,) * len(DX)))
-    vector = fit_vector_scaling(validation_labels, trained.validated)(trained.as_trained)
+    calibrated = calibrate(trained.as_trained, trained.decision)
     stages = {
         "test_as_trained": (trained.as_trained, "as trained"),
-        "test_before_rule": (calibrated, "after the temperature"),
-        "test_vector": (vector, "after vector scaling instead"),
+        "test_before_rule": (calibrated, "after vector scaling" if trained.decision.scale else "after the temperature"),
     }
+    if trained.decision.scale:
+        other = fitted_temperature(validation_labels, trained.validated)(trained.as_trained)
+        stages["test_temperature"] = (other, "after a temperature instead")
+    else:
+        other = fit_vector_scaling(validation_labels, trained.validated)(trained.as_trained)
+        stages["test_vector"] = (other, "after vector scaling instead")
     curve = {name: net_benefit(*as_task(test_labels, calibrated, codes)) for name, codes in TASKS.items()}
     return {
         **{

@@ -62,8 +62,9 @@ def train_on_all(folder: Path) -> Path:
         else:
             network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
         facts = run_facts(folder, manifest)
-        chosen = (facts["decision"][field.name] for field in dataclasses.fields(Decision))
-        network = with_decision(network, Decision(*chosen))
+        names = {field.name for field in dataclasses.fields(Decision)}
+        chosen = {name: value for name, value in facts["decision"].items() if name in names}
+        network = with_decision(network, Decision(**chosen))
         with replacing(folder / "final.keras") as temporary:
             network.save(temporary)
         facts["training_data"] += ON_ALL

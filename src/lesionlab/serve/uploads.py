@@ -45,7 +45,7 @@ def read_uploads(content_type: str, body: bytes, limits: Limits) -> list[Upload]
         raise BadUpload(415, "not_multipart", f"Send multipart/form-data with one field '{FIELD}' for each image.")
     if not options.get("boundary"):
         raise BadUpload(400, "no_boundary", "The Content-Type names no boundary.")
-    uploads = []
+    uploads: list[Upload] = []
     parser = MultipartParser(
         BytesIO(body),
         options["boundary"],
