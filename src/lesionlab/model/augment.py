@@ -27,6 +27,10 @@ def augmentation_layers(choice: AugmentChoice, seed: int) -> list[keras.layers.L
         chosen.append(layers.RandomBrightness(choice.brightness, value_range=(0, 255), seed=seed + 4))
     if choice.contrast:
         chosen.append(layers.RandomContrast(choice.contrast, value_range=(0, 255), seed=seed + 5))
+    for layer in chosen:
+        # Keras leaves a model with such layers uncompiled, for TensorFlow's XLA cannot. On JAX each operation would run by
+        # itself: several times slower, and on several hosts they would wait for each other in different orders, for ever.
+        layer.supports_jit = layer.supports_jit or keras.backend.backend() == "jax"
     return chosen
 
 
