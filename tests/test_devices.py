@@ -1,5 +1,6 @@
 """Training on several devices, emulated on the CPU: the losses of one device, and errors that say what to do."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -94,25 +95,81 @@ def test_another_backend_says_that_it_takes_jax(phantoms: Path, recipe: Path, tm
         pass
 
 
-def test_two_hosts_train_as_one_does(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
-    """Two processes of two devices each, that find each other by the environment, against one process of one device."""
-    needs_jax()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    given = ("run", "--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2)
-    together = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": address, "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
-    hosts = [
+def free_port() -> int:
+    """Find one that the system gives to no outgoing connection in the meantime: those are 32768 and higher."""
+    for port in np.random.default_rng().permutation(np.arange(20_000, 30_000)).tolist():
+        with socket.socket() as attempt, contextlib.suppress(OSError):
+            attempt.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no free port")
+
+
+def pair(arguments: list[str], devices_each: int) -> list[subprocess.Popen]:
+    """Start two hosts that find each other by the environment."""
+    together = {"KERAS_DISTRIBUTION_JOB_ADDRESSES": f"127.0.0.1:{free_port()}", "KERAS_DISTRIBUTION_NUM_PROCESSES": "2"}
+    shown = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [
         subprocess.Popen(
-            command(*given, "--out", tmp_path / "together"),
-            env=emulated(2, **together, KERAS_DISTRIBUTION_PROCESS_ID=str(number)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            arguments, env=emulated(devices_each, **together, KERAS_DISTRIBUTION_PROCESS_ID=str(number)), **shown
         )
         for number in (0, 1)
     ]
-    shown = [host.communicate(timeout=590) for host in hosts]
+
+
+def outputs(hosts: list[subprocess.Popen], seconds: float) -> list[tuple[str, str]]:
+    try:
+        return [host.communicate(timeout=seconds) for host in hosts]
+    finally:
+        for host in hosts:
+            host.kill()
+
+
+LEFT_ALONE = """
+import os, sys
+from lesionlab.errors import LesionlabError
+from lesionlab.model import devices
+
+devices.join_hosts()
+try:
+    with devices.in_company():
+        devices.check_same_start(3)
+        if devices.host_number() == 1:
+            os._exit(9)
+        while True:
+            devices.check_same_start(3)
+except LesionlabError as error:
+    sys.exit(str(error))
+"""
+
+
+def test_a_host_whose_neighbour_died_says_so() -> None:
+    needs_jax()
+    hosts = pair([sys.executable, "-c", LEFT_ALONE], 1)
+    (_, said), (_, last) = outputs(hosts, 60)
+    assert [host.returncode for host in hosts] == [1, 9], (said, last)
+    assert "Host 0 of 2 was left alone in training: another host stopped" in said
+    assert "The same command on all hosts goes on after the last finished epoch." in said
+
+
+def test_images_are_changed_inside_the_compiled_step() -> None:
+    """Uncompiled, each operation of a step is a meeting of all hosts; they held them in different orders and hung."""
+    needs_jax()
+    script = """
+from lesionlab.model.augment import augmentation_layers
+from lesionlab.recipe import read_recipe
+layers = augmentation_layers(read_recipe("mobile").augment, 0)
+print(len(layers), all(layer.supports_jit for layer in layers))
+"""
+    done = subprocess.run([sys.executable, "-c", script], env=emulated(1), capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["5", "True"], done.stderr
+
+
+def test_two_hosts_train_as_one_does(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    """Two processes of two devices each, that find each other by the environment, against one process of one device."""
+    needs_jax()
+    given = ("run", "--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2)
+    hosts = pair(command(*given, "--out", tmp_path / "together"), 2)
+    shown = outputs(hosts, 150)
     assert [host.returncode for host in hosts] == [0, 0], shown
     alone = lesionlab(*given, "--out", tmp_path / "alone", env=emulated(1))
     assert alone.returncode == 0, alone.stderr

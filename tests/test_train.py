@@ -82,6 +82,23 @@ def test_a_stopped_training_gives_the_numbers_of_an_unbroken_one(recipe: Recipe,
     np.testing.assert_array_equal(actual, expected)
 
 
+def test_images_in_device_memory_give_the_same_numbers(tmp_path: Path) -> None:
+    """A checkpoint of the one way goes on in the other: the images are no part of it."""
+    pixels, labels = pixels_and_labels()
+    histories = []
+    for first, second in ((False, False), (True, True), (False, True)):
+        checkpoint = tmp_path / f"{first}-{second}.npz"
+        for epochs, resident in ((1, first), (3, second)):
+            seed_everything(5)
+            network = build_network(tiny(), MEAN, STD, for_training=True, seed=5)
+            recipe = tiny(epochs=epochs, annealer="none")
+            given = {"seed": 5, "checkpoint": checkpoint, "resident": resident}
+            history = train(network, recipe, pixels, *parts(labels), **given)
+        histories.append(without_seconds(history))
+        assert checkpoint.stat().st_size < 3e6
+    assert histories[0] == histories[1] == histories[2]
+
+
 def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
     one, other = (fit(tiny(epochs=1), tmp_path / f"{seed}.npz", seed=seed)[2] for seed in (1, 2))
     assert np.abs(one - other).max() > 1e-4

@@ -210,11 +210,11 @@ def divide(run: Run, prepared: Prepared) -> Divided:
 
 def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
-    from lesionlab.model.devices import leave_hosts, spread
+    from lesionlab.model.devices import in_company, leave_hosts, spread
     from lesionlab.model.train import for_use
 
     recipe = run.request.recipe
-    with spread(run.request.devices, recipe.optimizer.batch_size) as devices:
+    with in_company(), spread(run.request.devices, recipe.optimizer.batch_size) as devices:
         network = _build(run, divided)
         run.manifest["model"]["devices"] = devices
         with run.stages.step(13):

@@ -60,7 +60,15 @@ _choose_backend()
 with _without_start_up_lines():
     import keras
 
-__all__ = ["compiles_by_shape", "compiles_with_xla", "device_name", "full_precision", "keras", "seed_everything"]
+__all__ = [
+    "compiles_by_shape",
+    "compiles_with_xla",
+    "device_name",
+    "free_device_bytes",
+    "full_precision",
+    "keras",
+    "seed_everything",
+]
 
 
 def compiles_with_xla() -> bool | str:
@@ -80,6 +88,20 @@ def device_name() -> str:
 
         return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return str(keras.distribution.list_devices()[0])
+
+
+def free_device_bytes() -> int:
+    """Memory in bytes that a GPU has free; 0 where there is none, and on TensorFlow, which does not say."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        facts = jax.local_devices()[0].memory_stats() or {}
+        return int(facts.get("bytes_limit", 0) - facts.get("bytes_in_use", 0))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        return int(torch.cuda.mem_get_info()[0]) if torch.cuda.is_available() else 0
+    return 0
 
 
 def full_precision() -> AbstractContextManager:

@@ -30,6 +30,7 @@ class Batches(keras.utils.PyDataset):
         epoch: int = 0,
         are_full: bool = False,
         share: tuple[int, int] = (0, 1),
+        as_rows: bool = False,
         workers: int = 1,
     ) -> None:
         """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order.
@@ -37,7 +38,7 @@ class Batches(keras.utils.PyDataset):
         `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
         drawn; `mixup` is alpha. The latter two need a seed. `are_full`: the last batch is filled up with images from the
         beginning of the epoch's order, so that all have one shape. `share`: (k, n) gives the k-th of n equal shares of each
-        batch, k from 0.
+        batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in place of pixels.
         """
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4
@@ -48,6 +49,7 @@ class Batches(keras.utils.PyDataset):
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
         self._batch_size, self._mixup, self._seed, self._epoch = batch_size, mixup, seed, epoch
         self._are_full, self._share, self._read_bytes = are_full, share, 0
+        self._as_rows = as_rows
         self.side = 0  # longer side that images are scaled to, in px; 0 leaves them
         self.start_epoch(epoch)
 
@@ -82,6 +84,8 @@ class Batches(keras.utils.PyDataset):
         return batch[len(batch) * number // of : len(batch) * (number + 1) // of]
 
     def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self._as_rows:
+            return chosen.astype(np.int32), self._one_hot[chosen], self._weights[chosen]
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
         if self.side:

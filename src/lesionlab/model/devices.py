@@ -14,6 +14,8 @@ import numpy as np
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.backend import keras
 
+_MESSENGERS = ("gloo", "nccl", "coordination", "unavailable")  # who speaks when a host does not answer
+
 
 def join_hosts() -> None:
     """Connect to the other hosts that the environment names, if it does; to be called before anything is computed.
@@ -27,12 +29,37 @@ def join_hosts() -> None:
     if not addresses:
         return
     _refuse_other_backends()
+    import jax
+
+    jax.config.update("jax_enable_recoverability", True)  # else a host whose neighbour died is aborted, after 100 s
     try:
         keras.distribution.initialize()
     except (RuntimeError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise LesionlabError(
             f"The hosts of KERAS_DISTRIBUTION_JOB_ADDRESSES={addresses} did not meet: {first}"
+        ) from error
+
+
+@contextmanager
+def in_company() -> Iterator[None]:
+    """Within it hosts compute together; one that is left alone says so.
+
+    Without the first host, which keeps the list of the others, JAX itself ends the process ("another task died").
+
+    Raises:
+        LesionlabError: another host stopped, or cannot be reached any more.
+
+    """
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # JAX raises the one or the other
+        if host_count() == 1 or not any(name in str(error).lower() for name in _MESSENGERS):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise LesionlabError(
+            f"Host {host_number()} of {host_count()} was left alone in training: another host stopped, or cannot be reached. "
+            f"What it said last tells why. The same command on all hosts goes on after the last finished epoch. ({first[:200]})"
         ) from error
 
 

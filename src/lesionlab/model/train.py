@@ -21,7 +21,7 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.model import devices
 from lesionlab.model.augment import with_augmentation
-from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, keras
+from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
@@ -125,6 +125,7 @@ def train(
     seed: int,
     checkpoint: Path,
     report: Callable[[dict[str, float]], None] = lambda row: None,
+    resident: bool | None = None,
 ) -> list[dict[str, float]]:
     """Fit the network in place and return its history, one row of `HISTORY_COLUMNS` an epoch.
 
@@ -138,6 +139,8 @@ def train(
         seed: of order, augmentation and dropout.
         checkpoint: file that holds the last finished epoch; it is continued where it exists.
         report: called with each epoch's row.
+        resident: keep the training images in the device's memory; None: where they take less than a third of what a GPU
+            has free, are neither mixed nor growing, and one device trains. The numbers are the same.
 
     Raises:
         LesionlabError: the loss became NaN, or the checkpoint belongs to another network.
@@ -147,6 +150,8 @@ def train(
     if validation is None and recipe.optimizer.annealer == "plateau":
         raise UsageError(f"Recipe {recipe.name}: the annealer 'plateau' needs a validation part. Use 'cosine'.")
     drawn = recipe.loss.sampling
+    if resident is None:
+        resident = _can_reside(recipe, len(training.rows) * pixels[0].nbytes)
     batches = Batches(
         pixels,
         training.rows,
@@ -158,9 +163,11 @@ def train(
         seed=seed,
         are_full=compiles_by_shape(),
         share=(devices.host_number(), devices.host_count()),
+        as_rows=resident,
     )
     set_normalisation_memory(network, len(batches))
-    model = with_augmentation(network, recipe.augment, seed)
+    on_device = pixels[training.rows] if resident else None
+    model = with_augmentation(network, recipe.augment, seed, resident=on_device)
     model.compile(
         optimizer=make_optimizer(recipe.optimizer, len(batches)),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.loss.label_smoothing),
@@ -187,7 +194,7 @@ def train(
         progress.epochs_done = epoch + 1
         progress.history.append({column: row[column] for column in HISTORY_COLUMNS})
         if devices.host_number() == 0:
-            _save(checkpoint, model, best, progress)
+            _save(checkpoint, _variables(network, model), best, progress)
         report(progress.history[-1])
     network.set_weights(best)
     return progress.history
@@ -198,6 +205,12 @@ def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndar
     used = build_network(recipe, mean, std, views=recipe.model.views)
     used.set_weights(network.get_weights())
     return used
+
+
+def _can_reside(recipe: Recipe, needed_bytes: int) -> bool:
+    if recipe.augment.mixup or recipe.training.first_side or devices.is_spread():
+        return False
+    return 3 * needed_bytes < free_device_bytes()
 
 
 def _side(recipe: Recipe, epoch: int) -> int:
@@ -271,8 +284,8 @@ def _make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, 
     return plateau
 
 
-def _save(path: Path, model: keras.Model, best: list[np.ndarray], progress: _Progress) -> None:
-    arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(_variables(model))}
+def _save(path: Path, variables: list[Any], best: list[np.ndarray], progress: _Progress) -> None:
+    arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
     arrays |= {f"best_{i}": value for i, value in enumerate(best)}
     facts = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), dtype=np.uint8)
     with replacing(path) as temporary:
@@ -282,7 +295,7 @@ def _save(path: Path, model: keras.Model, best: list[np.ndarray], progress: _Pro
 def _resume(path: Path, model: keras.Model, network: keras.Model) -> tuple[_Progress, list[np.ndarray]]:
     if not path.exists():
         return _Progress(), network.get_weights()
-    variables = _variables(model)
+    variables = _variables(network, model)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             progress = _Progress(**json.loads(stored["progress"].tobytes()))
@@ -294,9 +307,9 @@ def _resume(path: Path, model: keras.Model, network: keras.Model) -> tuple[_Prog
     return progress, best
 
 
-def _variables(model: keras.Model) -> list[Any]:
+def _variables(network: keras.Model, model: keras.Model) -> list[Any]:
     """Weights and the optimizer's state; not the random generators, which each epoch sets itself."""
-    return [*model.weights, *model.optimizer.variables]
+    return [*network.weights, *model.optimizer.variables]
 
 
 class _Bar(keras.callbacks.Callback):
