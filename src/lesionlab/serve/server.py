@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import logging
 import sys
+import warnings
 from typing import Any
 
 from lesionlab.diagnosis import NOT_A_DEVICE
@@ -43,6 +45,9 @@ def serve(settings: Settings) -> None:
         from lesionlab.serve.app import make_app
     except ImportError as error:
         raise UsageError(f"The service needs {error.name}: pip install 'lesionlab[serve]'") from error
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module="PIL"
+    )  # what is odd about an upload is its sender's matter
     config = uvicorn.Config(
         make_app(settings),
         host=settings.host,
