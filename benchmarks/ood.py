@@ -1,28 +1,29 @@
 """How well a run's model tells what is no dermatoscopic image: `python benchmarks/ood.py RUN`.
 
-The run's own network, trained on the training part alone, is given the score in a temporary copy; its held-out test part
-stands against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part development`). Of each kind:
-AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
+The run's own `model.onnx`, trained on the training part alone and with the score that its export gave it, sees its held-out
+test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part development`). Of each
+kind: AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
 
 For a left-out diagnosis the score is fitted without it; the network itself still knows the diagnosis, so that this is no more
 than an approximation of a diagnosis left out of training. Needs scikit-image, scikit-learn and matplotlib.
 """
 
 import argparse
-import shutil
-import tempfile
+import json
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from lesionlab.bundle import open_bundle
+from lesionlab.bundle import Bundle, Facts, open_bundle
 from lesionlab.data.images import read_image
+from lesionlab.data.layouts import read_collection
+from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import DX
-from lesionlab.model.export_run import _read_run
-from lesionlab.model.ood_export import MOST_REFERENCE, MOST_TRAINING, _see, add_ood_score
+from lesionlab.model.ood_export import MOST_REFERENCE, MOST_TRAINING, _see
 from lesionlab.trust.ood import fit_ood_score, ood_scores
 from ood_images import negatives
 
@@ -34,35 +35,40 @@ def main() -> None:
     parser.add_argument("--part", choices=("final", "development"), default="final", help="of the negatives")
     parser.add_argument("--images", type=Path, nargs="*", default=(), help="folders of further negatives")
     options = parser.parse_args()
-    run = _read_run(options.run)
-    training, training_labels = run.pixels("train", MOST_TRAINING)
-    reference, reference_labels = run.pixels("validation", MOST_REFERENCE)
-    test, labels = run.pixels("test")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        shutil.copy(options.run / "model.onnx", path)
-        size = path.stat().st_size
-        rows = np.arange(len(training) + len(reference))
-        score = add_ood_score(path, np.concatenate([training, reference]), rows[: len(training)], rows[len(training) :])
-        if score is None:
-            raise SystemExit("The run has too few training or validation images.")
-        print(f"The score takes {(path.stat().st_size - size) / 1e3:.0f} KB of {size / 1e6:.1f} MB.")
-        facts = open_bundle(path).facts
-        lesions = list(test[np.random.default_rng(0).permutation(len(test))[:60]])
-        kinds = negatives(options.part, lesions, options.images)
-        print_kinds(path, facts, score.threshold, test, kinds)
-        seen = [_see(path, pixels) for pixels in (training, reference, test)]
-        print_left_out(seen, training_labels, reference_labels, labels)
+    path = options.run / "model.onnx"
+    bundle = open_bundle(path)
+    if not bundle.has_ood_score:
+        raise SystemExit(f"{path} has no score: export the run again.")
+    pixels, labels = read_parts(options.run, bundle.facts)
+    lesions = list(pixels["test"][np.random.default_rng(0).permutation(len(pixels["test"]))[:60]])
+    kinds = negatives(options.part, lesions, options.images)
+    print_kinds(bundle, pixels["test"], kinds)
+    seen = [_see(path, pixels[part]) for part in ("train", "validation", "test")]
+    print_left_out(seen, labels["train"], labels["validation"], labels["test"])
 
 
-def print_kinds(path: Path, facts: object, threshold: float, test: np.ndarray, kinds: dict) -> None:
+def read_parts(run: Path, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Read the images of each part of a run, as many as its score was fitted to: pixels and labels by part."""
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    split = pd.read_csv(run / "splits.csv", dtype=str)
+    table = split.merge(read_collection(Path(manifest["data"]["folder"])).table[["image_id", "path"]], on="image_id")
+    pixels, labels = {}, {}
+    for part, most in (("train", MOST_TRAINING), ("validation", MOST_REFERENCE), ("test", len(table))):
+        rows = table[table["part"] == part]
+        rows = rows.sample(most, random_state=0) if len(rows) > most else rows
+        pixels[part] = np.stack([read_image(Path(at), facts.height, facts.width, facts.crop) for at in rows["path"]])
+        labels[part] = encode_labels(rows["dx"])
+    return pixels, labels
+
+
+def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
     """Print a row for each kind of negative, scored by the file itself."""
-    positive = scores_of(path, test)
+    positive, threshold = scores_of(bundle, test), bundle.facts.ood["threshold"]
     print(f"{len(positive)} held-out dermatoscopic images: {(positive > threshold).mean():.1%} refused")
     print(
         "| what | images | AUROC | refused | true negatives at 95 % true positives |\n| --- | --- | --- | --- | --- |"
     )
-    found = {kind: scores_of(path, read_all(images, facts)) for kind, images in kinds.items()}
+    found = {kind: scores_of(bundle, read_all(images, bundle.facts)) for kind, images in kinds.items()}
     found = {"all": np.concatenate(list(found.values()))} | found
     at_95 = np.quantile(positive, 0.95)
     for kind, negative in found.items():
@@ -84,14 +90,13 @@ def print_left_out(seen: list[dict], training: np.ndarray, reference: np.ndarray
         print(f"| {dx} | {out.sum()} | {roc_auc_score(out, scores):.3f} | {share:.3f} |")
 
 
-def scores_of(path: Path, pixels: np.ndarray) -> np.ndarray:
+def scores_of(bundle: Bundle, pixels: np.ndarray) -> np.ndarray:
     """Give `ood_score` of uint8 images (n, h, w, 3), by the file."""
-    session = open_bundle(path).session
     starts = range(0, len(pixels), 16)
-    return np.concatenate([session.run(["ood_score"], {"image": pixels[at : at + 16]})[0] for at in starts])
+    return np.concatenate([bundle.session.run(["ood_score"], {"image": pixels[at : at + 16]})[0] for at in starts])
 
 
-def read_all(images: list[np.ndarray], facts: object) -> np.ndarray:
+def read_all(images: list[np.ndarray], facts: Facts) -> np.ndarray:
     """Bring images the way that files go: through PNG, cropped and scaled."""
     pixels = []
     for image in images:
