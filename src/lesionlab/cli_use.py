@@ -96,6 +96,12 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument(
         "--risk", type=_share, metavar="R", help="share of wrong answers to keep by abstaining (default: .05, .1, .2)"
     )
+    evaluate.add_argument(
+        "--robustness", action="store_true", help="corrupt, turn and cover the images too: some minutes more"
+    )
+    evaluate.add_argument(
+        "--robustness-lesions", type=_positive, default=300, metavar="N", help="of which at most (default: 300)"
+    )
     evaluate.set_defaults(command=_evaluate)
 
 

@@ -23,11 +23,12 @@ from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import file_split, prove
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import UsageError
-from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table
+from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table, measure_robustness
 from lesionlab.evaluation import now, predictions_table
 from lesionlab.files import write_csv, write_json
 from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
+from lesionlab.report.figures_robustness import write_robustness
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
 from lesionlab.steps import LOOK_PX, Prepared, decode, describe_data, inspect
@@ -63,6 +64,7 @@ def evaluate(
     split: Path | None = None,
     costs: Path | None = None,
     risks: Sequence[float] = RISKS,
+    robustness_lesions: int | None = None,
 ) -> Path:
     """Judge a model on the labelled images of a folder and write a report; return its path.
 
@@ -77,12 +79,15 @@ def evaluate(
             is left out. None to judge every image.
         costs: a cost matrix, see `lesionlab.trust.costs.read_costs`.
         risks: shares of wrong answers that abstaining should keep, 0 to 1.
+        robustness_lesions: corrupt, turn and cover the images of so many lesions too; None to leave that out.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
     matrix = read_costs(costs) if costs else None
+    if robustness_lesions and model and model.endswith(".csv"):
+        raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
     collection = read_collection(data)
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
@@ -97,12 +102,17 @@ def evaluate(
         raise UsageError(f"No image of the part to be judged in {data} has an answer.")
     drawn = validation if len(validation.table) else None
     metrics = measure(test, drawn, described, seed=seed, costs=matrix, risks=risks)
+    metrics["robustness"] = (
+        measure_robustness(model, test.table, robustness_lesions, seed) if robustness_lesions else None
+    )
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
     whole = Prepared(collection, cleaned, pixels)
     manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
     manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)
     manifest["split"] = _describe_split(cleaned.table, parts, split)
     metrics["is_generated"] = manifest["data"]["is_generated"]
+    if robustness_lesions:
+        write_robustness(out / "figures", metrics, np.asarray(pixels[test.table["row"].iloc[0]]))
     return _write(out, metrics, manifest, test, pixels)
 
 
@@ -229,6 +239,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         split=options.split,
         costs=options.costs,
         risks=(options.risk,) if options.risk else RISKS,
+        robustness_lesions=options.robustness_lesions if options.robustness else None,
     )
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
     print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")

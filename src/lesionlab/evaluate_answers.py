@@ -11,12 +11,14 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.final import ON_ALL
 from lesionlab.predict import load_model
 from lesionlab.score_tables import ALL_PARTS, read_predictions
 from lesionlab.stages import say
 from lesionlab.trust.inside import Seen, see
+from lesionlab.trust.robustness import robustness
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -88,6 +90,18 @@ def answers_of_table(
         "unknown": unknown,
     }
     return Seen(values / values.sum(axis=1, keepdims=True)), described
+
+
+def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
+    """Take `lesionlab.trust.robustness` of a model on the images of a table, all of which it could read."""
+    model = load_model(name)
+    facts, paths = model.facts, [Path(path) for path in table["path"]]
+    labels, of_lesion = encode_labels(table["dx"]), table["lesion_id"].to_numpy()
+
+    def read(number: int) -> np.ndarray:
+        return read_image(paths[number], facts.height, facts.width, facts.crop)
+
+    return robustness(model.bundle, list(table["image_id"]), labels, of_lesion, read, seed=seed, most=lesions)
 
 
 def acquaintance(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:

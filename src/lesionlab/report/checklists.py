@@ -45,7 +45,7 @@ _PLACES = {
 _Row = tuple[str, str, str, str]
 _CLEAR_DERM: tuple[_Row, ...] = (
     ("1", "kind of images", "head", "dermatoscopic; say so of your own data"),
-    ("2", "artefacts in the images", "", "hair, rulers, ink, gel: see docs/scorecard.md, row 17"),
+    ("2", "artefacts in the images", "", "hair, rulers, ink, gel: lesionlab evaluate --robustness"),
     ("3", "how images were taken", "", "dermatoscopes, cameras, operators"),
     ("4", "preprocessing", "pixels", ""),
     ("5", "synthetic images, if any", "head", "generated lesions are marked in red"),
@@ -154,7 +154,7 @@ _CLAIM: tuple[_Row, ...] = (
     ("27", "ensembles", "network", "views of one network"),
     ("28", "measures of performance", "figures", ""),
     ("29", "significance and uncertainty", "figures", ""),
-    ("30", "robustness and sensitivity", "", "see docs/scorecard.md, row 17"),
+    ("30", "robustness and sensitivity", "", "lesionlab evaluate --robustness"),
     ("31", "explainability", "understanding", ""),
     ("32", "external data", "", "lesionlab evaluate on data of another origin"),
     ("33", "flow of cases", "cleaning", ""),
