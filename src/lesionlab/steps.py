@@ -219,7 +219,7 @@ def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
         run.manifest["model"]["devices"] = devices
         with run.stages.step(13):
             _train(run, prepared, divided, network)
-    leave_hosts()
+        leave_hosts()
     return settle(run, prepared, divided, for_use(network, recipe, divided.mean, divided.std))
 
 

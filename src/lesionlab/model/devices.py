@@ -64,10 +64,17 @@ def in_company() -> Iterator[None]:
 
 
 def leave_hosts() -> None:
-    """Let the other hosts go: what follows is the first host's alone."""
-    if host_count() > 1:
-        import jax
+    """Let the other hosts go, together: what follows is the first host's alone.
 
+    The first keeps the list of all until its process ends: JAX aborts a host whose list is gone while it still looks at it.
+    """
+    if host_count() == 1:
+        return
+    import jax
+    from jax.experimental import multihost_utils
+
+    multihost_utils.process_allgather(np.array([host_number()]))  # nobody leaves before all are done
+    if host_number() > 0:
         jax.distributed.shutdown()
 
 
