@@ -45,9 +45,8 @@ def serve(settings: Settings) -> None:
         from lesionlab.serve.app import make_app
     except ImportError as error:
         raise UsageError(f"The service needs {error.name}: pip install 'lesionlab[serve]'") from error
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module="PIL"
-    )  # what is odd about an upload is its sender's matter
+    warnings.filterwarnings("ignore", module="PIL")  # what is odd about an upload is told its sender
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
     config = uvicorn.Config(
         make_app(settings),
         host=settings.host,
