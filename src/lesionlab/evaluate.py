@@ -38,6 +38,7 @@ from lesionlab.trust.assess import Answers, assess, recalibrated
 from lesionlab.trust.costs import read_costs
 from lesionlab.trust.inside import Seen
 from lesionlab.trust.operating import TASKS, as_task, judge
+from lesionlab.trust.skin_tone import with_skin_tone
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,12 @@ def evaluate(
     if not len(test.table):
         raise UsageError(f"No image of the part to be judged in {data} has an answer.")
     drawn = validation if len(validation.table) else None
-    metrics = measure(test, drawn, described, seed=seed, costs=matrix, risks=risks)
+    pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
+    toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
+    metrics = measure(toned, drawn, described, seed=seed, costs=matrix, risks=risks)
     metrics["robustness"] = (
         measure_robustness(model, test.table, robustness_lesions, seed) if robustness_lesions else None
     )
-    pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
     whole = Prepared(collection, cleaned, pixels)
     manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
     manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)

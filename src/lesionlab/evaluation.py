@@ -18,13 +18,14 @@ from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_report
 from lesionlab.stages import say
-from lesionlab.steps import Divided, Prepared, Run, Trained
+from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, Trained, decode
 from lesionlab.trust import conformal
 from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.inside import Seen, see
 from lesionlab.trust.metrics import evaluate_part, headline
 from lesionlab.trust.operating import TASKS, as_task, net_benefit
+from lesionlab.trust.skin_tone import with_skin_tone
 from lesionlab.trust.vector_scaling import fit_vector_scaling, fitted_temperature
 
 
@@ -36,7 +37,8 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -
     with run.stages.step(14):
         probabilities = predict(trained.network, prepared.pixels, divided.table["row"].to_numpy())
         write_csv(predictions_table(divided.table, probabilities), out / "predictions.csv")
-        metrics = measure(run, divided, trained, probabilities)
+        look = decode(prepared.collection, LOOK_PX, LOOK_PX, "centre").pixels
+        metrics = measure(run, divided, trained, probabilities, look)
         write_json(out / "metrics.json", metrics)
         run.manifest["evaluated"] = now()
         write_json(out / rundir.MANIFEST, run.manifest)  # card and report are made from the run directory's files
@@ -65,8 +67,13 @@ def _understand(
     write_understanding(out / "figures", metrics, table, seen, prepared.pixels, seed=seed)
 
 
-def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray) -> dict[str, Any]:
-    """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table."""
+def measure(
+    run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray, look: np.ndarray
+) -> dict[str, Any]:
+    """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table.
+
+    Skin tone is estimated on `look`, the pixels of every image at `LOOK_PX`, whatever size the network takes.
+    """
     from lesionlab.model.decide import choose_thresholds
 
     table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
@@ -84,7 +91,7 @@ def measure(run: Run, divided: Divided, trained: Trained, probabilities: np.ndar
     }
     for name, part in (("train", train), ("validation", validation)):
         metrics[name] = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
-    metrics |= assess(table[parts == "test"], test, validation, seed=seed)
+    metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
     metrics |= before_the_rule(trained, validation.labels, test.labels, seed=seed)
     metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise)
     metrics["own_lines"] = []

@@ -24,6 +24,7 @@ COLUMNS = {
     "localization": "site",
     "dataset": "source",
     "dx_type": "confirmation",
+    "skin_tone": "skin tone, estimated",
 }
 ALPHA = 0.05
 
@@ -34,7 +35,7 @@ def subgroups(
     """Figures of each group of at least 20 lesions, groups of one column after the other, the largest first.
 
     Args:
-        table: of one part: `lesion_id`, `age` in years, `sex`, `localization`, `dataset`, `dx_type`; a column may be
+        table: of one part: `lesion_id`, `age` in years, `sex`, `localization`, `dataset`, `dx_type`, `skin_tone`; a column may be
             missing, and unknown values make a group of their own.
         labels: integers (n,) in `DX` order.
         probabilities: float (n, 7).
