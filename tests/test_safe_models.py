@@ -34,6 +34,19 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.parametrize("log_shift", [(0.0,) * 7, (0.1, 0.0, 0.4, 0.5, 0.2, 0.9, 0.8)])
+def test_a_network_with_vector_scaling_is_read_again(network: Path, tmp_path: Path, log_shift) -> None:
+    from lesionlab.model.decide import Decision
+    from lesionlab.model.zoo import with_decision
+
+    decision = Decision("prior-corrected", 0.5, log_shift, scale=(1.1,) * 7, offset=(0.1, 0.0, 0.2, 0.0, 0.3, 0.0, 0.1))
+    decided = with_decision(load_network(network), decision)
+    decided.save(tmp_path / "vector.keras")
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 24, 24, 3)).astype(np.float32)
+    found = load_network(tmp_path / "vector.keras").predict(pixels, verbose=0)
+    assert found == pytest.approx(decided.predict(pixels, verbose=0), abs=1e-6)
+
+
 def changed(network: Path, path: Path, *, config=None, weights: bytes | None = None, compress: int = 0, **more) -> Path:
     """Copy a `.keras` file with another configuration, other weights, or more members."""
     with zipfile.ZipFile(network) as source, zipfile.ZipFile(path, "w", compress) as target:
