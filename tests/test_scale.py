@@ -1,8 +1,10 @@
 """Ray, on a cluster of two nodes on this machine: the local answers, whatever dies on the way; faults in words."""
 
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from itertools import chain, repeat
@@ -17,9 +19,7 @@ from conftest import command, lesionlab
 from lesionlab import scale
 from lesionlab.cli import main
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.predict import load_model
-from lesionlab.shards import Shard, read_log
-from lesionlab.sources import Source
+from lesionlab.shards import read_log
 from test_shards import joined
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
@@ -152,23 +152,47 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
     assert "1 rows in" in done.stderr
 
 
-def test_other_versions_on_a_node_are_named(cluster: Any, phantoms: Path, tiny: Path, monkeypatch) -> None:
-    here = scale._versions() | {"onnxruntime": "0.1"}
-    monkeypatch.setattr(scale, "_versions", lambda: here)  # of this process: the nodes have their own
-    shard = Shard(0, (Source.of_file(next(phantoms.rglob("*.jpg"))),))
-    with scale.cluster(cluster.address) as ray, pytest.raises(LesionlabError, match="onnxruntime .* there, 0.1 here"):
-        list(scale.ray_engine(ray, load_model(tiny), 8)(iter([shard])))
+OTHER_VERSIONS = """
+import sys
+from lesionlab import scale
+from lesionlab.predict import load_model
+from lesionlab.shards import Shard
+from lesionlab.sources import Source
+
+address, model, image = sys.argv[1:]
+here = scale._versions() | {"onnxruntime": "0.1"}
+scale._versions = lambda: here  # of this process: the nodes have their own
+with scale.cluster(address) as ray:
+    list(scale.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
+"""
+FULL_STORE = """
+import sys
+from lesionlab import scale
+from lesionlab.predict import load_model
+
+address, model = sys.argv[1:]
+with scale.cluster(address) as ray:
+    def full(*_):
+        raise ray.exceptions.ObjectStoreFullError("80 MB used")
+    ray.put = full
+    next(scale.ray_engine(ray, load_model(model), 8)(iter([])))
+"""
 
 
-def test_a_full_object_store_is_worded(cluster: Any, tiny: Path, monkeypatch) -> None:
-    with scale.cluster(cluster.address) as ray:
+def said(script: str, *arguments: object) -> str:
+    """What a process of its own, which Ray may end, says at last."""
+    given = [sys.executable, "-c", script, *map(str, arguments)]
+    return subprocess.run(given, capture_output=True, text=True, timeout=120).stderr
 
-        def full(*_: Any) -> None:
-            raise ray.exceptions.ObjectStoreFullError("80 MB used")
 
-        monkeypatch.setattr(ray, "put", full)
-        with pytest.raises(LesionlabError, match="object store is full. Start Ray with a larger one"):
-            next(scale.ray_engine(ray, load_model(tiny), 8)(iter([])))
+def test_other_versions_on_a_node_are_named(cluster: Any, phantoms: Path, tiny: Path) -> None:
+    error = said(OTHER_VERSIONS, cluster.address, tiny, next(phantoms.rglob("*.jpg")))
+    assert re.search(r"LesionlabError: .*onnxruntime .* there, 0\.1 here", error), error
+
+
+def test_a_full_object_store_is_worded(cluster: Any, tiny: Path) -> None:
+    error = said(FULL_STORE, cluster.address, tiny)
+    assert re.search("LesionlabError: .*object store is full. Start Ray with a larger one", error), error
 
 
 def test_nobody_at_the_address_is_said_in_seconds(phantoms: Path, tiny: Path, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def ensemble(
 
 
 def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.ndarray, np.ndarray]) -> "keras.Model":
-    """Join the networks that stand in `file` of each run directory; no decision rule, temperature 1, weights of 16 bits.
+    """Join the networks that stand in `file` of each run directory; no decision rule, not calibrated, weights of 16 bits.
 
     Args:
         members: run directories.
@@ -99,7 +99,8 @@ def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.n
 def _member(
     folder: Path, file: str, statistics: tuple[np.ndarray, np.ndarray], number: int, members: int
 ) -> "keras.Model":
-    """A member as it was trained: its own temperature, folded into the last layer, is taken out again."""
+    """A member as it was trained: its own calibration, folded into the last layer, is taken out again."""
+    from lesionlab.model.decide import decision_of, unfold_calibration
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
 
@@ -108,8 +109,8 @@ def _member(
     network = build_network(recipe, *statistics, views=views, first_view=number * views)
     network.set_weights(load_network(folder / file).get_weights())
     last = network.get_layer("probabilities")
-    temperature = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"]["temperature"]
-    last.set_weights([weights * temperature for weights in last.get_weights()])
+    decision = decision_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"])
+    last.set_weights(unfold_calibration(*last.get_weights(), decision))
     return network
 
 

@@ -5,7 +5,6 @@ on lesions that it kept apart stays with the model: its decision rule, its thres
 final network on this data any more, so no figure of its own is given.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def train_on_all(folder: Path) -> Path:
         LesionlabError: images of the run are gone.
 
     """
-    from lesionlab.model.decide import Decision
+    from lesionlab.model.decide import decision_of
     from lesionlab.model.export import export_onnx
     from lesionlab.model.export_run import run_facts
     from lesionlab.model.ood_export import add_ood_score, in_words
@@ -62,9 +61,7 @@ def train_on_all(folder: Path) -> Path:
         else:
             network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
         facts = run_facts(folder, manifest)
-        names = {field.name for field in dataclasses.fields(Decision)}
-        chosen = {name: value for name, value in facts["decision"].items() if name in names}
-        network = with_decision(network, Decision(**chosen))
+        network = with_decision(network, decision_of(facts["decision"]))
         with replacing(folder / "final.keras") as temporary:
             network.save(temporary)
         facts["training_data"] += ON_ALL

@@ -8,7 +8,9 @@ from a coarse grid, because a validation part holds few images of rare diagnoses
 """
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -110,6 +112,31 @@ def calibrate(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
     if decision.scale:
         return VectorScaling(decision.scale, decision.offset)(probabilities)
     return temper(probabilities, decision.temperature)
+
+
+def fold_calibration(kernel: np.ndarray, bias: np.ndarray, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the last layer, kernel (features, 7) and bias (7,), whose softmax is calibrated.
+
+    Vector scaling takes logits less their mean over the diagnoses, which is linear in the features too.
+    """
+    if not decision.scale:
+        return kernel / decision.temperature, bias / decision.temperature
+    scale, offset = np.array(decision.scale, np.float32), np.array(decision.offset, np.float32)
+    return (kernel - kernel.mean(axis=1, keepdims=True)) * scale, (bias - bias.mean()) * scale + offset
+
+
+def unfold_calibration(kernel: np.ndarray, bias: np.ndarray, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """Undo `fold_calibration`, up to what the softmax does not see."""
+    if not decision.scale:
+        return kernel * decision.temperature, bias * decision.temperature
+    scale, offset = np.array(decision.scale, np.float32), np.array(decision.offset, np.float32)
+    return kernel / scale, (bias - offset) / scale
+
+
+def decision_of(facts: Mapping[str, Any]) -> Decision:
+    """Read what `metrics.json` holds under `decision`."""
+    names = {field.name for field in dataclasses.fields(Decision)}
+    return Decision(**{name: value for name, value in facts.items() if name in names})
 
 
 def shifted_by_priors(probabilities: np.ndarray, training_labels: np.ndarray, power: float) -> np.ndarray:

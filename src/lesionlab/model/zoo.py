@@ -13,7 +13,7 @@ import numpy as np
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.backend import keras
-from lesionlab.model.decide import MARGIN, Decision
+from lesionlab.model.decide import MARGIN, Decision, fold_calibration
 from lesionlab.model.load import check_weights_file
 from lesionlab.recipe import Recipe, nearest
 
@@ -121,22 +121,16 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
 def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
     """Give the network its calibration and its decision rule, as `lesionlab.model.decide.apply_decision` has them.
 
-    A temperature is folded into the last layer's weights, in place; vector scaling and the rule become plain operations
-    behind it, so that the file needs nothing of lesionlab's to be loaded.
+    The calibration is folded into the last layer's weights, in place; the rule becomes plain operations behind it, so that
+    the file needs nothing of lesionlab's to be loaded. Answers then do not depend on the batch, to the last bit: logarithms
+    behind the network would, because ONNX Runtime takes those of a batch's last few numbers in another way.
     """
     ops = keras.ops
     last = network.get_layer("probabilities")
-    kernel, bias = last.get_weights()
-    last.set_weights([kernel / decision.temperature, bias / decision.temperature])
-    if not any(decision.log_shift) and not decision.scale:
+    last.set_weights(fold_calibration(*last.get_weights(), decision))
+    if not any(decision.log_shift):
         return network
     p = network.output  # (n, 7)
-    if decision.scale:
-        scaled = keras.layers.Rescaling(list(decision.scale), list(decision.offset), name="calibrate")
-        logits = ops.log(ops.maximum(p, 1e-12))
-        p = ops.softmax(scaled(logits - ops.mean(logits, axis=-1, keepdims=True)))
-        if not any(decision.log_shift):
-            return keras.Model(network.inputs, p, name=network.name)
     shift = np.array(decision.log_shift)
     weighed = keras.layers.Rescaling(np.exp(shift - shift.max()).tolist(), name="weigh_by_priors")(p)
     is_decided = ops.cast(ops.greater_equal(weighed, ops.max(weighed, axis=-1, keepdims=True)), "float32")

@@ -99,7 +99,7 @@ def cross_fitted(
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    logits = np.log(np.maximum(probabilities, 1e-12))
+    logits = np.log(np.maximum(probabilities, 1e-30))
     return logits - logits.mean(axis=1, keepdims=True)
 
 
