@@ -110,7 +110,8 @@ def _member(
     network.set_weights(load_network(folder / file).get_weights())
     last = network.get_layer("probabilities")
     decision = decision_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"])
-    last.set_weights(unfold_calibration(*last.get_weights(), decision))
+    kernel, bias = last.get_weights()
+    last.set_weights(unfold_calibration(kernel, bias, decision))
     return network
 
 

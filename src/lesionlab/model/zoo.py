@@ -127,7 +127,8 @@ def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
     """
     ops = keras.ops
     last = network.get_layer("probabilities")
-    last.set_weights(fold_calibration(*last.get_weights(), decision))
+    kernel, bias = last.get_weights()
+    last.set_weights(fold_calibration(kernel, bias, decision))
     if not any(decision.log_shift):
         return network
     p = network.output  # (n, 7)
