@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model.augment import augmentation_layers
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.decide import EXPONENTS, Decision, apply_decision, choose_decision, choose_thresholds
@@ -33,7 +32,8 @@ def tiny(**optimizer: object) -> Recipe:
 def pixels_and_labels(n: int = 84, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 7
-    pixels = rng.integers(0, 120, (n, size, size, 3)) + (labels * 19)[:, None, None, None]
+    blocks = np.kron(rng.integers(0, 120, (n, size // 4, size // 4, 3)), np.ones((1, 4, 4, 1), int))
+    pixels = blocks + (labels * 19)[:, None, None, None]
     return pixels.astype(np.uint8), labels
 
 
@@ -252,15 +252,6 @@ def test_an_epoch_reads_every_image_once_with_its_label() -> None:
         assert sorted(images.sum(axis=(1, 2, 3))) == sorted(pixels.sum(axis=(1, 2, 3)))
         np.testing.assert_array_equal(marks, [labels[np.flatnonzero((pixels == x).all((1, 2, 3)))[0]] for x in images])
     assert not np.array_equal(first[0][0], second[0][0])
-
-
-def test_augmentation_stays_in_range_and_changes_images() -> None:
-    choice = read_recipe("mobile").augment
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
-    x = images
-    for layer in augmentation_layers(choice, seed=1):
-        x = keras.ops.convert_to_numpy(layer(x, training=True))
-    assert x.min() >= 0 and x.max() <= 255 and np.abs(x - images).mean() > 5
 
 
 def test_the_decision_rule_is_put_into_the_network(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ class SplitChoice:
 class AugmentChoice:
     """Random changes of the training images, drawn anew at every step.
 
+    `flips`, `rotation_degrees`, `zoom` and `shift` move the image (the latter two in shares of the side). `colour`: strength
+    of changes of light, contrast, saturation and white balance. `degrade`: share of the images that are made worse: noise,
+    and what `lesionlab.model.degrade` does.
     `mixup`: alpha of the Beta distribution that two images and their labels are mixed by (Zhang et al., "mixup: beyond
     empirical risk minimization", ICLR 2018); 0 for none.
     """
@@ -58,8 +61,8 @@ class AugmentChoice:
     rotation_degrees: float = _between(180.0, 0, 180)
     zoom: float = _between(0.0, 0, 0.9)
     shift: float = _between(0.0, 0, 0.9)
-    brightness: float = _between(0.0, 0, 1)
-    contrast: float = _between(0.0, 0, 1)
+    colour: float = _between(0.0, 0, 1)
+    degrade: float = _between(0.0, 0, 1)
     mixup: float = _between(0.0, 0, 2)
 
 
@@ -109,12 +112,15 @@ class LossChoice:
 class TrainingChoice:
     """Arithmetic of the training step, the size of its images, and which epoch's weights are kept.
 
+    `precision`: `bfloat16` of every layer, for a GPU; `bfloat16-convolutions` of convolutions that are not depthwise, where
+    TensorFlow trains on a CPU that has AVX512-BF16 or AMX, else float32. Variables, and the network that is saved, are float32
+    in any.
     `first_side`: longer side in px of the images in the first third of the epochs; the second third has the mean of that
     and the full size, the last third the full size (progressive resizing; Tan and Le, "EfficientNetV2", ICML 2021). 0: full
     size from the start.
     """
 
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "bfloat16-convolutions"] = "float32"
     first_side: int = _between(0, 0, 1024)
     keep: Literal["best", "last"] = "best"
 

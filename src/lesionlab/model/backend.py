@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 from lesionlab.errors import LesionlabError
 
@@ -66,14 +67,44 @@ __all__ = [
     "device_name",
     "free_device_bytes",
     "full_precision",
+    "fused_batch_norm",
     "keras",
     "seed_everything",
+    "trains_on_cpu_with_tensorflow",
 ]
 
 
 def compiles_with_xla() -> bool | str:
     """Say what `compile(jit_compile=...)` should be: on a CPU TensorFlow is a third faster without XLA."""
-    return False if keras.backend.backend() == "tensorflow" and "cpu" in device_name().lower() else "auto"
+    return False if trains_on_cpu_with_tensorflow() else "auto"
+
+
+def trains_on_cpu_with_tensorflow() -> bool:
+    """Whether the backend is TensorFlow and there is no GPU for it."""
+    return keras.backend.backend() == "tensorflow" and "cpu" in device_name().lower()
+
+
+def fused_batch_norm(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+    """Normalise a batch in one operation, on TensorFlow.
+
+    Args:
+        inputs: (n, height, width, channels).
+        gamma: float32 (channels,), the scale.
+        beta: float32 (channels,), the offset.
+        epsilon: added to the variance.
+
+    Returns:
+        Outputs of the inputs' shape; mean and variance of the batch, float32 (channels,), the latter divided by the count as
+        Keras has it.
+
+    """
+    import tensorflow
+
+    outputs, mean, variance = tensorflow.compat.v1.nn.fused_batch_norm(
+        inputs, tensorflow.convert_to_tensor(gamma), tensorflow.convert_to_tensor(beta), epsilon=epsilon
+    )
+    count = tensorflow.cast(tensorflow.size(inputs) / inputs.shape[-1], variance.dtype)
+    return outputs, mean, variance * (count - 1.0) / count  # the operation divides by the count less one
 
 
 def compiles_by_shape() -> bool:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from lesionlab.diagnosis import DX
 from lesionlab.model.backend import compiles_by_shape, full_precision, keras
+from lesionlab.model.degrade import degraded
 
 # Pages of the memory-mapped cache stay in this process's resident set once read; they are given back this often.
 _RELEASE_EVERY_BYTES = 128 * 2**20
@@ -26,6 +27,7 @@ class Batches(keras.utils.PyDataset):
         class_weights: np.ndarray | None = None,
         sampling: np.ndarray | None = None,
         mixup: float = 0.0,
+        degrade: float = 0.0,
         seed: int | None = None,
         epoch: int = 0,
         are_full: bool = False,
@@ -36,9 +38,10 @@ class Batches(keras.utils.PyDataset):
         """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order.
 
         `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
-        drawn; `mixup` is alpha. The latter two need a seed. `are_full`: the last batch is filled up with images from the
-        beginning of the epoch's order, so that all have one shape. `share`: (k, n) gives the k-th of n equal shares of each
-        batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in place of pixels.
+        drawn; `mixup` is alpha, `degrade` the share of images made worse. The latter three need a seed. `are_full`: the last
+        batch is filled up with images from the beginning of the epoch's order, so that all have one shape. `share`: (k, n)
+        gives the k-th of n equal shares of each batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in
+        place of pixels.
         """
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4
@@ -47,7 +50,8 @@ class Batches(keras.utils.PyDataset):
         weights = np.ones(len(DX)) if class_weights is None else class_weights
         self._weights = weights[labels].astype(np.float32)
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
-        self._batch_size, self._mixup, self._seed, self._epoch = batch_size, mixup, seed, epoch
+        self._batch_size, self._mixup, self._degrade = batch_size, mixup, degrade
+        self._seed, self._epoch = seed, epoch
         self._are_full, self._share, self._read_bytes = are_full, share, 0
         self._as_rows = as_rows
         self.side = 0  # longer side that images are scaled to, in px; 0 leaves them
@@ -72,10 +76,10 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, one-hot (b, 7), weights (b,)."""
-        chosen = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        places = np.arange(len(self._order))[index * self._batch_size : (index + 1) * self._batch_size]
         if not self._mixup:
-            return self._read(self._shared(chosen))
-        images, one_hot, weights = self._mixed(index, *self._read(chosen))  # with partners from all of the batch
+            return self._read(self._shared(places))
+        images, one_hot, weights = self._mixed(index, *self._read(places))  # with partners from all of the batch
         return self._shared(images), self._shared(one_hot), self._shared(weights)
 
     def _shared(self, batch: np.ndarray) -> np.ndarray:
@@ -83,14 +87,21 @@ class Batches(keras.utils.PyDataset):
         number, of = self._share
         return batch[len(batch) * number // of : len(batch) * (number + 1) // of]
 
-    def _read(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Read what stands at these places of the epoch's order."""
+        chosen = self._order[places]
         if self._as_rows:
             return chosen.astype(np.int32), self._one_hot[chosen], self._weights[chosen]
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
         if self.side:
             images = _scaled(images, self.side)
+        if self._degrade:
+            images = np.stack([self._degraded(image, place) for image, place in zip(images, places, strict=True)])
         return images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
+
+    def _degraded(self, image: np.ndarray, place: int) -> np.ndarray:
+        return degraded(image, self._degrade, np.random.default_rng([self._seed or 0, self._epoch, place, 1]))
 
     def _mixed(
         self, index: int, images: np.ndarray, one_hot: np.ndarray, weights: np.ndarray

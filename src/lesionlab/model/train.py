@@ -20,7 +20,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.model import devices
-from lesionlab.model.augment import with_augmentation
+from lesionlab.model.augment import NOISE_SHARE, with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.zoo import build_network
@@ -140,7 +140,7 @@ def train(
         checkpoint: file that holds the last finished epoch; it is continued where it exists.
         report: called with each epoch's row.
         resident: keep the training images in the device's memory; None: where they take less than a third of what a GPU
-            has free, are neither mixed nor growing, and one device trains. The numbers are the same.
+            has free, are neither mixed, made worse nor growing, and one device trains. The numbers are the same.
 
     Raises:
         LesionlabError: the loss became NaN, or the checkpoint belongs to another network.
@@ -160,6 +160,7 @@ def train(
         class_weights=class_weights(training.labels, recipe.loss.class_weights),
         sampling=None if drawn == "none" else class_weights(training.labels, drawn),
         mixup=recipe.augment.mixup,
+        degrade=(1 - NOISE_SHARE) * recipe.augment.degrade,
         seed=seed,
         are_full=compiles_by_shape(),
         share=(devices.host_number(), devices.host_count()),
@@ -208,7 +209,7 @@ def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndar
 
 
 def _can_reside(recipe: Recipe, needed_bytes: int) -> bool:
-    if recipe.augment.mixup or recipe.training.first_side or devices.is_spread():
+    if recipe.augment.mixup or recipe.augment.degrade or recipe.training.first_side or devices.is_spread():
         return False
     return 3 * needed_bytes < free_device_bytes()
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model import fused
 from lesionlab.model.backend import keras
 from lesionlab.model.decide import MARGIN, Decision, fold_calibration
 from lesionlab.model.load import check_weights_file
@@ -86,7 +87,8 @@ def build_network(
         else:
             x = _application(x, recipe, shape, (_FLIPS * 2)[first_view % 4 :][:views])
         outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
-        return keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
+        network = keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
+        return fused.for_training(network, recipe.training.precision) if for_training else network
     finally:
         keras.config.set_dtype_policy(previous)
 
