@@ -32,7 +32,8 @@ def test_the_file_holds_the_runs_decision_and_card(trained: Path) -> None:
     assert facts.decision == decision and facts.thresholds == decision["thresholds"]
     assert (trained / "card.md").read_text() in facts.card and "trained by the recipe" in facts.card
     assert "all of them" in facts.training_data
-    assert len(pd.read_csv(trained / "final-history.csv")) == 3
+    is_training = pd.read_csv(trained / "splits.csv")["part"] == "train"
+    assert len(pd.read_csv(trained / "final-history.csv")) == round(3 * is_training.mean()) < 3  # as many steps
     assert not (trained / "final-checkpoint.npz").exists()
 
 

@@ -1,6 +1,7 @@
 """The model that is given away: a finished run's recipe, trained once more on all of its lesions.
 
-In: a run directory. Out: `final.keras` and `final.onnx` beside the run's own model. What the run has measured and chosen
+In: a run directory. Out: `final.keras` and `final.onnx` beside the run's own model. It is trained for as many steps as the run
+was, so for fewer epochs: the learning rate falls as it did when the figures were taken. What the run has measured and chosen
 on lesions that it kept apart stays with the model: its decision rule, its thresholds, its card. Nobody can measure the
 final network on this data any more, so no figure of its own is given.
 """
@@ -86,6 +87,9 @@ def _trained(
     from lesionlab.model.train import Part, for_use, train
     from lesionlab.model.zoo import build_network, load_pretrained
 
+    epochs = round(recipe.optimizer.epochs * (table["part"] == "train").mean())
+    recipe = recipe.with_changes("optimizer", epochs=max(1, epochs))
+    say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
     backend.seed_everything(seed)
     network = build_network(recipe, *statistics, for_training=True, seed=seed)
     load_pretrained(network, recipe)
