@@ -24,28 +24,37 @@ from lesionlab.model.zoo import build_network, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.trust.metrics import headline
 
-# What a variant changes of the recipe `bundled`; the first ones are the steps that led to it.
-_FULL_SIZE = {"first_side": 0}
+# What a variant changes of the recipe `bundled`. The former model: 192 px, images as they are, the first block frozen.
+_FORMER: dict[str, dict] = {
+    "image": {"height": 192, "width": 192},
+    "augment": {"degrade": 0.0},
+    "model": {"frozen_until": "conv_pw_1_relu"},
+    "optimizer": {"epochs": 16},
+    "training": {"first_side": 0, "precision": "float32"},
+}
 VARIANTS: dict[str, dict[str, dict]] = {
-    "small": {
+    "small": _FORMER
+    | {
         "image": {"height": 128, "width": 128},
-        "augment": {"mixup": 0.0},
+        "augment": {"degrade": 0.0, "mixup": 0.0},
         "model": {"frozen_until": ""},
         "optimizer": {"learning_rate": 3e-4, "epochs": 12},
-        "training": _FULL_SIZE,
     },
-    "first": {
-        "augment": {"mixup": 0.0},
+    "first": _FORMER
+    | {
+        "augment": {"degrade": 0.0, "mixup": 0.0},
         "model": {"frozen_until": "conv_pw_3_relu"},
         "optimizer": {"learning_rate": 1e-3, "epochs": 24},
-        "training": _FULL_SIZE,
     },
-    "16-epochs": {"optimizer": {"epochs": 16}, "training": _FULL_SIZE},
-    "kept": {},
+    "kept": _FORMER,
+    "kept-40": _FORMER | {"optimizer": {"epochs": 40}, "training": {"first_side": 128, "precision": "float32"}},
+    "present": {},
+    "images-as-they-are": {"augment": {"degrade": 0.0}},
+    "no-colour": {"augment": {"colour": 0.0}},
     "no-mixup": {"augment": {"mixup": 0.0}},
+    "192-px": {"image": {"height": 192, "width": 192}},
     "sampling": {"loss": {"class_weights": "none", "sampling": "sqrt-inverse"}},
     "plain-loss": {"loss": {"class_weights": "none"}},
-    "224-px": {"image": {"height": 224, "width": 224}},
 }
 
 
