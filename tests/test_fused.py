@@ -29,7 +29,8 @@ def is_reduced(network: keras.Model) -> dict[str, bool]:
     return {layer.name: layer.compute_dtype == "bfloat16" for layer in layers}
 
 
-def test_fused_normalisation_equals_keras() -> None:
+@pytest.mark.parametrize(("scale", "center"), [(True, True), (False, True), (True, False)])
+def test_fused_normalisation_equals_keras(scale: bool, center: bool) -> None:
     """Outputs, gradients and moving averages, in training and after it."""
     import tensorflow as tf
 
@@ -37,15 +38,17 @@ def test_fused_normalisation_equals_keras() -> None:
     weights = np.random.default_rng(1).normal(size=images.shape).astype("float32")
     found = []
     for kind in (keras.layers.BatchNormalization, fused.BatchNormalization):
-        layer = kind(momentum=0.9)
+        layer = kind(momentum=0.9, scale=scale, center=center)
         layer.build(images.shape)
-        layer.gamma.assign(np.linspace(0.5, 2, 6))
-        layer.beta.assign(np.linspace(-1, 1, 6))
+        for variable, values in zip(
+            layer.trainable_variables, (np.linspace(0.5, 2, 6), np.linspace(-1, 1, 6)), strict=False
+        ):
+            variable.assign(values)
         x = tf.Variable(images)
         with tf.GradientTape() as tape:
             y = layer(x, training=True)
             loss = tf.reduce_sum(y * weights)
-        gradients = tape.gradient(loss, [x, layer.gamma.value, layer.beta.value])
+        gradients = tape.gradient(loss, [x, *(variable.value for variable in layer.trainable_variables)])
         found.append([y, *gradients, layer.moving_mean, layer.moving_variance, layer(x, training=False)])
     for own, of_keras in zip(*found, strict=True):
         np.testing.assert_allclose(own, of_keras, rtol=1e-4, atol=2e-5)

@@ -23,7 +23,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         """Normalise (n, height, width, channels) over all but the channels, and follow the batch's statistics."""
         if not training or not self.trainable or mask is not None or len(inputs.shape) != 4:
             return super().call(inputs, training=training, mask=mask)
-        outputs, mean, variance = fused_batch_norm(inputs, self.gamma, self.beta, self.epsilon)
+        gamma = self.gamma if self.scale else keras.ops.ones(inputs.shape[-1])
+        beta = self.beta if self.center else keras.ops.zeros(inputs.shape[-1])
+        outputs, mean, variance = fused_batch_norm(inputs, gamma, beta, self.epsilon)
         for moving, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + of_batch * (1.0 - self.momentum))
         return outputs
@@ -44,7 +46,7 @@ def for_training(network: keras.Model, precision: str) -> keras.Model:
     def faster(layer: keras.layers.Layer) -> keras.layers.Layer:
         choices = layer.get_config()
         kind = type(layer)
-        if kind is keras.layers.BatchNormalization and _can_be_fused(layer):
+        if kind is keras.layers.BatchNormalization and layer.axis in (-1, 3):
             kind = BatchNormalization
         if is_reduced and kind is keras.layers.Conv2D:
             choices["dtype"] = "mixed_bfloat16"
@@ -62,7 +64,3 @@ def multiplies_bfloat16() -> bool:
     except OSError:  # not Linux
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-def _can_be_fused(layer: keras.layers.BatchNormalization) -> bool:
-    return layer.axis in (-1, 3) and layer.scale and layer.center
