@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -72,21 +73,15 @@ def by_keras(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
         keeping(training, "Batches") as made,
     ):
         rows = np.arange(len(pixels))
-        training.train(
-            network,
-            recipe,
-            pixels,
-            training.Part(rows[:-VALIDATED], labels[:-VALIDATED]),
-            training.Part(rows[-VALIDATED:], labels[-VALIDATED:]),
-            seed=0,
-            checkpoint=Path(folder) / "checkpoint.npz",
-            report=lambda row: epochs.append((row["seconds"], time.perf_counter())),
-            resident={"auto": None, "yes": True, "no": False}[options.resident],
-        )
+        parts = [training.Part(rows[side], labels[side]) for side in (slice(-VALIDATED), slice(-VALIDATED, None))]
+        how = {
+            "resident": {"auto": None, "yes": True, "no": False}[options.resident],
+            "report": lambda row: epochs.append((row["seconds"], time.perf_counter())),
+        }
+        training.train(network, recipe, pixels, *parts, seed=0, checkpoint=Path(folder) / "c.npz", **how)
         (model,), (batches,) = models, made
-        on_device = [
-            tuple(map(keras.ops.convert_to_tensor, batches[index])) for index in range(min(ON_DEVICE, len(batches)))
-        ]
+        kept = [batches[index] for index in range(min(ON_DEVICE, len(batches)))]
+    on_device = [tuple(map(keras.ops.convert_to_tensor, batch)) for batch in kept]
     counts = {"XLA": xla_gflop(model, on_device[0]), "layers": layers_gflop(network)}
     counted_by = "XLA" if counts["XLA"] else "layers"
     step, turn = keras_step(model), cycle(on_device)
@@ -299,19 +294,16 @@ def describe_device(package: str) -> dict[str, Any]:
         import jax
 
         device = jax.devices()[0]
-        built = " ".join(device.client.platform_version.split())
-        facts = device.device_kind, device.platform == "gpu", f"JAX {jax.__version__} ({built})"
+        name, is_gpu, built = device.device_kind, device.platform == "gpu", device.client.platform_version
+        versions = f"JAX {jax.__version__} ({' '.join(built.split())})"
     else:
         import torch
 
-        has_gpu = torch.cuda.is_available()
-        name = torch.cuda.get_device_name() if has_gpu else "cpu"
-        built = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}" if has_gpu else "no CUDA"
-        facts = name, has_gpu, f"PyTorch {torch.__version__} ({built})"
-    import importlib.metadata
-
-    versions = f"Keras {importlib.metadata.version('keras')}, {facts[2]}, Python {sys.version.split()[0]}"
-    return {"device": facts[0], "is_gpu": facts[1], "versions": versions}
+        is_gpu = torch.cuda.is_available()
+        name = torch.cuda.get_device_name() if is_gpu else "cpu"
+        versions = f"PyTorch {torch.__version__}" + f" (cuDNN {torch.backends.cudnn.version()})" * is_gpu
+    versions = f"Keras {version('keras')}, {versions}, Python {sys.version.split()[0]}"
+    return {"device": name, "is_gpu": is_gpu, "versions": versions}
 
 
 if __name__ == "__main__":
