@@ -43,7 +43,9 @@ def main() -> None:
         np.save(path, rng.integers(0, 256, shape, dtype=np.uint8))
         pixels = np.load(path, mmap_mode="r")
         arrays = np.asarray(pixels, np.float32), np.eye(7, dtype=np.float32)[labels]
-        batches = Batches(pixels, np.arange(options.images), labels, batch_size=recipe.optimizer.batch_size, seed=0)
+        batches = Batches(
+            pixels, np.arange(options.images), labels, batch_size=recipe.optimizer.batch_size, seed=0, workers=2
+        )
         sides = {
             "arrays in memory": lambda: model.fit(*arrays, batch_size=recipe.optimizer.batch_size, verbose=0),
             "pixel cache": lambda: model.fit(batches, verbose=0, shuffle=False),

@@ -41,7 +41,8 @@ class Batches(keras.utils.PyDataset):
         drawn; `mixup` is alpha, `degrade` the share of images made worse. The latter three need a seed. `are_full`: the last
         batch is filled up with images from the beginning of the epoch's order, so that all have one shape. `share`: (k, n)
         gives the k-th of n equal shares of each batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in
-        place of pixels.
+        place of pixels. `workers`: threads that read ahead while a step computes, in order; with 1 the step waits for each
+        batch.
         """
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4

@@ -165,6 +165,7 @@ def train(
         are_full=compiles_by_shape(),
         share=(devices.host_number(), devices.host_count()),
         as_rows=resident,
+        workers=2,
     )
     set_normalisation_memory(network, len(batches))
     on_device = pixels[training.rows] if resident else None
@@ -326,8 +327,8 @@ class _Bar(keras.callbacks.Callback):
         """Show the empty bar."""
         next(self._steps)
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Advance by one batch."""
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Advance by one batch. At its end Keras would wait for the device at every step, to hand over the logs."""
         next(self._steps, None)
 
     def on_train_end(self, logs: dict | None = None) -> None:
