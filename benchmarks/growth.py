@@ -64,7 +64,7 @@ def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int
     if data is None:
         data = work / "whole"
         started = time.perf_counter()
-        write_phantoms(data, lesions=max(sizes), seed=0, size_px=size_px)  # a lesion has one image or more
+        write_phantoms(data, lesions=max(100, max(sizes) // 5 * 4), seed=0, size_px=size_px)  # of 1.3 images each
         print(f"drawn in {time.perf_counter() - started:.0f} s", flush=True)
     images = {path.stem: path.resolve() for path in data.rglob("*.jpg")}
     (table,) = data.glob("*.csv")

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.model.backend import seed_everything
-from lesionlab.model.batches import release_pages
 from lesionlab.model.train import Part, train
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
@@ -34,13 +33,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pixels.npy"
         shape = (options.images, options.px, options.px, 3)
-        pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        for index in range(options.images):
-            pixels[index] = rng.integers(0, 256, shape[1:], dtype=np.uint8)
-            if index % 500 == 0:
-                release_pages(pixels)
-        pixels.flush()
-        del pixels
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            for _ in range(options.images):
+                file.write(rng.integers(0, 256, shape[1:], dtype=np.uint8).data)
         print(f"before training: {_peak_gib():.2f} GiB (the frameworks, and the writing of the pixels)")
         pixels = np.load(path, mmap_mode="r")
         rows, labels = np.arange(options.images), rng.integers(0, 7, options.images)

@@ -9,8 +9,10 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
+from lesionlab.data import neighbours
 from lesionlab.data.duplicates import MIN_CORRELATION, NearDuplicate, near_duplicates
 from lesionlab.data.images import read_image
+from lesionlab.data.neighbours import NEIGHBOURS, candidates
 from lesionlab.errors import UsageError
 
 SIZE = 160
@@ -83,6 +85,62 @@ def test_three_of_a_kind_make_three_pairs_in_order() -> None:
     images = [lesion(1), lesion(2), lesion(1), lesion(3), lesion(1)]
     found = near_duplicates(stack(images), list("abcde"))
     assert [(pair.image_id_a, pair.image_id_b) for pair in found] == [("a", "c"), ("a", "e"), ("c", "e")]
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Make 20 images many, of which 4 cells are searched; comparing all with all is then an error."""
+
+    def compare_all(prints: np.ndarray) -> np.ndarray:
+        raise AssertionError(f"{len(prints)} prints are compared with each other")
+
+    def make_many() -> None:
+        monkeypatch.setattr(neighbours, "MOST_EXACT", 20)
+        monkeypatch.setattr(neighbours, "PROBES", 4)
+        monkeypatch.setattr(neighbours, "_nearest_of_all", compare_all)
+
+    return make_many
+
+
+def test_many_images_have_the_pairs_of_few(many: Callable[[], None]) -> None:
+    originals = [lesion(seed) for seed in range(40)]
+    copies = [alter(image) for alter, image in zip(COPIES.values(), originals, strict=False)]
+    pixels = stack(originals + copies)
+    ids = [f"ISIC_{number}" for number in range(len(pixels))]
+    exact = near_duplicates(pixels, ids)
+    assert [(pair.image_id_a, pair.image_id_b) for pair in exact] == [(ids[k], ids[40 + k]) for k in range(len(COPIES))]
+    many()
+    assert near_duplicates(pixels, ids) == exact
+    with pytest.raises(AssertionError, match="12 prints"):
+        near_duplicates(pixels[:12], ids[:12])
+
+
+def test_many_prints_have_the_neighbours_of_few(many: Callable[[], None]) -> None:
+    """Every planted pair, in any turn, and no image beside itself."""
+    rng = np.random.default_rng(0)
+    prints = rng.normal(size=(1500, 12, 12))
+    for number in range(500):
+        near = prints[number] + rng.normal(scale=0.4, size=(12, 12))
+        prints[1000 + number] = neighbours.turned(near, number % 8)
+    prints = (prints / np.linalg.norm(prints, axis=(1, 2), keepdims=True)).astype(np.float32)
+    exact = candidates(prints)
+    planted = {(number, 1000 + number) for number in range(500)}
+    assert planted <= {(a, b) for a, b, _ in exact.tolist()}
+    many()
+    found = candidates(prints)
+    assert len(planted & {(a, b) for a, b, _ in found.tolist()}) >= 0.99 * len(planted)
+    assert (found[:, 0] < found[:, 1]).all()
+    assert len(found) <= NEIGHBOURS * len(prints)
+    turns = {(a, b): turn for a, b, turn in exact.tolist()}
+    assert all(turns.get((a, b), turn) == turn for a, b, turn in found.tolist())
+
+
+def test_memory_map_is_read_and_let_go(tmp_path: Path) -> None:
+    pixels = stack([lesion(1), lesion(2), lesion(1)])
+    np.save(tmp_path / "pixels.npy", pixels)
+    mapped = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+    assert near_duplicates(mapped, list("abc")) == near_duplicates(pixels, list("abc"))
+    assert (mapped == pixels).all()
 
 
 def test_plain_and_failed_images_are_left_out() -> None:

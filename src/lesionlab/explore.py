@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.diagnosis import DX
-from lesionlab.files import write_json
+from lesionlab.files import release_pages, write_json
 from lesionlab.report import figures_data
 
 AGE_BANDS_YEARS = (0, 20, 30, 40, 50, 60, 70, 80, 121)
@@ -88,6 +88,7 @@ def mean_images(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, np.ndarray
         total = np.zeros(pixels.shape[1:], np.uint64)
         for start in range(0, len(rows), _CHUNK):
             total += pixels[rows[start : start + _CHUNK]].sum(axis=0, dtype=np.uint64)
+            release_pages(pixels)
         means[dx] = total / len(rows)
     return means
 

@@ -1,6 +1,7 @@
-"""Files that are either whole or absent: written beside their place, then moved into it."""
+"""Files that are either whole or absent: written beside their place, then moved into it; and mapped files, let go."""
 
 import json
+import mmap
 import os
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -47,6 +49,16 @@ def write_csv(table: "pd.DataFrame", path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; NaN and infinity, which JSON lacks, become null."""
     write_text(path, json.dumps(_without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def release_pages(array: "np.ndarray") -> None:
+    """Let go of the memory that reading a memory-mapped array took; it stays as it is, and other arrays do too.
+
+    The pages of a map that have been read count as the process's memory until the system wants them back.
+    """
+    mapped = array.base
+    if isinstance(mapped, mmap.mmap) and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _without_nan(value: Any) -> Any:

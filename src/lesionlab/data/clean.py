@@ -172,12 +172,12 @@ def _set_aside(table: pd.DataFrame, errors: np.ndarray) -> tuple[np.ndarray, lis
     """Give each row the reason (n,) for which it is set aside, "" where it stays."""
     reasons = errors.copy()
     is_copy, is_clash = np.zeros(len(table), bool), np.zeros(len(table), bool)
-    for rows in table[errors == ""].groupby("sha256", sort=False).indices.values():
-        rows = np.flatnonzero(errors == "")[rows]
-        names = table["image_id"].iloc[rows].tolist()
-        if len(rows) > 1 and table["dx"].iloc[rows].nunique() > 1:
+    read = table[errors == ""]
+    for _, copies in read[read["sha256"].duplicated(keep=False)].groupby("sha256", sort=False):
+        rows, names = copies["row"].to_numpy(), copies["image_id"].tolist()
+        if copies["dx"].nunique() > 1:
             is_clash[rows], reasons[rows] = True, f"the same file under two diagnoses: {', '.join(names)}"
-        elif len(rows) > 1:
+        else:
             is_copy[rows[1:]], reasons[rows[1:]] = True, f"the same file as {names[0]}"
     is_missing = errors == "missing"
 

@@ -4,8 +4,8 @@ A pigmented lesion is a dark blob on plain skin, so that perceptual hashes, and 
 join lesions of like outline. Here the outline must not count: every picture is divided by its local contrast, and a pair
 is joined only where most parts of it agree, the skin around the lesion included.
 
-1. A coarse print (12 x 12, centred on the lesion) is compared between all images in all 8 flips and quarter turns; the
-   `NEIGHBOURS` nearest of each image are candidates.
+1. A coarse print (12 x 12, centred on the lesion) is compared between images in all 8 flips and quarter turns; the three
+   nearest of each image are candidates (`lesionlab.data.neighbours`).
 2. Candidates are laid over each other at 32 px, shifted, turned by up to 7 degrees and scaled by up to a tenth.
 3. What agrees at all (`MIN_PEAK`) is aligned at 64 px and cut into tiles at 128 px; the pair is joined if four fifths of the
    tiles' correlations reach `MIN_CORRELATION`.
@@ -17,7 +17,8 @@ ISIC_0033176, but joins 4 false ones. The thresholds were set on these same imag
 Of 149 altered copies: all re-saved as JPEG of quality 50, flipped, turned by 90 degrees, darker or paler, 148 brightened by
 30 %, 147 of quality 30, 143 cropped to 90 %, 143 turned by 5 degrees; 8 cropped to 80 %, none turned by 15 degrees; no
 false pair. Small images have no texture left and are joined wrongly: of the pairs found from 96, 64, 48 and 24 px, 0 of 9,
-3 of 11, 11 of 20 and 313 of 326 disagree in age, sex, site or diagnosis. 11 s of processor time, a third of it quadratic in n.
+3 of 11, 11 of 20 and 313 of 326 disagree in age, sex, site or diagnosis. 12 s of processor time, nearly all of it linear in n.
+Pixels are read in blocks and let go: only the prints of all images are held, 576 bytes an image.
 """
 
 from collections.abc import Sequence
@@ -27,10 +28,11 @@ import numpy as np
 from PIL import Image
 from scipy import fft, ndimage
 
+from lesionlab.data.neighbours import candidates, turned
 from lesionlab.errors import UsageError
+from lesionlab.files import release_pages
 from lesionlab.progress import track
 
-NEIGHBOURS = 3
 MIN_PEAK = 0.38
 MIN_CORRELATION = 0.62
 MIN_TILES = 20
@@ -97,21 +99,33 @@ def near_duplicates(
             f"Near-duplicates cannot be told at {size} pixels: decode at {MIN_SIDE_PX} or more, best at 128."
         )
     wanted = np.arange(n) if skip is None else np.flatnonzero(~np.asarray(skip, bool))
-    thumbs = np.stack([_grey(pixels[row], _THUMB) for row in wanted]) if len(wanted) else np.empty((0, 1, 1))
-    textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE  # a plain surface is like any other
-    wanted, thumbs = wanted[textured], thumbs[textured]
+    wanted, prints = _all_prints(pixels, wanted)
     if len(wanted) < 2:
         return []
-    prints = np.concatenate([_prints(thumbs[start : start + _BLOCK]) for start in range(0, len(thumbs), _BLOCK)])
-    candidates = _candidates(prints)
-    close = candidates[_peaks(thumbs, candidates) >= MIN_PEAK]
+    likely = candidates(prints)
+    close = likely[_peaks(pixels, wanted, likely) >= MIN_PEAK]
     found = []
-    for a, b, turn in track(close.tolist(), "comparing like images"):
-        correlation = _correlation(_grey(pixels[wanted[a]], _SIDE), _turned(_grey(pixels[wanted[b]], _SIDE), turn))
+    for number, (a, b, turn) in enumerate(track(close.tolist(), "comparing like images")):
+        correlation = _correlation(_grey(pixels[wanted[a]], _SIDE), turned(_grey(pixels[wanted[b]], _SIDE), turn))
         if correlation >= MIN_CORRELATION:
-            distance = int(np.sum((prints[a] > 0) != (_turned(prints[b], turn) > 0)))
+            distance = int(np.sum((prints[a] > 0) != (turned(prints[b], turn) > 0)))
             found.append(NearDuplicate(image_ids[wanted[a]], image_ids[wanted[b]], distance, correlation))
+        if number % _BLOCK == 0:
+            release_pages(pixels)
     return found
+
+
+def _all_prints(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of the rows that have texture (a plain surface is like any other), and their prints."""
+    kept, prints = [rows[:0]], [np.empty((0, _WINDOW // _CELL, _WINDOW // _CELL), np.float32)]
+    for start in track(range(0, len(rows), _BLOCK), "looking at images"):
+        block = rows[start : start + _BLOCK]
+        thumbs = np.stack([_grey(pixels[row], _THUMB) for row in block])
+        is_textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE
+        kept.append(block[is_textured])
+        prints.append(_prints(thumbs[is_textured]))
+        release_pages(pixels)
+    return np.concatenate(kept), np.concatenate(prints)
 
 
 def _grey(image: np.ndarray, side: int) -> np.ndarray:
@@ -122,15 +136,6 @@ def _grey(image: np.ndarray, side: int) -> np.ndarray:
     grey = Image.fromarray(np.asarray(image)).convert("L")
     box = (left, upper, left + edge, upper + edge)
     return np.asarray(grey.resize((side, side), Image.Resampling.BILINEAR, box), np.float32)
-
-
-def _turned(images: np.ndarray, turn: int) -> np.ndarray:
-    """Flip or turn (..., side, side) by one of the 8 symmetries of the square, 0 to 7; 0 leaves it."""
-    if turn & 4:
-        images = images.swapaxes(-1, -2)
-    if turn & 2:
-        images = images[..., ::-1]
-    return images[..., ::-1, :] if turn & 1 else images
 
 
 def _even(images: np.ndarray, detail: int, around: int) -> np.ndarray:
@@ -165,43 +170,29 @@ def _prints(thumbs: np.ndarray) -> np.ndarray:
     return _unit(_even(coarse, 5, 7)).astype(np.float32)
 
 
-def _candidates(prints: np.ndarray) -> np.ndarray:
-    """The nearest of each image: int (m, 3), row of the first, row of the second, turn that brings the second over."""
-    n = len(prints)
-    flat = prints.reshape(n, -1)
-    turned = np.stack([_turned(prints, turn).reshape(n, -1) for turn in range(8)])  # (8, n, 144)
-    pairs: set[tuple[int, int]] = set()
-    for start in track(range(0, n, _BLOCK), "looking for like images"):
-        rows = np.arange(start, min(start + _BLOCK, n))
-        likeness = flat[rows] @ turned[0].T
-        for other in turned[1:]:
-            np.maximum(likeness, flat[rows] @ other.T, out=likeness)
-        likeness[rows - start, rows] = -2
-        for _ in range(min(NEIGHBOURS, n - 1)):
-            nearest = likeness.argmax(axis=1)
-            pairs.update(zip(np.minimum(rows, nearest).tolist(), np.maximum(rows, nearest).tolist(), strict=True))
-            likeness[rows - start, nearest] = -2
-    first, second = np.array(sorted(pairs)).T
-    turn = np.argmax([np.einsum("mk,mk->m", flat[first], other[second]) for other in turned], axis=0)
-    return np.stack([first, second, turn], axis=1)
-
-
-def _peaks(thumbs: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    """The highest correlation (m,) of each candidate pair over shifts, a few angles and a few scales, at half size."""
-    n, side, _ = thumbs.shape
-    small = thumbs.reshape(n, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
-    first = _spectra(_texture(small, 3, 7))
-    peaks = np.zeros(len(candidates), np.float32)
-    for angle, scale in track(_ROUGH_WAYS, "laying like images over each other"):
-        warped = _texture(np.stack([_warped(image, angle, scale) for image in small]), 3, 7)
-        for turn in range(8):
-            rows = np.flatnonzero(candidates[:, 2] == turn)
-            for start in range(0, len(rows), _BLOCK):
-                block = rows[start : start + _BLOCK]
-                second = _spectra(_turned(warped[candidates[block, 1]], turn))
-                near, _ = _shifted(first[candidates[block, 0]], second)
-                peaks[block] = np.maximum(peaks[block], near)
+def _peaks(pixels: np.ndarray, rows: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The highest correlation (m,) of each pair (m, 3) over shifts, a few angles and a few scales, at half size."""
+    peaks = np.zeros(len(pairs), np.float32)
+    by_second = np.argsort(pairs[:, 1], kind="stable")  # each image is turned and scaled once, or twice
+    for start in track(range(0, len(pairs), 2 * _BLOCK), "laying like images over each other"):
+        block = by_second[start : start + 2 * _BLOCK]
+        seconds, second_of = np.unique(pairs[block, 1], return_inverse=True)
+        first = _spectra(_texture(_small(pixels, rows[pairs[block, 0]]), 3, 7))
+        small = _small(pixels, rows[seconds])
+        for angle, scale in _ROUGH_WAYS:
+            warped = _texture(np.stack([_warped(image, angle, scale) for image in small]), 3, 7)
+            for turn in np.unique(pairs[block, 2]):
+                chosen = np.flatnonzero(pairs[block, 2] == turn)
+                near, _ = _shifted(first[chosen], _spectra(turned(warped[second_of[chosen]], turn)))
+                peaks[block[chosen]] = np.maximum(peaks[block[chosen]], near)
     return peaks
+
+
+def _small(pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Thumbs (k, 32, 32) at half size."""
+    thumbs = np.stack([_grey(pixels[row], _THUMB) for row in rows])
+    release_pages(pixels)
+    return thumbs.reshape(len(rows), _THUMB // 2, 2, _THUMB // 2, 2).mean(axis=(2, 4))
 
 
 def _texture(images: np.ndarray, detail: int, around: int) -> np.ndarray:

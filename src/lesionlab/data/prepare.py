@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.diagnosis import INDEX_OF
+from lesionlab.files import release_pages
 
 _CHUNK = 256
 
@@ -21,7 +22,8 @@ def channel_statistics(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray
     totals, squares = np.zeros(3), np.zeros(3)
     values = np.arange(256.0)
     for start in range(0, len(rows), _CHUNK):
-        chunk = pixels[np.sort(rows[start : start + _CHUNK])]
+        chunk = pixels[np.sort(rows[start : start + _CHUNK])]  # a copy
+        release_pages(pixels)
         counts = np.stack([np.bincount(chunk[..., c].ravel(), minlength=256) for c in range(3)])  # (3, 256)
         totals += counts @ values
         squares += counts @ values**2

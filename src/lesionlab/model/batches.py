@@ -1,12 +1,12 @@
 """From the pixel cache to the training step: batches of pixels, one-hot labels and class weights."""
 
 import math
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from lesionlab.diagnosis import DX
+from lesionlab.files import release_pages
 from lesionlab.model.backend import compiles_by_shape, full_precision, keras
 from lesionlab.model.degrade import degraded
 
@@ -127,15 +127,6 @@ def _scaled(images: np.ndarray, side: int) -> np.ndarray:
     height, width = images.shape[1:3]
     size = (round(width * side / max(height, width)), round(height * side / max(height, width)))
     return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images])
-
-
-def release_pages(pixels: np.ndarray) -> None:
-    """Give a memory-mapped array's pages back to the system; they are read again when needed."""
-    import mmap
-
-    mapped: Any = getattr(pixels, "_mmap", None)
-    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 32) -> np.ndarray:
