@@ -65,8 +65,11 @@ def test_drop_read_and_move_the_slider(page: Page, photos: list[Path], finished:
     bare = np.asarray(Image.open(io.BytesIO(looks[0])).convert("RGB"), float)
     assert bare.std() > 5 and picture.evaluate("canvas => canvas.width") > 400
     before = map_.evaluate("canvas => canvas.toDataURL()")
-    page.locator(".controls select").select_option("mel")
-    assert map_.evaluate("canvas => canvas.toDataURL()") != before
+    maps = set()
+    for dx in prediction.probabilities:
+        page.locator(".controls select").select_option(dx)
+        maps.add(map_.evaluate("canvas => canvas.toDataURL()"))
+    assert before in maps and len(maps) > 1  # a small network's maps of two diagnoses can look alike
 
 
 def test_twenty_images_sorted_filtered_and_saved(page: Page, photos: list[Path], finished: tuple[Path, str]) -> None:

@@ -86,7 +86,7 @@ def variants(source: Path, folder: Path) -> list[Path]:
     large = image.resize((1600, 1200), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_90)
     kinds: dict[str, Callable[[Path], None]] = {
         "plain.png": image.save,
-        "as-wide-as-the-model.png": image.crop((100, 0, 292, 450)).save,
+        "as-wide-as-the-model.png": image.crop((100, 0, 324, 450)).save,
         "camera.jpg": partial(large.save, exif=exif, quality=90),
         "clear.png": clear.save,
         "grey.jpg": partial(image.convert("L").save, quality=95),
