@@ -68,7 +68,7 @@ def test_the_logits_are_the_mean_of_the_members(joined: Path, members: list[Path
     paths = [Path(path) for path in read_collection(phantoms).table["path"][:12]]
     pixels = np.stack([read_image(path, 24, 24, "centre") for path in paths])
     mean = np.mean([before_decision(member, pixels) for member in members], axis=0)
-    np.testing.assert_allclose(before_decision(joined, pixels), mean, atol=0.02)  # weights are rounded to 16 bits
+    np.testing.assert_allclose(before_decision(joined, pixels), mean, atol=0.05)  # weights are rounded to 8 bits
     assert np.abs(before_decision(members[0], pixels) - mean).max() > 0.1
 
 
@@ -86,7 +86,7 @@ def test_the_run_directory_is_whole(joined: Path, members: list[Path]) -> None:
     assert read_recipe(str(joined / "recipe.toml")).name == "two"
 
 
-def test_the_file_equals_keras_and_is_half_as_large(joined: Path, members: list[Path], phantoms: Path) -> None:
+def test_the_file_equals_keras_and_is_a_fraction_as_large(joined: Path, members: list[Path], phantoms: Path) -> None:
     paths = [Path(path) for path in read_collection(phantoms).table["path"][:20]]
     model = load_model(joined / "model.onnx")
     predicted = model.predict(paths, explain=True)

@@ -4,8 +4,8 @@ In: runs on the same images with the same split. Out: a run directory as of any 
 of theirs; calibration, decision rule and thresholds are chosen anew, on the validation part that they have in common.
 
 A member's answer is the mean over flipped copies of the image. In the ensemble the copies are shared out: each member sees
-as many fewer as there are members, so that all together take no longer than the first alone. Weights are rounded to 16 bits,
-so that the file of two members is no larger than that of one.
+as many fewer as there are members, so that up to four together take no longer than the first alone. Weights are rounded to
+8 bits, so that the file of four members is no larger than that of one.
 """
 
 import dataclasses
@@ -78,7 +78,7 @@ def ensemble(
 
 
 def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.ndarray, np.ndarray]) -> "keras.Model":
-    """Join the networks that stand in `file` of each run directory; no decision rule, not calibrated, weights of 16 bits.
+    """Join the networks that stand in `file` of each run directory; no decision rule, not calibrated, weights of 8 bits.
 
     Args:
         members: run directories.
@@ -87,7 +87,7 @@ def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.n
         statistics: channel means and standard deviations, float (3,) each, of the images that all were trained on.
 
     """
-    from lesionlab.model.half import round_weights
+    from lesionlab.model.compact import round_weights
     from lesionlab.model.join import join
 
     each = [_member(folder, file, statistics, number, len(members)) for number, folder in enumerate(members)]

@@ -20,7 +20,7 @@ import numpy as np
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing, write_json
 from lesionlab.model.backend import full_precision, keras
-from lesionlab.model.half import store_as_half
+from lesionlab.model.compact import store_compactly
 
 TOLERANCE = 1e-4
 OPSET = 15
@@ -42,7 +42,7 @@ def why_no_tensorflow(what: str) -> str:
 
 
 def export_onnx(
-    network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray, *, halves: bool = True
+    network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray, *, compact: bool = True
 ) -> float:
     """Write the network as ONNX and return the largest difference in probability on the sample.
 
@@ -54,7 +54,7 @@ def export_onnx(
         path: of the `.onnx` file; whole or not at all.
         facts: of `lesionlab.bundle.make_facts`; written into the file's metadata, each value as JSON.
         sample: uint8 (k, h, w, 3), real images to compare on.
-        halves: store weights in 16 bits where that loses nothing, see `lesionlab.model.half`.
+        compact: store weights in 8 or 16 bits where that loses nothing, see `lesionlab.model.compact`.
 
     Raises:
         LesionlabError: the export differs by more than 1e-4.
@@ -74,8 +74,8 @@ def export_onnx(
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
         _name_outputs(model.graph)
-        if halves:
-            store_as_half(model)
+        if compact:
+            store_compactly(model)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
         onnx.checker.check_model(model, full_check=True)
         onnx.save(model, temporary)

@@ -98,7 +98,7 @@ def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
     validation, labels = run.pixels("validation")
     source = path.with_name(f".{path.stem}-float32.onnx")
     try:
-        export.export_onnx(run.network, source, run.facts, sample, halves=False)
+        export.export_onnx(run.network, source, run.facts, sample, compact=False)
         facts = run.facts | {"name": f"{run.facts['name']}-int8"}
         result = quantise(source, path, facts, calibration, validation, labels)
     finally:
