@@ -157,6 +157,16 @@ function release(item) {
   if (item) item.bitmap = undefined;
 }
 
+// The detail is made anew when an answer or a picture comes; the focus stays on the same control, else on the detail.
+function renewDetail(nodes) {
+  const pane = at("detail");
+  const held = pane.contains(document.activeElement) ? document.activeElement : null;
+  pane.replaceChildren(...nodes);
+  if (!held) return;
+  const same = [...pane.querySelectorAll(held.localName)].find((node) => node.textContent === held.textContent);
+  (same ?? pane).focus({ preventScroll: true });
+}
+
 async function showDetail() {
   at("detail").hidden = !current;
   if (!current || !model) return;
@@ -164,7 +174,7 @@ async function showDetail() {
   const button = (text, onclick) => element("button", { type: "button", className: "small", onclick }, text);
   const actions = [button("Remove", () => remove([item]))];
   if (isUnanswered(item)) actions.unshift(button("Try again", () => repeat([item])));
-  at("detail").replaceChildren(...detail(item, model, settings, { actions }));
+  renewDetail(detail(item, model, settings, { actions }));
   if (!item.result || item.bitmap !== undefined) return;
   const look = item.size ? await reduced(item.file) : null;
   if (item !== current || item.bitmap !== undefined) return void look?.bitmap.close();

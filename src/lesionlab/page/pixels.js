@@ -7,6 +7,7 @@
 import { ImageError } from "./header.js";
 
 const PRECISION_BITS = 22; // of 32: 8 for the pixel, 2 to spare
+const HALF = 2 ** (PRECISION_BITS - 1); // rounds
 const STRIP_ROWS = 256; // as many are read back at a time: a canvas of a whole photograph is beyond some phones
 
 // RGB pixels, Uint8Array (height * width * 3), row by row, of a Blob whose header was read before.
@@ -54,18 +55,22 @@ export function box(fullWidth, fullHeight, width, height, crop) {
   return [left, upper, fullWidth - left, fullHeight - upper].map(Math.fround);
 }
 
-// Scale to (width, height): `rows(first, count)` gives RGBA, the result is RGB.
+// Scale to (width, height): `rows(first, count)` gives RGBA, the result is RGB. Which pass comes first is Pillow 13's rule:
+// an image that loses more than twice as many rows as columns is scaled down before across.
 export function resize(rows, [fullWidth, fullHeight], [width, height], [left, upper, right, lower]) {
   const across = coefficients(fullWidth, left, right, width);
   const down = coefficients(fullHeight, upper, lower, height);
-  const first = down.from[0];
+  const isDownFirst = fullHeight > height && fullHeight - height > 2 * (fullWidth - width);
+  const stride = isDownFirst ? 4 * fullWidth : 3 * width;
+  const sums = new Int32Array(height * stride).fill(HALF);
   const last = down.from[height - 1] + down.count[height - 1];
-  const narrow = new Uint8ClampedArray((last - first) * width * 3);
-  for (let begin = first; begin < last; begin += STRIP_ROWS) {
+  for (let begin = down.from[0]; begin < last; begin += STRIP_ROWS) {
     const count = Math.min(STRIP_ROWS, last - begin);
-    shrinkAcross(rows(begin, count), fullWidth, count, across, narrow.subarray((begin - first) * width * 3));
+    const strip = rows(begin, count);
+    addDown(isDownFirst ? strip : scaleAcross(strip, fullWidth, count, across), begin, count, stride, down, sums);
   }
-  return shrinkDown(narrow, first, width, down);
+  const scaled = Uint8ClampedArray.from(sums.map((sum) => sum >> PRECISION_BITS)); // height x stride
+  return new Uint8Array((isDownFirst ? scaleAcross(scaled, fullWidth, height, across) : scaled).buffer);
 }
 
 // precompute_coeffs and normalize_coeffs_8bpc of Resample.c: for each place the pixels it is made of and their weights.
@@ -94,11 +99,12 @@ function coefficients(size, begin, end, places) {
 }
 
 // RGBA rows of `fullWidth` to RGB rows of as many places as there are coefficients.
-function shrinkAcross(data, fullWidth, rowCount, { from, count, weights, most }, out) {
+function scaleAcross(data, fullWidth, rowCount, { from, count, weights, most }) {
   const width = from.length;
+  const out = new Uint8ClampedArray(rowCount * width * 3);
   for (let row = 0; row < rowCount; row++) {
     for (let place = 0; place < width; place++) {
-      let [red, green, blue] = [2 ** (PRECISION_BITS - 1), 2 ** (PRECISION_BITS - 1), 2 ** (PRECISION_BITS - 1)];
+      let [red, green, blue] = [HALF, HALF, HALF];
       let at = 4 * (row * fullWidth + from[place]);
       for (let k = place * most; k < place * most + count[place]; k++, at += 4) {
         red += data[at] * weights[k];
@@ -111,18 +117,17 @@ function shrinkAcross(data, fullWidth, rowCount, { from, count, weights, most },
       out[to + 2] = blue >> PRECISION_BITS;
     }
   }
+  return out;
 }
 
-function shrinkDown(narrow, first, width, { from, count, weights, most }) {
-  const stride = 3 * width;
-  const out = new Uint8ClampedArray(from.length * stride);
+// Add what rows `begin` to `begin + rowCount`, of `stride` values each, give to the rows of the result.
+function addDown(data, begin, rowCount, stride, { from, count, weights, most }, sums) {
   for (let place = 0; place < from.length; place++) {
-    for (let column = 0; column < stride; column++) {
-      let sum = 2 ** (PRECISION_BITS - 1);
-      let at = (from[place] - first) * stride + column;
-      for (let k = place * most; k < place * most + count[place]; k++, at += stride) sum += narrow[at] * weights[k];
-      out[place * stride + column] = sum >> PRECISION_BITS;
+    const end = Math.min(begin + rowCount, from[place] + count[place]);
+    for (let row = Math.max(begin, from[place]); row < end; row++) {
+      const weight = weights[place * most + row - from[place]];
+      const own = (row - begin) * stride;
+      for (let at = 0; at < stride; at++) sums[place * stride + at] += data[own + at] * weight;
     }
   }
-  return new Uint8Array(out.buffer);
 }
