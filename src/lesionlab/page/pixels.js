@@ -55,22 +55,18 @@ export function box(fullWidth, fullHeight, width, height, crop) {
   return [left, upper, fullWidth - left, fullHeight - upper].map(Math.fround);
 }
 
-// Scale to (width, height): `rows(first, count)` gives RGBA, the result is RGB. Which pass comes first is Pillow 13's rule:
-// an image that loses more than twice as many rows as columns is scaled down before across.
+// Scale to (width, height), across before down: `rows(first, count)` gives RGBA, the result is RGB.
 export function resize(rows, [fullWidth, fullHeight], [width, height], [left, upper, right, lower]) {
   const across = coefficients(fullWidth, left, right, width);
   const down = coefficients(fullHeight, upper, lower, height);
-  const isDownFirst = fullHeight > height && fullHeight - height > 2 * (fullWidth - width);
-  const stride = isDownFirst ? 4 * fullWidth : 3 * width;
+  const stride = 3 * width;
   const sums = new Int32Array(height * stride).fill(HALF);
   const last = down.from[height - 1] + down.count[height - 1];
   for (let begin = down.from[0]; begin < last; begin += STRIP_ROWS) {
     const count = Math.min(STRIP_ROWS, last - begin);
-    const strip = rows(begin, count);
-    addDown(isDownFirst ? strip : scaleAcross(strip, fullWidth, count, across), begin, count, stride, down, sums);
+    addDown(scaleAcross(rows(begin, count), fullWidth, count, across), begin, count, stride, down, sums);
   }
-  const scaled = Uint8ClampedArray.from(sums.map((sum) => sum >> PRECISION_BITS)); // height x stride
-  return new Uint8Array((isDownFirst ? scaleAcross(scaled, fullWidth, height, across) : scaled).buffer);
+  return Uint8Array.from(sums.map((sum) => sum >> PRECISION_BITS)); // a mean of bytes is a byte
 }
 
 // precompute_coeffs and normalize_coeffs_8bpc of Resample.c: for each place the pixels it is made of and their weights.
