@@ -24,12 +24,15 @@ from lesionlab.model.zoo import build_network, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.trust.metrics import headline
 
-# What a variant changes of the recipe `bundled`. The former model: 192 px, images as they are, the first block frozen.
+# What a variant changes of the recipe `bundled`. The first model: 192 px, images as they are, the first block frozen, rare
+# diagnoses not drawn more often but weighing more.
+_WEIGHTED = {"class_weights": "sqrt-inverse", "sampling": "none"}
 _FORMER: dict[str, dict] = {
     "image": {"height": 192, "width": 192},
     "augment": {"degrade": 0.0},
     "model": {"frozen_until": "conv_pw_1_relu"},
     "optimizer": {"epochs": 16},
+    "loss": _WEIGHTED,
     "training": {"first_side": 0, "precision": "float32"},
 }
 VARIANTS: dict[str, dict[str, dict]] = {
@@ -53,8 +56,14 @@ VARIANTS: dict[str, dict[str, dict]] = {
     "no-colour": {"augment": {"colour": 0.0}},
     "no-mixup": {"augment": {"mixup": 0.0}},
     "192-px": {"image": {"height": 192, "width": 192}},
-    "sampling": {"loss": {"class_weights": "none", "sampling": "sqrt-inverse"}},
-    "plain-loss": {"loss": {"class_weights": "none"}},
+    "light": {"augment": {"degrade": 0.2, "colour": 0.1}},
+    "weighted": {"loss": _WEIGHTED},
+    "weighted-as-they-are": {
+        "augment": {"degrade": 0.0, "colour": 0.05},
+        "model": {"frozen_until": "conv_pw_1_relu"},
+        "loss": _WEIGHTED,
+    },
+    "neither": {"loss": {"sampling": "none"}},
 }
 
 
