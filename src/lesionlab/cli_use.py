@@ -39,7 +39,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     )
     predict.add_argument("--resume", action="store_true", help="go on with the table of an interrupted --out")
     predict.add_argument(
-        "--batch-size", type=_positive, default=8, metavar="N", help="images that go through together (default: 8)"
+        "--batch-size", type=_positive, default=4, metavar="N", help="images that go through together (default: 4)"
     )
     _add_scale(predict)
     predict.set_defaults(command=_predict)

@@ -23,7 +23,7 @@ from lesionlab import __version__
 from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing, write_json
-from lesionlab.predict import Model, Prediction, Unreadable, short
+from lesionlab.predict import BATCH_SIZE, Model, Prediction, Unreadable, short
 from lesionlab.rundir import claimed
 from lesionlab.sources import Source
 
@@ -77,7 +77,7 @@ def write_shards(
     *,
     format: str = "parquet",
     shard_size: int = SHARD_SIZE,
-    batch_size: int = 8,
+    batch_size: int = BATCH_SIZE,
     report: Callable[[Answer], None] = lambda answer: None,
 ) -> Tally:
     """Predict every source and write the shards that `folder` does not hold yet.
