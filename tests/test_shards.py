@@ -47,7 +47,7 @@ def test_csv_shards_are_the_table_cut_in_pieces(tiny: Path, photos: Path, tmp_pa
     assert main(["predict", str(photos), "--model", str(tiny), "--out", str(tmp_path / "whole.csv")]) == 1
     out = tmp_path / "shards"
     command = ["predict", str(photos), "--model", str(tiny), "--shards", str(out), "--shard-format", "csv"]
-    assert main([*command, "--shard-size", "10"]) == 1  # brought up to 16: two whole batches
+    assert main([*command, "--shard-size", "14"]) == 1  # brought up to 16: four whole batches
     assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
     assert len(list(out.glob("part-*"))) == 2
     assert "1 images could not be read" in capsys.readouterr().err
