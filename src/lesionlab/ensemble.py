@@ -90,23 +90,34 @@ def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.n
     from lesionlab.model.compact import round_weights
     from lesionlab.model.join import join
 
-    each = [_member(folder, file, statistics, number, len(members)) for number, folder in enumerate(members)]
+    each = []
+    for number, folder in enumerate(members):
+        views = max(1, read_recipe(str(folder / "recipe.toml")).model.views // len(members))
+        each.append(uncalibrated(folder, file, statistics, views=views, first_view=number * views))
     network = join(each, name)
     round_weights(network)
     return network
 
 
-def _member(
-    folder: Path, file: str, statistics: tuple[np.ndarray, np.ndarray], number: int, members: int
+def uncalibrated(
+    folder: Path, file: str, statistics: tuple[np.ndarray, np.ndarray], *, views: int, first_view: int
 ) -> "keras.Model":
-    """A member as it was trained: its own calibration, folded into the last layer, is taken out again."""
+    """A run's network as it was trained: its calibration, folded into the last layer, is taken out again; no decision rule.
+
+    Args:
+        folder: run directory.
+        file: `model.keras` or `final.keras`.
+        statistics: as of `joined`.
+        views: of how many flipped copies of an image it takes the mean.
+        first_view: which of the four comes first.
+
+    """
     from lesionlab.model.decide import decision_of, unfold_calibration
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
 
     recipe = read_recipe(str(folder / "recipe.toml"))
-    views = max(1, recipe.model.views // members)
-    network = build_network(recipe, *statistics, views=views, first_view=number * views)
+    network = build_network(recipe, *statistics, views=views, first_view=first_view)
     network.set_weights(load_network(folder / file).get_weights())
     last = network.get_layer("probabilities")
     decision = decision_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"])
