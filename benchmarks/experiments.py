@@ -27,7 +27,7 @@ from lesionlab.trust.metrics import headline
 # What a variant changes of the recipe `bundled`. The first model: 192 px, images as they are, the first block frozen, rare
 # diagnoses not drawn more often but weighing more.
 _WEIGHTED = {"class_weights": "sqrt-inverse", "sampling": "none"}
-_FORMER: dict[str, dict] = {
+_FIRST_MODEL: dict[str, dict] = {
     "image": {"height": 192, "width": 192},
     "augment": {"degrade": 0.0},
     "model": {"frozen_until": "conv_pw_1_relu"},
@@ -36,21 +36,21 @@ _FORMER: dict[str, dict] = {
     "training": {"first_side": 0, "precision": "float32"},
 }
 VARIANTS: dict[str, dict[str, dict]] = {
-    "small": _FORMER
+    "small": _FIRST_MODEL
     | {
         "image": {"height": 128, "width": 128},
         "augment": {"degrade": 0.0, "mixup": 0.0},
         "model": {"frozen_until": ""},
         "optimizer": {"learning_rate": 3e-4, "epochs": 12},
     },
-    "first": _FORMER
+    "first": _FIRST_MODEL
     | {
         "augment": {"degrade": 0.0, "mixup": 0.0},
         "model": {"frozen_until": "conv_pw_3_relu"},
         "optimizer": {"learning_rate": 1e-3, "epochs": 24},
     },
-    "kept": _FORMER,
-    "kept-40": _FORMER | {"optimizer": {"epochs": 40}, "training": {"first_side": 128, "precision": "float32"}},
+    "kept": _FIRST_MODEL,
+    "kept-40": _FIRST_MODEL | {"optimizer": {"epochs": 40}, "training": {"first_side": 128, "precision": "float32"}},
     "present": {},
     "images-as-they-are": {"augment": {"degrade": 0.0}},
     "no-colour": {"augment": {"colour": 0.0}},
