@@ -108,5 +108,5 @@ def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: py
         losses[precision] = [row["loss"] for row in history]
         assert {variable.dtype for variable in network.trainable_variables} == {"float32"}
     full, reduced = losses.values()
-    np.testing.assert_allclose(reduced, full, rtol=0.05)
+    np.testing.assert_allclose(reduced, full, rtol=0.1)
     assert reduced != full

@@ -101,7 +101,7 @@ def test_predict_says_so(scored, strange: np.ndarray, tmp_path: Path, capsys, mo
     assert said["is_dermatoscopic"] is False and said["ood_score"] > 1 and said["decision"] == "not dermatoscopic"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     assert main(["predict", str(tmp_path / "noise.png"), "--model", str(scored[0])]) == 0
-    assert "does not look like a dermatoscopic image" in capsys.readouterr().out
+    assert "does not look dermatoscopic (score" in capsys.readouterr().out
 
 
 def test_a_file_without_a_score_predicts_as_before(lesions: np.ndarray, tmp_path: Path) -> None:

@@ -269,6 +269,20 @@ def test_on_a_terminal(photos: Path, tiny: Path, capsys, monkeypatch: pytest.Mon
     assert len(lines) == 4 and lines[0].startswith("a1 ") and "uncertainty" in lines[0]
 
 
+@pytest.mark.parametrize(("columns", "is_named"), [(80, False), (200, True)])
+def test_a_line_an_image_fits_the_terminal(
+    columns: int, is_named: bool, photos: Path, tiny: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert main(["predict", str(photos), "--model", str(tiny)]) == 1
+    *lines, said = capsys.readouterr().out.splitlines()
+    assert said == NOT_A_DEVICE and len(lines) == 9
+    for line in lines:
+        assert len(line) <= columns
+        assert any(f"%  {name} " in line for name in (NAME_OF.values() if is_named else DX))
+
+
 def test_overlays(photos: Path, tiny: Path, tmp_path: Path) -> None:
     done = run(photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv")
     assert done.returncode == 0

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,8 @@ from lesionlab.shards import CSV_HEADER, csv_row
 from lesionlab.sources import Source, find_images, unique_names
 
 _BAR = 20
+_NAME = 45  # the longest name of a diagnosis
+_WIDE = 24 + 2 + _BAR + 7 + _NAME + 2 + 44  # columns of a terminal that take a line for an image with all names in full
 _SAME = 1e-3  # between two runs of one model; another model differs by more
 
 Sink = Callable[[Prediction], None]
@@ -247,30 +250,37 @@ def _print_json(prediction: Prediction) -> None:
 def _bars(n_images: int) -> Sink:
     full, empty = ("█", "░") if "utf" in (sys.stdout.encoding or "").lower() else ("#", ".")
 
-    def bar(share: float) -> str:
-        filled = round(share * _BAR)
-        return full * filled + empty * (_BAR - filled)
+    def bar(share: float, length: int = _BAR) -> str:
+        filled = round(share * length)
+        return full * filled + empty * (length - filled)
 
     def print_all(prediction: Prediction) -> None:
         print(f"{prediction.source}\n")
         for dx, share in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
-            print(f"  {NAME_OF[dx]:45} {bar(share)} {share:6.1%}")
+            print(f"  {NAME_OF[dx]:{_NAME}} {bar(share)} {share:6.1%}")
         print(f"\n  {_in_words(prediction)}")
-        if prediction.is_dermatoscopic is not False and len(prediction.prediction_set) > 1:
+        if prediction.is_dermatoscopic is False:
+            print("  no answer here is to be trusted")
+        elif len(prediction.prediction_set) > 1:
             print(f"  cannot be ruled out: {', '.join(NAME_OF[dx] for dx in prediction.prediction_set)}")
         print()
 
+    columns = shutil.get_terminal_size().columns
+    is_wide = columns >= _WIDE
+    image_width, length, name_width = (24, _BAR, _NAME) if is_wide else (max(12, min(24, columns - 68)), 8, 5)
+
     def print_line(prediction: Prediction) -> None:
-        share = prediction.probabilities[prediction.dx]
-        name = prediction.name if prediction.is_dermatoscopic is not False else "-"
-        print(f"{prediction.image:24.24}  {bar(share)} {share:4.0%}  {name:45}  {_in_words(prediction)}")
+        name, share = prediction.name if is_wide else prediction.dx, prediction.probabilities[prediction.dx]
+        name = "-" if prediction.is_dermatoscopic is False else name
+        image = f"{prediction.image:{image_width}.{image_width}}"
+        print(f"{image}  {bar(share, length)} {share:4.0%}  {name:{name_width}}  {_in_words(prediction)}")
 
     return print_all if n_images == 1 else print_line
 
 
 def _in_words(prediction: Prediction) -> str:
     if prediction.is_dermatoscopic is False:
-        return f"does not look like a dermatoscopic image (score {prediction.ood_score:.1f}): no answer here is to be trusted"
+        return f"does not look dermatoscopic (score {prediction.ood_score:.1f})"
     malignant, uncertainty = prediction.malignant_probability, prediction.uncertainty
     return f"{prediction.decision} (malignant {malignant:.0%}, uncertainty {uncertainty:.2f})"
 

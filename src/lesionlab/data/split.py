@@ -223,7 +223,9 @@ def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
 
 def groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
     """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest."""
-    dx = table.groupby("group")["dx"].agg(lambda values: values.mode().iloc[0])
+    counts = table.groupby(["group", "dx"], as_index=False, observed=True).size()
+    commonest = counts.sort_values(["group", "size", "dx"], ascending=[True, False, True]).drop_duplicates("group")
+    dx = commonest.set_index("group")["dx"]
     return [np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in DX]
 
 

@@ -7,6 +7,7 @@ TensorFlow, JAX and PyTorch: on a CPU TensorFlow trains two to five times faster
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,6 +21,10 @@ _JAX_FOR_A_GPU = ("jax-cuda13-plugin", "jax-cuda12-plugin", "jax-rocm7-plugin")
 
 def _choose_backend() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        # TensorFlow takes oneDNN's operations by itself only where there is AVX512-VNNI or AMX. With AVX2 alone a training
+        # step takes half of the processor's time by them (docs/performance.md).
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     installed = [name for name in _BACKENDS if importlib.util.find_spec(name)]
     if "jax" in installed and any(_is_installed(plugin) for plugin in _JAX_FOR_A_GPU):
         installed.insert(0, "jax")
