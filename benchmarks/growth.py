@@ -8,7 +8,8 @@ The last columns say how time grows from the first size to the last, as the powe
 
 `--base 1500` is the quick look: with fewer the rarest diagnosis has too few lesions to be
 split. Images are drawn at --size (height, width), or taken from --data; the folders of each size
-hold links to them.
+hold links to them. Drawing takes 30 ms an image, so that beyond --drawn images the same are shown again as other lesions, turned
+by an odd angle, from nearer and in another light, which the search for near-duplicates does not take for copies.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 STAGES = ("cache", "check", "explore", "split", "train", "predict", "report")
 
@@ -37,6 +39,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 5, 10])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--size", type=int, nargs=2, default=[112, 150], help="of the files, px (default: 112 150)")
+    parser.add_argument("--drawn", type=int, default=10_000, help="images to draw; others are altered (default: 10000)")
     parser.add_argument("--data", type=Path, help="folder of images beside one table, instead of generated lesions")
     parser.add_argument("--predict-share", type=float, default=1.0, help="share of the images that predict takes")
     parser.add_argument("--json", type=Path, help="write what was measured")
@@ -48,7 +51,7 @@ def main() -> None:
     sizes = [options.base * times for times in options.times]
     rows = []
     with tempfile.TemporaryDirectory() as work:
-        folders = _folders(Path(work), options.data, sizes, tuple(options.size))
+        folders = _folders(Path(work), options.data, sizes, tuple(options.size), options.drawn)
         for stage in options.stages:
             measured = [_measure(stage, folder, Path(work), options.predict_share) for folder in folders]
             rows.append({"stage": stage, "images": sizes, "measured": measured})
@@ -57,15 +60,15 @@ def main() -> None:
         options.json.write_text(json.dumps(rows, indent=1))
 
 
-def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int, int]) -> list[Path]:
+def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int, int], most_drawn: int) -> list[Path]:
     """Make a folder of each size: the first rows of a shuffled table, with links to the images."""
     from lesionlab.data.phantom import write_phantoms
 
     if data is None:
         data = work / "whole"
-        started = time.perf_counter()
-        write_phantoms(data, lesions=max(100, max(sizes) // 5 * 4), seed=0, size_px=size_px)  # of 1.3 images each
-        print(f"drawn in {time.perf_counter() - started:.0f} s", flush=True)
+        lesions = max(100, min(max(sizes), most_drawn) // 5 * 4)  # of 1.3 images each
+        write_phantoms(data, lesions=lesions, seed=0, size_px=size_px)
+        _alter(data, max(sizes))
     images = {path.stem: path.resolve() for path in data.rglob("*.jpg")}
     (table,) = data.glob("*.csv")
     rows = [row for row in csv.DictReader(table.open(encoding="utf-8")) if row["image_id"] in images]
@@ -83,6 +86,33 @@ def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int
     header = "| stage | " + " | ".join(f"{size:,}" for size in sizes) + " | power of n | ms an image |"
     print(header + "\n|" + " --- |" * (len(sizes) + 3), flush=True)
     return folders
+
+
+def _alter(data: Path, wanted: int) -> None:
+    """Fill a folder of generated lesions up to `wanted` images with altered copies, as lesions of their own."""
+    (table,) = data.glob("*.csv")
+    drawn = pd.read_csv(table, dtype=str, keep_default_na=False)
+    copies, random = [drawn], np.random.default_rng(0)
+    (folder,) = {path.parent for path in data.rglob("*.jpg")}
+    for number in range(1, math.ceil(wanted / len(drawn))):
+        own = drawn.head(wanted - number * len(drawn)).copy()
+        for column in ("image_id", "lesion_id"):
+            own[column] = [f"{value}_{number}" for value in own[column]]
+        for image_id, source in zip(own["image_id"], drawn["image_id"], strict=False):
+            with Image.open(folder / f"{source}.jpg") as image:
+                image.load()
+            angle = random.choice((90, 180, 270)) + random.uniform(20, 70)
+            nearer = random.uniform(1.3, 1.5)
+            whole = image.resize((round(nearer * image.width), round(nearer * image.height))).rotate(
+                angle, Image.Resampling.BILINEAR
+            )
+            left, upper = (whole.width - image.width) // 2, (whole.height - image.height) // 2
+            altered = whole.crop((left, upper, left + image.width, upper + image.height))
+            light = [random.uniform(0.85, 1.1) for _ in range(3)]
+            altered = altered.point([min(255, round(gain * value)) for gain in light for value in range(256)])
+            altered.save(folder / f"{image_id}.jpg", quality=90)
+        copies.append(own)
+    pd.concat(copies).to_csv(table, index=False)
 
 
 def _measure(stage: str, folder: Path, work: Path, share: float) -> dict[str, float]:

@@ -92,6 +92,34 @@ def test_only_dense_convolutions_are_reduced_and_only_where_it_pays(
     assert not any(is_reduced(build_network(mobile("float32"), MEAN, STD, for_training=True)).values())
 
 
+@pytest.mark.parametrize("is_reduced", [False, True])
+def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and gradients are the same whether the backward pass finds activations kept or makes them anew."""
+    import tensorflow as tf
+
+    monkeypatch.setattr(fused, "multiplies_bfloat16", lambda: is_reduced)
+    recipe = mobile("bfloat16-convolutions").with_changes("model", dropout=0.0)
+    images = np.random.default_rng(0).uniform(0, 255, (16, 32, 32, 3)).astype("float32")
+    one_hot = np.eye(7, dtype="float32")[np.arange(16) % 7]
+    found = []
+    for many in (10**9, 0):
+        monkeypatch.setattr(fused, "MANY_PIXELS", many)
+        network = build_network(recipe, MEAN, STD, for_training=True, seed=3)
+        kinds = {type(layer) for layer in network.get_layer("backbone").layers}
+        assert ({fused.ReLU, fused.ZeroPadding2D, fused.Conv2D, fused.DepthwiseConv2D} <= kinds) is (many == 0)
+
+        @tf.function
+        def step(network: keras.Model = network) -> tuple[tf.Tensor, list[tf.Tensor]]:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(keras.losses.categorical_crossentropy(one_hot, network(images, training=True)))
+            return loss, tape.gradient(loss, [variable.value for variable in network.trainable_variables])
+
+        loss, gradients = step()
+        found.append([loss, *gradients])
+    for kept, anew in zip(*found, strict=True):
+        np.testing.assert_allclose(anew, kept, rtol=1e-3, atol=1e-5 * float(tf.norm(kept)))
+
+
 def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fused, "multiplies_bfloat16", lambda: True)
     labels = np.arange(56) % 7

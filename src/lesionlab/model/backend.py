@@ -9,7 +9,7 @@ import importlib.util
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -67,6 +67,7 @@ with _without_start_up_lines():
     import keras
 
 __all__ = [
+    "clipped_anew",
     "compiles_by_shape",
     "compiles_with_xla",
     "device_name",
@@ -76,6 +77,7 @@ __all__ = [
     "keras",
     "seed_everything",
     "trains_on_cpu_with_tensorflow",
+    "with_inputs_anew",
 ]
 
 
@@ -89,7 +91,7 @@ def trains_on_cpu_with_tensorflow() -> bool:
     return keras.backend.backend() == "tensorflow" and "cpu" in device_name().lower()
 
 
-def fused_batch_norm(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
+def fused_batch_norm(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any, Callable[[], Any]]:
     """Normalise a batch in one operation, on TensorFlow.
 
     Args:
@@ -100,16 +102,69 @@ def fused_batch_norm(inputs: Any, gamma: Any, beta: Any, epsilon: float) -> tupl
 
     Returns:
         Outputs of the inputs' shape; mean and variance of the batch, float32 (channels,), the latter divided by the count as
-        Keras has it.
+        Keras has it; a function that computes the outputs anew from the inputs.
 
     """
     import tensorflow
 
-    outputs, mean, variance = tensorflow.compat.v1.nn.fused_batch_norm(
-        inputs, tensorflow.convert_to_tensor(gamma), tensorflow.convert_to_tensor(beta), epsilon=epsilon
-    )
+    gamma, beta = tensorflow.convert_to_tensor(gamma), tensorflow.convert_to_tensor(beta)
+    normalise = tensorflow.compat.v1.nn.fused_batch_norm
+    outputs, mean, variance = normalise(inputs, gamma, beta, epsilon=epsilon)
     count = tensorflow.cast(tensorflow.size(inputs) / inputs.shape[-1], variance.dtype)
-    return outputs, mean, variance * (count - 1.0) / count  # the operation divides by the count less one
+    variance = variance * (count - 1.0) / count  # the operation divides by the count less one
+
+    def again() -> Any:
+        return normalise(inputs, gamma, beta, mean, variance, epsilon, is_training=False)[0]
+
+    return outputs, mean, variance, again
+
+
+def with_inputs_anew(function: Callable[..., Any], again: Callable[[], Any], inputs: Any, *weights: Any) -> Any:
+    """Apply a function whose backward pass computes its inputs anew, on TensorFlow; the inputs need not be kept until then.
+
+    Args:
+        function: of inputs and weights, to one tensor.
+        again: computes the inputs from what is kept.
+        inputs: a tensor.
+        weights: further tensors or variables.
+
+    """
+    import tensorflow
+
+    @tensorflow.custom_gradient
+    def apply(inputs: Any, *weights: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def backward(upstream: Any) -> Any:
+            with tensorflow.control_dependencies([upstream]):  # else it would be computed at once, and kept
+                anew = again()
+            with tensorflow.GradientTape() as tape:
+                tape.watch([anew, *weights])
+                outputs = function(anew, *weights)
+            return tape.gradient(outputs, [anew, *weights], upstream)
+
+        return function(inputs, *weights), backward
+
+    return apply(inputs, *map(tensorflow.convert_to_tensor, weights))
+
+
+def clipped_anew(inputs: Any, again: Callable[[], Any], is_at_six: bool) -> Any:
+    """Clip at 0, and at 6 if so asked; the backward pass takes the outputs that `again` computes. On TensorFlow."""
+    import tensorflow
+
+    clip, gradient = (
+        (tensorflow.nn.relu6, tensorflow.raw_ops.Relu6Grad)
+        if is_at_six
+        else (tensorflow.nn.relu, tensorflow.raw_ops.ReluGrad)
+    )
+
+    @tensorflow.custom_gradient
+    def apply(inputs: Any) -> tuple[Any, Callable[[Any], Any]]:
+        def backward(upstream: Any) -> Any:
+            with tensorflow.control_dependencies([upstream]):
+                return gradient(gradients=upstream, features=again())
+
+        return clip(inputs), backward
+
+    return apply(inputs)
 
 
 def compiles_by_shape() -> bool:

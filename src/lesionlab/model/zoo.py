@@ -88,7 +88,8 @@ def build_network(
             x = _application(x, recipe, shape, (_FLIPS * 2)[first_view % 4 :][:views])
         outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
         network = keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
-        return fused.for_training(network, recipe.training.precision) if for_training else network
+        pixels = recipe.optimizer.batch_size * recipe.image.height * recipe.image.width
+        return fused.for_training(network, recipe.training.precision, pixels) if for_training else network
     finally:
         keras.config.set_dtype_policy(previous)
 
