@@ -201,7 +201,7 @@ def test_exploration_counts_by_hand() -> None:
         }
     )
     pixels = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (10, 20, 30, 50)])
-    explored = explore(table, pixels)
+    explored = explore(table, mean_images(table, pixels))
     assert explored["by_diagnosis"]["mel"] == {"images": 2, "lesions": 1, "share": 0.5}
     assert explored["by_diagnosis"]["df"]["images"] == 0
     assert explored["by_column"]["age"]["40-49"]["mel"] == 2 and explored["by_column"]["age"]["80+"]["nv"] == 1

@@ -29,8 +29,8 @@ def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_
     Raises:
         OSError: the folder cannot be written.
     """
-    explored = explore(table, pixels)
     means = mean_images(table, pixels)
+    explored = explore(table, means)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
     figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
@@ -45,8 +45,14 @@ def write_exploration_page(table: pd.DataFrame, pixels: np.ndarray, folder: Path
     return write_exploration_html(folder, is_generated)
 
 
-def explore(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, Any]:
-    """Counts by diagnosis and of each column against it, images per lesion, missing values, mean colour."""
+def explore(table: pd.DataFrame, means: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Counts by diagnosis and of each column against it, images per lesion, missing values, mean colour.
+
+    Args:
+        table: columns of `Cleaned.table`.
+        means: from `mean_images`.
+
+    """
     bands = pd.cut(table["age"], AGE_BANDS_YEARS, right=False, labels=age_band_names())
     columns = {name: table[name] for name in ("sex", "localization", "dataset", "dx_type")}
     columns = {"age": bands.astype(object).where(bands.notna(), "unknown")} | columns
@@ -62,7 +68,7 @@ def explore(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, Any]:
         "age_years": {dx: _quartiles(table.loc[table["dx"] == dx, "age"]) for dx in DX},
         "images_per_lesion": {str(number): int(count) for number, count in per_lesion.items()},
         "missing": {name: _missing(table[name]) for name in ("age", *list(columns)[1:])},
-        "mean_colour": mean_colours(table, pixels),
+        "mean_colour": {dx: means[dx].mean(axis=(0, 1)).tolist() if dx in means else None for dx in DX},
     }
 
 
@@ -70,12 +76,6 @@ def age_band_names() -> list[str]:
     """Names of the age bands, such as "20-29"; the last is open."""
     pairs = zip(AGE_BANDS_YEARS[:-2], AGE_BANDS_YEARS[1:-1], strict=True)
     return [f"{low}-{high - 1}" for low, high in pairs] + [f"{AGE_BANDS_YEARS[-2]}+"]
-
-
-def mean_colours(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, list[float] | None]:
-    """Mean red, green and blue (0 to 255) of each diagnosis."""
-    means = mean_images(table, pixels)
-    return {dx: means[dx].mean(axis=(0, 1)).tolist() if dx in means else None for dx in DX}
 
 
 def mean_images(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, np.ndarray]:

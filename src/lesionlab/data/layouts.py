@@ -8,6 +8,7 @@ only what cannot be read as a table of images, lesions and diagnoses is an error
 import filecmp
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,15 +203,16 @@ def _read_isic(truths: list[Path], scan: _Scan) -> tuple[pd.DataFrame, list[Find
     return read_isic(truths, [path for path in scan.tables if _GROUPINGS.search(path.name)])
 
 
-def _absolute(folder: Path, path: Path) -> str:
-    """Resolve the folder alone: a link inside it keeps the image's name."""
-    return str(folder.resolve() / path.relative_to(folder))
+def _absolute(folder: Path, paths: Iterable[Path | None]) -> list[str]:
+    """Resolve the folder alone: a link inside it keeps the image's name. "" stands for no path."""
+    resolved = folder.resolve()
+    return [str(resolved / path.relative_to(folder)) if path else "" for path in paths]
 
 
 def _with_paths(table: pd.DataFrame, folder: Path, scan: _Scan, metadata: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """Give each row its image; images without a row are a finding."""
     images = scan.images
-    paths = [_absolute(folder, images[name]) if name in images else "" for name in table["image_id"]]
+    paths = _absolute(folder, (images.get(name) for name in table["image_id"]))
     if not any(paths):
         raise UsageError(
             f"{metadata} lists {len(table):,} images (first: {table['image_id'].iloc[0]}), and none of them is among the "
@@ -236,13 +238,13 @@ def _read_diagnosis_folders(folder: Path, scan: _Scan) -> Collection:
     if not any(find_dx(path.parent.name) for path in pictures):
         raise UsageError(f"{folder} has {len(pictures):,} images but no metadata. {_KNOWN}{_hint_at_parent(folder)}")
     shared = {path.stem for path in scan.twice}
-    rows = []
-    for path in sorted(pictures):
+    rows, ordered = [], sorted(pictures)
+    for path, absolute in zip(ordered, _absolute(folder, ordered), strict=True):
         inner = path.relative_to(folder)
         where = f"{path} (no metadata table was found, so that its folder should be named by a diagnosis)"
         name = "-".join([*inner.parts[:-1], inner.stem]) if path.stem in shared else path.stem
         image_id = check_image_id(name, str(path.parent))
-        rows.append((image_id, image_id, read_dx(path.parent.name, where), _absolute(folder, path)))
+        rows.append((image_id, image_id, read_dx(path.parent.name, where), absolute))
     table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "path"])
     if table["image_id"].duplicated().any():
         clashing = table.loc[table["image_id"].duplicated(), "path"].iloc[0]

@@ -236,7 +236,8 @@ def shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _on_two_sides(keys: pd.Series, parts: pd.Series) -> int:
-    return int((parts.groupby(keys.to_numpy()).nunique() > 1).sum())
+    sides = pd.DataFrame({"key": keys.to_numpy(), "part": parts.to_numpy()}).drop_duplicates()
+    return int(sides["key"][sides["key"].duplicated()].nunique())
 
 
 def _first_shared(table: pd.DataFrame, parts: pd.Series) -> str:
