@@ -211,6 +211,19 @@ def test_a_wide_gamut_becomes_srgb() -> None:
     assert pixels[0, 0, 0] > 184  # and it did change
 
 
+@pytest.mark.parametrize(
+    ("mode", "format", "options"),
+    [(mode, "PNG", {"icc_profile": icc_profile(DISPLAY_P3)}) for mode in ("RGB", "RGBA", "P")] + [("CMYK", "TIFF", {})],
+)
+def test_colours_are_converted_before_they_are_scaled(mode: str, format: str, options: dict[str, bytes]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels).convert(mode)
+    data = saved(image, format, **options)
+    whole = Image.fromarray(read_image(data, 90, 120, "stretch"))
+    assert np.array_equal(whole, image.convert("RGB")) == (not options)
+    assert np.array_equal(read_image(data, 24, 24, "centre"), read_image(saved(whole, "PNG"), 24, 24, "centre"))
+
+
 def test_srgb_and_damaged_profiles_change_nothing() -> None:
     from PIL import ImageCms
 

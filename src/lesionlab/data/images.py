@@ -5,6 +5,10 @@ What a file is, its content says and not its suffix. Pixels are brought to one m
 laid over white, 16 bits scaled to 8, colours with an ICC profile converted to sRGB; all other metadata is dropped. Of several
 frames or pages (GIF, WebP, APNG, TIFF, MPO) the first is read.
 
+Colours are converted before scaling, as browsers do it: the other way round moved a probability of the packaged model by up to
+0.02 (Display P3). RGB is converted in place, for which 4032 x 3024 pixels take 0.2 s, twice as long as to decode; CMYK needs a
+second copy.
+
 Scaling is Pillow's antialiased BILINEAR: a triangle filter neither rings at hairs and rulers as BICUBIC does nor aliases
 near a ratio of one as BOX does. From 600 x 450 to 224 px, with decoding: 1.6 ms (BOX), 1.8 (BILINEAR), 2.3 (BICUBIC).
 
@@ -16,6 +20,7 @@ more, drafting moves a probability of the packaged model by up to 0.05. Of 4032 
 """
 
 import stat
+import struct
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -67,6 +72,11 @@ _TRANSPOSE = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
+}
+_SRGB_PRIMARIES = {  # XYZ under D50, as the ICC publishes them and browsers have them; Little CMS's own differ by 2e-4
+    b"rXYZ": (0.436065674, 0.222488403, 0.013916016),
+    b"gXYZ": (0.385147095, 0.716873169, 0.097076416),
+    b"bXYZ": (0.143066406, 0.060607910, 0.714096069),
 }
 _FOREIGN = (
     (0, b"%PDF", "a PDF document"),
@@ -209,13 +219,10 @@ def _decoded(image: ImageFile.ImageFile, height: int, width: int, crop: str) -> 
     profile = image.info.get("icc_profile")
     # Asked only now, since a PNG may hold its EXIF behind the pixels and a TIFF is turned while it is loaded.
     upright = _upright(image, _orientation(image))
-    plain = _without_alpha(upright)
+    plain = _plain(upright, profile)
     scaled = plain
     if plain.size != (width, height):  # Pillow would copy it, which takes a third of the time of a small JPEG
         scaled = _scaled(plain, height, width, _box(plain.size, height, width, crop))
-    transform = _to_srgb(profile, scaled.mode) if profile else None
-    if transform is not None:
-        return transform.apply(scaled)
     return scaled if scaled.mode == "RGB" else scaled.convert("RGB")
 
 
@@ -259,18 +266,31 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 
-def _without_alpha(image: Image.Image) -> Image.Image:
-    """Make an image RGB, L or CMYK of 8 bits; transparency is laid over white."""
+def _plain(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Make an image RGB in sRGB, or L, of 8 bits; transparency is laid over white."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255; RGB of 16 bits it shifts as well
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ImageError("its grey values have 32 bits, of which the range is unknown: save it with 8 or 16 bits")
     if image.has_transparency_data:
-        layer = image.convert("RGBA")
+        layer = _in_srgb(image.convert("RGBA"), profile)
         page = Image.new("RGB", layer.size, "white")
         page.paste(layer, mask=layer.getchannel("A"))
         return page
-    return image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB")
+    same = image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB")
+    converted = _in_srgb(same, profile)
+    return converted.convert("RGB") if converted.mode == "CMYK" else converted
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert colours to sRGB; RGB and RGBA in place, since a photograph's second copy would double the memory."""
+    transform = _to_srgb(profile, image.mode) if profile else None
+    if transform is None:
+        return image
+    if image.mode in ("RGB", "RGBA"):
+        transform.apply_in_place(image)
+        return image
+    return transform.apply(image)
 
 
 @lru_cache(maxsize=16)
@@ -280,9 +300,19 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))
         if "srgb" in ImageCms.getProfileDescription(source).lower():
             return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+        return ImageCms.buildTransform(source, _srgb(), mode, "RGBA" if mode == "RGBA" else "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
+
+
+def _srgb() -> ImageCms.ImageCmsProfile:
+    data = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    (n_tags,) = struct.unpack_from(">I", data, 128)
+    for entry in range(132, 132 + 12 * n_tags, 12):
+        tag, offset = struct.unpack_from(">4sI", data, entry)
+        if tag in _SRGB_PRIMARIES:
+            struct.pack_into(">3i", data, offset + 8, *(round(65536 * value) for value in _SRGB_PRIMARIES[tag]))
+    return ImageCms.ImageCmsProfile(BytesIO(bytes(data)))
 
 
 def _too_large(what: str, limit: str) -> str:

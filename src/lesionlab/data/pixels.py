@@ -35,7 +35,7 @@ from lesionlab.progress import track
 
 __all__ = ["CROPS", "PixelCache", "decode_images", "default_cache_dir"]
 
-VERSION = 2  # to be raised when the same file comes to give other pixels
+VERSION = 3  # to be raised when the same file comes to give other pixels
 BLOCK = 16  # images a thread takes at a time: 2.4 MB at 224 px
 STALE_SECONDS = 24 * 3600
 _TEMPORARY = ".building-"
