@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 import tiny_onnx
 from browsing import give, hosting, opened, overflows, serious_faults
@@ -27,8 +27,18 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.ood_export import add_ood_score
 from lesionlab.predict import Prediction, load_model
+from test_images import DISPLAY_P3, icc_profile
 
 NEAR = 1e-3
+# How a picture is laid that is upright again when EXIF's orientations from 2 on are obeyed.
+BACK = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE", "ROTATE_270")
+PAINTED = """async () => {
+    for (;;) {
+        const canvas = document.querySelector("#detail canvas[role=img]");
+        if (canvas.getContext("2d").getImageData(9, 9, 1, 1).data[3]) return canvas.toDataURL();
+        await new Promise(requestAnimationFrame);
+    }
+}"""
 PUBLISHED = (
     "index.html",
     "app.js",
@@ -37,6 +47,7 @@ PUBLISHED = (
     "engine-browser.js",
     "worker.js",
     "pixels.js",
+    "upright.js",
     "facts.json",
 )
 
@@ -83,6 +94,8 @@ def variants(source: Path, folder: Path) -> list[Path]:
     clear.putalpha(Image.fromarray(ramp))
     exif = Image.Exif()
     exif[0x0112] = 6
+    mirrored = Image.Exif()
+    mirrored[0x0112] = 7
     large = image.resize((1600, 1200), Image.Resampling.BICUBIC).transpose(Image.Transpose.ROTATE_90)
     kinds: dict[str, Callable[[Path], None]] = {
         "plain.png": image.save,
@@ -90,10 +103,16 @@ def variants(source: Path, folder: Path) -> list[Path]:
         "narrower-than-the-model.png": image.crop((100, 0, 292, 450)).save,
         "camera.jpg": partial(large.save, exif=exif, quality=90),
         "clear.png": clear.save,
+        "clear.webp": clear.save,
+        "inks.jpg": partial(image.convert("CMYK").save, quality=95),
         "grey.jpg": partial(image.convert("L").save, quality=95),
         "palette.png": image.convert("P").save,
         "progressive.jpg": partial(image.save, progressive=True, quality=90),
         "photo.webp": partial(image.save, quality=90),
+        "turned.webp": partial(large.save, exif=exif, quality=90),
+        "mirrored.webp": partial(image.save, exif=mirrored, quality=90),
+        "wide.jpg": partial(large.save, icc_profile=icc_profile(DISPLAY_P3), quality=90),
+        "wide.png": partial(image.save, icc_profile=icc_profile(DISPLAY_P3)),
         "drawing.bmp": image.save,
         "pixels.gif": image.save,
     }
@@ -208,6 +227,85 @@ def test_scaling_is_pythons_to_the_bit(page: Page, size: tuple[int, int], to_siz
     Image.fromarray(pixels).save(file, "PNG")
     expected = read_image(file.getvalue(), *to_size, crop)
     assert np.array_equal(np.array(found, np.uint8).reshape(expected.shape), expected)
+
+
+def turned_webps(source: Path, folder: Path) -> list[Path]:
+    """One picture in the eight orientations of EXIF: as it lies differs, upright it is the same."""
+    upright = Image.open(source).convert("RGB")
+    back = [None, *(Image.Transpose[name] for name in BACK)]
+    paths = []
+    for orientation, transpose in enumerate(back, start=1):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        paths.append(folder / f"{orientation}.webp")
+        lying = upright if transpose is None else upright.transpose(transpose)
+        lying.save(paths[-1], lossless=True, exif=exif)
+    return paths
+
+
+def test_a_turned_webp_gives_the_pixels_of_python(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+    """In one orientation after the other, and where the browser turns it by itself."""
+    paths = turned_webps(lesions[0], tmp_path)
+    expected = read_image(paths[0], 224, 224, "centre")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('input'), { type: 'file', multiple: true, id: 'asked' }))"
+    )
+    page.set_input_files("#asked", paths)
+    found = page.locator("#asked").evaluate(
+        """async (input) => {
+            const { readHeader } = await import("./header.js");
+            const { readPixels } = await import("./pixels.js");
+            const all = [];
+            for (const file of input.files) {
+                const header = readHeader(new Uint8Array(await file.arrayBuffer()), {});
+                all.push([header.orientation, ...await readPixels(file, header, { height: 224, width: 224, crop: "centre" })]);
+            }
+            return all;
+        }"""
+    )
+    assert [orientation for orientation, *_ in found] == [*range(1, 9)]
+    for path, (_, *pixels) in zip(paths, found, strict=True):
+        assert np.array_equal(read_image(path, 224, 224, "centre"), expected)
+        assert np.array_equal(np.array(pixels, np.uint8).reshape(expected.shape), expected), path.name
+    left = """async () => {
+        const decode = window.createImageBitmap;
+        window.createImageBitmap = async () => ({ height: 2 });
+        const { leftToTurn } = await import("./upright.js?anew");
+        const left = await leftToTurn(6);
+        window.createImageBitmap = decode;
+        return left;
+    }"""
+    assert page.evaluate(left) == 1
+
+
+def test_a_turned_webp_is_shown_upright(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+    """On the gallery's thumbnail, in the detail and in the report."""
+    paths = turned_webps(lesions[0], tmp_path)
+    give(page, paths)
+    thumbs = page.locator("#gallery canvas").evaluate_all("nodes => nodes.map((node) => node.toDataURL())")
+    assert_look_alike(thumbs)
+    looks = []
+    for entry in page.locator("#gallery button").all():
+        entry.click()
+        expect(page.locator("#detail")).to_contain_text("WEBP of 600 × 450 pixels")
+        looks.append(page.evaluate(PAINTED))
+    assert_look_alike(looks)
+    with page.expect_download() as download:
+        page.click("#report")
+    pictures = re.findall(r'src="(data:image/jpeg[^"]+)"', download.value.path().read_text())
+    assert len(pictures) == 8
+    assert_look_alike(pictures)
+
+
+def assert_look_alike(addresses: list[str]) -> None:
+    """data: addresses of one picture, reduced by the browser in several orientations."""
+    first, *others = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))).convert("RGB"), float)
+        for address in addresses
+    )
+    assert first.std() > 5
+    for other in others:
+        assert np.abs(other - first).mean() < 1
 
 
 def png_of(width: int, height: int) -> bytes:

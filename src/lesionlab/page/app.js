@@ -68,11 +68,12 @@ async function answer(item) {
 // Look at the file: what it is, and a thumbnail. What is too large to be decoded is not; the engine says why.
 async function prepare(item) {
   try {
-    item.format = readHeader(new Uint8Array(await item.file.arrayBuffer()), model.limits).format;
+    const { format, orientation } = readHeader(new Uint8Array(await item.file.arrayBuffer()), model.limits);
+    Object.assign(item, { format, orientation });
   } catch {
     return;
   }
-  const look = await reduced(item.file);
+  const look = await reduced(item);
   if (!look) return;
   item.size = [look.width, look.height];
   drawPicture(item.entry.thumb, look.bitmap, model, THUMB_PX);
@@ -176,7 +177,7 @@ async function showDetail() {
   if (isUnanswered(item)) actions.unshift(button("Try again", () => repeat([item])));
   renewDetail(detail(item, model, settings, { actions }));
   if (!item.result || item.bitmap !== undefined) return;
-  const look = item.size ? await reduced(item.file) : null;
+  const look = item.size ? await reduced(item) : null;
   if (item !== current || item.bitmap !== undefined) return void look?.bitmap.close();
   item.bitmap = look?.bitmap ?? null;
   showDetail();

@@ -1,4 +1,4 @@
-// What an image file says of itself in its first bytes: its format and size, read before anything is decoded.
+// What an image file says of itself: its format and size, read before anything is decoded, and how a WebP was held.
 // Limits and wording are those of lesionlab.data.images, so that a file gets the same answer here as everywhere.
 
 const READ = "read are JPEG, PNG, BMP, GIF, TIFF, WEBP";
@@ -16,7 +16,8 @@ export class ImageError extends Error {
   }
 }
 
-// The format, width and height in pixels as they lie in the file. `bytes` is a Uint8Array of the whole file.
+// The format, width and height in pixels as they lie in the file, and EXIF's orientation (1 to 8) of a WebP that has one.
+// `bytes` is a Uint8Array of the whole file.
 // Throws an ImageError where the file is no image or beyond `limits` (file_bytes, pixels, side_px, aspect, scanned_pixels).
 export function readHeader(bytes, limits) {
   if (!bytes.length) throw new ImageError("unreadable", "the file is empty (0 bytes)");
@@ -71,10 +72,12 @@ const SIZES = {
   JPEG: jpeg,
 };
 
+const fourLetters = (view, at) => String.fromCharCode(...[0, 1, 2, 3].map((place) => view.getUint8(at + place)));
+
 function webp(view) {
-  const kind = String.fromCharCode(view.getUint8(12), view.getUint8(13), view.getUint8(14), view.getUint8(15));
+  const kind = fourLetters(view, 12);
   const three = (at) => view.getUint16(at, true) + 65536 * view.getUint8(at + 2);
-  if (kind === "VP8X") return { width: three(24) + 1, height: three(27) + 1 };
+  if (kind === "VP8X") return { width: three(24) + 1, height: three(27) + 1, orientation: webpOrientation(view) };
   if (kind === "VP8L") {
     const bits = view.getUint32(21, true);
     return { width: (bits & 0x3fff) + 1, height: ((bits >>> 14) & 0x3fff) + 1 };
@@ -82,17 +85,36 @@ function webp(view) {
   return { width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
 }
 
+// EXIF stands in a chunk behind the pixels; a damaged one says nothing.
+function webpOrientation(view) {
+  try {
+    let at = 12;
+    while (fourLetters(view, at) !== "EXIF") at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2);
+    at += fourLetters(view, at + 8) === "Exif" ? 14 : 8;
+    const found = directory(new DataView(view.buffer, view.byteOffset + at))[274];
+    return found >= 1 && found <= 8 ? found : 1;
+  } catch {
+    return 1;
+  }
+}
+
 function tiff(view) {
+  const found = directory(view);
+  if (!found[256] || !found[257]) throw new RangeError("no size");
+  return { width: found[256], height: found[257] };
+}
+
+// The numbers in the first directory of a TIFF, or of EXIF, which is laid out as one, by their tags.
+function directory(view) {
   const little = view.getUint8(0) === 0x49;
-  const directory = view.getUint32(4, little);
+  const start = view.getUint32(4, little);
   const found = {};
-  for (let index = 0; index < view.getUint16(directory, little); index++) {
-    const at = directory + 2 + 12 * index;
+  for (let index = 0; index < view.getUint16(start, little); index++) {
+    const at = start + 2 + 12 * index;
     const value = view.getUint16(at + 2, little) === 3 ? view.getUint16(at + 8, little) : view.getUint32(at + 8, little);
     found[view.getUint16(at, little)] = value;
   }
-  if (!found[256] || !found[257]) throw new RangeError("no size");
-  return { width: found[256], height: found[257] };
+  return found;
 }
 
 // Segments up to the start of frame, whose marker also says whether the file is progressive.

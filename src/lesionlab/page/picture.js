@@ -1,21 +1,24 @@
 // Pictures to look at: reduced copies of an image as the model sees it, and the map of what speaks for a diagnosis.
 
+import { leftToTurn, turned, uprightSize } from "./upright.js";
+
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const STRENGTH = 0.75;
 const MAP_PX = 192;
 const WITHIN_PX = 1024;
 
-// A bitmap of at most WITHIN_PX, and the image's own size; null where this browser cannot read the format.
-export async function reduced(file) {
+// An upright bitmap of at most WITHIN_PX, and the image's own size; null where this browser cannot read the format.
+export async function reduced({ file, orientation }) {
   const whole = await createImageBitmap(file).catch(() => null);
   if (!whole) return null;
-  const [width, height] = [whole.width, whole.height];
+  const left = await leftToTurn(orientation);
+  const [width, height] = uprightSize(whole, left);
   const factor = WITHIN_PX / Math.max(width, height);
-  if (factor >= 1) return { bitmap: whole, width, height };
-  const size = { resizeWidth: Math.max(1, Math.round(factor * width)), resizeHeight: Math.max(1, Math.round(factor * height)) };
+  if (factor >= 1) return { bitmap: turned(whole, left), width, height };
+  const size = { resizeWidth: Math.max(1, Math.round(factor * whole.width)), resizeHeight: Math.max(1, Math.round(factor * whole.height)) };
   const bitmap = await createImageBitmap(whole, { ...size, resizeQuality: "high" });
   whole.close();
-  return { bitmap, width, height };
+  return { bitmap: turned(bitmap, left), width, height };
 }
 
 // The part of an image of this size that the model sees: left, top, width, height.
@@ -83,7 +86,7 @@ export function drawMap(canvas, maps, dx) {
 
 // Picture and map in one, as a data: address of a JPEG, for paper; null where the image cannot be shown.
 export async function printed(item, model, settings, longest) {
-  const look = await reduced(item.file);
+  const look = await reduced(item);
   if (!look) return null;
   const canvas = document.createElement("canvas");
   drawPicture(canvas, look.bitmap, model, longest);

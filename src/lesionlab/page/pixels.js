@@ -1,25 +1,28 @@
 // An image file in, the pixels that the model takes out: lesionlab.data.images, in JavaScript.
 //
-// The browser decodes, turns the picture upright by its EXIF block and brings its colours to sRGB. Crop and scaling are
-// lesionlab's to the bit: Pillow's antialiased BILINEAR (Resample.c), a triangle filter in two passes, coefficients of 22
-// bits, rounded to 8 bits after each pass.
+// The browser decodes, brings colours to sRGB and turns the picture upright by its EXIF block (a WebP is turned here where the
+// browser does not). Crop and scaling are lesionlab's to the bit: Pillow's antialiased BILINEAR (Resample.c), a triangle filter
+// in two passes, coefficients of 22 bits, rounded to 8 bits after each pass.
 
 import { ImageError } from "./header.js";
+import { leftToTurn, turning, uprightSize } from "./upright.js";
 
 const PRECISION_BITS = 22; // of 32: 8 for the pixel, 2 to spare
 const HALF = 2 ** (PRECISION_BITS - 1); // rounds
 const STRIP_ROWS = 256; // as many are read back at a time: a canvas of a whole photograph is beyond some phones
 
-// RGB pixels, Uint8Array (height * width * 3), row by row, of a Blob whose header was read before.
-export async function readPixels(blob, format, { height, width, crop }) {
-  const bitmap = await createImageBitmap(blob).catch(() => {
+// RGB pixels, Uint8Array (height * width * 3), row by row, of a Blob and what its header says.
+export async function readPixels(blob, { format, orientation }, { height, width, crop }) {
+  // Of a WebP with transparency the browser would multiply its colours by it and round.
+  const bitmap = await createImageBitmap(blob, { premultiplyAlpha: format === "WEBP" ? "none" : "default" }).catch(() => {
     throw format === "TIFF"
       ? new ImageError("unreadable", "this browser cannot read TIFF images: save it as PNG or JPEG")
       : new ImageError("unreadable", "the image is damaged or cut short (the browser cannot decode it)");
   });
-  const size = [bitmap.width, bitmap.height];
   try {
-    return resize(rowsOf(bitmap), size, [width, height], box(...size, width, height, crop));
+    const left = await leftToTurn(orientation);
+    const size = uprightSize(bitmap, left);
+    return resize(rowsOf(bitmap, left), size, [width, height], box(...size, width, height, crop));
   } finally {
     bitmap.close();
   }
@@ -33,16 +36,20 @@ export function readsBackExactly() {
   return context.getImageData(0, 0, 16, 16).data.every((value, at) => value === values[at]);
 }
 
-// A function that gives RGBA rows of a bitmap, laid over white.
-function rowsOf(bitmap) {
-  const canvas = new OffscreenCanvas(bitmap.width, Math.min(bitmap.height, STRIP_ROWS));
+// A function that gives RGBA rows of a bitmap of this orientation, upright and laid over white.
+function rowsOf(bitmap, orientation) {
+  const [width, height] = uprightSize(bitmap, orientation);
+  const [a, b, c, d, right, down] = turning(bitmap, orientation);
+  const canvas = new OffscreenCanvas(width, Math.min(height, STRIP_ROWS));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.imageSmoothingEnabled = false;
   return (first, count) => {
     context.fillStyle = "#fff";
-    context.fillRect(0, 0, bitmap.width, count);
-    context.drawImage(bitmap, 0, first, bitmap.width, count, 0, 0, bitmap.width, count);
-    return context.getImageData(0, 0, bitmap.width, count).data;
+    context.resetTransform();
+    context.fillRect(0, 0, width, count);
+    context.setTransform(a, b, c, d, right, down - first);
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(0, 0, width, count).data;
   };
 }
 
