@@ -47,8 +47,9 @@ export function updateEntry(item) {
 }
 
 function inShort(result) {
+  if (result.decision === "not dermatoscopic") return "its probabilities mean nothing";
   const likeliest = `${result.name} ${percent(result.probabilities[result.dx])}`;
-  return `${likeliest}, malignant ${percent(result.malignant_probability)}`;
+  return `${likeliest}, malignant\u00a0${percent(result.malignant_probability)}`;
 }
 
 // What the model is, by its own account.
@@ -142,9 +143,9 @@ function about(item, model) {
   const [, , kept, high] = seen(width, height, model).map(Math.round);
   const part = kept === width && high === height
     ? "The model sees all of it"
-    : `The model sees the middle, ${kept} × ${high}, as shown`;
+    : `The model sees the middle, ${kept}\u00a0×\u00a0${high}, as shown`;
   return element("p", { className: "quiet" },
-    `${item.format} of ${width} × ${height} pixels, ${size}. ${part}, at ${model.width} × ${model.height}.`);
+    `${item.format} of ${width}\u00a0×\u00a0${height} pixels, ${size}. ${part}, at ${model.width}\u00a0×\u00a0${model.height}.`);
 }
 
 function controls(item, model, settings, map) {
