@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lesionlab.data import images
+from lesionlab.data.colours import conversion_of
 from lesionlab.data.images import ImageError, ImageFacts, read_drafted, read_image
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -54,8 +55,11 @@ def png(width: int, height: int, depth: int, colour: int, raw: bytes, extra: byt
     return b"\x89PNG\r\n\x1a\n" + header + extra + body
 
 
-def icc_profile(primaries: list[tuple[float, float, float]]) -> bytes:
-    """An ICC profile of gamma 2.2 with these primaries (XYZ, adapted to D50)."""
+GAMMA = b"curv" + bytes(4) + struct.pack(">IH", 1, round(2.2 * 256)) + bytes(2)
+
+
+def icc_profile(primaries: list[tuple[float, float, float]], curve: bytes = GAMMA) -> bytes:
+    """An ICC profile of one curve, gamma 2.2 by default, with these primaries (XYZ, adapted to D50)."""
 
     def fixed(*values: float) -> bytes:
         return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
@@ -65,7 +69,7 @@ def icc_profile(primaries: list[tuple[float, float, float]]) -> bytes:
     for name, primary in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True):
         tags[name] = b"XYZ " + bytes(4) + fixed(*primary)
     for name in (b"rTRC", b"gTRC", b"bTRC"):
-        tags[name] = b"curv" + bytes(4) + struct.pack(">IH", 1, round(2.2 * 256)) + bytes(2)
+        tags[name] = curve
     table, body, offset = b"", b"", 128 + 4 + 12 * len(tags)
     for name, content in tags.items():
         content += bytes(-len(content) % 4)
@@ -211,17 +215,60 @@ def test_a_wide_gamut_becomes_srgb() -> None:
     assert pixels[0, 0, 0] > 184  # and it did change
 
 
-@pytest.mark.parametrize(
-    ("mode", "format", "options"),
-    [(mode, "PNG", {"icc_profile": icc_profile(DISPLAY_P3)}) for mode in ("RGB", "RGBA", "P")] + [("CMYK", "TIFF", {})],
-)
-def test_colours_are_converted_before_they_are_scaled(mode: str, format: str, options: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L"])
+def test_colours_are_converted_after_scaling(mode: str) -> None:
+    """Transparency is white in any profile; a grey picture stays grey, and its curve counts."""
     pixels = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
-    image = Image.fromarray(pixels).convert(mode)
-    data = saved(image, format, **options)
-    whole = Image.fromarray(read_image(data, 90, 120, "stretch"))
-    assert np.array_equal(whole, image.convert("RGB")) == (not options)
-    assert np.array_equal(read_image(data, 24, 24, "centre"), read_image(saved(whole, "PNG"), 24, 24, "centre"))
+    image, profile = Image.fromarray(pixels).convert(mode), icc_profile(DISPLAY_P3)
+    found = read_image(saved(image, "PNG", icc_profile=profile), 24, 24, "centre")
+    plain = read_image(saved(image, "PNG"), 24, 24, "centre")
+    convert = conversion_of(profile)
+    assert convert is not None and np.array_equal(found, convert(plain)) and not np.array_equal(found, plain)
+    assert (np.ptp(found, axis=2) == 0).all() == (mode == "L")
+
+
+def curve(kind: int | str, *values: float) -> bytes:
+    if kind == "curv":
+        return b"curv" + bytes(4) + struct.pack(f">I{len(values)}H", len(values), *map(round, values))
+    fixed = struct.pack(f">{len(values)}i", *(round(65536 * value) for value in values))
+    return b"para" + bytes(4) + struct.pack(">HH", int(kind), 0) + fixed
+
+
+CURVES = {
+    "linear": curve("curv"),
+    "gamma": curve("curv", 1.8 * 256),
+    "table": curve("curv", *(65535 * (np.arange(300) / 299) ** 2.2)),
+    "power": curve(0, 2.2),
+    "sRGB's": curve(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045),
+    "offset": curve(1, 2.0, 1.05, -0.05),
+    "raised": curve(2, 2.0, 1.02, -0.02, 0.0),
+    "seven numbers": curve(4, 2.4, 0.948, 0.052, 1 / 12.92, 0.04045, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_a_profile_of_curves_and_a_matrix_is_converted_as_little_cms_does(name: str) -> None:
+    from PIL import ImageCms
+
+    profile = icc_profile(DISPLAY_P3, CURVES[name])
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    transform = ImageCms.buildTransform(
+        ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), "RGB", "RGB"
+    )
+    expected = np.asarray(transform.apply(Image.fromarray(pixels))).astype(int)
+    convert = conversion_of(profile)
+    assert convert is not None
+    found = convert(pixels).astype(int)
+    assert np.abs(found - expected).max() <= 2 and np.abs(found - expected).mean() < 0.1
+
+
+def test_profiles_of_another_kind_are_left_to_little_cms() -> None:
+    profile = icc_profile(DISPLAY_P3)
+    assert conversion_of(profile.replace(b"RGB XYZ ", b"CMYKXYZ ")) is None
+    assert conversion_of(profile.replace(b"gTRC", b"xTRC")) is None
+    assert conversion_of(profile.replace(b"curv", b"CURV")) is None
+    for length in range(0, len(profile), 7):
+        conversion_of(profile[:length])
 
 
 def test_srgb_and_damaged_profiles_change_nothing() -> None:

@@ -27,7 +27,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.ood_export import add_ood_score
 from lesionlab.predict import Prediction, load_model
-from test_images import DISPLAY_P3, icc_profile
+from test_images import CURVES, DISPLAY_P3, icc_profile
 
 NEAR = 1e-3
 # How a picture is laid that is upright again when EXIF's orientations from 2 on are obeyed.
@@ -48,6 +48,7 @@ PUBLISHED = (
     "worker.js",
     "pixels.js",
     "upright.js",
+    "colours.js",
     "facts.json",
 )
 
@@ -247,6 +248,22 @@ def test_a_turned_webp_gives_the_pixels_of_python(page: Page, lesions: list[Path
     """In one orientation after the other, and where the browser turns it by itself."""
     paths = turned_webps(lesions[0], tmp_path)
     expected = read_image(paths[0], 224, 224, "centre")
+    for path, found in zip(paths, pixels_in(page, paths), strict=True):
+        assert np.array_equal(read_image(path, 224, 224, "centre"), expected)
+        assert np.array_equal(found, expected), path.name
+    left = """async () => {
+        const decode = window.createImageBitmap;
+        window.createImageBitmap = async () => ({ height: 2 });
+        const { leftToTurn } = await import("./upright.js?anew");
+        const left = await leftToTurn(6);
+        window.createImageBitmap = decode;
+        return left;
+    }"""
+    assert page.evaluate(left) == 1
+
+
+def pixels_in(page: Page, paths: list[Path]) -> list[np.ndarray]:
+    """What the page reads of each file for a model of 224 px."""
     page.evaluate(
         "document.body.append(Object.assign(document.createElement('input'), { type: 'file', multiple: true, id: 'asked' }))"
     )
@@ -257,25 +274,30 @@ def test_a_turned_webp_gives_the_pixels_of_python(page: Page, lesions: list[Path
             const { readPixels } = await import("./pixels.js");
             const all = [];
             for (const file of input.files) {
-                const header = readHeader(new Uint8Array(await file.arrayBuffer()), {});
-                all.push([header.orientation, ...await readPixels(file, header, { height: 224, width: 224, crop: "centre" })]);
+                const bytes = new Uint8Array(await file.arrayBuffer());
+                all.push(Array.from(await readPixels(bytes, readHeader(bytes, {}), { height: 224, width: 224, crop: "centre" })));
             }
             return all;
         }"""
     )
-    assert [orientation for orientation, *_ in found] == [*range(1, 9)]
-    for path, (_, *pixels) in zip(paths, found, strict=True):
-        assert np.array_equal(read_image(path, 224, 224, "centre"), expected)
-        assert np.array_equal(np.array(pixels, np.uint8).reshape(expected.shape), expected), path.name
-    left = """async () => {
-        const decode = window.createImageBitmap;
-        window.createImageBitmap = async () => ({ height: 2 });
-        const { leftToTurn } = await import("./upright.js?anew");
-        const left = await leftToTurn(6);
-        window.createImageBitmap = decode;
-        return left;
-    }"""
-    assert page.evaluate(left) == 1
+    return [np.array(pixels, np.uint8).reshape(224, 224, 3) for pixels in found]
+
+
+def test_colours_of_a_profile_are_pythons_to_the_bit(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+    image = Image.open(lesions[0]).convert("RGB")
+    paths = []
+    for name, curve in CURVES.items():
+        paths.append(tmp_path / f"{name}.png")
+        image.save(paths[-1], icc_profile=icc_profile(DISPLAY_P3, curve))
+    image.save(tmp_path / "wide.jpg", icc_profile=icc_profile(DISPLAY_P3), quality=95)
+    image.convert("L").save(tmp_path / "grey.jpg", icc_profile=icc_profile(DISPLAY_P3), quality=95)
+    image.save(tmp_path / "wide.webp", icc_profile=icc_profile(DISPLAY_P3), lossless=True)
+    paths += [tmp_path / name for name in ("wide.jpg", "grey.jpg", "wide.webp")]
+    without = read_image(lesions[0], 224, 224, "centre")
+    for path, found in zip(paths, pixels_in(page, paths), strict=True):
+        expected = read_image(path, 224, 224, "centre")
+        assert np.array_equal(found, expected), path.name
+        assert not np.array_equal(expected, without), path.name
 
 
 def test_a_turned_webp_is_shown_upright(page: Page, lesions: list[Path], tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ export class ImageError extends Error {
   }
 }
 
-// The format, width and height in pixels as they lie in the file, and EXIF's orientation (1 to 8) of a WebP that has one.
+// The format, width and height in pixels as they lie in the file, EXIF's orientation (1 to 8) of a WebP that has one, and how
+// many colour components a JPEG has.
 // `bytes` is a Uint8Array of the whole file.
 // Throws an ImageError where the file is no image or beyond `limits` (file_bytes, pixels, side_px, aspect, scanned_pixels).
 export function readHeader(bytes, limits) {
@@ -124,7 +125,8 @@ function jpeg(view) {
     const marker = view.getUint8(at + 1);
     if (marker === 0xff) at += 1;
     else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
-      return { height: view.getUint16(at + 5), width: view.getUint16(at + 7), progressive: (marker & 3) === 2 };
+      const [height, width, components] = [view.getUint16(at + 5), view.getUint16(at + 7), view.getUint8(at + 9)];
+      return { height, width, components, progressive: (marker & 3) === 2 };
     } else at += marker === 0x01 || (marker >= 0xd0 && marker <= 0xd7) ? 2 : 2 + view.getUint16(at + 2);
   }
 }

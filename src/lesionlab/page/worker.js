@@ -47,7 +47,7 @@ async function predict(file) {
   const large = tooLarge(file.size, facts.limits);
   if (large) throw large;
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const pixels = await readPixels(file, readHeader(bytes, facts.limits), facts);
+  const pixels = await readPixels(bytes, readHeader(bytes, facts.limits), facts);
   const image = new ort.Tensor("uint8", pixels, [1, facts.height, facts.width, 3]);
   const outputs = ["probabilities"];
   if (facts.has_activation_maps) outputs.push("activation_maps");
