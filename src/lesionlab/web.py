@@ -5,11 +5,8 @@ isolation headers (one thread) and no MIME types beyond those of HTML, CSS, Java
 """
 
 import argparse
-import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
@@ -19,7 +16,7 @@ from lesionlab.bundle import packaged_models
 from lesionlab.data.images import MAX_ASPECT, MAX_SCANNED_PIXELS, MIN_SIDE_PX
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
 from lesionlab.errors import UsageError
-from lesionlab.files import write_json
+from lesionlab.files import replacing_folder, write_json
 from lesionlab.predict import Model, load_model
 from lesionlab.serve.guard import POLICY
 from lesionlab.serve.settings import Limits
@@ -79,7 +76,7 @@ def export_web(source: Path | None, folder: Path, *, runtime: Path | None = None
     model = load_model(_model_file(source))
     _refuse_foreign(folder)
     files = read_runtime(runtime)
-    with _replacing_folder(folder) as temporary:
+    with replacing_folder(folder) as temporary:
         _write_page(temporary, files)
         (temporary / MODEL).write_bytes(model.bundle.data)
         write_json(temporary / FACTS, describe_page_model(model))
@@ -167,27 +164,6 @@ def _refuse_foreign(folder: Path) -> None:
     is_ours = (folder / FACTS).is_file() and index.is_file() and MARK in index.read_text("utf-8", "replace")
     if any(folder.iterdir()) and not is_ours:
         raise UsageError(f"{folder} is not empty and holds no exported page. Choose another folder with --out.")
-
-
-@contextmanager
-def _replacing_folder(folder: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `folder`; on success it takes its place, on failure it is removed."""
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        old = temporary.with_name(f"{temporary.name}-old")
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(temporary, folder)
-        except OSError:
-            if old.exists():
-                os.replace(old, folder)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _licences(model: Model) -> str:

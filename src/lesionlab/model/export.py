@@ -7,18 +7,16 @@ it on CPU, GPU and in the browser.
 
 import importlib.util
 import json
-import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lesionlab.errors import LesionlabError
-from lesionlab.files import replacing, write_json
+from lesionlab.files import replacing, replacing_folder, write_json
 from lesionlab.model.backend import full_precision, keras
 from lesionlab.model.compact import store_compactly
 
@@ -86,7 +84,9 @@ def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], s
     """Write TensorFlow's SavedModel, a folder, with the facts beside it in `facts.json`; see `export_onnx`."""
     import tensorflow
 
-    with _replacing_folder(path) as temporary:
+    if path.exists() and not (path / "saved_model.pb").is_file():
+        raise LesionlabError(f"{path} exists and is no SavedModel. Choose another with --out.")
+    with replacing_folder(path) as temporary:
         network.export(temporary, format="tf_saved_model", verbose=False)
         write_json(temporary / "facts.json", facts)
         loaded = tensorflow.saved_model.load(str(temporary))  # holds the weights while `serve` is used
@@ -214,19 +214,3 @@ def _litert_probabilities(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
         return np.stack(rows)
 
     return predict
-
-
-@contextmanager
-def _replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that takes `path`'s place on success; an older SavedModel there is replaced."""
-    if path.exists() and not (path / "saved_model.pb").is_file():
-        raise LesionlabError(f"{path} exists and is no SavedModel. Choose another with --out.")
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
-    try:
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.chmod(0o755)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

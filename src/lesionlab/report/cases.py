@@ -5,20 +5,22 @@ picture, named by number, because an image's name may be anything.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
-from lesionlab.files import write_text
+from lesionlab.files import replacing_folder, write_text
 from lesionlab.predict import uncertainties
 from lesionlab.progress import track
-from lesionlab.report.figures_understanding import look_with_map, save_jpeg, side_by_side
+from lesionlab.report.figures_understanding import look_with_map, side_by_side
 from lesionlab.trust.conformal import prediction_sets
 from lesionlab.trust.inside import Seen
 
@@ -38,7 +40,6 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
         model: `name`, and `conformal` with the thresholds of its sets, or empty.
 
     """
-    folder.mkdir(exist_ok=True)
     cases = _cases(table, seen, metrics, model)
     environment = Environment(
         loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -46,19 +47,21 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
     common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF}
     page = environment.get_template("case.html.j2")
 
-    def write(place: int) -> None:
+    def write(place: int, folder: Path) -> None:
         case = cases[place]
-        case["has_picture"] = _write_picture(
-            folder / f"{case['number']}.jpg", Path(table["path"].iloc[place]), seen, place
-        )
-        write_text(folder / f"{case['number']}.html", page.render(case=case, last=len(cases), **common))
+        picture = folder / f"{case['number']}.jpg"
+        case["has_picture"] = _write_picture(picture, Path(table["path"].iloc[place]), seen, place)
+        html = page.render(case=case, last=len(cases), **common)
+        picture.with_suffix(".html").write_text(html, encoding="utf-8", newline="\n")
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in track(pool.map(write, range(len(cases))), "writing a page a case", total=len(cases)):
-            pass
-    cases.sort(key=lambda case: (case["is_right"], -case["certainty"]))
-    index = environment.get_template("cases.html.j2")
-    write_text(folder / "index.html", index.render(cases=cases, **common))
+    with replacing_folder(folder) as temporary:  # all together: to wait for the disk page by page takes minutes
+        with ThreadPoolExecutor(_THREADS) as pool:
+            written = pool.map(partial(write, folder=temporary), range(len(cases)))
+            for _ in track(written, "writing a page a case", total=len(cases)):
+                pass
+        cases.sort(key=lambda case: (case["is_right"], -case["certainty"]))
+        index = environment.get_template("cases.html.j2")
+        write_text(temporary / "index.html", index.render(cases=cases, **common))
     return folder / "index.html"
 
 
@@ -107,5 +110,5 @@ def _write_picture(path: Path, source: Path, seen: Seen, place: int) -> bool:
     if seen.maps is not None:
         answer = int(np.argmax(seen.probabilities[place]))
         images.append(look_with_map(pixels, seen.maps[place], answer))
-    save_jpeg(side_by_side(images), path)
+    Image.fromarray(side_by_side(images)).save(path, format="jpeg", quality=80)
     return True

@@ -13,7 +13,7 @@ RESAMPLES = 2000
 AT_SPECIFICITY = 0.9
 CLASS_FIGURES = ("recall", "specificity", "precision", "npv", "f1", "auc", "average_precision")
 _CLASSES = len(DX)
-_CELLS = 2_000_000  # draws times images that are ranked at a time: 16 MB an array
+_CELLS = 2_000_000  # draws times images that are taken at a time: 16 MB an array
 
 
 def bootstrap(
@@ -45,7 +45,7 @@ def bootstrap(
         "accuracy": counts.pop("accuracy"),
         "balanced_accuracy": mean_of_defined(counts["recall"]),
         "macro_auc": mean_of_defined(areas),
-        "log_loss": (weights @ losses) / weights.sum(axis=1),
+        "log_loss": sums_over_draws(weights, losses) / weights.sum(axis=1),
         "mel_at_90": ranked[INDEX_OF["mel"]][2],
         **counts,
         "auc": areas,
@@ -54,11 +54,23 @@ def bootstrap(
 
 
 def draw_weights(lesions: np.ndarray, seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """Draw lesions with replacement: float32 (resamples, n), how often each image is in each draw."""
+    """Draw lesions with replacement: uint8 (resamples, n), how often each image is in each draw."""
     _, lesion_of_image = np.unique(lesions, return_inverse=True)
     number = int(lesion_of_image.max()) + 1
-    draws = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), size=resamples)
-    return draws.astype(np.float32)[:, lesion_of_image]
+    random, drawn = np.random.default_rng(seed), np.empty((resamples, number), np.uint8)
+    for block in _blocks(resamples, number):
+        drawn[block] = random.multinomial(number, np.full(number, 1 / number), size=len(drawn[block]))
+    return drawn[:, lesion_of_image]
+
+
+def sums_over_draws(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum values (n,) or (n, k) over the images of each draw: (resamples,) or (resamples, k)."""
+    return np.concatenate([weights[block].astype(np.float32) @ values for block in _blocks(*weights.shape)])
+
+
+def _blocks(resamples: int, number: int) -> list[slice]:
+    draws = max(1, _CELLS // number)
+    return [slice(start, min(start + draws, resamples)) for start in range(0, resamples, draws)]
 
 
 def folds(lesions: np.ndarray, number: int, *, seed: int) -> np.ndarray:
@@ -114,10 +126,8 @@ def ranking(
     order = np.argsort(-score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) < 0])
     positive_first = is_positive[order]
-    block = max(1, _CELLS // len(score))
     parts = [
-        _rank_block(positive_first, starts, weights[start : start + block][:, order], specificity)
-        for start in range(0, len(weights), block)
+        _rank_block(positive_first, starts, weights[block][:, order], specificity) for block in _blocks(*weights.shape)
     ]
     area, precision, sensitivity = (np.concatenate(part) for part in zip(*parts, strict=True))
     return area, precision, sensitivity
@@ -143,7 +153,7 @@ def _rank_block(
 def _counts(weights: np.ndarray, is_class: np.ndarray, is_answer: np.ndarray) -> dict[str, np.ndarray]:
     """Take the figures that follow from counts alone: (resamples, 7), and `accuracy` (resamples,)."""
     support, answered, correct = (
-        (weights @ columns.astype(np.float32)).astype(np.float64)
+        sums_over_draws(weights, columns.astype(np.float32)).astype(np.float64)
         for columns in (is_class, is_answer, is_class & is_answer)
     )
     total = support.sum(axis=1, keepdims=True)

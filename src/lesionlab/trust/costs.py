@@ -15,7 +15,7 @@ from lesionlab.data.metadata import find_dx
 from lesionlab.data.tables import ROW, read_table
 from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
-from lesionlab.trust.bootstrap import draw_weights, percentile_interval
+from lesionlab.trust.bootstrap import draw_weights, percentile_interval, sums_over_draws
 
 _TRUTH = ("truth", "dx", "diagnosis")
 _EXAMPLE = (
@@ -109,4 +109,4 @@ def expected_cost(
 
 
 def _interval(weights: np.ndarray, values: np.ndarray) -> list[float]:
-    return percentile_interval((weights @ values) / weights.sum(axis=1))
+    return percentile_interval(sums_over_draws(weights, values) / weights.sum(axis=1))

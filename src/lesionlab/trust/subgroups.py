@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
-from lesionlab.trust.bootstrap import RESAMPLES, draw_weights, percentile_interval, wilson_interval
+from lesionlab.trust.bootstrap import RESAMPLES, draw_weights, percentile_interval, sums_over_draws, wilson_interval
 
 MIN_LESIONS = 20
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
@@ -151,7 +151,8 @@ def _counts(weights: np.ndarray, labels: np.ndarray, is_right: np.ndarray) -> tu
     """Images and right answers of each diagnosis in every draw: (draws, 7) each."""
     is_class = labels[:, None] == np.arange(len(DX))
     right = is_class & is_right[:, None]
-    return (weights @ is_class.astype(np.float32)).astype(float), (weights @ right.astype(np.float32)).astype(float)
+    images, found = (sums_over_draws(weights, columns.astype(np.float32)) for columns in (is_class, right))
+    return images.astype(float), found.astype(float)
 
 
 def _age_bands(ages: pd.Series) -> pd.Series:
