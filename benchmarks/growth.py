@@ -8,8 +8,8 @@ The last columns say how time grows from the first size to the last, as the powe
 
 `--base 1500` is the quick look: with fewer the rarest diagnosis has too few lesions to be
 split. Images are drawn at --size (height, width), or taken from --data; the folders of each size
-hold links to them. Drawing takes 30 ms an image, so that beyond --drawn images the same are shown again as other lesions, turned
-by an odd angle, from nearer and in another light, which the search for near-duplicates does not take for copies.
+hold links to them. Drawing takes 30 ms an image, so that beyond --drawn images others are mixtures of three drawn ones, each
+turned and shown from nearer: the search for near-duplicates must not find many.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 STAGES = ("cache", "check", "explore", "split", "train", "predict", "report")
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, nargs="+", default=[1, 2, 5, 10])
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--size", type=int, nargs=2, default=[112, 150], help="of the files, px (default: 112 150)")
-    parser.add_argument("--drawn", type=int, default=10_000, help="images to draw; others are altered (default: 10000)")
+    parser.add_argument("--drawn", type=int, default=10_000, help="images to draw; others are mixed (default: 10000)")
     parser.add_argument("--data", type=Path, help="folder of images beside one table, instead of generated lesions")
     parser.add_argument("--predict-share", type=float, default=1.0, help="share of the images that predict takes")
     parser.add_argument("--json", type=Path, help="write what was measured")
@@ -68,7 +68,7 @@ def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int
         data = work / "whole"
         lesions = max(100, min(max(sizes), most_drawn) // 5 * 4)  # of 1.3 images each
         write_phantoms(data, lesions=lesions, seed=0, size_px=size_px)
-        _alter(data, max(sizes))
+        _mix(data, max(sizes))
     images = {path.stem: path.resolve() for path in data.rglob("*.jpg")}
     (table,) = data.glob("*.csv")
     rows = [row for row in csv.DictReader(table.open(encoding="utf-8")) if row["image_id"] in images]
@@ -88,31 +88,32 @@ def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int
     return folders
 
 
-def _alter(data: Path, wanted: int) -> None:
-    """Fill a folder of generated lesions up to `wanted` images with altered copies, as lesions of their own."""
+def _mix(data: Path, wanted: int) -> None:
+    """Fill a folder of generated lesions up to `wanted` images with mixtures of three, as lesions of their own."""
     (table,) = data.glob("*.csv")
     drawn = pd.read_csv(table, dtype=str, keep_default_na=False)
-    copies, random = [drawn], np.random.default_rng(0)
     (folder,) = {path.parent for path in data.rglob("*.jpg")}
+    images = [Image.open(folder / f"{image_id}.jpg").convert("RGB") for image_id in drawn["image_id"]]
+    tables, random = [drawn], np.random.default_rng(0)
+
+    def turned(image: Image.Image) -> Image.Image:
+        width, height = image.size
+        nearer, angle = random.uniform(1.3, 1.6), random.uniform(0, 360)
+        size = round(nearer * width), round(nearer * height)
+        whole = image.resize(size).rotate(angle, Image.Resampling.BILINEAR, fillcolor=(220, 170, 160))
+        left, upper = (size[0] - width) // 2, (size[1] - height) // 2
+        return whole.crop((left, upper, left + width, upper + height))
+
     for number in range(1, math.ceil(wanted / len(drawn))):
         own = drawn.head(wanted - number * len(drawn)).copy()
         for column in ("image_id", "lesion_id"):
             own[column] = [f"{value}_{number}" for value in own[column]]
-        for image_id, source in zip(own["image_id"], drawn["image_id"], strict=False):
-            with Image.open(folder / f"{source}.jpg") as image:
-                image.load()
-            angle = random.choice((90, 180, 270)) + random.uniform(20, 70)
-            nearer = random.uniform(1.3, 1.5)
-            whole = image.resize((round(nearer * image.width), round(nearer * image.height))).rotate(
-                angle, Image.Resampling.BILINEAR
-            )
-            left, upper = (whole.width - image.width) // 2, (whole.height - image.height) // 2
-            altered = whole.crop((left, upper, left + image.width, upper + image.height))
-            light = [random.uniform(0.85, 1.1) for _ in range(3)]
-            altered = altered.point([min(255, round(gain * value)) for gain in light for value in range(256)])
-            altered.save(folder / f"{image_id}.jpg", quality=90)
-        copies.append(own)
-    pd.concat(copies).to_csv(table, index=False)
+        for place, image_id in enumerate(own["image_id"]):
+            first, second, third = (turned(images[at]) for at in (place, *random.integers(len(images), size=2)))
+            mixed = Image.blend(Image.blend(first, second, 1 / 2), third, 1 / 3)
+            ImageEnhance.Contrast(mixed).enhance(1.6).save(folder / f"{image_id}.jpg", quality=90)
+        tables.append(own)
+    pd.concat(tables).to_csv(table, index=False)
 
 
 def _measure(stage: str, folder: Path, work: Path, share: float) -> dict[str, float]:
