@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import grey_closing
 
+from lesionlab.files import release_pages
+from lesionlab.progress import track
 from lesionlab.trust.corruptions import disc
 
 COLUMN = "skin_tone"
@@ -26,6 +28,7 @@ _LEAST = 0.02  # share of the image that has to be left as skin
 _DARK_CORNER, _GLARE = 20.0, 97.0  # L*
 _HAIR = 6.0  # L* below what a closing gives
 _WIDEST_HAIR = 0.06  # of the side
+_RELEASED = 1000  # images, after which the memory that their pixels took is let go
 _WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
 _TO_XYZ = np.array(
     [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
@@ -40,7 +43,12 @@ def with_skin_tone(table: pd.DataFrame, pixels: np.ndarray) -> pd.DataFrame:
         pixels: uint8 (n, height, width, 3).
 
     """
-    return table.assign(**{COLUMN: [group_of(typology_angle(np.asarray(pixels[row]))) for row in table["row"]]})
+    groups = []
+    for place, row in enumerate(track(table["row"], "estimating skin tones", total=len(table))):
+        groups.append(group_of(typology_angle(np.asarray(pixels[row]))))
+        if place % _RELEASED == 0:
+            release_pages(pixels)
+    return table.assign(**{COLUMN: groups})
 
 
 def typology_angle(pixels: np.ndarray) -> float:
