@@ -70,7 +70,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def lesionlab(*arguments: object, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=300, **options)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=580, **options)
 
 
 @pytest.fixture(scope="session")
