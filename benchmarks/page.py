@@ -9,16 +9,15 @@ process that the page is in, while photographs of 4032 x 3024 pixels are given t
 """
 
 import argparse
-import shutil
 import statistics
 import struct
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from lesionlab.data.phantom import write_phantoms
 from lesionlab.predict import Model, load_model
 from lesionlab.web import export_web
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from browsing import CHROMIUM, hosting  # noqa: E402  the tests' own browser and file server
 
 TIMED = 24
 PHOTOGRAPH_PX = (4032, 3024)
@@ -216,11 +218,10 @@ def asked(page: Page, paths: list[Path]) -> list[dict[str, Any]]:
 @contextmanager
 def opened_browser(*arguments: str) -> Iterator[Browser]:
     """Headless Chromium."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
+    if CHROMIUM is None:
         raise SystemExit("needs Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", *arguments])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *arguments])
         yield browser
         browser.close()
 
@@ -233,20 +234,6 @@ def opened(browser: Browser, url: str) -> Iterator[Page]:
     page.locator("body[data-ready]").wait_for(timeout=60_000)
     yield page
     page.close()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@contextmanager
-def hosting(folder: Path) -> Iterator[str]:
-    """A plain file server on a free port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
 
 
 if __name__ == "__main__":
