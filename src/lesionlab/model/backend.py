@@ -23,7 +23,7 @@ def _choose_backend() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if platform.machine().lower() in ("x86_64", "amd64"):
         # TensorFlow takes oneDNN's operations by itself only where there is AVX512-VNNI or AMX. With AVX2 alone a training
-        # step takes half of the processor's time by them (docs/performance.md).
+        # step is a quarter faster by them (docs/performance.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     installed = [name for name in _BACKENDS if importlib.util.find_spec(name)]
     if "jax" in installed and any(_is_installed(plugin) for plugin in _JAX_FOR_A_GPU):
