@@ -21,12 +21,17 @@ false pair. Small images have no texture left and are joined wrongly: of the pai
 Pixels are read in blocks and let go: only the prints of all images are held, 576 bytes an image.
 """
 
-from collections.abc import Sequence
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
-from scipy import fft, ndimage
+from scipy import fft, ndimage, sparse
 
 from lesionlab.data.neighbours import candidates, turned
 from lesionlab.errors import UsageError
@@ -50,6 +55,11 @@ _MIN_TEXTURE = 0.5  # grey levels: flatter tiles say nothing
 _WAYS = tuple((angle, scale) for angle in (0, -5, 5, -10, 10) for scale in (1.0, 0.9, 1.1))  # degrees, factor
 _ROUGH_WAYS = tuple((angle, scale) for angle in (0, -7, 7) for scale in (1.0, 0.9, 1.1))
 _BLOCK = 256
+_PAIRS = 32
+_THREADS = min(8, os.cpu_count() or 1)
+
+Work = TypeVar("Work")
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -104,28 +114,50 @@ def near_duplicates(
         return []
     likely = candidates(prints)
     close = likely[_peaks(pixels, wanted, likely) >= MIN_PEAK]
-    found = []
-    for number, (a, b, turn) in enumerate(track(close.tolist(), "comparing like images")):
-        correlation = _correlation(_grey(pixels[wanted[a]], _SIDE), turned(_grey(pixels[wanted[b]], _SIDE), turn))
-        if correlation >= MIN_CORRELATION:
-            distance = int(np.sum((prints[a] > 0) != (turned(prints[b], turn) > 0)))
-            found.append(NearDuplicate(image_ids[wanted[a]], image_ids[wanted[b]], distance, correlation))
-        if number % _BLOCK == 0:
-            release_pages(pixels)
-    return found
+
+    def compared(start: int) -> list[NearDuplicate]:
+        block = close[start : start + _PAIRS]
+        first = np.stack([_grey(pixels[wanted[a]], _SIDE) for a, _, _ in block])
+        second = np.stack([turned(_grey(pixels[wanted[b]], _SIDE), turn) for _, b, turn in block])
+        release_pages(pixels)
+        return [
+            NearDuplicate(
+                image_ids[wanted[a]], image_ids[wanted[b]], _distance(prints[a], prints[b], turn), correlation
+            )
+            for (a, b, turn), correlation in zip(block.tolist(), _correlations(first, second), strict=True)
+            if correlation >= MIN_CORRELATION
+        ]
+
+    by_block = _in_threads(compared, range(0, len(close), _PAIRS), "comparing like images")
+    return [pair for found in by_block for pair in found]
+
+
+def _distance(first: np.ndarray, second: np.ndarray, turn: int) -> int:
+    """Bits in which two prints differ, the second turned."""
+    return int(np.sum((first > 0) != (turned(second, turn) > 0)))
+
+
+def _in_threads(work: Callable[[Work], Done], items: Sequence[Work], what: str) -> Iterator[Done]:
+    """Yield what `work` makes of each item, in order; NumPy, SciPy and Pillow run beside each other."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from track(pool.map(work, items), what, total=len(items))
 
 
 def _all_prints(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Those of the rows that have texture (a plain surface is like any other), and their prints."""
-    kept, prints = [rows[:0]], [np.empty((0, _WINDOW // _CELL, _WINDOW // _CELL), np.float32)]
-    for start in track(range(0, len(rows), _BLOCK), "looking at images"):
+
+    def looked_at(start: int) -> tuple[np.ndarray, np.ndarray]:
         block = rows[start : start + _BLOCK]
         thumbs = np.stack([_grey(pixels[row], _THUMB) for row in block])
-        is_textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE
-        kept.append(block[is_textured])
-        prints.append(_prints(thumbs[is_textured]))
         release_pages(pixels)
-    return np.concatenate(kept), np.concatenate(prints)
+        is_textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE
+        return block[is_textured], _prints(thumbs[is_textured])
+
+    blocks = list(_in_threads(looked_at, range(0, len(rows), _BLOCK), "looking at images"))
+    no_prints = np.empty((0, _WINDOW // _CELL, _WINDOW // _CELL), np.float32)
+    return np.concatenate([rows[:0], *(kept for kept, _ in blocks)]), np.concatenate(
+        [no_prints, *(p for _, p in blocks)]
+    )
 
 
 def _grey(image: np.ndarray, side: int) -> np.ndarray:
@@ -164,7 +196,7 @@ def _prints(thumbs: np.ndarray) -> np.ndarray:
     top = start + np.clip(np.rint((dark * ramp[:, None]).sum(axis=(1, 2)) / mass), -pad, pad).astype(int)
     left = start + np.clip(np.rint((dark * ramp).sum(axis=(1, 2)) / mass), -pad, pad).astype(int)
     padded = np.pad(thumbs, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (_WINDOW, _WINDOW), axis=(1, 2))
+    windows = sliding_window_view(padded, (_WINDOW, _WINDOW), axis=(1, 2))
     cells = _WINDOW // _CELL
     coarse = windows[np.arange(n), top, left].reshape(n, cells, _CELL, cells, _CELL).mean(axis=(2, 4))
     return _unit(_even(coarse, 5, 7)).astype(np.float32)
@@ -174,17 +206,21 @@ def _peaks(pixels: np.ndarray, rows: np.ndarray, pairs: np.ndarray) -> np.ndarra
     """The highest correlation (m,) of each pair (m, 3) over shifts, a few angles and a few scales, at half size."""
     peaks = np.zeros(len(pairs), np.float32)
     by_second = np.argsort(pairs[:, 1], kind="stable")  # each image is turned and scaled once, or twice
-    for start in track(range(0, len(pairs), 2 * _BLOCK), "laying like images over each other"):
+
+    def laid_over(start: int) -> None:
         block = by_second[start : start + 2 * _BLOCK]
         seconds, second_of = np.unique(pairs[block, 1], return_inverse=True)
         first = _spectra(_texture(_small(pixels, rows[pairs[block, 0]]), 3, 7))
         small = _small(pixels, rows[seconds])
         for angle, scale in _ROUGH_WAYS:
-            warped = _texture(np.stack([_warped(image, angle, scale) for image in small]), 3, 7)
+            warped = _texture(_warped(small, angle, scale), 3, 7)
             for turn in np.unique(pairs[block, 2]):
                 chosen = np.flatnonzero(pairs[block, 2] == turn)
                 near, _ = _shifted(first[chosen], _spectra(turned(warped[second_of[chosen]], turn)))
                 peaks[block[chosen]] = np.maximum(peaks[block[chosen]], near)
+
+    for _ in _in_threads(laid_over, range(0, len(pairs), 2 * _BLOCK), "laying like images over each other"):
+        pass
     return peaks
 
 
@@ -218,54 +254,92 @@ def _shifted(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndar
     return near.max(axis=1), np.stack([shifts[best // len(shifts)], shifts[best % len(shifts)]], axis=1)
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Align the second (128, 128) to the first, correlate them by tiles: the lower fifth, -1 if few tiles count."""
-    halves = np.stack([first, second]).reshape(2, _THUMB, 2, _THUMB, 2).mean(axis=(2, 4))
-    tries = np.stack([_warped(halves[1], angle, scale) for angle, scale in _WAYS])
-    peaks, shifts = _shifted(_spectra(_texture(halves[:1], 7, 13)), _spectra(_texture(tries, 7, 13)))
-    best = int(peaks.argmax())
-    angle, scale = _WAYS[best]
-    aligned = _warped(second, angle, scale, 2 * shifts[best], mode="constant")
-    tiles = _tile_correlations(first, aligned)
-    return float(np.quantile(tiles, 0.2)) if len(tiles) >= MIN_TILES else -1.0
+def _correlations(first: np.ndarray, second: np.ndarray) -> list[float]:
+    """Align each second of (m, 128, 128) to its first, correlate them by tiles: the lower fifth, -1 if few tiles count."""
+    one, other = (side.reshape(-1, _THUMB, 2, _THUMB, 2).mean(axis=(2, 4)) for side in (first, second))
+    spectra = _spectra(_texture(one, 7, 13))
+    tries = [_shifted(spectra, _spectra(_texture(_warped(other, *way), 7, 13))) for way in _WAYS]
+    peaks, shifts = (np.stack(values) for values in zip(*tries, strict=True))  # (ways, m), (ways, m, 2)
+    correlations = []
+    for pair, best in enumerate(peaks.argmax(axis=0)):
+        angle, scale = _WAYS[best]
+        tiles = _tile_correlations(first[pair], _aligned(second[pair], angle, scale, 2 * shifts[best, pair]))
+        correlations.append(float(np.quantile(tiles, 0.2)) if len(tiles) >= MIN_TILES else -1.0)
+    return correlations
 
 
-def _warped(
-    image: np.ndarray, angle: float, scale: float, shift: Sequence[int] = (0, 0), mode: str = "nearest"
-) -> np.ndarray:
-    """Turn (degrees), scale and then shift (px down, px right) about the middle; "constant" leaves NaN at the rim."""
-    if angle == 0 and scale == 1 and not any(shift):
-        return image
+def _affine(side: int, angle: float, scale: float, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and offset that say where a pixel comes from: turned (degrees), scaled about the middle, then shifted (px)."""
     radians = np.deg2rad(angle)
     matrix = np.array([[np.cos(radians), -np.sin(radians)], [np.sin(radians), np.cos(radians)]]) / scale
-    middle = (np.array(image.shape) - 1) / 2
-    offset = middle - matrix @ (middle + np.asarray(shift))
-    return ndimage.affine_transform(image, matrix, offset, order=1, mode=mode, cval=np.nan)
+    middle = np.full(2, (side - 1) / 2)
+    return matrix, middle - matrix @ (middle + shift)
 
 
-def _tile_correlations(first: np.ndarray, second: np.ndarray) -> list[float]:
+def _aligned(image: np.ndarray, angle: float, scale: float, shift: np.ndarray) -> np.ndarray:
+    """Turn, scale and shift one image; what comes in at the rim is NaN."""
+    if angle == 0 and scale == 1 and not shift.any():
+        return image
+    matrix, offset = _affine(len(image), angle, scale, shift)
+    return ndimage.affine_transform(image, matrix, offset, order=1, mode="constant", cval=np.nan)
+
+
+def _warped(images: np.ndarray, angle: float, scale: float) -> np.ndarray:
+    """Turn and scale images (n, side, side); what comes in repeats the rim."""
+    if angle == 0 and scale == 1:
+        return images
+    warp = _warp(images.shape[1], angle, scale)
+    return (warp @ images.reshape(len(images), -1).T).T.reshape(images.shape)
+
+
+@functools.cache
+def _warp(side: int, angle: float, scale: float) -> sparse.csr_array:
+    """Turning, scaling and bilinear interpolation as one matrix (side * side, side * side): the same for all images."""
+    matrix, offset = _affine(side, angle, scale, np.zeros(2))
+    places = np.indices((side, side)).reshape(2, -1)
+    down, right = np.clip(matrix @ places + offset[:, None], 0, side - 1)
+    top, left = (np.minimum(place.astype(int), side - 2) for place in (down, right))
+    down, right = down - top, right - left
+    corners = [  # of the four pixels around each place: its number, its share
+        (top * side + left, (1 - down) * (1 - right)),
+        (top * side + left + 1, (1 - down) * right),
+        ((top + 1) * side + left, down * (1 - right)),
+        ((top + 1) * side + left + 1, down * right),
+    ]
+    numbers, shares = (np.concatenate(values) for values in zip(*corners, strict=True))
+    rows = np.tile(np.arange(side * side), 4)
+    return sparse.csr_array((shares.astype(np.float32), (rows, numbers)), shape=(side * side, side * side))
+
+
+def _tile_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The best correlation of each tile of the first with the second, a few pixels around its place."""
     known = ~np.isnan(second)
     rough = [
         image - ndimage.gaussian_filter(image, 4) for image in (first, np.where(known, second, np.nanmean(second)))
     ]
     one, other = (ndimage.gaussian_filter(image, 0.7) for image in rough)
-    edges = range(_SEARCH, _SIDE - _TILE - _SEARCH + 1, _STEP)
-    found = []
-    for top in edges:
-        for left in edges:
-            wide = np.s_[top - _SEARCH : top + _TILE + _SEARCH, left - _SEARCH : left + _TILE + _SEARCH]
-            tile = one[top : top + _TILE, left : left + _TILE]
-            if known[wide].all() and tile.std() >= _MIN_TEXTURE and other[wide].std() >= _MIN_TEXTURE:
-                found.append(_best_match(tile, other[wide]))
-    return found
+    wide = _TILE + 2 * _SEARCH
+    tiles = sliding_window_view(one, (_TILE, _TILE))[_SEARCH:-_SEARCH:_STEP, _SEARCH:-_SEARCH:_STEP]
+    around, is_known = (sliding_window_view(image, (wide, wide))[::_STEP, ::_STEP] for image in (other, known))
+    counts = is_known.all(axis=(2, 3))
+    counts &= (tiles.std(axis=(2, 3)) >= _MIN_TEXTURE) & (around.std(axis=(2, 3)) >= _MIN_TEXTURE)
+    return _best_matches(tiles[counts], around[counts])
 
 
-def _best_match(tile: np.ndarray, around: np.ndarray) -> float:
-    """The highest normalised correlation of a tile with any window of its size in the area around it."""
-    windows = np.lib.stride_tricks.sliding_window_view(around, tile.shape)
-    windows = windows.reshape(-1, tile.size)  # (shifts, tile px)
-    windows = windows - windows.mean(axis=1, keepdims=True)
-    centred = (tile - tile.mean()).ravel()
-    lengths = np.sqrt((windows * windows).sum(axis=1) * (centred @ centred))
-    return float(((windows @ centred) / np.maximum(lengths, 1e-6)).max())
+def _best_matches(tiles: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """The highest normalised correlation (m,) of each tile (m, 24, 24) with any window of its size in (m, 30, 30)."""
+    centred = tiles - tiles.mean(axis=(1, 2), keepdims=True)
+    wide, shifts = around.shape[1:], 2 * _SEARCH + 1
+    products = fft.rfft2(around, wide) * fft.rfft2(centred, wide).conj()
+    products = fft.irfft2(products, wide)[:, :shifts, :shifts]
+    sums, squares = (_window_sums(values) for values in (around, around * around))
+    spread = np.maximum(squares - sums * sums / centred[0].size, 0)
+    lengths = np.sqrt(spread * (centred * centred).sum(axis=(1, 2))[:, None, None])
+    return (products / np.maximum(lengths, 1e-6)).max(axis=(1, 2))
+
+
+def _window_sums(images: np.ndarray) -> np.ndarray:
+    """Sums (m, 7, 7) over every window of a tile's size in (m, 30, 30)."""
+    below = np.pad(images, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1, dtype=np.float64).cumsum(axis=2)
+    rows = below[:, _TILE:] - below[:, :-_TILE]
+    return rows[..., _TILE:] - rows[..., :-_TILE]
