@@ -1,19 +1,23 @@
-"""How fast a training step is: with Keras's own layers, with fused batch normalisation, and with 16-bit convolutions as well.
+"""How fast a training step is: with Keras's own layers, with fused batch normalisation, with less kept, with 16 bits as well.
 
-One process, the same network and batch in memory, in turn; the ratios are of the medians. The last column is processor time.
+Each way adds to the one above it. "Activations anew" is what batches of over a million pixels get, to save memory; a smaller
+batch is the same in both rows. One process, the same network and batch in memory, in turn; the ratios are of the medians. The
+last column is processor time.
 
     python benchmarks/training_step.py [--recipe bundled] [--side 224] [--rounds 5]
 """
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 
+from lesionlab.model import fused
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
-from lesionlab.model.fused import multiplies_bfloat16
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
 
@@ -27,11 +31,12 @@ def main() -> None:
     parser.add_argument("--side", type=int, help="of the images, px; as in the recipe by default")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if not multiplies_bfloat16():
+    if not fused.multiplies_bfloat16():
         print("This processor has no instructions for bfloat16: the last row computes in float32.")
     ways = {
         "Keras's own layers": _step(options, "float32", for_training=False),
-        "fused normalisation": _step(options, "float32", for_training=True),
+        "fused normalisation": _step(options, "float32", for_training=True, keeps_all=True),
+        "and activations anew": _step(options, "float32", for_training=True),
         "and 16-bit convolutions": _step(options, "bfloat16-convolutions", for_training=True),
     }
     speeds: dict[str, list[float]] = {way: [] for way in ways}
@@ -50,14 +55,18 @@ def main() -> None:
         )
 
 
-def _step(options: argparse.Namespace, precision: str, *, for_training: bool) -> Callable[[], float]:
+def _step(
+    options: argparse.Namespace, precision: str, *, for_training: bool, keeps_all: bool = False
+) -> Callable[[], float]:
     """Make a function that takes `STEPS` steps and returns images per second."""
     recipe = read_recipe(options.recipe).with_changes("model", weights="none")
     recipe = recipe.with_changes("training", precision=precision, first_side=0)
     if options.side:
         recipe = recipe.with_changes("image", height=options.side, width=options.side)
     seed_everything(0)
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=for_training)
+    most = sys.maxsize if keeps_all else fused.MANY_PIXELS
+    with mock.patch.object(fused, "MANY_PIXELS", most):
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=for_training)
     network.compile(keras.optimizers.AdamW(1e-4), "categorical_crossentropy", jit_compile=compiles_with_xla())
     rng, size = np.random.default_rng(0), recipe.optimizer.batch_size
     images = keras.ops.convert_to_tensor(rng.uniform(0, 255, (size, *network.input_shape[1:])).astype("float32"))

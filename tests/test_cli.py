@@ -57,8 +57,9 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    shown = capfd.readouterr().err
+    out, shown = capfd.readouterr()
     assert message in shown and "Traceback" not in shown and shown.startswith("lesionlab: ")
+    assert " 2/14" not in out  # before any image is read
 
 
 @pytest.mark.parametrize(

@@ -102,10 +102,11 @@ class Trained:
 
 
 def record_libraries(run: Run) -> None:
-    """Step 1. Keras is imported here and not before: it takes seconds."""
+    """Step 1. Keras is imported here and not before: it takes seconds. A network that cannot be built is said here."""
     with run.stages.step(1):
-        from lesionlab.model import backend, devices
+        from lesionlab.model import backend, devices, zoo
 
+        zoo.check_model(run.request.recipe)
         backend.seed_everything(run.request.seed)
         devices.join_hosts()
         name, device = backend.keras.backend.backend(), backend.device_name()

@@ -85,6 +85,9 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
 
 def _write_job(search: Search) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
+    from lesionlab.model.zoo import check_model
+
+    check_model(search.recipe)
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
     prepared = steps.prepare(Run(request, {}))
     table = prepared.cleaned.table

@@ -33,6 +33,35 @@ def architecture_names() -> list[str]:
     return ["notebook-cnn", "small-cnn", *applications]
 
 
+def check_model(recipe: Recipe) -> None:
+    """Refuse what would fail when the network is built, before any data is read.
+
+    Raises:
+        UsageError: as `build_network`, or the weights file is missing or of another kind.
+
+    """
+    _checked_architecture(recipe)
+    path = _weights_file(recipe)
+    if path is not None:
+        check_weights_file(path)
+
+
+def _checked_architecture(recipe: Recipe) -> str:
+    names, name = architecture_names(), recipe.model.architecture
+    if name not in names:
+        hint = nearest(name, names)
+        raise UsageError(f"Recipe {recipe.name}: unknown architecture {name!r}{hint}. Known: {', '.join(names)}.")
+    if name == "notebook-cnn" and recipe.training.first_side:
+        raise UsageError(f"Recipe {recipe.name}: {name} takes one size of image only. Leave out training.first_side.")
+    return name
+
+
+def _weights_file(recipe: Recipe) -> Path | None:
+    """The file of the weights to start from, where a recipe names one for a network of `keras.applications`."""
+    is_file = recipe.model.weights not in ("none", "imagenet") and recipe.model.architecture not in _BODIES
+    return Path(recipe.model.weights) if is_file else None
+
+
 def build_network(
     recipe: Recipe,
     mean: np.ndarray,
@@ -63,19 +92,11 @@ def build_network(
         UsageError: unknown architecture (the nearest name is given), or one that does not take images that grow.
 
     """
-    names = architecture_names()
-    name = recipe.model.architecture
-    if name not in names:
-        hint = nearest(name, names)
-        raise UsageError(f"Recipe {recipe.name}: unknown architecture {name!r}{hint}. Known: {', '.join(names)}.")
+    name = _checked_architecture(recipe)
     keras.utils.set_random_seed(seed)
     previous = keras.config.dtype_policy()
     shape: tuple[int | None, ...] = (recipe.image.height, recipe.image.width, 3)
     if for_training and recipe.training.first_side:
-        if name == "notebook-cnn":
-            raise UsageError(
-                f"Recipe {recipe.name}: {name} takes one size of image only. Leave out training.first_side."
-            )
         shape = (None, None, 3)
     reduced = for_training and recipe.training.precision == "bfloat16"
     keras.config.set_dtype_policy("mixed_bfloat16" if reduced else "float32")
@@ -102,14 +123,13 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
         LesionlabError: the download failed.
 
     """
-    weights = recipe.model.weights
-    if weights == "none" or recipe.model.architecture in ("notebook-cnn", "small-cnn"):
+    path = _weights_file(recipe)
+    if recipe.model.weights == "none" or recipe.model.architecture in _BODIES:
         return "none: trained from random weights"
     backbone = network.get_layer("backbone")
-    if weights == "imagenet":
+    if path is None:
         _copy_imagenet(backbone, recipe)
         return "ImageNet (keras.applications)"
-    path = Path(weights)
     check_weights_file(path)
     try:
         with warnings.catch_warnings():
