@@ -194,22 +194,33 @@ def test_normalisation_is_in_the_network(rule: str) -> None:
     np.testing.assert_allclose(out.std(axis=axis), 1, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["MobileNet", "EfficientNetV2B0", "ResNet50", "MobileNetV3Small", "DenseNet121"])
-def test_architecture_normalisation_is_keras_own(name: str) -> None:
-    """Our first layer does what the family's own `preprocess_input` or built-in layers do."""
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("MobileNet", "mobilenet"),
+        ("ResNet50", "resnet"),
+        ("ResNet50V2", "resnet_v2"),
+        ("DenseNet121", "densenet"),
+        ("InceptionV3", "inception_v3"),
+        ("EfficientNetV2B0", None),
+        ("EfficientNetV2S", None),
+        ("MobileNetV3Small", None),
+        ("ConvNeXtTiny", None),
+    ],
+)
+def test_architecture_normalisation_is_keras_own(name: str, module: str | None) -> None:
+    """Our first layer does what the family's `preprocess_input` does, or (None) the layers that it can begin with."""
     recipe = tiny().with_changes("model", architecture=name).with_changes("image", normalisation="architecture")
-    recipe = recipe.with_changes("image", height=64, width=64)
+    recipe = recipe.with_changes("image", height=80, width=80)
     network = build_network(recipe, MEAN, STD)
-    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
+    images = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 3)).astype(np.float32)
     ours = keras.ops.convert_to_numpy(keras.Model(network.input, network.get_layer("normalise").output)(images))
-    modules = {
-        "MobileNet": "mobilenet",
-        "ResNet50": "resnet",
-        "DenseNet121": "densenet",
-        "EfficientNetV2B0": "mobilenet",  # its built-in layers scale to -1..1 too
-        "MobileNetV3Small": "mobilenet",
-    }
-    expected = getattr(keras.applications, modules[name]).preprocess_input(images.copy())
+    if module:
+        expected = getattr(keras.applications, module).preprocess_input(images.copy())
+    else:
+        whole = getattr(keras.applications, name)(input_shape=(80, 80, 3), include_top=False, weights=None)
+        first = next(number for number, layer in enumerate(whole.layers) if layer.weights and "norm" not in layer.name)
+        expected = keras.ops.convert_to_numpy(keras.Model(whole.input, whole.layers[first].input)(images))
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
 

@@ -19,8 +19,8 @@ from lesionlab.model.load import check_weights_file
 from lesionlab.recipe import Recipe, nearest
 
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
-_MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception", "EfficientNetV2")
-_IMAGENET_MEAN_STD = ("DenseNet", "ConvNeXt")
+_MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception")
+_IMAGENET_MEAN_STD = ("DenseNet", "ConvNeXt", "EfficientNetV2B")
 _CAFFE = ("VGG", "ResNet")
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -177,10 +177,10 @@ def _normalise(inputs: keras.KerasTensor, recipe: Recipe, mean: np.ndarray, std:
 
 
 def _architecture_normalisation(inputs: keras.KerasTensor, architecture: str) -> keras.KerasTensor:
-    if architecture.startswith("ResNet") and architecture.endswith("V2"):
+    if architecture.startswith(_MINUS_ONE_TO_ONE) or (architecture.startswith("ResNet") and architecture.endswith("V2")):
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="normalise")(inputs)
-    if architecture.startswith(_MINUS_ONE_TO_ONE):
-        return keras.layers.Rescaling(1 / 127.5, -1.0, name="normalise")(inputs)
+    if architecture.startswith("EfficientNetV2") and not architecture.startswith("EfficientNetV2B"):
+        return keras.layers.Rescaling(1 / 128, -1.0, name="normalise")(inputs)
     if architecture.startswith(_IMAGENET_MEAN_STD):
         scale = [1 / s for s in _IMAGENET_STD]
         offset = [-m / s for m, s in zip(_IMAGENET_MEAN, _IMAGENET_STD, strict=True)]
