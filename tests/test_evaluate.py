@@ -76,6 +76,7 @@ def test_a_split_gives_the_runs_own_figures_and_lines(
         "\n".join(["truth," + ",".join(DX), *(f"{a}," + ",".join(str(int(a != b)) for b in DX) for a in DX)])
     )
     arguments = ["evaluate", str(run / "predictions.csv"), "--data", str(phantoms), "--out", str(out), "--risk", "0.3"]
+    assert main(arguments) == 2  # would judge what was trained on
     assert main([*arguments, "--split", str(run / "splits.csv"), "--costs", str(tmp_path / "costs.csv")]) == 0
     found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (out, run))
     for key in ("test", "subgroups", "operating", "conformal_raps", "conformal_repeated", "histology", "suspects"):
@@ -258,6 +259,19 @@ def test_a_calibration_part_too_small_promises_nothing(phantoms: Path, tmp_path:
     assert all(row["answered"] == 0 and row["error"] is None for row in metrics["abstention"])
     page = (tmp_path / "e" / "report.html").read_text()
     assert page.count("too few: no promise") == 7 and "nothing can be promised" in page
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    finished: tuple[Path, str], phantoms: Path, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "e" / "cases").mkdir(parents=True)
+    (tmp_path / "e" / "cases" / "thesis.tex").write_text("years of work")
+    assert evaluated_table(table_of(phantoms), phantoms, tmp_path) == 2
+    assert "is not empty and holds no evaluation (cases …)" in capsys.readouterr().err
+    assert (tmp_path / "e" / "cases" / "thesis.tex").read_text() == "years of work"
+    before = (finished[0] / "predictions.csv").read_bytes()
+    assert main(["evaluate", str(tmp_path / "p.csv"), "--data", str(phantoms), "--out", str(finished[0])]) == 2
+    assert (finished[0] / "predictions.csv").read_bytes() == before
 
 
 def test_a_split_without_a_validation_part(phantoms: Path, tmp_path: Path) -> None:

@@ -85,3 +85,5 @@ def test_two_folds_by_ray_are_judged_together(phantoms: Path, recipe: Path, tmp_
     assert again.returncode == 0 and "were finished" in again.stdout
     other = lesionlab("run", *options, "--seed", 1)
     assert other.returncode == 2 and "seed" in other.stderr
+    plain = lesionlab("run", *options[:-4])
+    assert plain.returncode == 2 and "holds another run (it differs in: folds)" in plain.stderr

@@ -15,6 +15,8 @@ import pandas as pd
 import pytest
 
 from conftest import command, lesionlab
+from lesionlab import rundir
+from lesionlab.cli import main
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.recipe import read_recipe
 
@@ -110,6 +112,37 @@ def test_another_run_is_not_mixed_in(phantoms: Path, recipe: Path, finished: tup
     other = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", finished[0], "--seed", 8)
     assert other.returncode == 2
     assert "holds another run (it differs in: seed)" in other.stderr and "--again" in other.stderr
+
+
+def test_the_same_split_file_with_other_parts_is_another_run(phantoms: Path, tmp_path: Path, capsys) -> None:
+    """Else a training that went on after a kill would be tested on what it had learnt."""
+    out, split = tmp_path / "out", tmp_path / "split.csv"
+    images = pd.read_csv(next(phantoms.glob("*.csv")))["image_id"]
+    arguments = ["run", "--data", str(phantoms), "--recipe", "mobile", "--split", str(split), "--out", str(out)]
+    arguments += ["--weights", "nowhere.weights.h5"]  # it ends soon
+    assert main(arguments) == 2 and "There is no split file" in capsys.readouterr().err
+    pd.DataFrame({"image_id": images, "part": "train"}).to_csv(split, index=False)
+    assert main(arguments) == 2 and "There is no weights file" in capsys.readouterr().err
+    (out / "checkpoint.npz").touch()
+    pd.DataFrame({"image_id": images, "part": "test"}).to_csv(split, index=False)
+    assert main(arguments) == 2
+    assert "holds another run (it differs in: split file)" in capsys.readouterr().err
+
+
+def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path: Path) -> None:
+    """A later `lesionlab train` or `ensemble` would take them for the new run's."""
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    for name in ("checkpoint.npz", "final.keras", "final.onnx", "final-checkpoint.npz"):
+        (out / name).touch()
+    request = json.loads((out / "manifest.json").read_text())["request"]
+    assert rundir.begin(out, request, again=False)
+    assert rundir.begin(out, request, again=True) is None
+    left = {path.name for path in out.iterdir()}
+    assert (
+        not {"model.keras", "model.onnx", "checkpoint.npz", "final.keras", "final.onnx", "final-checkpoint.npz"} & left
+    )
+    assert rundir.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
 
 
 def same_numbers(one: Path, other: Path) -> None:

@@ -118,7 +118,7 @@ def test_a_runs_own_table(tmp_path: Path) -> None:
     ]
     predictions, truth = write(tmp_path, "\n".join(lines), one_hot("mel", "nv", "nv", "bcc"))
     with pytest.raises(
-        UsageError, match="p.csv holds test, train, of which training was on one: choose with --part test"
+        UsageError, match="p.csv holds test, train, of which training was on one. Choose: lesionlab score --part test"
     ):
         score(predictions, truth)
     assert score(predictions, truth, part="test")["images"] == 2

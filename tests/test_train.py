@@ -42,7 +42,7 @@ def parts(labels: np.ndarray) -> tuple[Part, Part]:
     return Part(rows[:63], labels[:63]), Part(rows[63:], labels[63:])
 
 
-def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed: int = 5):
+def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed: int = 5, data_key: str = ""):
     class Stop(Exception):
         pass
 
@@ -54,7 +54,8 @@ def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed
     pixels, labels = pixels_and_labels(size=recipe.image.height)
     network = build_network(recipe, MEAN, STD, for_training=True, seed=seed)
     try:
-        history = train(network, recipe, pixels, *parts(labels), seed=seed, checkpoint=checkpoint, report=report)
+        facts = {"seed": seed, "checkpoint": checkpoint, "data_key": data_key}
+        history = train(network, recipe, pixels, *parts(labels), **facts, report=report)
     except Stop:
         return None
     return network, history, predict(network, pixels, np.arange(len(labels)))
@@ -146,6 +147,8 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     other = tiny(epochs=2).with_changes("model", architecture="notebook-cnn")
     with pytest.raises(LesionlabError, match="cannot be continued from"):
         fit(other, checkpoint)
+    with pytest.raises(LesionlabError, match="labels or the parts of the split have changed since"):
+        fit(tiny(epochs=2), checkpoint, data_key="of others")
     checkpoint.write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(LesionlabError, match="cannot be continued from"):
         fit(tiny(epochs=2), checkpoint)

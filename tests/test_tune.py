@@ -69,9 +69,10 @@ def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -
 def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
     out, space = tmp_path / "search", written(tmp_path, SPACE)
-    options = [recipe, "--space", space, "--data", phantoms, "--out", out, "--trials", 2, "--epochs", 2]
+    options = [recipe, "--space", space, "--data", phantoms, "--out", out, "--trials", 2, "--epochs", 2, "--limit", 150]
     done = lesionlab("tune", *options)
     assert done.returncode == 0, done.stderr
+    assert "--seed 0 --limit 150\n" in done.stdout  # else lesions that were searched on would be tested on
     trials = pd.read_csv(out / "trials.csv")
     assert len(trials) == 2 and trials["val_balanced_accuracy"].is_monotonic_decreasing
     best = read_recipe(str(out / "best.toml"))

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LesionlabError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
-        return _fail("Interrupted. The same command goes on where it stopped.", 130)
+        same = "The same command" + (" without --again" if getattr(options, "again", False) else "")
+        return _fail(f"Interrupted. {same} goes on where it stopped.", 130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing left to say
         return 1

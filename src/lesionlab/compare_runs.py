@@ -52,18 +52,10 @@ def compare_command(options: argparse.Namespace) -> None:
 
 
 def _test_part(folder: Path) -> pd.DataFrame:
-    if not _is_evaluation(folder):
+    if not rundir.is_evaluation(folder):
         rundir.read_finished(folder)
     table = pd.read_csv(folder / "predictions.csv", dtype={"image": str, "lesion_id": str})
     return table[table["part"] == "test"].set_index("image")
-
-
-def _is_evaluation(folder: Path) -> bool:
-    """Whether `lesionlab evaluate` wrote the folder; what cannot be read is left to be named by `read_finished`."""
-    try:
-        return bool(json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("kind") == "evaluation")
-    except (OSError, ValueError, AttributeError):
-        return False
 
 
 def _print(first: str, second: str, result: Comparison) -> None:

@@ -58,6 +58,7 @@ def ensemble(
         "recipe": recipe.to_toml(),
         "members": [str(member.resolve()) for member in members],
         "finished": [manifest["finished"] for manifest in manifests],
+        "limit": request.limit,
     }
     with rundir.claimed(out):
         if rundir.begin(out, identity, again=again):
@@ -66,7 +67,7 @@ def ensemble(
         manifest = {
             "lesionlab": __version__,
             "command": shlex.join(["lesionlab", *sys.argv[1:]]),
-            "request": identity | {"limit": request.limit},
+            "request": identity,
             "seed": request.seed,
             "started": evaluation.now(),
             "finished": None,

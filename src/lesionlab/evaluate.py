@@ -9,7 +9,8 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__
+from lesionlab import __version__, rundir
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import file_split, prove
@@ -73,7 +74,7 @@ def evaluate(
         model: a `.onnx` file, the name of a model that comes with lesionlab, None for the default one, or a `.csv` file of
             predictions in ISIC's columns.
         data: labelled images, in any layout that `lesionlab run` reads.
-        out: folder for the results; made where it does not exist.
+        out: folder for the results; made where it does not exist. It may hold an earlier evaluation, and nothing else.
         seed: of everything random.
         allow_missing: judge the images that have a prediction where others have none, or predictions have no image.
         split: a run's `splits.csv`: its test part is judged, lines are drawn on its validation part, and its training part
@@ -93,29 +94,43 @@ def evaluate(
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
     table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
-    _make_folder(out)
-    seen, described = _answers(model, table, cleaned.table["image_id"], allow_missing)
-    has_answer = ~np.isnan(seen.probabilities[:, 0])
-    test, validation = (
-        _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
-    )
-    if not len(test.table):
-        raise UsageError(f"No image of the part to be judged in {data} has an answer.")
-    drawn = validation if len(validation.table) else None
-    pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
-    toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
-    metrics = measure(toned, drawn, described, seed=seed, costs=matrix, risks=risks)
-    metrics["robustness"] = (
-        measure_robustness(model, test.table, robustness_lesions, seed) if robustness_lesions else None
-    )
-    whole = Prepared(collection, cleaned, pixels)
-    manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
-    manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)
-    manifest["split"] = _describe_split(cleaned.table, parts, split)
-    metrics["is_generated"] = manifest["data"]["is_generated"]
-    if robustness_lesions:
-        write_robustness(out / "figures", metrics, np.asarray(pixels[test.table["row"].iloc[0]]))
-    return _write(out, metrics, manifest, test, pixels)
+    with _held(out):
+        seen, described = _answers(model, table, cleaned.table["image_id"], allow_missing, has_split=split is not None)
+        has_answer = ~np.isnan(seen.probabilities[:, 0])
+        test, validation = (
+            _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
+        )
+        if not len(test.table):
+            raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+        drawn = validation if len(validation.table) else None
+        pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
+        toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
+        metrics = measure(toned, drawn, described, seed=seed, costs=matrix, risks=risks)
+        metrics["robustness"] = (
+            measure_robustness(model, test.table, robustness_lesions, seed) if robustness_lesions else None
+        )
+        whole = Prepared(collection, cleaned, pixels)
+        manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
+        manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)
+        manifest["split"] = _describe_split(cleaned.table, parts, split)
+        metrics["is_generated"] = manifest["data"]["is_generated"]
+        if robustness_lesions:
+            write_robustness(out / "figures", metrics, np.asarray(pixels[test.table["row"].iloc[0]]))
+        return _write(out, metrics, manifest, test, pixels)
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[None]:
+    """Hold the folder for this evaluation; one that holds anything but an evaluation is left alone."""
+    with rundir.claimed(out):
+        foreign = [] if rundir.is_evaluation(out) else rundir.contents(out)
+        if foreign:
+            raise UsageError(
+                f"{out} is not empty and holds no evaluation ({foreign[0]} …). Choose another folder with --out."
+            )
+        write_json(out / rundir.MANIFEST, {"kind": rundir.EVALUATION, "evaluated": None})
+        (out / "figures").mkdir(exist_ok=True)
+        yield
 
 
 def measure(
@@ -169,18 +184,11 @@ def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, An
 
 
 def _answers(
-    model: str | None, table: pd.DataFrame, known: pd.Series, allow_missing: bool
+    model: str | None, table: pd.DataFrame, known: pd.Series, allow_missing: bool, *, has_split: bool
 ) -> tuple[Seen, dict[str, Any]]:
     if model and model.endswith(".csv"):
-        return answers_of_table(Path(model), table, known, allow_missing)
+        return answers_of_table(Path(model), table, known, allow_missing, has_split=has_split)
     return answers_of_model(model, table)
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        (out / "figures").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
 
 
 def _judged(table: pd.DataFrame, seen: Seen, chosen: np.ndarray) -> Judged:
@@ -198,7 +206,7 @@ def _describe(
     ]
     judged = dataclasses.replace(whole.cleaned, table=test.table)
     return {
-        "kind": "evaluation",
+        "kind": rundir.EVALUATION,
         "lesionlab": __version__,
         "command": shlex.join(["lesionlab", *sys.argv[1:]]),
         "evaluated": now(),
@@ -222,7 +230,7 @@ def _write(out: Path, metrics: dict[str, Any], manifest: dict[str, Any], test: J
     predictions = predictions_table(test.table, test.seen.probabilities)
     write_csv(predictions, out / "predictions.csv")
     write_json(out / "metrics.json", metrics)
-    write_json(out / "manifest.json", manifest)
+    write_json(out / rundir.MANIFEST, manifest)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))  # what is not defined is null there
     write_part_figures(out / "figures", metrics, predictions, pixels, test.table)
     write_understanding(out / "figures", metrics, test.table, test.seen, pixels, seed=manifest["seed"])

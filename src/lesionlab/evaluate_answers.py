@@ -46,7 +46,7 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[Seen, dict[
 
 
 def answers_of_table(
-    path: Path, table: pd.DataFrame, known: pd.Series, allow_missing: bool
+    path: Path, table: pd.DataFrame, known: pd.Series, allow_missing: bool, *, has_split: bool
 ) -> tuple[Seen, dict[str, Any]]:
     """Take the predictions of the table's images from a file; rows of NaN where it has none.
 
@@ -55,12 +55,13 @@ def answers_of_table(
         table: images that need a prediction: `image_id`.
         known: image ids of the data, those too that are not judged.
         allow_missing: go on where predictions are missing, or are of images that the data do not hold.
+        has_split: whether `table` is the part to be judged; else a run's table of all its parts is refused.
 
     Raises:
         UsageError: a fault in the table; predictions that are missing, of unknown images, or no probabilities.
 
     """
-    given, _ = read_predictions(path, ALL_PARTS)
+    given, _ = read_predictions(path, ALL_PARTS if has_split else None)
     _refuse_what_is_no_probability(path, given.images, given.values)
     row_of = dict(zip(given.images, given.values, strict=True))
     missing = [image for image in table["image_id"] if image not in row_of]

@@ -95,9 +95,6 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         if finished:
             print(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
             return request.out
-        held = None if request.again else rundir.read_manifest(request.out)
-        if held and held["request"] != identity:
-            raise UsageError(f"{request.out} holds other folds. Choose another folder with --out, or give --again.")
         manifest = {"lesionlab": __version__, "request": identity, "seed": request.seed, "finished": None}
         write_json(request.out / rundir.MANIFEST, manifest)
         requests = _fold_requests(request, n_folds)

@@ -14,6 +14,7 @@ from typing import Any
 
 from lesionlab import __version__, evaluation, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
+from lesionlab.data.split import split_file_digest
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
@@ -83,4 +84,7 @@ def _fourteen_steps(run: Run) -> None:
 
 def _identity(request: Request) -> dict[str, Any]:
     data = str(request.data.resolve()) if request.data else f"generated: {steps.DEMO_LESIONS} lesions"
-    return {"recipe": request.recipe.to_toml(), "data": data, "seed": request.seed, "limit": request.limit}
+    identity = {"recipe": request.recipe.to_toml(), "data": data, "seed": request.seed, "limit": request.limit}
+    if request.recipe.split.name == "file":
+        identity["split file"] = split_file_digest(Path(request.recipe.split.file))
+    return identity

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab.errors import UsageError
+from lesionlab.files import write_json
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.npz"
+EVALUATION = "evaluation"
+
+_BEFORE_TRAINING = {MANIFEST, "recipe.toml", "splits.csv", "exploration.json", "figures"}
+_TRAINED = (CHECKPOINT, "model.*", "final*")  # what a run's later commands take up from where they find it
 
 
 @contextmanager
@@ -42,8 +47,8 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
 
     Args:
         folder: claimed.
-        request: what identifies a run (recipe, data, seed, limit).
-        again: start anew, whatever the folder's run has done.
+        request: what identifies a run (recipe, data, seed, limit), a search, folds or an ensemble.
+        again: start anew, whatever the folder's run has done: its networks are removed.
 
     Raises:
         UsageError: the folder holds another run that got as far as training, or files that are no run's.
@@ -51,25 +56,31 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        foreign = contents(folder)
         if foreign:
             raise UsageError(
                 f"{folder} is not empty and holds no run ({foreign[0]} …). Choose another folder with --out."
             )
         return None
     _sweep(folder)
+    held = manifest["request"]
     if again:
-        (folder / CHECKPOINT).unlink(missing_ok=True)
-        (folder / MANIFEST).unlink()
+        write_json(folder / MANIFEST, manifest | {"finished": None})  # a kill from here on leaves an unfinished run
+        for path in (path for pattern in _TRAINED for path in folder.glob(pattern)):
+            path.unlink()
         return None
-    differing = [key for key in request if manifest["request"].get(key) != request[key]]
-    has_work = manifest.get("finished") or (folder / CHECKPOINT).exists()
-    if differing and has_work:
+    differing = [key for key in (request | held) if held.get(key) != request.get(key)]
+    if differing and not _BEFORE_TRAINING.issuperset(contents(folder)):
         raise UsageError(
             f"{folder} holds another run (it differs in: {', '.join(differing)}). "
             "Choose another folder with --out, or replace it with --again."
         )
     return manifest if manifest.get("finished") else None
+
+
+def contents(folder: Path) -> list[str]:
+    """Names of what lies in a folder, hidden files apart; in order."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
 
 
 def _sweep(folder: Path) -> None:
@@ -95,6 +106,14 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not a manifest of lesionlab's. Choose another folder with --out.") from error
     return manifest
+
+
+def is_evaluation(folder: Path) -> bool:
+    """Whether `lesionlab evaluate` wrote the folder; what cannot be read is none."""
+    try:
+        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("kind") == EVALUATION)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def read_finished(folder: Path) -> dict[str, Any]:

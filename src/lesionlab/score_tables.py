@@ -174,7 +174,10 @@ def _of_part(
         return rows
     parts = sorted({row["part"] for _, row in rows})
     if part is None and len(parts) > 1:
-        raise UsageError(f"{path} holds {', '.join(parts)}, of which training was on one: choose with --part test.")
+        raise UsageError(
+            f"{path} holds {', '.join(parts)}, of which training was on one. Choose: lesionlab score --part test, or "
+            f"lesionlab evaluate --split {path.with_name('splits.csv')}."
+        )
     if part is not None and part not in parts:
         raise UsageError(f"{path} has no part {part!r}: it has {', '.join(parts)}.")
     return [(line, row) for line, row in rows if part in (None, row["part"])]

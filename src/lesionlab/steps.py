@@ -255,6 +255,7 @@ def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None
             tracker.epoch(row)
 
     training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
+    learnt_from = divided.table[divided.table["part"] != "test"]
     history = train(
         network,
         run.request.recipe,
@@ -263,6 +264,7 @@ def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None
         validation,
         seed=run.request.seed,
         checkpoint=run.checkpoint or run.request.out / rundir.CHECKPOINT,
+        data_key=_digest(learnt_from, ["image_id", "sha256", "dx", "part"]),
         report=report,
     )
     write_csv(pd.DataFrame(history), run.request.out / "history.csv")
@@ -288,17 +290,21 @@ def settle(run: Run, prepared: Prepared, divided: Divided, network: Any) -> Trai
 def describe_data(prepared: Prepared) -> dict[str, Any]:
     """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
     table, collection = prepared.cleaned.table, prepared.collection
-    facts = table.sort_values("image_id")[["image_id", "lesion_id", "dx", "sha256"]]
-    lines = "\n".join(",".join(values) for values in facts.itertuples(index=False))
     return {
         "folder": str(collection.folder),
         "layout": collection.layout,
         "rows": len(collection.table),
         "images": len(table),
         "lesions": int(table["lesion_id"].nunique()),
-        "fingerprint": hashlib.sha256(lines.encode()).hexdigest(),
+        "fingerprint": _digest(table, ["image_id", "lesion_id", "dx", "sha256"]),
         "is_generated": phantom.is_generated(collection.folder),
     }
+
+
+def _digest(table: pd.DataFrame, columns: list[str]) -> str:
+    """SHA-256 of some columns, whatever the order of the images."""
+    lines = "\n".join(",".join(values) for values in table.sort_values("image_id")[columns].itertuples(index=False))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _generated_folder(seed: int) -> Path:

@@ -68,9 +68,6 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
         if rundir.begin(search.out, identity, again=False):
             print(f"This search was finished: {search.out / 'best.toml'}")
             return search.out / "best.toml"
-        held = rundir.read_manifest(search.out)
-        if held and held["request"] != identity:
-            raise UsageError(f"{search.out} holds another search. Choose another folder with --out.")
         manifest = {"lesionlab": __version__, "request": identity, "seed": search.seed, "finished": None}
         write_json(search.out / rundir.MANIFEST, manifest)
         job = _write_job(search)
@@ -240,7 +237,9 @@ def _write_results(search: Search, results: Any) -> Path:
             for name, value in config.items()
         )
     )
-    print(f"\nTest it: lesionlab run --data {search.data} --recipe {search.out / 'best.toml'} --seed {search.seed}")
+    limit = f" --limit {search.limit}" if search.limit else ""  # with another one, other lesions would be tested on
+    recipe_file = search.out / "best.toml"
+    print(f"\nTest it: lesionlab run --data {search.data} --recipe {recipe_file} --seed {search.seed}{limit}")
     print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
     return search.out / "best.toml"
 

@@ -171,6 +171,21 @@ def file_split(table: pd.DataFrame, path: Path, *, needed: Sequence[str] = PARTS
     return parts
 
 
+def split_file_digest(path: Path) -> str:
+    """SHA-256 of a split file: the same path with other parts in it makes another run.
+
+    Raises:
+        UsageError: the file cannot be read.
+
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no split file {path}.") from error
+    except OSError as error:
+        raise UsageError(f"The split file {path} cannot be read ({error.strerror}).") from error
+
+
 def _read_split_file(path: Path) -> pd.DataFrame:
     try:
         given = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)

@@ -51,6 +51,7 @@ class Part:
 class _Progress:
     """What a checkpoint holds beside the variables; the plateau's counters go on where they stood."""
 
+    data_key: str = ""
     epochs_done: int = 0
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     best_score: float = -1.0
@@ -124,6 +125,7 @@ def train(
     *,
     seed: int,
     checkpoint: Path,
+    data_key: str = "",
     report: Callable[[dict[str, float]], None] = lambda row: None,
     resident: bool | None = None,
 ) -> list[dict[str, float]]:
@@ -138,12 +140,13 @@ def train(
             trained on: the last epoch is kept then, and its figures in the history are NaN.
         seed: of order, augmentation and dropout.
         checkpoint: file that holds the last finished epoch; it is continued where it exists.
+        data_key: says which images, with which labels, are trained and validated on; a checkpoint of others is refused.
         report: called with each epoch's row.
         resident: keep the training images in the device's memory; None: where they take less than a third of what a GPU
             has free, are neither mixed, made worse nor growing, and one device trains. The numbers are the same.
 
     Raises:
-        LesionlabError: the loss became NaN, or the checkpoint belongs to another network.
+        LesionlabError: the loss became NaN, or the checkpoint belongs to another network or other data.
         UsageError: the recipe's annealer is the plateau, and there is no validation part.
 
     """
@@ -178,7 +181,7 @@ def train(
         jit_compile=compiles_with_xla(),
     )
     model.optimizer.build(model.trainable_variables)
-    progress, best = _resume(checkpoint, model, network)
+    progress, best = _resume(checkpoint, model, network, data_key)
     devices.check_same_start(progress.epochs_done)
     judged = devices.local_copy(network) if devices.is_spread() else network
     plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
@@ -294,13 +297,15 @@ def _save(path: Path, variables: list[Any], best: list[np.ndarray], progress: _P
         np.savez(temporary, allow_pickle=False, progress=facts, **arrays)
 
 
-def _resume(path: Path, model: keras.Model, network: keras.Model) -> tuple[_Progress, list[np.ndarray]]:
+def _resume(path: Path, model: keras.Model, network: keras.Model, data_key: str) -> tuple[_Progress, list[np.ndarray]]:
     if not path.exists():
-        return _Progress(), network.get_weights()
+        return _Progress(data_key), network.get_weights()
     variables = _variables(network, model)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             progress = _Progress(**json.loads(stored["progress"].tobytes()))
+            if progress.data_key != data_key:
+                raise ValueError("images, labels or the parts of the split have changed since")
             for index, variable in enumerate(variables):
                 variable.assign(stored[f"variable_{index}"])
             best = [stored[f"best_{index}"] for index in range(len(network.weights))]

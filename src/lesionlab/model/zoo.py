@@ -177,7 +177,9 @@ def _normalise(inputs: keras.KerasTensor, recipe: Recipe, mean: np.ndarray, std:
 
 
 def _architecture_normalisation(inputs: keras.KerasTensor, architecture: str) -> keras.KerasTensor:
-    if architecture.startswith(_MINUS_ONE_TO_ONE) or (architecture.startswith("ResNet") and architecture.endswith("V2")):
+    if architecture.startswith(_MINUS_ONE_TO_ONE) or (
+        architecture.startswith("ResNet") and architecture.endswith("V2")
+    ):
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="normalise")(inputs)
     if architecture.startswith("EfficientNetV2") and not architecture.startswith("EfficientNetV2B"):
         return keras.layers.Rescaling(1 / 128, -1.0, name="normalise")(inputs)
