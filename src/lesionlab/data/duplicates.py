@@ -17,7 +17,7 @@ ISIC_0033176, but joins 4 false ones. The thresholds were set on these same imag
 Of 149 altered copies: all re-saved as JPEG of quality 50, flipped, turned by 90 degrees, darker or paler, 148 brightened by
 30 %, 147 of quality 30, 143 cropped to 90 %, 143 turned by 5 degrees; 8 cropped to 80 %, none turned by 15 degrees; no
 false pair. Small images have no texture left and are joined wrongly: of the pairs found from 96, 64, 48 and 24 px, 0 of 9,
-3 of 11, 11 of 20 and 313 of 326 disagree in age, sex, site or diagnosis. 12 s of processor time, nearly all of it linear in n.
+3 of 11, 11 of 20 and 313 of 326 disagree in age, sex, site or diagnosis. Nearly all of the work is linear in n.
 Pixels are read in blocks and let go: only the prints of all images are held, 576 bytes an image.
 """
 

@@ -13,7 +13,7 @@ import numpy as np
 from lesionlab.data.phantom_canvas import Canvas, Plane, Points, View, clouds, smooth_step
 from lesionlab.diagnosis import INDEX_OF
 
-TYPICALITY = (6.0, 2.0)  # of a beta distribution: its mean, 0.75, sets how far the diagnoses overlap
+TYPICALITY = (9.0, 1.5)  # of a beta distribution: its mean, 0.86, sets how far the diagnoses overlap
 TRAITS = {
     # The range of each trait in each diagnosis, in the order of DX: mel, nv, bcc, akiec, bkl, df, vasc.
     # mean radius, in lesion units
