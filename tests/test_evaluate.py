@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from conftest import lesionlab
 from lesionlab.cli import main
+from lesionlab.data.images import read_image
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.evaluate_answers import acquaintance
+from lesionlab.report.cases import write_cases
+from lesionlab.trust.inside import Seen
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +132,17 @@ def test_a_page_a_case(evaluated: Path) -> None:
         assert ("right." if row.truth == row.predicted else "wrong.") in page
         assert (evaluated / "cases" / f"{number}.jpg").stat().st_size > 500
     assert 'href="cases/index.html"' in (evaluated / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> None:
+    """Of a network that takes oblong images, stretched: not on the central square."""
+    path = next(phantoms.rglob("*.jpg"))
+    table = pd.DataFrame({"image_id": [path.stem], "dx": ["nv"], "path": [str(path)]})
+    seen = Seen(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
+    write_cases(tmp_path / "cases", table, seen, {"suspects": []}, {"name": "wide", "conformal": {}})
+    shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
+    assert shown.shape[:2] == (224, 2 * 448 + 4)
+    assert np.abs(shown[:, :448] - read_image(path, 224, 448, "stretch")).mean() < 6  # it is saved as JPEG
 
 
 def table_of(phantoms: Path, **columns: float) -> pd.DataFrame:

@@ -63,7 +63,7 @@ def _understand(
     seen = Seen(probabilities[is_test])
     if (out / "model.onnx").exists():
         found = see(open_bundle(out / "model.onnx"), len(rows), lambda number: prepared.pixels[rows[number]])
-        seen = Seen(seen.probabilities, found.features, found.maps)
+        seen = dataclasses.replace(found, probabilities=seen.probabilities)
     write_understanding(out / "figures", metrics, table, seen, prepared.pixels, seed=seed)
 
 

@@ -14,13 +14,13 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.images import ImageError
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
 from lesionlab.files import replacing_folder, write_text
 from lesionlab.predict import uncertainties
 from lesionlab.progress import track
-from lesionlab.report.figures_understanding import look_with_map, side_by_side
+from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
 from lesionlab.trust.conformal import prediction_sets
 from lesionlab.trust.inside import Seen
 
@@ -103,7 +103,7 @@ def _text(value: object) -> str:
 def _write_picture(path: Path, source: Path, seen: Seen, place: int) -> bool:
     """Write the image, beside it its activation map; False where it cannot be read any more."""
     try:
-        pixels = read_image(source, _PX, _PX, "centre")
+        pixels = in_frame(source, seen.frame, _PX)
     except ImageError:
         return False
     images = [pixels]

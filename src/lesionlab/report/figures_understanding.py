@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from PIL import Image
 
+from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import DX
 from lesionlab.files import replacing, write_json
@@ -39,7 +40,7 @@ def write_understanding(
     Args:
         folder: `figures/` of a run or an evaluation.
         metrics: its metrics.json.
-        table: of the test part: `image_id`, `dx`, and `row`, the image's place in `pixels`.
+        table: of the test part: `image_id`, `dx`, `path`, and `row`, the image's place in `pixels`.
         seen: what the model makes of these images, in the order of the table.
         pixels: uint8 (n, height, width, 3).
         seed: of the feature map.
@@ -55,7 +56,7 @@ def write_understanding(
     found = {
         "feature_map": has_map,
         "pairs": _write_pairs(folder, table, labels, seen.probabilities, pixels),
-        "overlays": _write_overlays(folder, table, labels, seen, pixels),
+        "overlays": _write_overlays(folder, table, labels, seen),
         "suspects": _write_suspects(folder, metrics["suspects"], table, pixels),
         "suspects_in_all": len(metrics["suspects"]),
     }
@@ -73,6 +74,17 @@ def look_with_map(pixels: np.ndarray, maps: np.ndarray, index: int) -> np.ndarra
     """
     speaks = np.maximum(maps[..., index] - maps.mean(axis=-1), 0)
     return draw_map(pixels, speaks / max(float(speaks.max()), 1e-9))
+
+
+def in_frame(path: Path, frame: tuple[int, int, str], height_px: int) -> np.ndarray:
+    """Read an image as the network sees it (see `Seen.frame`), so that a map lies where it belongs: uint8 (h, w, 3).
+
+    Raises:
+        ImageError: the file cannot be read any more.
+
+    """
+    height, width, crop = frame
+    return read_image(path, height_px, round(height_px * width / height), crop)
 
 
 def save_jpeg(pixels: np.ndarray, path: Path) -> None:
@@ -160,9 +172,7 @@ def _write_pairs(
     return pairs
 
 
-def _write_overlays(
-    folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: Seen, pixels: np.ndarray
-) -> list[dict[str, Any]]:
+def _write_overlays(folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: Seen) -> list[dict[str, Any]]:
     """Write image and activation map of the surest right and the surest wrong answer to each diagnosis."""
     if seen.maps is None:
         return []
@@ -174,7 +184,10 @@ def _write_overlays(
             if not len(places):
                 continue
             place = int(places[certainty[places].argmax()])
-            picture = _square(pixels[table["row"].iloc[place]], _PX)
+            try:
+                picture = in_frame(Path(table["path"].iloc[place]), seen.frame, _PX)
+            except ImageError:  # it has gone since
+                continue
             name = f"understanding/{dx}-{kind}.jpg"
             save_jpeg(side_by_side([picture, look_with_map(picture, seen.maps[place], answers[place])]), folder / name)
             shown.append(

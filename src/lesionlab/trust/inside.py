@@ -29,17 +29,19 @@ class Seen:
         probabilities: float64 (n, 7), rows sum to 1.
         features: float32 (n, channels), after the global average; None where the network has none.
         maps: float32 (n, grid height, grid width, 7), class activation maps; None where the network has none.
+        frame: height and width in px, and crop, of the input that the maps cover.
 
     """
 
     probabilities: np.ndarray
     features: np.ndarray | None = None
     maps: np.ndarray | None = None
+    frame: tuple[int, int, str] = (1, 1, "centre")
 
     def take(self, chosen: np.ndarray) -> "Seen":
         """Take some of the images: bool or integers (m,)."""
-        kept = (None if values is None else values[chosen] for values in (self.features, self.maps))
-        return Seen(self.probabilities[chosen], *kept)
+        features, maps = (None if values is None else values[chosen] for values in (self.features, self.maps))
+        return Seen(self.probabilities[chosen], features, maps, self.frame)
 
 
 def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -> Seen:
@@ -70,7 +72,9 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
     probabilities = columns["probabilities"]
     if probabilities is None:  # not one image could be read
         return Seen(np.full((number, len(DX)), np.nan))
-    return Seen(_checked(probabilities, bundle), columns.get("features"), columns.get("activation_maps"))
+    facts = bundle.facts
+    frame = (facts.height, facts.width, facts.crop)
+    return Seen(_checked(probabilities, bundle), columns.get("features"), columns.get("activation_maps"), frame)
 
 
 def _see_batch(
