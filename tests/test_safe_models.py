@@ -6,6 +6,7 @@ import json
 import marshal
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -277,6 +278,37 @@ def test_onnx_with_code_of_others_or_hidden_graphs() -> None:
     sparse = tiny_onnx.model()
     sparse.graph.sparse_initializer.add()
     assert scan(sparse.SerializeToString())[1] == "holds sparse tensors"
+
+
+def field(number: int, value: int | bytes) -> bytes:
+    """A protobuf field: a number, or bytes with their length."""
+
+    def varint(rest: int) -> bytes:
+        return bytes([rest]) if rest < 128 else bytes([rest & 127 | 128]) + varint(rest >> 7)
+
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+@pytest.mark.parametrize("size", [2**31, 2**40])
+@pytest.mark.parametrize("where", ["domain", "key", "value"])
+def test_a_number_in_place_of_a_text_takes_no_memory(size: int, where: str, tmp_path: Path) -> None:
+    hostile = {
+        "domain": field(7, field(1, field(7, size))),
+        "key": field(14, field(1, size) + field(2, b"1")),
+        "value": field(14, field(1, b"format") + field(2, size)),
+    }
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(tiny_onnx.model().SerializeToString() + hostile[where])
+    tracemalloc.start()
+    with pytest.raises(
+        UsageError, match=r"is not an ONNX model, or is damaged \(a number stands where a text should\)"
+    ):
+        open_bundle(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000_000
 
 
 def test_field_numbers_that_other_readers_would_cut() -> None:

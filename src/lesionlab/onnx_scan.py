@@ -34,7 +34,8 @@ def _scan_model(data: memoryview, facts: dict[str, str]) -> Iterator[str]:
             yield from _scan_graph(value, budget)
         elif number == 14:
             entry = dict(_fields(value, budget))
-            facts[bytes(entry.get(1, b"")).decode()] = bytes(entry.get(2, b"")).decode()
+            key, text = (_text(entry.get(part, memoryview(b""))).decode() for part in (1, 2))
+            facts[key] = text
         elif number in (20, 25):
             yield "holds functions or training steps of its own"
     if not has_graph:
@@ -53,8 +54,8 @@ def _scan_graph(graph: memoryview, budget: list[int]) -> Iterator[str]:
 
 def _scan_node(node: memoryview, budget: list[int]) -> Iterator[str]:
     for number, value in _fields(node, budget):
-        if number == 7 and bytes(value) not in _OWN_OPERATORS:
-            yield f"needs operators of {bytes(value).decode(errors='replace')!r}"
+        if number == 7 and (domain := _text(value)) not in _OWN_OPERATORS:
+            yield f"needs operators of {domain.decode(errors='replace')!r}"
         if number == 5:
             for part, content in _fields(value, budget):
                 if part in (5, 10):
@@ -67,6 +68,12 @@ def _scan_tensor(tensor: memoryview, budget: list[int]) -> Iterator[str]:
     for number, value in _fields(tensor, budget):
         if number == 13 or (number == 14 and value != 0):
             yield "points to data in other files"
+
+
+def _text(value: Any) -> bytes:
+    if not isinstance(value, memoryview):  # bytes(number) would take that much memory
+        raise ValueError("a number stands where a text should")
+    return bytes(value)
 
 
 def _fields(data: memoryview, budget: list[int]) -> Iterator[tuple[int, Any]]:
