@@ -234,6 +234,18 @@ def test_a_listing_without_end(server: Server, tmp_path: Path, monkeypatch: pyte
         fetch("ham10000", tmp_path)
 
 
+def test_a_listing_that_names_another_place(server: Server, tmp_path: Path) -> None:
+    listing = json.loads(server.list_files())
+    for entry in listing["data"]["latestVersion"]["files"]:
+        file = entry["dataFile"]
+        file |= {"originalFileName": file["filename"].replace(".tab", ".csv"), "filename": "../../victim.txt"}
+    server.listing = json.dumps(listing).encode()
+    folder = tmp_path / "a" / "b"
+    fetch("ham10000", folder)
+    check_fetched(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_server_that_refuses(server: Server, tmp_path: Path) -> None:
     server.status = 403
     with pytest.raises(LesionlabError, match=r"DBW86T answered 403 \(Forbidden\).*or by hand: open https://doi.org/"):

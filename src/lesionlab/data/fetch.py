@@ -134,7 +134,7 @@ def _list_files(dataset: Dataset, server: str, timeout_s: float) -> list[_File]:
         text = _read_all(response, url)
     try:
         listed = [entry["dataFile"] for entry in json.loads(text)["data"]["latestVersion"]["files"]]
-        files = [_archive(server, _pick(listed, name, url)) for name in dataset.archives]
+        files = [_archive(server, _pick(listed, name, url), name) for name in dataset.archives]
         return files + [_table(server, _pick(listed, name, url), name, sha) for name, sha in dataset.tables.items()]
     except (ValueError, KeyError, TypeError) as error:
         raise _Unreachable(f"{url} gave no listing of files ({type(error).__name__}: {str(error)[:100]}).") from error
@@ -150,9 +150,9 @@ def _pick(listed: list[dict[str, Any]], name: str, url: str) -> dict[str, Any]:
     raise _Unreachable(f"{url} lists no file {name!r}.")
 
 
-def _archive(server: str, entry: dict[str, Any]) -> _File:
+def _archive(server: str, entry: dict[str, Any], name: str) -> _File:
     url = f"{server}/api/access/datafile/{int(entry['id'])}"
-    return _File(str(entry["filename"]), url, int(entry["filesize"]), "md5", str(entry["md5"]).lower())
+    return _File(name, url, int(entry["filesize"]), "md5", str(entry["md5"]).lower())
 
 
 def _table(server: str, entry: dict[str, Any], name: str, sha256: str) -> _File:
