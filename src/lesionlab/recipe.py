@@ -162,12 +162,17 @@ class Recipe:
 
     def to_toml(self) -> str:
         """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
-        lines = [f"name = {json.dumps(self.name)}", f"summary = {json.dumps(self.summary, ensure_ascii=False)}"]
+        lines = [f"name = {_as_toml(self.name)}", f"summary = {_as_toml(self.summary)}"]
         for part in dataclasses.fields(self)[2:]:
             lines += ["", f"[{part.name}]"]
             choices = dataclasses.asdict(getattr(self, part.name))
-            lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in choices.items()]
+            lines += [f"{key} = {_as_toml(value)}" for key, value in choices.items()]
         return "\n".join(lines) + "\n"
+
+
+def _as_toml(value: str | float) -> str:
+    """Write a value as JSON does where TOML reads the same: no pairs of surrogates, no bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def recipe_names() -> list[str]:
