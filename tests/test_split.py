@@ -54,6 +54,20 @@ def test_no_lesion_and_no_group_is_on_two_sides(seed: int, lesions: int, joined:
     pd.testing.assert_series_equal(parts, split(table, SplitChoice(test_share=test_share), seed=seed))
 
 
+@pytest.mark.parametrize("shares", [(0.5, 0.3), (0.9, 0.05), (0.05, 0.9), (0.4, 0.4), (0.6, 0.39)])
+@pytest.mark.parametrize("lesions", [3, 4, 5, 7])
+def test_large_shares_leave_each_diagnosis_in_every_part(lesions: int, shares: tuple[float, float]) -> None:
+    table = make_table(lesions)
+    parts = split(table, SplitChoice(test_share=shares[0], validation_share=shares[1]), seed=0)
+    assert (pd.crosstab(table["dx"], parts) > 0).all(axis=None) and set(parts) == set(PARTS)
+    choice = SplitChoice(name="source", source="vidir", test_share=0.05, validation_share=shares[1])
+    parts = split(
+        table.assign(dataset=["vidir" if name[-1] == "0" else "other" for name in table["lesion_id"]]), choice, seed=0
+    )
+    rest = parts != "test"
+    assert (pd.crosstab(table["dx"][rest], parts[rest]) > 0).all(axis=None)
+
+
 def test_the_order_of_the_rows_does_not_matter() -> None:
     table = make_table()
     shuffled = table.sample(frac=1, random_state=1)

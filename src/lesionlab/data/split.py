@@ -89,8 +89,8 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
                 "(--split FILE.csv with the columns image_id, part)."
             )
         order = shuffled(groups, seed)
-        tested = max(1, round(test_share * len(groups))) if len(groups) else 0
-        validated = max(1, round(validation_share * len(groups))) if len(groups) else 0
+        tested = min(max(1, round(test_share * len(groups))), len(groups) - 2) if len(groups) else 0
+        validated = min(max(1, round(validation_share * len(groups))), len(groups) - tested - 1) if len(groups) else 0
         cuts = np.split(order, [tested, tested + validated])
         for part, members in zip(("test", "validation", "train"), cuts, strict=True):
             part_of_group |= dict.fromkeys(members.tolist(), part)
@@ -134,7 +134,7 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
         )
     for groups in groups_by_dx(rest):
         order = shuffled(groups, seed)
-        validated = max(1, round(choice.validation_share * len(groups))) if len(groups) else 0
+        validated = min(max(1, round(choice.validation_share * len(groups))), len(groups) - 1) if len(groups) else 0
         is_validated = rest["group"].isin(order[:validated]) & rest["group"].isin(groups)
         is_trained = rest["group"].isin(order[validated:])
         parts.loc[rest.index[is_validated]] = "validation"
