@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny_onnx
 from conftest import command, lesionlab
 from lesionlab.data.layouts import read_collection
 from lesionlab.predict import load_model
@@ -137,6 +139,25 @@ def test_the_nearest_cases_are_of_the_reference_folder(url: str, photos: list[Pa
     picture = httpx.get(url + nearest[0]["url"])
     assert picture.headers["content-type"] == "image/jpeg" and Image.open(BytesIO(picture.content)).size == (224, 224)
     assert httpx.get(f"{url}/v1/reference/999999").status_code == 404
+
+
+def test_a_case_that_is_gone_is_not_found(model: Path, phantoms: Path, photos: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "cases"
+    shutil.copytree(phantoms, folder)
+    with serving("--model", model, "--reference", folder) as (url, _):
+        (result,) = post(url, ("a.jpg", photos[0].read_bytes()), query="?neighbours=1").json()["results"]
+        shutil.rmtree(folder)
+        answer = httpx.get(url + result["neighbours"][0]["url"])
+    assert answer.status_code == 404 and answer.json()["error"]["code"] == "not_found"
+    assert "cannot be read any more: the file cannot be opened" in answer.json()["error"]["reason"]
+
+
+def test_a_model_that_fails_is_said_in_words(photos: list[Path], tmp_path: Path) -> None:
+    with serving("--model", tiny_onnx.write(tmp_path / "m.onnx", scale=float("nan"))) as (url, _):
+        answer = post(url, ("a.jpg", photos[0].read_bytes()))
+        assert answer.status_code == 500 and is_alive(url)
+    reason = "The model 'tiny' is damaged: what it gives are no probabilities."
+    assert answer.json() == {"error": {"code": "failed", "reason": reason}}
 
 
 def test_the_model_says_what_it_is(url: str, model: Path) -> None:
@@ -280,8 +301,14 @@ def test_a_file_name_is_only_sent_back(service: tuple[str, Path], photos: list[P
 
 @pytest.mark.parametrize(
     "headers",
-    [{"Origin": "null"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}],
-)  # fmt: skip
+    [
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "http://["},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
 def test_pages_of_others_may_not_use_it(url: str, photos: list[Path], headers: dict[str, str]) -> None:
     answer = post(url, ("a.jpg", photos[0].read_bytes()), **headers)
     assert answer.status_code == 403 and "access-control-allow-origin" not in answer.headers

@@ -3,6 +3,7 @@
 Every answer says that this is research software, and every error is `{"error": {"code", "reason"}}`.
 """
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from lesionlab import __version__
+from lesionlab.data.images import ImageError
 from lesionlab.diagnosis import DX, NOT_A_DEVICE
+from lesionlab.errors import LesionlabError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
 from lesionlab.serve.engine import Busy, Engine
 from lesionlab.serve.guard import App, Guard, error_body
@@ -84,6 +87,7 @@ _ERRORS: dict[int | str, dict[str, Any]] = {
         (415, "The body is not multipart/form-data, is encoded, or holds no image of a format that is read."),
         (421, "The Host header names another host."),
         (422, "A parameter is wrong, or no image can be read."),
+        (500, "The model fails."),
         (503, "Too many images are waiting; see Retry-After."),
     )
 }
@@ -170,7 +174,11 @@ def _add_model(app: FastAPI, model: Model, settings: Settings, reference: Refere
         """Give an image of the reference folder, as JPEG without metadata."""
         if reference is None or not 0 <= number < len(reference.table):
             raise HTTPException(404, "There is no such image in the reference folder.")
-        return Response(await anyio.to_thread.run_sync(reference.picture, number), media_type="image/jpeg")
+        try:
+            return Response(await anyio.to_thread.run_sync(reference.picture, number), media_type="image/jpeg")
+        except ImageError as error:
+            reason = f"This image of the reference folder cannot be read any more: {error.reason}."
+            raise HTTPException(404, reason) from error
 
 
 def _add_predict(app: FastAPI, engine: Engine, settings: Settings, reference: Reference | None, meter: Meter) -> None:
@@ -180,7 +188,7 @@ def _add_predict(app: FastAPI, engine: Engine, settings: Settings, reference: Re
     @app.post(
         "/v1/predict",
         response_model=_Answer,
-        responses={status: _ERRORS[status] for status in (403, 408, 413, 415, 422, 503)},
+        responses={status: _ERRORS[status] for status in (403, 408, 413, 415, 422, 500, 503)},
         openapi_extra={"requestBody": _UPLOAD},
     )
     async def predict(
@@ -235,6 +243,11 @@ def _add_errors(app: FastAPI) -> None:
     async def busy(_: Request, error: Busy) -> Response:
         reason = "Too many images are waiting. Come again."
         return JSONResponse(error_body("busy", reason), 503, {"Retry-After": str(error.seconds)})
+
+    @app.exception_handler(LesionlabError)
+    async def failed(_: Request, error: LesionlabError) -> Response:
+        logging.getLogger(__name__).error("%s", error)
+        return JSONResponse(error_body("failed", str(error)), 500)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:

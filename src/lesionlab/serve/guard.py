@@ -79,7 +79,7 @@ class Guard:
             )
         if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
             origin = headers.get("origin")
-            is_foreign = origin is not None and urlsplit(origin).netloc != host
+            is_foreign = origin is not None and _place(origin) != host
             if is_foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
                 raise _Refused(403, "foreign_origin", "Pages of another origin may not use this service.")
         if self.settings.token and scope["path"].startswith(_PROTECTED):
@@ -131,6 +131,14 @@ class Guard:
 def error_body(code: str, reason: str) -> dict[str, dict[str, str]]:
     """Word a refusal, as every error of the service is worded."""
     return {"error": {"code": code, "reason": reason}}
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None where it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _with_headers(send: Send) -> Send:

@@ -25,6 +25,8 @@ _SHARES = np.arange(1, 21) / 20
 def draw_line(is_wrong: np.ndarray, uncertainty: np.ndarray, risk: float) -> float | None:
     """Find the largest uncertainty up to which the error is at most `risk`, or None where nothing can be promised.
 
+    Equal uncertainties are answered together, so the error is that of all up to the line, ties and all.
+
     Args:
         is_wrong: bool (n,), whether each answer is wrong; a lesion an entry.
         uncertainty: float (n,), the smaller the surer.
@@ -32,12 +34,15 @@ def draw_line(is_wrong: np.ndarray, uncertainty: np.ndarray, risk: float) -> flo
 
     """
     order = np.argsort(uncertainty, kind="stable")
-    errors = np.cumsum(is_wrong[order])
+    errors, surest_first = np.cumsum(is_wrong[order]), uncertainty[order]
     line = None
     for share in _SHARES:
-        kept = int(round(share * len(order)))
-        if kept and error_bound(int(errors[kept - 1]), kept) <= risk:
-            line = float(uncertainty[order[kept - 1]])
+        place = int(round(share * len(order))) - 1
+        if place < 0:
+            continue
+        kept = int(np.searchsorted(surest_first, surest_first[place], side="right"))
+        if error_bound(int(errors[kept - 1]), kept) <= risk:
+            line = float(surest_first[place])
     return line
 
 
