@@ -63,7 +63,15 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["run", "--epochs", "0"], ["run", "--seed", "-1"], ["run", "--limit", "x"], ["rn"]]
+    "arguments",
+    [
+        ["run", "--epochs", "0"],
+        ["run", "--seed", "-1"],
+        ["evaluate", "--data", "x", "--out", "y", "--seed", "-1"],
+        ["tune", "quick", "--space", "x", "--data", "x", "--out", "y", "--seed", "2147483648"],
+        ["run", "--limit", "x"],
+        ["rn"],
+    ],
 )
 def test_wrong_options_exit_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match="2"):

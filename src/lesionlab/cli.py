@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lesionlab import __version__, cli_scale, cli_serve, cli_use
+from lesionlab.cli_numbers import positive, whole_number
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -66,11 +67,9 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "--split", metavar="NAME|FILE", help="lesion (default), kaggle (leaks), source:CLINIC, or a .csv file"
     )
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
-    run.add_argument(
-        "--seed", type=_whole_number, default=0, metavar="N", help="seed of everything random (default: 0)"
-    )
-    run.add_argument("--epochs", type=_positive, metavar="N", help="epochs, instead of the recipe's")
-    run.add_argument("--limit", type=_positive, metavar="N", help="take about N images, whole lesions")
+    run.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of everything random (default: 0)")
+    run.add_argument("--epochs", type=positive, metavar="N", help="epochs, instead of the recipe's")
+    run.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions")
     run.add_argument(
         "--devices", type=_devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
     )
@@ -78,7 +77,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "--track", action="append", choices=cli_use.TRACKERS, default=[], help="tracker to log to; can be given twice"
     )
     run.add_argument(
-        "--folds", type=_positive, metavar="K", help="cross-validation: K runs, every lesion tested on once"
+        "--folds", type=positive, metavar="K", help="cross-validation: K runs, every lesion tested on once"
     )
     cli_scale.add_engine(run, "who trains the folds (default: local, one after the other)")
     run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
@@ -107,8 +106,8 @@ def _add_data_commands(commands: argparse._SubParsersAction) -> None:
     explore.set_defaults(command=_explore)
     phantom = commands.add_parser("phantom", help="draw generated lesions in HAM10000's layout")
     phantom.add_argument("folder", type=Path, metavar="DIR")
-    phantom.add_argument("--lesions", type=_positive, default=700, metavar="N", help="how many (default: 700)")
-    phantom.add_argument("--seed", type=_whole_number, default=0, metavar="N")
+    phantom.add_argument("--lesions", type=positive, default=700, metavar="N", help="how many (default: 700)")
+    phantom.add_argument("--seed", type=whole_number, default=0, metavar="N")
     phantom.set_defaults(command=_phantom)
     fetch = commands.add_parser("fetch", help="download a data set")
     fetch.add_argument("name", metavar="NAME", help="ham10000")
@@ -181,22 +180,8 @@ def _fetch(options: argparse.Namespace) -> None:
     print(fetch(options.name, options.folder))
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
-
-
 def _devices(text: str) -> int | None:
-    return None if text == "all" else _positive(text)
-
-
-def _whole_number(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 2147483647")
-    return value
+    return None if text == "all" else positive(text)
 
 
 def _word_os_error(error: OSError) -> str:

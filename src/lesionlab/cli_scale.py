@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from lesionlab.cli_numbers import whole_number
 from lesionlab.errors import UsageError
 
 
@@ -51,7 +52,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     tune.add_argument("--weights", metavar="FILE|none", help="starting weights, as for run")
     tune.add_argument("--limit", type=int, metavar="N", help="take about N images, whole lesions")
     tune.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="seed of split, trials and training (default: 0)"
+        "--seed", type=whole_number, default=0, metavar="N", help="seed of split, trials and training (default: 0)"
     )
     tune.add_argument("--cpus", type=int, default=1, metavar="N", help="cores of a trial (default: 1)")
     tune.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster (default: this machine's cores)")

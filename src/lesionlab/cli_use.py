@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lesionlab import cli_scale
+from lesionlab.cli_numbers import positive, whole_number
 from lesionlab.errors import UsageError
 
 TRACKERS = ("mlflow", "tensorboard")
@@ -39,7 +40,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     )
     predict.add_argument("--resume", action="store_true", help="go on with the table of an interrupted --out")
     predict.add_argument(
-        "--batch-size", type=_positive, default=4, metavar="N", help="images that go through together (default: 4)"
+        "--batch-size", type=positive, default=4, metavar="N", help="images that go through together (default: 4)"
     )
     _add_scale(predict)
     predict.set_defaults(command=_predict)
@@ -52,7 +53,7 @@ def _add_scale(predict: argparse.ArgumentParser) -> None:
     )
     scale.add_argument("--shard-format", choices=("parquet", "csv"), default="parquet", help="default: parquet")
     scale.add_argument(
-        "--shard-size", type=_positive, default=1000, metavar="N", help="images that one file answers (default: 1000)"
+        "--shard-size", type=positive, default=1000, metavar="N", help="images that one file answers (default: 1000)"
     )
     cli_scale.add_engine(scale, "who computes (default: local)")
 
@@ -82,7 +83,9 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled images, in any layout")
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and figures")
-    evaluate.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: 0)")
+    evaluate.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="seed of the bootstrap (default: 0)"
+    )
     evaluate.add_argument(
         "--allow-missing", action="store_true", help="judge the images that have a prediction, and list the others"
     )
@@ -100,7 +103,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "--robustness", action="store_true", help="corrupt, turn and cover the images too: some minutes more"
     )
     evaluate.add_argument(
-        "--robustness-lesions", type=_positive, default=300, metavar="N", help="of which at most (default: 300)"
+        "--robustness-lesions", type=positive, default=300, metavar="N", help="of which at most (default: 300)"
     )
     evaluate.set_defaults(command=_evaluate)
 
@@ -191,10 +194,3 @@ def _track(options: argparse.Namespace) -> None:
     from lesionlab.tracking import track_command
 
     track_command(options)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return value
