@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,23 @@ def test_check_and_explore(phantoms: Path, tmp_path: Path, capfd: pytest.Capture
     assert "melanoma" in shown and "Findings" in shown
     assert main(["explore", str(phantoms), "--out", str(tmp_path / "eda")]) == 0
     assert (tmp_path / "eda" / "explore.html").stat().st_size > 10_000
+
+
+def test_check_prints_names_as_they_are(
+    phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    folder = tmp_path / "[" / "a] [old] :bug:"  # [/a] would close a colour
+    shutil.copytree(phantoms, folder)
+    table = next(folder.glob("*.csv"))
+    lines = table.read_text(encoding="utf-8").splitlines()
+    for number, name in enumerate(("x [red]", "z [old]", ":bug:"), start=1):
+        lesion, image, *others = lines[number].split(",")
+        lines[number] = ",".join([lesion, name, *others])
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert main(["check", str(folder)]) == 0
+    shown = capfd.readouterr().out
+    assert f"{folder}: layout" in shown and "x [red], z [old], :bug:" in shown
 
 
 def test_phantom_writes_what_check_reads(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
