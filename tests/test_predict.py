@@ -355,6 +355,27 @@ def test_resume_refuses_another_table_or_model(photos: Path, tiny: Path, tmp_pat
     assert out.read_text() == "a,b\n1,2\n"
 
 
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ("much,0,0,0,0,0,0", "is no table of predictions"),
+        (",0,0,0,0,0,0", "is no table of predictions"),
+        ("", "is no table of predictions"),
+        (f"{'1' * 200_000},0,0,0,0,0,0", "is no table of predictions"),
+        ("nan,0,0,0,0,0,0", "was written by another model"),
+    ],
+)
+def test_resume_refuses_a_table_without_numbers(
+    cells: str, message: str, photos: Path, tiny: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "p.csv"
+    out.write_text(f"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na1,{cells}\n")
+    before = out.read_bytes()
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown and "Traceback" not in shown and out.read_bytes() == before
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_in_the_middle(how: signal.Signals, photos: Path, tiny: Path, tmp_path: Path) -> None:
