@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 
@@ -60,6 +61,37 @@ def test_its_onnx_file_and_its_keras_file_give_its_predictions(ran: tuple[str, P
     paths = collection.table["path"][kept][:8]
     by_onnx = load_model(out / "model.onnx").predict(list(map(str, paths)))
     np.testing.assert_allclose([list(p.probabilities.values()) for p in by_onnx], expected[:8], atol=1e-4)
+
+
+EXPORT = """
+import sys
+from pathlib import Path
+import numpy as np
+from lesionlab.model.compact import round_weights
+from lesionlab.model.export import export_onnx
+from lesionlab.model.zoo import build_network
+from lesionlab.recipe import read_recipe
+
+recipe = read_recipe("quick").with_changes("image", height=24, width=24)
+network = build_network(recipe, np.full(3, 128.0), np.full(3, 50.0))
+round_weights(network)
+for name in ("compact", "plain"):
+    sample = np.zeros((1, 24, 24, 3), np.uint8)
+    export_onnx(network, Path(sys.argv[1]) / f"{name}.onnx", {}, sample, compact=name == "compact")
+"""
+
+
+@pytest.mark.parametrize("backend", EXTRA)
+def test_weights_stay_in_32_bits_where_that_is_asked_for(backend: str, tmp_path: Path) -> None:
+    """What `export --format onnx-int8` starts from."""
+    needs(backend)
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    subprocess.run([sys.executable, "-c", EXPORT, tmp_path], check=True, env=environment)
+    kinds = {}
+    for name in ("compact", "plain"):
+        weights = onnx.load(tmp_path / f"{name}.onnx").graph.initializer
+        kinds[name] = {weight.data_type for weight in weights} & {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT16}
+    assert kinds["compact"] and not kinds["plain"]
 
 
 def test_jax_is_taken_where_it_is_installed_for_a_gpu(tmp_path: Path) -> None:

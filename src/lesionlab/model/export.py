@@ -61,7 +61,7 @@ def export_onnx(
     if keras.backend.backend() != "tensorflow":
         from lesionlab.model.export_elsewhere import export_by_tensorflow
 
-        return export_by_tensorflow(network, path, facts, sample)
+        return export_by_tensorflow(network, path, facts, sample, compact=compact)
     import onnx
 
     takes_bytes = with_explanation(network)
