@@ -154,6 +154,25 @@ def test_a_shard_whose_file_is_gone_is_done_again(tiny: Path, photos: Path, tmp_
     assert len(unreadable) == 2  # its header, and one file
 
 
+def test_a_file_that_was_away_for_a_while_gets_its_row(tiny: Path, photos: Path, tmp_path: Path) -> None:
+    paths = [str(photos / f"p{number:02}.png") for number in range(12)]
+    late = tmp_path / "late.png"
+    (tmp_path / "list.txt").write_text("\n".join([*paths[:9], str(late), *paths[9:], "gone.png"]), encoding="utf-8")
+    common = ["predict", str(tmp_path / "list.txt"), "--model", str(tiny)]
+    out = tmp_path / "out"
+    command = [*common, "--shards", str(out), "--shard-size", "4", "--shard-format", "csv"]
+    assert main(command) == 1
+    before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    late.write_bytes((photos / "p20.png").read_bytes())
+    assert main(command) == 1
+    assert main([*common, "--out", str(tmp_path / "whole.csv")]) == 1
+    assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
+    again = [name for name, time in before.items() if (out / name).stat().st_mtime_ns != time]
+    assert again == ["part-000002.csv"]
+    unreadable = (out / "unreadable.csv").read_text(encoding="utf-8").splitlines()
+    assert len(unreadable) == 2 and unreadable[1].startswith("gone,")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -20,11 +20,10 @@ import numpy as np
 
 from lesionlab import __version__
 from lesionlab.bundle import open_bytes
-from lesionlab.data.images import ImageError, read_file
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.predict import Model, Unreadable
 from lesionlab.recipe import Recipe
-from lesionlab.shards import Answer, Engine, Shard
+from lesionlab.shards import Answer, Engine, Shard, opens_now
 from lesionlab.sources import Source
 
 CONNECT_SECONDS = 5.0
@@ -145,19 +144,12 @@ def _checked_images(results: tuple, shard: Shard) -> tuple:
 def _checked_node(results: tuple, node: str) -> str:
     """Tell a file that nobody can open from one that the node alone cannot."""
     for item in results:
-        if isinstance(item, Unreadable) and "cannot be opened" in item.reason and _is_readable(item.source):
+        if isinstance(item, Unreadable) and opens_now(item.reason, Path(item.source)):
             raise LesionlabError(
                 f"Node {node} cannot read {item.source} ({item.reason}), but this machine can. Every node must see the "
                 "images under the same path: mount the folder there. What is done is kept; the same command goes on."
             )
     return node
-
-
-def _is_readable(path: str) -> bool:
-    try:
-        return bool(read_file(Path(path)))
-    except ImageError:
-        return False
 
 
 def _versions() -> dict[str, str]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab import __version__
+from lesionlab.data.images import ImageError, read_file
 from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing, write_json
@@ -182,14 +183,28 @@ def _divided(sources: Iterable[Source], size: int) -> Iterator[Shard]:
         yield Shard(number, chosen)
 
 
+def opens_now(reason: str, path: Path) -> bool:
+    """Say whether a file that could not be opened, as its reason has it, can be read at this moment on this machine."""
+    if "cannot be opened" not in reason:
+        return False
+    try:
+        return bool(read_file(path))
+    except ImageError:
+        return False
+
+
 def _left(shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: Tally, folder: Path) -> Iterator[Shard]:
-    """Give the shards that are not done; those that are must be of the same images."""
+    """Give the shards that are not done, or hold files that can be opened by now; those done must be of the same images."""
     for shard in shards:
         tally._last = shard.number
         line = done.get(shard.number)
         if line is None:
             yield shard
         elif line["sources"] == shard.digest:
+            given = {source.image: source.given for source in shard.sources}
+            if any(opens_now(reason, given[image]) for image, _, reason in line["unreadable"]):
+                yield shard
+                continue
             tally.n_before += line["rows"] + len(line["unreadable"])
             _count(tally, line)
         else:
