@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 import tiny_onnx
 from browsing import give, opened, overflows, serious_faults
+from lesionlab.cli import main
 from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import DX
 from lesionlab.predict import load_model
@@ -345,17 +346,19 @@ def test_a_dropped_folder_gives_its_images(page: Page) -> None:
     found = page.evaluate(
         """async () => {
             const { dropped } = await import("./intake.js");
-            const file = (name) => ({ isDirectory: false, file: (done) => done(new File(["x"], name)) });
+            const file = (fullPath) => ({ isDirectory: false, fullPath,
+                file: (done) => done(new File(["x"], fullPath.split("/").at(-1))) });
             const folder = (...entries) => ({ isDirectory: true, createReader: () => {
                 const batches = [entries.slice(0, 1), entries.slice(1), []];
                 return { readEntries: (done) => done(batches.shift()) };
             } });
-            const entries = [folder(file("a.JPG"), file("notes.txt"), folder(file("b.tiff"), file("._b.png"))), file("c.txt")];
+            const entries = [folder(file("/d/a.JPG"), file("/d/notes.txt"),
+                folder(file("/d/e/b.tiff"), file("/d/e/._b.png"))), file("/c.txt")];
             const items = entries.map((entry) => ({ webkitGetAsEntry: () => entry }));
-            return (await dropped({ items, files: [] })).map((file) => file.name);
+            return (await dropped({ items, files: [] })).map((file) => [file.name, file.path]);
         }"""
     )
-    assert found == ["a.JPG", "b.tiff", "c.txt"]
+    assert found == [["a.JPG", "d/a.JPG"], ["b.tiff", "d/e/b.tiff"], ["c.txt", "c.txt"]]
 
 
 def test_too_large_for_the_service_is_not_sent(page: Page, tmp_path: Path) -> None:
@@ -366,3 +369,37 @@ def test_too_large_for_the_service_is_not_sent(page: Page, tmp_path: Path) -> No
     give(page, [large])
     expect(page.locator("#detail")).to_contain_text("20.1 MB is too large: at most 20 MB are read; save a smaller copy")
     assert not sent
+
+
+def test_images_of_one_name_are_told_apart_in_the_table(
+    browser: Browser, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `lesionlab predict --out` tells them apart, so that `lesionlab score` takes the table."""
+    monkeypatch.chdir(tmp_path)
+    paths = [Path(name) for name in ("a.jpg", "cases/one/a.jpg", "cases/two/a.jpg", "cases/two/b.c.jpg")]
+    for path, photo in zip(paths, photos, strict=False):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photo.read_bytes())
+    Path("bad").mkdir()
+    Path("bad/a.jpg").write_bytes(b"no image")
+    model = tiny_onnx.write(tmp_path / "m.onnx")
+    assert main(["predict", "a.jpg", "cases", "--model", str(model), "--out", "predict.csv"]) == 0
+    with serving("--model", model) as (url, _):
+        for page in opened(browser, url):
+            page.set_input_files("#files", ["a.jpg"])
+            page.set_input_files("#directory", "cases")
+            page.set_input_files("#files", ["bad/a.jpg"])
+            page.set_input_files("#files", ["cases/one/a.jpg"])
+            expect(page.locator("#status")).to_have_text("6 images answered", timeout=30_000)
+            with page.expect_download() as download:
+                page.click("#csv")
+            table = download.value.path().read_text()
+    names = [row[0] for row in csv.reader(io.StringIO(table))][1:]
+    expected = [row[0] for row in csv.reader(io.StringIO(Path("predict.csv").read_text()))][1:]
+    assert sorted(names[:-1]) == sorted(expected) == ["a", "b.c", "cases/one/a.jpg", "cases/two/a.jpg"]
+    assert names[-1] == "a.jpg#2"
+    Path("page.csv").write_text(table)
+    Path("truth.csv").write_text(
+        "image_id,dx\n" + "".join(f"{name},{dx}\n" for name, dx in zip(names, DX, strict=False))
+    )
+    assert main(["score", "page.csv", "truth.csv"]) == 0

@@ -17,7 +17,9 @@ export async function dropped(transfer) {
   return found;
 }
 
-const fileOf = (entry) => new Promise((done, fail) => entry.file(done, fail));
+// A file that was dropped does not know its folder, its entry does.
+const fileOf = (entry) => new Promise((done, fail) =>
+  entry.file((file) => done(Object.assign(file, { path: entry.fullPath?.slice(1) })), fail));
 
 async function filesIn(folder) {
   const reader = folder.createReader();

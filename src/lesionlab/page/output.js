@@ -11,11 +11,25 @@ export function save(name, type, parts) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
+// Unique names of all images, as lesionlab.sources.unique_names: a stem that was seen gives way to the path, where the browser
+// tells one, or to the file's name; that, seen, gets a number.
+function names(items) {
+  const seen = new Set();
+  return new Map(items.map((item) => {
+    const where = item.file.path || item.file.webkitRelativePath || item.file.name;
+    let name = item.file.name.replace(/(.)\.[^.]+$/s, "$1");
+    for (let number = 1; seen.has(name); number++) name = number === 1 ? where : `${where}#${number}`;
+    seen.add(name);
+    return [item, name];
+  }));
+}
+
 // ISIC's columns, as `lesionlab predict --out` writes them; images without an answer have no row.
 export function csv(items, model) {
   const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const nameOf = names(items);
   const rows = items.filter((item) => item.result).map((item) =>
-    [cell(item.file.name.replace(/\.[^.]+$/, "")), ...model.classes.map((dx) => item.result.probabilities[dx])].join(","));
+    [cell(nameOf.get(item)), ...model.classes.map((dx) => item.result.probabilities[dx])].join(","));
   return `${["image," + model.classes.map((dx) => dx.toUpperCase()).join(","), ...rows].join("\n")}\n`;
 }
 
