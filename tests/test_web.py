@@ -20,6 +20,7 @@ import tiny_onnx
 from browsing import give, hosting, opened, overflows, serious_faults
 from lesionlab import web, web_runtime
 from lesionlab.cli import main
+from lesionlab.data.colours import conversion_of
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.phantom import write_phantoms
@@ -27,7 +28,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.ood_export import add_ood_score
 from lesionlab.predict import Prediction, load_model
-from test_images import CURVES, DISPLAY_P3, icc_profile
+from test_images import CURVES, DISPLAY_P3, curve, icc_profile
 
 NEAR = 1e-3
 # How a picture is laid that is upright again when EXIF's orientations from 2 on are obeyed.
@@ -283,21 +284,49 @@ def pixels_in(page: Page, paths: list[Path]) -> list[np.ndarray]:
     return [np.array(pixels, np.uint8).reshape(224, 224, 3) for pixels in found]
 
 
+def odd_profiles() -> dict[str, bytes]:
+    """Profiles that are not as they should be, in what a conversion does not need."""
+    whole = icc_profile(DISPLAY_P3)
+    second = 132 + 12  # the entry of wtpt
+    outside = whole[: second + 4] + (10**6).to_bytes(4) + whole[second + 8 :]
+    overhanging = whole[:140] + (2**31).to_bytes(4) + whole[144:]
+    crowded = whole[:128] + (300).to_bytes(4) + whole[132:] + bytes(2000)
+    return {"outside": outside, "overhanging": overhanging, "crowded": crowded}
+
+
 def test_colours_of_a_profile_are_pythons_to_the_bit(page: Page, lesions: list[Path], tmp_path: Path) -> None:
     image = Image.open(lesions[0]).convert("RGB")
     paths = []
-    for name, curve in CURVES.items():
+    for name, tag in CURVES.items():
         paths.append(tmp_path / f"{name}.png")
-        image.save(paths[-1], icc_profile=icc_profile(DISPLAY_P3, curve))
+        image.save(paths[-1], icc_profile=icc_profile(DISPLAY_P3, tag))
     image.save(tmp_path / "wide.jpg", icc_profile=icc_profile(DISPLAY_P3), quality=95)
     image.convert("L").save(tmp_path / "grey.jpg", icc_profile=icc_profile(DISPLAY_P3), quality=95)
     image.save(tmp_path / "wide.webp", icc_profile=icc_profile(DISPLAY_P3), lossless=True)
     paths += [tmp_path / name for name in ("wide.jpg", "grey.jpg", "wide.webp")]
+    for name, profile in odd_profiles().items():
+        paths.append(tmp_path / f"{name}.png")
+        image.save(paths[-1], icc_profile=profile)
     without = read_image(lesions[0], 224, 224, "centre")
     for path, found in zip(paths, pixels_in(page, paths), strict=True):
         expected = read_image(path, 224, 224, "centre")
         assert np.array_equal(found, expected), path.name
         assert not np.array_equal(expected, without), path.name
+
+
+def test_profiles_without_a_conversion_have_none_here_either(page: Page) -> None:
+    whole = icc_profile(DISPLAY_P3)
+    profiles = [icc_profile(DISPLAY_P3, curve(1, 2.2, 0, 0.1)), icc_profile(DISPLAY_P3, curve(2, 2.2, 0, 0.1, 0))]
+    profiles += [whole[:128] + (300).to_bytes(4) + whole[132:], whole[:200]]
+    assert all(conversion_of(profile) is None for profile in profiles)
+    found = page.evaluate(
+        """async (profiles) => {
+            const { conversionOf } = await import("./colours.js");
+            return profiles.map((profile) => conversionOf(Uint8Array.from(atob(profile), (c) => c.charCodeAt(0))) === null);
+        }""",
+        [base64.b64encode(profile).decode() for profile in profiles],
+    )
+    assert found == [True] * len(profiles)
 
 
 def test_a_turned_webp_is_shown_upright(page: Page, lesions: list[Path], tmp_path: Path) -> None:
@@ -350,6 +379,7 @@ def test_bad_files_get_the_reasons_of_python(page: Page, lesions: list[Path], tm
         "page.png": b"<!DOCTYPE html><p>",
         "paper.jpg": b"%PDF-1.7 ...",
         "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        "drawing.eps": b"\xc5\xd0\xd3\xc6\x1e\0\0\0 ...",
         "bomb.png": png_of(9_000, 8_000),
         "tiny.png": tiny.getvalue(),
         "tall.jpg": tall.getvalue(),
@@ -365,8 +395,8 @@ def test_bad_files_get_the_reasons_of_python(page: Page, lesions: list[Path], tm
     for answer, expected in zip(found, unread, strict=False):
         assert answer["error"]["reason"] == expected.reason
     codes = [answer["error"]["code"] for answer in found]
-    assert codes == ["unreadable"] + ["not_an_image"] * 4 + ["too_large"] + ["unreadable"] * 5 + ["too_large"]
-    assert all("damaged or cut short" in answer["error"]["reason"] for answer in found[9:11])
+    assert codes == ["unreadable"] + ["not_an_image"] * 5 + ["too_large"] + ["unreadable"] * 5 + ["too_large"]
+    assert all("damaged or cut short" in answer["error"]["reason"] for answer in found[10:12])
 
 
 def test_twenty_images_read_and_saved_with_nothing_sent(page: Page, lesions: list[Path], tmp_path: Path) -> None:

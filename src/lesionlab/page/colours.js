@@ -48,15 +48,19 @@ function convert(pixels, [reds, greens, blues], matrix) {
 }
 
 const letters = (view, at, count) =>
-  String.fromCharCode(...new Uint8Array(view.buffer, view.byteOffset, view.byteLength).subarray(at, at + count));
+  new TextDecoder("latin1").decode(new Uint8Array(view.buffer, view.byteOffset, view.byteLength).subarray(at, at + count));
 
 const fixed = (view, at, count) => Array.from({ length: count }, (_, place) => view.getInt32(at + 4 * place) / 65536);
 
+// Of a tag that lies outside the profile, what lies inside, as a slice in Python; 100 tags at most.
 function tagsOf(profile) {
-  const part = (from, size) => new DataView(profile.buffer, profile.byteOffset + from, size);
+  const part = (from, size) => {
+    const kept = profile.subarray(from, from + size);
+    return new DataView(kept.buffer, kept.byteOffset, kept.byteLength);
+  };
   const header = part(0, profile.byteLength);
   const tags = { header };
-  for (let at = 132; at < 132 + 12 * header.getUint32(128); at += 12) {
+  for (let at = 132; at < 132 + 12 * Math.min(header.getUint32(128), 100); at += 12) {
     tags[letters(header, at, 4)] = part(header.getUint32(at + 4), header.getUint32(at + 8));
   }
   return tags;
@@ -70,6 +74,7 @@ function curve(tag) {
     const number = tag.getUint16(8);
     const [g, ...rest] = fixed(tag, 12, [1, 3, 4, 5, 7][number]);
     const [a, b, c, d, e, f] = PARAMETRIC[number](...rest);
+    if (!Number.isFinite(d)) throw new RangeError("a = 0"); // at which Python stops
     return values.map((x) => Math.min(1, Math.max(0, x >= d ? Math.max(a * x + b, 0) ** g + e : c * x + f)));
   }
   if (kind !== "curv") throw new RangeError(kind);

@@ -3,7 +3,8 @@
 
 const READ = "read are JPEG, PNG, BMP, GIF, TIFF, WEBP";
 const FOREIGN = [
-  [0, "%PDF", "a PDF document"], [0, "%!PS", "a PostScript file"], [0, "SIMPLE  =", "a FITS file"],
+  [0, "%PDF", "a PDF document"], [0, "%!PS", "a PostScript file"], [0, "\xc5\xd0\xd3\xc6", "a PostScript file"],
+  [0, "SIMPLE  =", "a FITS file"],
   [128, "DICM", "a DICOM file"], [4, "ftyphe", "a HEIC image"], [4, "ftypmif1", "a HEIC image"],
   [4, "ftypavif", "an AVIF image"], [0, "PK\x03\x04", "a ZIP archive"], [0, "\x1f\x8b", "a gzip archive"],
 ];
