@@ -89,6 +89,30 @@ def test_the_chosen_risk_is_kept() -> None:
     assert answered > 150 and broken <= 12
 
 
+def test_equal_uncertainties_stand_or_fall_together() -> None:
+    """Whatever order they come in: 700 of 1,000 saturated answers are wrong, so nothing can be promised."""
+    is_wrong, saturated = np.arange(1000) >= 300, np.zeros(1000)
+    assert abstention.draw_line(is_wrong, saturated, 0.05) is None
+    surer = np.where(np.arange(1000) < 300, 0.0, 0.5)
+    assert abstention.draw_line(is_wrong, surer, 0.05) == 0.0
+
+
+def test_the_chosen_risk_is_kept_on_steps() -> None:
+    """Ten levels of uncertainty, whose errors are known: the line breaks its promise at most about once in twenty draws."""
+    error_at = np.arange(10) / 20
+    up_to = np.cumsum(error_at) / np.arange(1, 11)
+    broken = answered = 0
+    for trial in range(200):
+        rng = np.random.default_rng(trial)
+        level = rng.integers(0, 10, 3000)
+        is_wrong = rng.random(3000) < error_at[level]
+        right_first = np.argsort(is_wrong, kind="stable")  # the order that flatters a line drawn inside a step
+        line = abstention.draw_line(is_wrong[right_first], level[right_first].astype(float), 0.12)
+        answered += line is not None
+        broken += line is not None and up_to[int(line)] > 0.12
+    assert answered > 150 and broken <= 12
+
+
 def test_too_few_images_promise_nothing() -> None:
     assert abstention.draw_line(np.zeros(30, bool), np.arange(30.0), 0.1) is None
     assert abstention.draw_line(np.zeros(200, bool), np.arange(200.0), 0.1) == 199
