@@ -81,8 +81,31 @@ def test_rare_diagnoses_are_all_taken() -> None:
     assert len(np.unique(lesions[taken])) == len(taken) == 60
     counts = np.bincount(labels[taken], minlength=7)
     assert counts[[2, 3, 5, 6]].sum() >= 13 - 2 and counts[1] <= 17  # an odd number of images shares a lesion
-    assert (chosen_images(labels, lesions, None, seed=1) == np.arange(len(labels))).all()
     assert (chosen_images(labels, lesions, 60, seed=1) == taken).all()
+
+
+def test_one_image_of_a_lesion_is_taken_however_few_lesions_there_are() -> None:
+    labels, lesions = np.arange(40) // 4 % 7, np.arange(40) // 4
+    for most in (None, 10, 300):
+        assert (lesions[chosen_images(labels, lesions, most, seed=1)] == np.arange(10)).all()
+        assert (chosen_images(labels[::4], lesions[::4], most, seed=1) == np.arange(10)).all()
+
+
+def test_images_of_one_lesion_do_not_narrow_the_intervals(finished: tuple[Path, str], lesion: np.ndarray) -> None:
+    """Every image four times over, as of one lesion, says what one says."""
+    bundle = load_model(finished[0] / "model.onnx").bundle
+    side = bundle.facts.height
+    images = [corrupt(lesion, "colour cast", 5, n)[n : side + n, n : side + n] for n in range(20)]
+    labels, lesions = np.repeat([0, 1, 4], [5, 12, 3]), np.arange(20)
+    once, fourfold = (
+        robustness(
+            bundle, [f"image-{n // times}" for n in range(20 * times)], labels.repeat(times), lesions.repeat(times),
+            lambda n, times=times: images[n // times], seed=0, most=300,
+        )
+        for times in (1, 4)
+    )  # fmt: skip
+    assert fourfold["images_in_all"] == 80 and fourfold["images"] == 20
+    assert fourfold["mean"] == once["mean"]
 
 
 def test_figures_agree_with_the_models_answers(finished: tuple[Path, str], lesion: np.ndarray) -> None:

@@ -1,8 +1,9 @@
 """How a model's answers change when its images do: corruptions, flips and turns, drawn marks, and what lies around the lesion.
 
-In: a model file and labelled images of one part. Out: plain numbers for metrics.json. Every image is read once, at the
-model's size, and changed there in 93 ways. Of a large part so many lesions are taken that each diagnosis has as equal a
-number as there is; shares over all diagnoses are weighted back to the part's own mix. Balanced accuracy needs no weights.
+In: a model file and labelled images of one part. Out: plain numbers for metrics.json. One image of each lesion is taken,
+read once, at the model's size, and changed there in 93 ways. Of a large part so many lesions are taken that each diagnosis
+has as equal a number as there is; shares over all diagnoses are weighted back to the part's own mix. Balanced accuracy
+needs no weights.
 
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019,
 arXiv:1903.12261: their relative error, the error under corruption less the clean one, is `rise` here, of the balanced error.
@@ -77,15 +78,15 @@ def robustness(
         bundle: an open model.
         images: names of the n images; what is random is drawn from them and the seed.
         labels: integers (n,) in `DX` order.
-        lesions: (n,) lesion ids; one image of a lesion is taken where not all are.
+        lesions: (n,) lesion ids; one image of each is taken, so that intervals count lesions.
         read: gives the pixels of an image by its number: uint8 (height, width, 3) of the model's size.
         seed: of what is drawn, and of which lesions are taken.
-        most: so many lesions at most; None for every image.
+        most: so many lesions at most; None for every one.
 
     Returns:
-        `images` and `images_in_all`, `counts` by diagnosis, `line` (malignant from this probability on); `clean`, a row;
-        `corruptions`: for each its `severities` (a row each) and their mean; `mean` over these; `marks`, `symmetries` and
-        `covered`: rows; `consistent`: share of images with one answer to all symmetries. `mean` has
+        `images` (one a lesion) and `images_in_all`, `counts` by diagnosis, `line` (malignant from this probability on);
+        `clean`, a row; `corruptions`: for each its `severities` (a row each) and their mean; `mean` over these; `marks`,
+        `symmetries` and `covered`: rows; `consistent`: share of images with one answer to all symmetries. `mean` has
         `rise_interval` and `changed_interval` too, 95 %, by bootstrap over the lesions of each diagnosis. A row has
         `balanced_accuracy`, `relative` (over the clean one), `rise` (of the balanced error), `changed` (share of answers
         that are another diagnosis), `sensitivity` and `specificity` of malignant at the model's line, `specificity_drop`, and
@@ -122,13 +123,13 @@ def robustness(
 def chosen_images(labels: np.ndarray, lesions: np.ndarray, most: int | None, seed: int) -> np.ndarray:
     """Choose one image of each of `most` lesions, of each diagnosis as nearly as many as of the others: sorted numbers.
 
-    All images are kept where there are no more than `most` lesions, or `most` is None.
+    One image of every lesion is taken where there are no more than `most`, or `most` is None.
     """
-    if most is None or len(np.unique(lesions)) <= most:
-        return np.arange(len(labels))
     order = np.random.default_rng(seed).permutation(len(labels))
     _, first = np.unique(lesions[order], return_index=True)
     candidates = order[np.sort(first)]  # one image of each lesion, in random order
+    if most is None or len(candidates) <= most:
+        return np.sort(candidates)
     place = np.empty(len(candidates), int)
     for index in range(len(DX)):
         of_class = labels[candidates] == index
