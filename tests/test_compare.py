@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from conftest import lesionlab
 from lesionlab.cli import main
+from lesionlab.trust.bootstrap import draw_weights, ranking
 from lesionlab.trust.compare import compare, delong
 
 
@@ -27,30 +28,89 @@ def test_delong_has_the_right_areas_and_handles_ties() -> None:
     rng = np.random.default_rng(0)
     is_positive, a, b = two_scores(300, 1.0, 1.5, rng)
     b = np.round(b)
-    found, p = delong(is_positive, a, b)
+    found, p = delong(is_positive, a, b, np.arange(300))
     assert found.first == pytest.approx(roc_auc_score(is_positive, a))
     assert found.second == pytest.approx(roc_auc_score(is_positive, b))
     assert 0 < p < 1 and found.interval[0] < found.difference < found.interval[1]
-    swapped, same_p = delong(is_positive, b, a)
+    swapped, same_p = delong(is_positive, b, a, np.arange(300))
     assert swapped.difference == pytest.approx(-found.difference) and same_p == pytest.approx(p)
 
 
 def test_delong_by_hand() -> None:
     """Two positives and two negatives: the first score orders all rightly, the second one pair in four wrongly."""
     is_positive = np.array([True, True, False, False])
-    found, p = delong(is_positive, np.array([3.0, 4, 1, 2]), np.array([2.0, 4, 1, 3]))
+    found, p = delong(is_positive, np.array([3.0, 4, 1, 2]), np.array([2.0, 4, 1, 3]), np.arange(4))
     assert (found.first, found.second) == (1.0, 0.75)
     error = np.sqrt(0.125 / 2 + 0.125 / 2)  # placements differ by -0.5 and 0 on each side: variance 0.125
     assert p == pytest.approx(2 * norm.sf(0.25 / error))
-    assert np.isnan(delong(np.array([True, False, False]), np.zeros(3), np.zeros(3))[1])
+    assert np.isnan(delong(np.array([True, False, False]), np.zeros(3), np.zeros(3), np.arange(3))[1])
 
 
 def test_delongs_intervals_cover_the_truth() -> None:
     """The true difference of the areas is known: 95 % of intervals hold it."""
     rng = np.random.default_rng(1)
     truth = norm.cdf(1.4 / np.sqrt(2)) - norm.cdf(1.0 / np.sqrt(2))
-    intervals = [delong(*two_scores(240, 1.0, 1.4, rng))[0].interval for _ in range(1000)]
+    intervals = [delong(*two_scores(240, 1.0, 1.4, rng), np.arange(240))[0].interval for _ in range(1000)]
     assert np.mean([low <= truth <= high for low, high in intervals]) == pytest.approx(0.95, abs=0.02)
+
+
+def of_lesions(lesions: int, images: int, rng: np.random.Generator):
+    """Likewise, some images of each lesion: three fifths of what is no signal are the lesion's own."""
+    is_positive, *scores = two_scores(lesions, 1.0, 1.4, rng)
+    noise = rng.normal(size=(2, lesions * images)) * np.sqrt(2 / 3)
+    first, second = (score.repeat(images) + own for score, own in zip(scores, noise, strict=True))
+    return is_positive.repeat(images), first, second, np.arange(lesions).repeat(images)
+
+
+def test_delong_says_of_images_four_times_over_what_it_says_of_one() -> None:
+    is_positive, a, b = two_scores(240, 1.0, 1.4, np.random.default_rng(0))
+    once, p = delong(is_positive, a, b, np.arange(240))
+    fourfold, same_p = delong(is_positive.repeat(4), a.repeat(4), b.repeat(4), np.arange(240).repeat(4))
+    assert fourfold.interval == pytest.approx(once.interval) and same_p == pytest.approx(p)
+
+
+def test_delongs_intervals_over_lesions_cover_the_truth() -> None:
+    """Four images of each of 120 lesions: 95 % of intervals hold the true difference; counting images far fewer do."""
+    rng = np.random.default_rng(5)
+    spread = np.sqrt(1 + 2 / 3)
+    truth = norm.cdf(1.4 / spread / np.sqrt(2)) - norm.cdf(1.0 / spread / np.sqrt(2))
+    held = np.zeros(2)
+    for _ in range(600):
+        *data, lesions = of_lesions(120, 4, rng)
+        for way, counted in enumerate((lesions, np.arange(480))):
+            low, high = delong(*data, counted)[0].interval
+            held[way] += low <= truth <= high
+    assert held[0] / 600 == pytest.approx(0.95, abs=0.025)
+    assert held[1] / 600 < 0.85
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_delongs_interval_is_that_of_the_bootstrap_over_lesions(both_sides: bool) -> None:
+    """Lesions with images on both sides too, as labels that differ between images of one lesion make them."""
+    is_positive, first, second, lesions = of_lesions(240, 3, np.random.default_rng(6))
+    if both_sides:
+        is_positive = is_positive ^ (np.arange(720) % 7 == 0)
+    found, _ = delong(is_positive, first, second, lesions)
+    weights = draw_weights(lesions, 0)
+    draws = ranking(is_positive, second, weights)[0] - ranking(is_positive, first, weights)[0]
+    assert (found.interval[1] - found.interval[0]) / 2 / norm.ppf(0.975) == pytest.approx(draws.std(), rel=0.06)
+
+
+@pytest.mark.filterwarnings("error")
+def test_of_one_lesion_nothing_is_said() -> None:
+    rng = np.random.default_rng(7)
+    right, wrong = (np.eye(7)[np.full(9, dx)] for dx in (1, 4))
+    found = compare(np.full(9, 1), np.full(9, "L"), right, wrong)
+    assert found.figures["accuracy"].difference == -1.0 and found.lesions == 1
+    for figure in (*found.figures.values(), found.malignant_auc):
+        assert np.isnan(figure.interval).all() and not figure.is_clear
+    assert found.verdict("A", "B").endswith(
+        "-100.0 points of balanced accuracy against A: too few lesions to tell the two apart."
+    )
+    labels, lesions = np.r_[np.zeros(4, int), np.ones(20, int)], np.r_[np.zeros(4, int), np.arange(1, 21)]
+    one_malignant = compare(labels, lesions, rng.dirichlet(np.ones(7), 24), rng.dirichlet(np.ones(7), 24))
+    assert np.isnan(one_malignant.malignant_auc.interval).all() and np.isnan(one_malignant.delong_p)
+    assert not np.isnan(one_malignant.figures["accuracy"].interval).any()
 
 
 def answers(labels: np.ndarray, skill: float, rng: np.random.Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ from lesionlab import rundir
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import UsageError
+from lesionlab.files import without_nan
 from lesionlab.trust.compare import Comparison, compare
 
 
@@ -45,7 +46,8 @@ def compare_command(options: argparse.Namespace) -> None:
     first, *others = options.runs
     results = {str(other): compare_runs(first, other) for other in others}
     if options.json:
-        print(json.dumps({name: dataclasses.asdict(result) for name, result in results.items()}, indent=1))
+        found = {name: dataclasses.asdict(result) for name, result in results.items()}
+        print(json.dumps(without_nan(found), indent=1))
         return
     for name, result in results.items():
         _print(str(first), name, result)
@@ -60,17 +62,19 @@ def _test_part(folder: Path) -> pd.DataFrame:
 
 def _print(first: str, second: str, result: Comparison) -> None:
     print(
-        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions\n"
+        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions;"
     )
+    print("of the AUC malignant/benign DeLong's, over lesions too\n")
     print(f"{'':24} {Path(first).name:>24.24} {Path(second).name:>24.24}   difference")
     rows = {name.replace("_", " "): figure for name, figure in result.figures.items()}
     for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
         low, high = figure.interval
-        change = f"{figure.difference:+.3f} ({low:+.3f} to {high:+.3f})"
+        interval = "no interval: too few lesions" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
+        change = f"{figure.difference:+.3f} ({interval})"
         print(f"{name:24} {figure.first:24.3f} {figure.second:24.3f}   {change}")
     print(
-        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, "
-        f"McNemar p {_p(result.mcnemar_p)}; the AUCs, DeLong p {_p(result.delong_p)}."
+        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, McNemar p "
+        f"{_p(result.mcnemar_p)}, counting images; the AUCs, DeLong p {_p(result.delong_p)}, counting lesions."
     )
     print(result.verdict(Path(first).name, Path(second).name) + "\n")
 

@@ -74,7 +74,7 @@ def write_csv(table: "pd.DataFrame", path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON atomically; NaN and infinity, which JSON lacks, become null."""
-    write_text(path, json.dumps(_without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def release_pages(array: "np.ndarray") -> None:
@@ -87,11 +87,12 @@ def release_pages(array: "np.ndarray") -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Give the value with None for each NaN or infinity in it, as JSON lacks them."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
         return None
     return value

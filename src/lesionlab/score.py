@@ -20,6 +20,7 @@ from sklearn.metrics import auc, average_precision_score, roc_curve
 
 from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import UsageError
+from lesionlab.files import without_nan
 from lesionlab.score_tables import read_predictions, read_truth
 
 METRICS = ("accuracy", "sensitivity", "specificity", "dice", "ppv", "npv", "auc", "auc_sens_80", "ap")
@@ -163,7 +164,7 @@ def score_command(options: argparse.Namespace) -> None:
     for note in result["notes"]:
         print(f"lesionlab: {note}", file=sys.stderr)
     if options.json:
-        print(json.dumps(_without_nan(result), indent=1, ensure_ascii=False))
+        print(json.dumps(without_nan(result), indent=1, ensure_ascii=False))
     else:
         print("\n".join(_lines(result)))
 
@@ -176,9 +177,3 @@ def _lines(result: dict[str, Any]) -> Iterator[str]:
     figures = result["per_category"] | {"mean": result["macro_average"] | {"images": result["images"]}}
     for column, row in figures.items():
         yield f"{column:8}{row['images']:8,}" + "".join(f"{row[metric]:13.4f}" for metric in METRICS)
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isnan(value) else value

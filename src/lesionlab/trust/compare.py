@@ -2,7 +2,8 @@
 
 In: the labels of n images, the lesion that each shows, and two models' probabilities. Out: each figure of both, the
 difference with a paired 95 % interval, and a verdict in plain words. Both models are judged on the same draws of lesions,
-so that what is hard for both falls out of the difference.
+so that what is hard for both falls out of the difference. Intervals count lesions: images of one lesion add little to each
+other, and of a single lesion there is no interval.
 """
 
 from dataclasses import dataclass
@@ -10,15 +11,21 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
 
-from lesionlab.diagnosis import INDEX_OF, MALIGNANT
-from lesionlab.trust.metrics import auc, bootstrap, headline, percentile_interval
+from lesionlab.trust.bootstrap import bootstrap, percentile_interval
+from lesionlab.trust.metrics import auc, headline
+from lesionlab.trust.operating import TASKS, as_task
 
 FIGURES = ("balanced_accuracy", "macro_auc", "accuracy")
+_NO_INTERVAL = (float("nan"), float("nan"))
+_MIN_LESIONS = 2  # of which draws can differ
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of both models; `difference` is that of the second less that of the first, with its 95 % interval."""
+    """A figure of both models; `difference` is that of the second less that of the first, with its 95 % interval.
+
+    The interval is NaN where too few lesions give none.
+    """
 
     first: float
     second: float
@@ -27,8 +34,8 @@ class Difference:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval leaves out zero."""
-        return not self.interval[0] <= 0 <= self.interval[1]
+        """Whether there is an interval, and it leaves out zero."""
+        return self.interval[0] > 0 or self.interval[1] < 0
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Comparison:
         figures: by name, of `FIGURES`.
         only_first_right: images that the first model alone answers rightly; likewise `only_second_right`.
         mcnemar_p: exact two-sided McNemar test of these two counts (Psychometrika 12, 1947); images count as independent.
-        malignant_auc: malignant against benign, its interval by DeLong's method; `delong_p` is the test's.
+        malignant_auc: malignant against benign, its interval by DeLong's method over lesions; `delong_p` is the test's.
 
     """
 
@@ -57,7 +64,10 @@ class Comparison:
         """Say in a sentence which model is better by balanced accuracy, if any is."""
         found = self.figures["balanced_accuracy"]
         low, high = (100 * bound for bound in found.interval)
-        points = f"{100 * found.difference:+.1f} points of balanced accuracy (95 % interval {low:+.1f} to {high:+.1f})"
+        points = f"{100 * found.difference:+.1f} points of balanced accuracy"
+        if np.isnan(low):
+            return f"{second} has {points} against {first}: too few lesions to tell the two apart."
+        points += f" (95 % interval {low:+.1f} to {high:+.1f})"
         if not found.is_clear:
             return f"{second} has {points} against {first}: the data cannot tell the two apart."
         return f"{second} is {'better' if found.difference > 0 else 'worse'} than {first}: {points}."
@@ -70,7 +80,7 @@ def compare(
 
     Args:
         labels: integers (n,) in `DX` order.
-        lesions: (n,) lesion ids; the bootstrap draws these.
+        lesions: (n,) lesion ids; intervals count these.
         first: probabilities float (n, 7).
         second: likewise, of the other model.
         seed: of the bootstrap.
@@ -80,17 +90,18 @@ def compare(
     values = [headline(labels, probabilities) for probabilities in (first, second)]
     right = [probabilities.argmax(axis=1) == labels for probabilities in (first, second)]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    columns = [INDEX_OF[dx] for dx in MALIGNANT]
-    malignant, p = delong(np.isin(labels, columns), first[:, columns].sum(axis=1), second[:, columns].sum(axis=1))
+    tasks = [as_task(labels, probabilities, TASKS["malignant"]) for probabilities in (first, second)]
+    malignant, p = delong(tasks[0][0], tasks[0][1], tasks[1][1], lesions)
+    number = len(np.unique(lesions))
     return Comparison(
         images=len(labels),
-        lesions=len(np.unique(lesions)),
+        lesions=number,
         figures={
             name: Difference(
                 values[0][name],
                 values[1][name],
                 values[1][name] - values[0][name],
-                _pair(percentile_interval(draws[1][name] - draws[0][name])),
+                _pair(percentile_interval(draws[1][name] - draws[0][name])) if number >= _MIN_LESIONS else _NO_INTERVAL,
             )
             for name in FIGURES
         },
@@ -102,31 +113,50 @@ def compare(
     )
 
 
-def delong(is_positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> tuple[Difference, float]:
-    """Compare two areas under the ROC curve on the same images.
+def delong(
+    is_positive: np.ndarray, first: np.ndarray, second: np.ndarray, lesions: np.ndarray
+) -> tuple[Difference, float]:
+    """Compare two areas under the ROC curve on the same images, lesions counting, not images.
 
-    DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), by the ranks of Sun and Xu, IEEE Signal Process. Lett. 21 (2014).
+    DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), for several images of one lesion by Obuchowski, Biometrics 53 (1997),
+    doi:10.2307/2533958; of one image a lesion the two are the same. Placements by the ranks of Sun and Xu, IEEE Signal
+    Process. Lett. 21 (2014).
 
     Args:
         is_positive: bool (n,).
         first: scores float (n,), the higher the more positive.
         second: likewise, of the other model.
+        lesions: (n,) lesion ids.
 
     Returns:
-        The areas, their difference with its 95 % interval, and the two-sided p-value; NaN where one side is empty.
+        The areas, their difference with its 95 % interval, and the two-sided p-value; NaN where one side is empty, interval
+        and p-value also where one side has a single lesion.
 
     """
     areas = auc(is_positive, first), auc(is_positive, second)
     difference = areas[1] - areas[0]
-    positives, negatives = int(is_positive.sum()), int((~is_positive).sum())
-    if min(positives, negatives) < 2:
-        return Difference(*areas, difference, (float("nan"), float("nan"))), float("nan")
+    if min(len(np.unique(lesions[side])) for side in (is_positive, ~is_positive)) < _MIN_LESIONS:
+        return Difference(*areas, difference, _NO_INTERVAL), float("nan")
     places = [_placements(is_positive, score) for score in (first, second)]
-    of_positives, of_negatives = (places[1][side] - places[0][side] for side in (0, 1))
-    error = float(np.sqrt(of_positives.var(ddof=1) / positives + of_negatives.var(ddof=1) / negatives))
+    of_positives, of_negatives = (places[1][side] - places[0][side] - difference for side in (0, 1))
+    error = float(np.sqrt(_variance(is_positive, of_positives, of_negatives, lesions)))
     half = norm.ppf(0.975) * error
-    p = float(2 * norm.sf(abs(difference) / error)) if error else 1.0
+    p = float(2 * norm.sf(abs(difference) / error)) if error else float(difference == 0)
     return Difference(*areas, difference, (float(difference - half), float(difference + half))), p
+
+
+def _variance(
+    is_positive: np.ndarray, of_positives: np.ndarray, of_negatives: np.ndarray, lesions: np.ndarray
+) -> float:
+    """Variance of a mean placement, from what each image's differs from it, summed over each lesion (Obuchowski 1997)."""
+    names, lesion = np.unique(lesions, return_inverse=True)
+    total, sums = 0.0, []
+    for side, differences in ((is_positive, of_positives), (~is_positive, of_negatives)):
+        count = len(np.unique(lesion[side]))
+        sums.append(np.bincount(lesion[side], differences, minlength=len(names)) / len(differences))
+        total += count / (count - 1) * float((sums[-1] ** 2).sum())
+    both = float((sums[0] * sums[1]).sum())  # lesions with images on both sides
+    return max(0.0, total + 2 * len(names) / (len(names) - 1) * both)
 
 
 def _placements(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
