@@ -6,7 +6,8 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.metrics import auc, bootstrap, curves, evaluate_part, headline, wilson_interval
+from lesionlab.trust.bootstrap import bootstrap, wilson_interval
+from lesionlab.trust.metrics import auc, curves, evaluate_part, headline
 
 
 def draw(n: int, seed: int, *, skill: float = 1.5, decimals: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -21,16 +21,6 @@ from lesionlab.trust.bootstrap import (
     wilson_interval,
 )
 
-__all__ = [
-    "AT_SPECIFICITY",
-    "auc",
-    "bootstrap",
-    "curves",
-    "evaluate_part",
-    "headline",
-    "percentile_interval",
-    "wilson_interval",
-]
 _CLASSES = len(DX)
 _CURVE_POINTS = 200
 _HEADLINE = ("accuracy", "balanced_accuracy", "macro_auc", "log_loss", "mel_at_90")
