@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.trust import conformal
@@ -84,7 +84,7 @@ def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> 
     coverage, per_class = [], {dx: [] for dx in DX}
     for _ in range(60):
         found = conformal.calibrate(*drawn(300, rng, shares))
-        result = conformal.measure(*drawn(2000, rng, shares), found)
+        result = conformal.measure(*drawn(2000, rng, shares), found, np.arange(2000))
         coverage.append(result["coverage"])
         for dx in DX:
             per_class[dx].append(result["per_class"][dx]["coverage"])
@@ -92,6 +92,21 @@ def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> 
     assert all(0.885 < np.mean(values) < 0.97 for values in per_class.values()), {
         k: np.mean(v) for k, v in per_class.items()
     }
+
+
+def test_the_intervals_of_the_sets_count_lesions() -> None:
+    """Every image four times over, as of one lesion, leaves every share and every interval as it is: scipy's of lesions."""
+    rng = np.random.default_rng(10)
+    found = conformal.calibrate(*drawn(900, rng))
+    labels, probabilities = drawn(300, rng)
+    once = conformal.measure(labels, probabilities, found, np.arange(300))
+    fourfold = conformal.measure(labels.repeat(4), probabilities.repeat(4, axis=0), found, np.arange(300).repeat(4))
+    assert fourfold["interval"] == pytest.approx(once["interval"])
+    expected = binomtest(round(300 * once["coverage"]), 300).proportion_ci(method="wilson")
+    assert once["interval"] == pytest.approx([expected.low, expected.high], abs=1e-6)
+    for dx in DX:
+        assert fourfold["per_class"][dx]["interval"] == pytest.approx(once["per_class"][dx]["interval"])
+        assert fourfold["per_class"][dx]["images"] == 4 * once["per_class"][dx]["images"]
 
 
 def test_too_few_calibration_images_promise_nothing() -> None:
@@ -162,7 +177,7 @@ def test_a_diagnosis_without_images_has_no_coverage() -> None:
     found = conformal.repeated(labels[kept], probabilities[kept], np.arange(kept.sum()), seed=0, repeats=5)
     assert np.isnan(found["per_class"]["df"]["coverage"]) and found["per_class"]["df"]["range"] is None
     measured = conformal.measure(
-        labels[kept], probabilities[kept], conformal.calibrate(labels[kept], probabilities[kept])
+        labels[kept], probabilities[kept], conformal.calibrate(labels[kept], probabilities[kept]), np.arange(kept.sum())
     )
     assert not measured["per_class"]["df"]["is_promised"] and measured["per_class"]["nv"]["is_promised"]
     assert conformal.images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19

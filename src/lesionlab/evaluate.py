@@ -154,7 +154,6 @@ def measure(
 
     """
     answers, drawn = test.answers, validation.answers if validation else None
-    given = answers.labels, answers.probabilities
     metrics = assess(test.table, answers, drawn, seed=seed, costs=costs, risks=risks)
     metrics |= recalibrated(answers, drawn, seed=seed)
     metrics["stages"] = {
@@ -163,11 +162,13 @@ def measure(
         "test_vector": "after vector scaling",
     }
     metrics["own_lines"] = _own_lines(answers, described)
-    metrics["conformal"] = None
+    promise = None
     if described["conformal"]:
-        metrics["conformal"] = conformal.measure(*given, conformal.Conformal(**described["conformal"]))
+        promise = conformal.Conformal(**described["conformal"])
     elif drawn:
-        metrics["conformal"] = conformal.measure(*given, conformal.calibrate(drawn.labels, drawn.probabilities))
+        promise = conformal.calibrate(drawn.labels, drawn.probabilities)
+    given = answers.labels, answers.probabilities
+    metrics["conformal"] = promise and conformal.measure(*given, promise, answers.lesions)
     return metrics
 
 

@@ -93,7 +93,7 @@ def measure(
         metrics[name] = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
     metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
     metrics |= before_the_rule(trained, validation.labels, test.labels, seed=seed)
-    metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise)
+    metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise, test.lesions)
     metrics["own_lines"] = []
     metrics["decision"]["operating"] = _lines(metrics["operating"])
     return metrics

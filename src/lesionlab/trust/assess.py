@@ -120,7 +120,7 @@ def _raps(test: Answers, validation: Answers | None) -> dict[str, Any] | None:
     if validation is None:
         return None
     promise = conformal.calibrate(validation.labels, validation.probabilities, penalty=conformal.RAPS_PENALTY)
-    return conformal.measure(test.labels, test.probabilities, promise)
+    return conformal.measure(test.labels, test.probabilities, promise, test.lesions)
 
 
 def _repeated(test: Answers, validation: Answers | None, seed: int) -> dict[str, Any] | None:

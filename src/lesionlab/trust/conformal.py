@@ -90,12 +90,18 @@ def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float], pena
     return sets
 
 
-def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal) -> dict[str, Any]:
+def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal, lesions: np.ndarray) -> dict[str, Any]:
     """Measure on other images how often the sets hold the truth, and how large they are, overall and by diagnosis.
 
+    Args:
+        labels: integers (n,) in `DX` order.
+        probabilities: float (n, 7).
+        conformal: as `calibrate` gives.
+        lesions: (n,) lesion ids; intervals count these.
+
     Returns:
-        `promised`, `coverage` with its Wilson `interval`, `mean_size`, the share of sets of one diagnosis (`single`);
-        `per_class`, where `is_promised` says whether the calibration images of a diagnosis were enough.
+        `promised`, `coverage` (share of images) with its Wilson `interval`, `mean_size`, the share of sets of one diagnosis
+        (`single`); `per_class`, where `is_promised` says whether the calibration images of a diagnosis were enough.
 
     """
     sets = prediction_sets(probabilities, conformal.thresholds, conformal.penalty)
@@ -104,11 +110,11 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal)
         "promised": conformal.coverage,
         "penalty": conformal.penalty,
         "coverage": float(holds.mean()),
-        "interval": wilson_interval(float(holds.mean()), len(labels)),
+        "interval": wilson_interval(float(holds.mean()), len(np.unique(lesions))),
         "mean_size": float(sizes.mean()),
         "single": float((sizes == 1).mean()),
         "per_class": {
-            dx: _of_class(holds[labels == index], sizes[labels == index])
+            dx: _of_class(holds[labels == index], sizes[labels == index], lesions[labels == index])
             | {"calibrated_on": conformal.images[index], "is_promised": conformal.promised[index]}
             for index, dx in enumerate(DX)
         },
@@ -165,12 +171,12 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, uncertainty: np
     return [{"answered": round(float(s), 2), "error": float(e)} for s, e in zip(shares, errors, strict=True)]
 
 
-def _of_class(holds: np.ndarray, sizes: np.ndarray) -> dict[str, Any]:
+def _of_class(holds: np.ndarray, sizes: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:
     number = len(holds)
     return {
         "images": number,
         "coverage": float(holds.mean()) if number else float("nan"),
-        "interval": wilson_interval(float(holds.mean()), number) if number else None,
+        "interval": wilson_interval(float(holds.mean()), len(np.unique(lesions))) if number else None,
         "mean_size": float(sizes.mean()) if number else float("nan"),
     }
 
