@@ -118,6 +118,17 @@ def test_too_few_calibration_images_promise_nothing() -> None:
     assert max(found.thresholds[:5]) < 1.0
 
 
+@pytest.mark.parametrize("penalty", [0.0, 0.01, 0.05])
+def test_a_diagnosis_of_the_largest_threshold_is_in_every_set(penalty: float) -> None:
+    """In those sets too whose probabilities sum to a little more than 1, as floats do."""
+    probabilities = np.random.default_rng(11).dirichlet(np.full(7, 0.3), 20_000)
+    probabilities[:, 5] = 0
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    largest = conformal.calibrate(np.array([], int), np.empty((0, 7)), penalty=penalty).thresholds
+    assert (conformal.scores(probabilities, penalty) > largest).any()
+    assert conformal.prediction_sets(probabilities, largest, penalty).all()
+
+
 def test_sets_hold_the_likeliest_and_grow_with_the_promise() -> None:
     labels, probabilities = drawn(500, np.random.default_rng(4))
     sizes = []

@@ -28,6 +28,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.ood_export import add_ood_score
 from lesionlab.predict import Prediction, load_model
+from lesionlab.trust.conformal import prediction_sets
 from test_images import CURVES, DISPLAY_P3, curve, icc_profile
 
 NEAR = 1e-3
@@ -191,6 +192,27 @@ def test_a_run_whose_model_has_other_facts(
         assert_same(answer["result"], model.predict(path, explain=True)[0])
     assert len({answer["result"]["decision"] for answer in found}) == 4
     assert len({len(answer["result"]["prediction_set"]) for answer in found}) >= 2
+
+
+def test_a_threshold_of_one_takes_a_diagnosis_into_every_set(page: Page) -> None:
+    """Of rows whose probabilities sum to a little more than 1 too; the sets are those of Python."""
+    rows = np.random.default_rng(11).dirichlet(np.full(7, 0.3), 2000)
+    rows[:, 5] = 0
+    rows = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
+    thresholds = [0.5, 0.9, 0.7, 1.0, 0.2, 1.0, 1.0]
+    found = page.evaluate(
+        """async ([rows, classes, thresholds]) => {
+            const { answer } = await import("./answer.js");
+            const facts = { classes, class_names: classes, malignant: ["mel"], thresholds: {}, conformal: { thresholds } };
+            return rows.map((row) => answer("image", { probabilities: Float32Array.from(row) }, facts).prediction_set);
+        }""",
+        [rows.tolist(), list(DX), thresholds],
+    )
+    probabilities = rows.astype(np.float64)
+    sets = prediction_sets(probabilities / probabilities.sum(axis=1, keepdims=True), thresholds)
+    assert sets[:, [3, 5, 6]].all() and not sets.all()
+    for names, is_in in zip(found, sets, strict=True):
+        assert set(names) == {dx for dx, taken in zip(DX, is_in, strict=True) if taken}
 
 
 # (height, width) of an image, then of the model

@@ -42,13 +42,15 @@ function decide(malignant, doubt, thresholds) {
 }
 
 // As lesionlab.trust.conformal: the likelier diagnoses and half of its own probability, against the diagnosis's threshold.
+// A threshold of 1 takes a diagnosis into every set, though sums of floats come out a little above 1.
 function predictionSet(row, { classes, conformal }) {
   if (!conformal.thresholds) return [];
   const order = row.map((_, at) => at).sort((a, b) => row[b] - row[a] || a - b);
   let sum = 0;
   return order.filter((at, rank) => {
     sum += row[at];
-    return rank === 0 || sum - row[at] / 2 <= conformal.thresholds[at];
+    const threshold = conformal.thresholds[at];
+    return rank === 0 || threshold >= 1 || sum - row[at] / 2 <= threshold;
   }).map((at) => classes[at]);
 }
 

@@ -30,8 +30,8 @@ _FREE_RANKS = 2
 class Conformal:
     """`thresholds` of the scores and `images` that each was found on, in `DX` order; `coverage` is what is promised.
 
-    A threshold of 1 or more takes a diagnosis into every set: its calibration images were too few to promise anything else.
-    `penalty` is that of RAPS, 0 for APS.
+    A threshold of 1 (of RAPS, of `largest_score`) or more takes a diagnosis into every set: its calibration images were too
+    few to promise anything else. `penalty` is that of RAPS, 0 for APS.
     """
 
     coverage: float
@@ -50,6 +50,11 @@ def images_needed(coverage: float) -> int:
     return int(np.ceil(coverage / (1 - coverage) - 1e-9))
 
 
+def largest_score(penalty: float = 0.0) -> float:
+    """Give the largest score that a diagnosis can have: 1 for APS; sums of floats come out a little above it, or below."""
+    return 1.0 + penalty * (len(DX) - _FREE_RANKS)
+
+
 def calibrate(
     labels: np.ndarray, probabilities: np.ndarray, coverage: float = COVERAGE, *, penalty: float = 0.0
 ) -> Conformal:
@@ -63,12 +68,11 @@ def calibrate(
 
     """
     own = scores(probabilities, penalty)[np.arange(len(labels)), labels]
-    everything = 1.0 + penalty * (len(DX) - _FREE_RANKS)
     thresholds = []
     for index in range(len(DX)):
         found = np.sort(own[labels == index])
         rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
-        thresholds.append(float(found[rank - 1]) if rank <= len(found) else everything)
+        thresholds.append(float(found[rank - 1]) if rank <= len(found) else largest_score(penalty))
     return Conformal(coverage, tuple(thresholds), tuple(np.bincount(labels, minlength=len(DX)).tolist()), penalty)
 
 
@@ -84,8 +88,9 @@ def scores(probabilities: np.ndarray, penalty: float = 0.0) -> np.ndarray:
 
 
 def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float], penalty: float = 0.0) -> np.ndarray:
-    """Which diagnoses are in each image's set: bool (n, 7); the likeliest one always is."""
-    sets = scores(probabilities, penalty) <= np.array(thresholds)
+    """Which diagnoses are in each image's set: bool (n, 7); the likeliest one always is, and one of the largest threshold."""
+    lines = np.array(thresholds)
+    sets = (scores(probabilities, penalty) <= lines) | (lines >= largest_score(penalty))
     sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
     return sets
 
