@@ -370,6 +370,19 @@ def test_thresholds_call_nine_in_ten_malignant_and_refer_a_tenth() -> None:
     assert "malignant" not in choose_thresholds(np.ones(5, int), probabilities[:5])
 
 
+@pytest.mark.parametrize("number", [1, 9, 10, 11, 30, 141])
+def test_the_threshold_of_malignant_is_the_largest_that_finds_nine_in_ten(number: int) -> None:
+    """Of 10 positives 9, not all; and without any benign image too."""
+    certainty = np.random.default_rng(number).permutation(np.linspace(0.1, 0.91, number))
+    probabilities = np.stack([certainty, 1 - certainty, *np.zeros((5, number))], axis=1)
+    labels = np.zeros(number, int)
+    line = choose_thresholds(labels, probabilities)["malignant"]
+    enough = [t for t in certainty if (certainty >= t).sum() >= 0.9 * number - 1e-9]
+    assert line == max(enough)
+    among_benign = np.r_[probabilities, np.eye(7)[np.ones(50, int)] * 0.6 + np.eye(7)[np.zeros(50, int)] * 0.4]
+    assert choose_thresholds(np.r_[labels, np.ones(50, int)], among_benign)["malignant"] == line
+
+
 def test_frozen_layers_stay_and_the_rest_is_trained(tmp_path: Path, imagenet_weights: Path) -> None:
     pixels, labels = pixels_and_labels()
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
+from lesionlab.diagnosis import DX
 from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice
+from lesionlab.trust.operating import TASKS, as_task, draw
 from lesionlab.trust.vector_scaling import VectorScaling, fit_temperature, fit_vector_scaling, temper
 
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
@@ -78,15 +79,15 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str
     """Choose the thresholds that `lesionlab predict` decides by, on validation images with the decision applied.
 
     Returns:
-        `malignant`: the largest at which 90 % of melanomas, basal cell carcinomas and actinic keratoses are called
-        malignant. `uncertainty`: above it lies the tenth of the images that the network is least sure of.
+        `malignant`: the largest at which at least 90 % of the images of melanomas, basal cell carcinomas and actinic
+        keratoses are called malignant; it is absent where there are none. `uncertainty`: above it lies the tenth of the
+        images that the network is least sure of.
 
     """
-    columns = [INDEX_OF[dx] for dx in MALIGNANT]
-    is_malignant, malignant = np.isin(labels, columns), probabilities[:, columns].sum(axis=1)
+    is_malignant, malignant = as_task(labels, probabilities, TASKS["malignant"])
     thresholds = {"uncertainty": float(np.quantile(uncertainties(probabilities), 1 - _REFERRED))}
     if is_malignant.any():
-        thresholds["malignant"] = float(np.quantile(malignant[is_malignant], 1 - _SENSITIVITY, method="lower"))
+        thresholds["malignant"] = draw(is_malignant, malignant, sensitivity=_SENSITIVITY)
     return thresholds
 
 

@@ -105,9 +105,10 @@ def draw(
     is_positive: np.ndarray, score: np.ndarray, *, sensitivity: float | None = None, specificity: float | None = None
 ) -> float:
     """Find the threshold that keeps at least one figure and gives the most of the other; scores from it on are positive."""
-    false_positive, true_positive, thresholds = roc_curve(is_positive, score, drop_intermediate=False)
     if sensitivity is not None:
-        return float(thresholds[np.flatnonzero(true_positive >= sensitivity - 1e-12)[0]])
+        needed = int(np.ceil(sensitivity * is_positive.sum() - 1e-9))  # so many of the positives, the highest ones
+        return float(np.sort(score[is_positive])[-needed]) if needed else float("inf")
+    false_positive, _, thresholds = roc_curve(is_positive, score, drop_intermediate=False)
     kept = np.flatnonzero(1 - false_positive >= (specificity or 0.0) - 1e-12)
     return float(min(thresholds[kept[-1]], 1.0))  # roc_curve begins with an infinite threshold
 
