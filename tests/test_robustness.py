@@ -1,6 +1,7 @@
 """Corruptions, turned and covered images: what is done to them, and what is said of the answers."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from lesionlab.cli import main
 from lesionlab.diagnosis import DX
 from lesionlab.predict import load_model
-from lesionlab.trust.corruptions import CORRUPTIONS, corrupt
-from lesionlab.trust.robustness import changes, chosen_images, covered, robustness
+from lesionlab.trust.corruptions import CORRUPTIONS, corrupt, disc
+from lesionlab.trust.robustness import COVERED, changes, chosen_images, covered, robustness
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,16 @@ def test_what_is_covered(lesion: np.ndarray) -> None:
             hidden = (covered(lesion, share, is_centre) != lesion).any(axis=2)
             assert hidden.mean() == pytest.approx(share, abs=0.06)  # some pixels have the cover's colour already
             assert hidden[44:52, 44:52].any() == is_centre
+
+
+@pytest.mark.parametrize("shape", [(400, 400, 3), (300, 500, 3)])
+def test_a_disc_beyond_the_edges_is_cut_by_them(shape: tuple[int, ...]) -> None:
+    """A circle in a square of side 1, in closed form: four segments of the largest disc lie outside."""
+    for share in COVERED:
+        radius = np.sqrt(share / np.pi)
+        outside = 4 * (radius**2 * np.arccos(0.5 / radius) - np.sqrt(radius**2 - 0.25) / 2) if radius > 0.5 else 0
+        assert disc(shape, share).mean() == pytest.approx(share - outside, abs=2e-3)
+    assert share - outside == pytest.approx(0.864, abs=5e-4)
 
 
 def test_rare_diagnoses_are_all_taken() -> None:
@@ -142,5 +153,6 @@ def test_evaluate_reports_it(finished: tuple[Path, str], phantoms: Path, tmp_pat
     assert f'data-key="robustness.mean.rise">{metrics["mean"]["rise"]:.3f}</data>' in page
     for name in CORRUPTIONS:
         assert f'<th scope="row">{name}</th>' in page
+    assert re.search(r"disc of 90.%: it covers 86.%, and what lies around it, given as 10.%, is 14.%", page)
     for name in ("robustness.svg", "covered.svg", "corruptions.jpg"):
         assert (tmp_path / "e" / "figures" / name).stat().st_size > 3000

@@ -44,7 +44,10 @@ def corrupt(pixels: Pixels, name: str, severity: int, seed: int) -> Pixels:
 
 
 def disc(shape: tuple[int, ...], share: float) -> np.ndarray:
-    """Give a central disc (an ellipse where the image is no square) of a share of the image's area: bool (height, width)."""
+    """Give a central disc (an ellipse where the image is no square): bool (height, width).
+
+    Its own area is a share of the image's. From pi / 4 on the image's edges cut it: of a disc of 0.9 they leave 0.864.
+    """
     y, x = ((np.arange(side) + 0.5) / side - 0.5 for side in shape[:2])
     return y[:, None] ** 2 + x[None, :] ** 2 <= share / math.pi
 

@@ -28,7 +28,7 @@ from lesionlab.trust.bootstrap import RESAMPLES, percentile_interval
 from lesionlab.trust.corruptions import CORRUPTIONS, MARKS, SEVERITIES, corrupt, disc
 
 LESIONS = 300  # of which the answers are taken; 28,000 passes through the network
-COVERED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the image's area
+COVERED = (0.1, 0.3, 0.5, 0.7, 0.9)  # areas of the disc, or of all but it, over the image's; see `covered`
 SYMMETRIES = (
     "mirrored",
     *(f"turned {angle}" + mirrored for angle in (90, 180, 270) for mirrored in ("", ", mirrored")),
@@ -40,7 +40,7 @@ _IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
 
 @dataclass(frozen=True)
 class Change:
-    """One way to change an image: `kind` of the table that it stands in, `name`, `level` (a severity, or a share covered)."""
+    """One way to change an image: `kind` of the table that it stands in, `name`, `level` (a severity, or one of `COVERED`)."""
 
     kind: str
     name: str
@@ -138,7 +138,10 @@ def chosen_images(labels: np.ndarray, lesions: np.ndarray, most: int | None, see
 
 
 def covered(pixels: np.ndarray, share: float, is_centre: bool) -> np.ndarray:
-    """Cover a share of an image's area, a central disc or all around one, with the median colour of the image's edge."""
+    """Cover a share of an image's area, a central disc or all around one, with the median colour of the image's edge.
+
+    The image's edges cut a disc of 0.9: at that share 0.864 of the image is covered, and all around it, at 0.1, 0.136.
+    """
     hidden = disc(pixels.shape, share) if is_centre else ~disc(pixels.shape, 1 - share)
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return np.where(hidden[..., None], np.median(edge, axis=0).astype(np.uint8), pixels)
