@@ -133,3 +133,11 @@ def test_abstaining_is_judged_on_other_images() -> None:
         assert row["error_interval"][0] <= row["error"] <= row["error_interval"][1]
         malignant = np.isin(judged[0], [0, 2, 3])
         assert row["malignant_referred"] == pytest.approx((~below[malignant]).mean())
+
+
+def test_malignant_lesions_shown_to_a_specialist_are_counted_not_their_images() -> None:
+    """One melanoma of nine unsure images, nine melanomas of one sure image each: a tenth of the lesions, half of the images."""
+    unsure, sure = np.full((9, 7), 1 / 7), np.eye(7)[np.zeros(9, int)]
+    judged = np.zeros(18, int), np.r_[unsure, sure], np.r_[np.zeros(9, int), np.arange(1, 10)]
+    found = abstention.judge(*judged, 0.5)
+    assert found["malignant_referred"] == pytest.approx(0.1) and found["answered"] == 0.5

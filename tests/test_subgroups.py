@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from lesionlab.trust.calibration import adaptive_calibration_error, calibration, expected_calibration_error
 from lesionlab.trust.subgroups import holm, subgroups
@@ -116,6 +117,22 @@ def test_a_gap_has_the_interval_of_the_truth() -> None:
     assert low < -0.3 < high and high - low < 0.15 and rows["male"]["p_holm"] < 1e-6
     assert rows["male"]["gap"] == pytest.approx(-rows["female"]["gap"])
     assert rows["male"]["malignant"] == 0 and rows["male"]["malignant_found"] is None
+
+
+def test_malignant_lesions_are_counted_not_their_images() -> None:
+    """Two melanomas missed in all of their nine images, eighteen found in their one: 18 of 20 lesions, not 18 of 36 images."""
+    labels = np.r_[np.zeros(36, int), np.ones(20, int)]
+    lesions = [f"m{i // 9}" for i in range(18)] + [f"m{i}" for i in range(2, 20)] + [f"n{i}" for i in range(20)]
+    table = pd.DataFrame({"sex": ["male"] * 36 + ["female"] * 20, "lesion_id": lesions})
+    given = np.where(np.arange(56) < 18, 1, labels)
+    rows = {row["group"]: row for row in subgroups(table, labels, np.eye(7)[given], seed=0)}
+    assert rows["male"]["malignant"] == 20 and rows["male"]["malignant_found"] == pytest.approx(0.9)
+    expected = binomtest(18, 20).proportion_ci(method="wilson")
+    assert rows["male"]["malignant_interval"] == pytest.approx([expected.low, expected.high], abs=1e-6)
+    assert rows["male"]["images"] == 36 and rows["male"]["accuracy"] == 0.5
+    given[0] = 0  # one of nine images of a lesion
+    rows = {row["group"]: row for row in subgroups(table, labels, np.eye(7)[given], seed=0)}
+    assert rows["male"]["malignant_found"] == pytest.approx((18 + 1 / 9) / 20)
 
 
 def test_a_group_without_a_rest_has_no_gap() -> None:

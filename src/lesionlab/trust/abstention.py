@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import beta
 
 from lesionlab.predict import uncertainties
-from lesionlab.trust.bootstrap import folds, wilson_interval
+from lesionlab.trust.bootstrap import folds, share_of_lesions, wilson_interval
 from lesionlab.trust.operating import TASKS, as_task
 
 RISKS = (0.05, 0.1, 0.2)
@@ -76,7 +76,14 @@ def abstention(
 
 
 def judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, line: float | None) -> dict[str, Any]:
-    """Judge a line: share `answered`, their `error` with Wilson's interval over lesions, malignant lesions `referred`."""
+    """Judge a line.
+
+    Returns:
+        `threshold`; the share of images `answered`; `error`, the share of wrong answers among these, with Wilson's
+        `error_interval`, which counts lesions; `malignant_referred`, the share of malignant lesions not answered (in part,
+        where some of a lesion's images are), None where there are none.
+
+    """
     if line is None:
         return {"threshold": None, "answered": 0.0, "error": None, "error_interval": None, "malignant_referred": 1.0}
     return {"threshold": line} | _judge(labels, probabilities, lesions, uncertainties(probabilities) <= line)
@@ -110,5 +117,7 @@ def _judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, a
         "answered": float(answered.mean()),
         "error": error,
         "error_interval": None if error is None else wilson_interval(error, len(np.unique(lesions[answered]))),
-        "malignant_referred": float((~answered)[is_malignant].mean()) if is_malignant.any() else None,
+        "malignant_referred": share_of_lesions(~answered[is_malignant], lesions[is_malignant])
+        if is_malignant.any()
+        else None,
     }

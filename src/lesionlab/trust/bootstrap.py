@@ -100,6 +100,12 @@ def wilson_interval(rate: float, number: int) -> list[float] | None:
     return [float(max(0.0, middle - half)), float(min(1.0, middle + half))]
 
 
+def share_of_lesions(is_so: np.ndarray, lesions: np.ndarray) -> float:
+    """Share of lesions of which something holds, bool (n,) by image; one whose images differ counts in part."""
+    _, lesion = np.unique(lesions, return_inverse=True)
+    return float((np.bincount(lesion, is_so) / np.bincount(lesion)).mean())
+
+
 def mean_of_defined(values: np.ndarray) -> np.ndarray:
     """Mean of each row (resamples, k) over what is not NaN."""
     defined = ~np.isnan(values)

@@ -14,7 +14,14 @@ import pandas as pd
 from scipy.stats import norm
 
 from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
-from lesionlab.trust.bootstrap import RESAMPLES, draw_weights, percentile_interval, sums_over_draws, wilson_interval
+from lesionlab.trust.bootstrap import (
+    RESAMPLES,
+    draw_weights,
+    percentile_interval,
+    share_of_lesions,
+    sums_over_draws,
+    wilson_interval,
+)
 
 MIN_LESIONS = 20
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
@@ -43,12 +50,12 @@ def subgroups(
         resamples: of the bootstrap.
 
     Returns:
-        For each group `by`, `group`, `images`, `lesions`, `accuracy` and its 95 % `interval`; `expected`, the accuracy of
-        the rest with the group's mix of diagnoses; `gap`, accuracy less expected over the diagnoses that both have, with
-        its `gap_interval`, `p` (normal approximation with the bootstrap's standard error) and `p_holm`, corrected for the
-        number of groups; `stands_out` where that is below 0.05. `malignant` counts lesions, and `malignant_found` is the
-        share of them answered with a malignant diagnosis, with Wilson's `malignant_interval`. A group without a rest to
-        compare with has None for gap, p and expected.
+        For each group `by`, `group`, `images`, `lesions`, `accuracy` (share of images) and its 95 % `interval`; `expected`,
+        the accuracy of the rest with the group's mix of diagnoses; `gap`, accuracy less expected over the diagnoses that both
+        have, with its `gap_interval`, `p` (normal approximation with the bootstrap's standard error) and `p_holm`, corrected for
+        the number of groups; `stands_out` where that is below 0.05. `malignant` counts lesions, and `malignant_found` is the
+        share of them answered with a malignant diagnosis (in part, where the answers to a lesion's images differ), with
+        Wilson's `malignant_interval`. A group without a rest to compare with has None for gap, p and expected.
 
     """
     groups = _groups(table)
@@ -100,7 +107,7 @@ def _figures(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray, probab
     malignant = [INDEX_OF[dx] for dx in MALIGNANT]
     is_malignant = chosen & np.isin(labels, malignant)
     number = len(np.unique(lesions[is_malignant]))
-    found = float(np.isin(answers[is_malignant], malignant).mean()) if number else None
+    found = share_of_lesions(np.isin(answers, malignant)[is_malignant], lesions[is_malignant]) if number else None
     return {
         "images": int(chosen.sum()),
         "lesions": int(len(np.unique(lesions[chosen]))),
