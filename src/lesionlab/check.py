@@ -18,7 +18,7 @@ def check(folder: Path) -> int:
     """Read a folder and print what is in it and what is wrong with it; returns the number of images set aside."""
     collection = read_collection(folder)
     cleaned = inspect(collection)
-    console = Console()
+    console = Console(markup=False, emoji=False)  # names of files are printed as they are: [old], :bug:
     console.print(
         f"{folder}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images kept "
         f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",

@@ -170,12 +170,14 @@ class _Table:
 def _read_done(path: Path) -> _Done:
     with path.open("rb") as file:
         lines = file.read(_whole_rows_end(path)).decode("utf-8", "replace").splitlines()
-    rows = list(csv.reader(lines))
-    if not rows:
-        return _Done(set(), "", 0.0)
-    if tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows):
-        raise UsageError(f"{path} is no table of predictions with the columns {','.join(CSV_HEADER)}.")
-    name, melanoma = (rows[1][0], float(rows[1][1])) if len(rows) > 1 else ("", 0.0)
+    refusal = UsageError(f"{path} is no table of predictions with the columns {','.join(CSV_HEADER)}.")
+    try:
+        rows = list(csv.reader(lines))
+        name, melanoma = (rows[1][0], float(rows[1][1])) if len(rows) > 1 else ("", 0.0)
+    except (csv.Error, ValueError, IndexError) as error:
+        raise refusal from error
+    if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
+        raise refusal
     return _Done({row[0] for row in rows[1:]}, name, melanoma)
 
 
@@ -206,7 +208,7 @@ def _left(sources: Iterable[Source], done: _Done, model: Model, path: Path) -> I
         elif source.image == done.first:
             (result,) = model.stream([source])
             now = result.probabilities[DX[0]] if isinstance(result, Prediction) else done.melanoma
-            if abs(done.melanoma - now) > _SAME:
+            if not abs(done.melanoma - now) <= _SAME:
                 raise UsageError(
                     f"{path} was written by another model, or of other images: {source.image} has {CSV_HEADER[1]} "
                     f"{done.melanoma:.4f} there and {now:.4f} now. Choose another file with --out, or leave out --resume."
