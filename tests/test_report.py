@@ -159,6 +159,28 @@ def test_the_card_holds_the_results(run_dir: Path) -> None:
     assert "not a medical device" in card and "Trained on generated lesions" in card
 
 
+def test_the_card_says_of_groups_what_was_computed(copy: Path) -> None:
+    """The mark is Holm's, of as many groups as have a rest to be compared with; a refusal score is allowed for."""
+
+    def mark(metrics: dict) -> None:
+        row = {"by": "sex", "lesions": 30, "accuracy": 0.5, "interval": [0.2, 0.8], "expected": 0.6, "p": 0.5}
+        metrics["subgroups"] = [
+            row | {"group": "female", "stands_out": False},
+            row | {"group": "male", "stands_out": True},
+            row | {"group": "alone", "stands_out": False, "expected": None, "p": None},
+        ]
+
+    change(copy / "metrics.json", mark)
+    card = write_card(copy).read_text(encoding="utf-8")
+    assert "| sex | male \\* | 30 |" in card and "| sex | female | 30 |" in card
+    assert (
+        "the accuracy of all other test images if they had" in card
+        and "corrected for 2 groups by Holm's method" in card
+    )
+    assert "whole test part" not in card and "by chance" not in card
+    assert "always answers with" not in card and 'decides "not dermatoscopic" above its threshold' in card
+
+
 def test_mistakes_are_the_most_confident_ones(run_dir: Path) -> None:
     shown = json.loads((run_dir / "figures" / "mistakes.json").read_text())
     table = pd.read_csv(run_dir / "predictions.csv")
