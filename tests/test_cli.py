@@ -49,6 +49,7 @@ def test_every_command_is_documented(command: str) -> None:
             ["run", "--weights", "nowhere.weights.h5", "--recipe", "mobile"],
             "There is no weights file nowhere.weights.h5",
         ),
+        (["run", "--weights", "some.weights.h5", "--recipe", "quick"], "starts from random weights alone"),
         (["check", "nowhere"], "nowhere"),
         (["explore", "nowhere", "--out", "x"], "nowhere"),
     ],

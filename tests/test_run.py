@@ -129,6 +129,16 @@ def test_the_same_split_file_with_other_parts_is_another_run(phantoms: Path, tmp
     assert "holds another run (it differs in: split file)" in capsys.readouterr().err
 
 
+def test_one_diagnosis_alone_is_nothing_to_learn(phantoms: Path, recipe: Path, tmp_path: Path, capsys) -> None:
+    table = pd.read_csv(next(phantoms.glob("*.csv")))
+    (tmp_path / "data" / "nv").mkdir(parents=True)
+    for image in table.loc[table["dx"] == "nv", "image_id"][:8]:
+        shutil.copy(next(phantoms.rglob(f"{image}.jpg")), tmp_path / "data" / "nv")
+    out = tmp_path / "out"
+    assert main(["run", "--data", str(tmp_path / "data"), "--recipe", str(recipe), "--out", str(out)]) == 2
+    assert "images kept are of one diagnosis (nv)" in capsys.readouterr().err
+
+
 def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path: Path) -> None:
     """A later `lesionlab train` or `ensemble` would take them for the new run's."""
     out = tmp_path / "run"

@@ -16,7 +16,7 @@ from lesionlab.model.batches import Batches, predict
 from lesionlab.model.decide import EXPONENTS, Decision, apply_decision, choose_decision, choose_thresholds
 from lesionlab.model.export import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
-from lesionlab.model.zoo import build_network, load_pretrained, with_decision
+from lesionlab.model.zoo import build_network, check_model, load_pretrained, with_decision
 from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
@@ -453,6 +453,8 @@ def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.Monke
     recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
     with pytest.raises(LesionlabError, match=r"could not be downloaded.*--weights FILE\.weights\.h5"):
         load_pretrained(build_network(recipe, MEAN, STD), recipe)
+    with pytest.raises(LesionlabError, match="could not be downloaded"):
+        check_model(recipe)  # as a run does before it reads the data
 
 
 def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import PARTS, SPLIT_COLUMNS, SplitProof, describe_parts, prove, split, take_lesions
 from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.environment import record_environment
+from lesionlab.errors import UsageError
 from lesionlab.explore import write_exploration
 from lesionlab.files import replacing, write_csv
 from lesionlab.recipe import Recipe
@@ -102,13 +103,16 @@ class Trained:
 
 
 def record_libraries(run: Run) -> None:
-    """Step 1. Keras is imported here and not before: it takes seconds. A network that cannot be built is said here."""
+    """Step 1. Keras is imported here and not before: it takes seconds. A model that cannot be built or spread is said here."""
     with run.stages.step(1):
         from lesionlab.model import backend, devices, zoo
 
-        zoo.check_model(run.request.recipe)
+        recipe = run.request.recipe
+        zoo.check_model(recipe)
         backend.seed_everything(run.request.seed)
         devices.join_hosts()
+        with devices.spread(run.request.devices, recipe.optimizer.batch_size):
+            pass
         name, device = backend.keras.backend.backend(), backend.device_name()
         run.manifest["environment"] = record_environment() | {"backend": name, "device": device}
         say(f"lesionlab {__version__}, Keras {backend.keras.__version__} on {name}, {device}")
@@ -132,6 +136,12 @@ def prepare(run: Run) -> Prepared:
         if request.limit:
             cleaned = dataclasses.replace(cleaned, table=take_lesions(cleaned.table, request.limit, seed=request.seed))
             say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
+        present = sorted(set(cleaned.table["dx"]))
+        if len(present) < 2:
+            raise UsageError(
+                f"{folder}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
+                "Training needs two or more: add images of others."
+            )
     prepared = Prepared(collection, cleaned, pixels)
     run.manifest["data"] = describe_data(prepared)
     run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]

@@ -34,16 +34,22 @@ def architecture_names() -> list[str]:
 
 
 def check_model(recipe: Recipe) -> None:
-    """Refuse what would fail when the network is built, before any data is read.
+    """Refuse what would fail when the network is built, before any data is read; ImageNet weights are downloaded.
 
     Raises:
-        UsageError: as `build_network`, or the weights file is missing or of another kind.
+        UsageError: as `build_network`, or the weights file is missing or of another kind, or the network takes none.
+        LesionlabError: the download failed.
 
     """
-    _checked_architecture(recipe)
-    path = _weights_file(recipe)
-    if path is not None:
-        check_weights_file(path)
+    name, weights = _checked_architecture(recipe), recipe.model.weights
+    if weights == "none":
+        return
+    if name in _BODIES:
+        raise UsageError(f"Recipe {recipe.name}: {name} starts from random weights alone. Leave out --weights.")
+    if weights == "imagenet":
+        _published(recipe, (recipe.image.height, recipe.image.width, 3))
+    else:
+        check_weights_file(Path(weights))
 
 
 def _checked_architecture(recipe: Recipe) -> str:
@@ -54,12 +60,6 @@ def _checked_architecture(recipe: Recipe) -> str:
     if name == "notebook-cnn" and recipe.training.first_side:
         raise UsageError(f"Recipe {recipe.name}: {name} takes one size of image only. Leave out training.first_side.")
     return name
-
-
-def _weights_file(recipe: Recipe) -> Path | None:
-    """The file of the weights to start from, where a recipe names one for a network of `keras.applications`."""
-    is_file = recipe.model.weights not in ("none", "imagenet") and recipe.model.architecture not in _BODIES
-    return Path(recipe.model.weights) if is_file else None
 
 
 def build_network(
@@ -123,13 +123,13 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
         LesionlabError: the download failed.
 
     """
-    path = _weights_file(recipe)
-    if recipe.model.weights == "none" or recipe.model.architecture in _BODIES:
+    if recipe.model.weights == "none":
         return "none: trained from random weights"
     backbone = network.get_layer("backbone")
-    if path is None:
-        _copy_imagenet(backbone, recipe)
+    if recipe.model.weights == "imagenet":
+        backbone.set_weights(_published(recipe, backbone.input_shape[1:]).get_weights())
         return "ImageNet (keras.applications)"
+    path = Path(recipe.model.weights)
     check_weights_file(path)
     try:
         with warnings.catch_warnings():
@@ -264,13 +264,13 @@ def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None
         raise UsageError(f"Recipe {recipe.name}: {name} at {shape[0]} x {shape[1]} px: {error}") from error
 
 
-def _copy_imagenet(backbone: keras.Model, recipe: Recipe) -> None:
+def _published(recipe: Recipe, shape: tuple[int | None, ...]) -> keras.Model:
+    """The recipe's backbone with its ImageNet weights, downloaded where Keras has not done so before."""
     try:
         with warnings.catch_warnings():
             # Some families have weights of one size only; they fit any: none of the layers kept depends on it.
             warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square", category=UserWarning)
-            published = _backbone(recipe, backbone.input_shape[1:], weights="imagenet")
-        backbone.set_weights(published.get_weights())
+            return _backbone(recipe, shape, weights="imagenet")
     except UsageError:
         raise
     except Exception as error:  # Keras wraps any network failure in a bare Exception
