@@ -162,7 +162,9 @@ def _samples(table: pd.DataFrame, pixels: np.ndarray) -> Any:
             axes.set_axis_off()
             if column < len(chosen):
                 axes.imshow(pixels[chosen[column]])
-        grid[row][0].set_title(f"{dx}: {NAME_OF[dx]}", fontsize=8).set_in_layout(False)  # wider than its column
+        name = grid[row][0].annotate(f"{dx}: {NAME_OF[dx]}", (0, 1.06), xycoords="axes fraction", fontsize=8)
+        name.set_in_layout(False)  # it is wider than its column
+    figure.set_layout_engine("constrained", h_pad=0.11, rect=(0, 0, 1, 0.985))  # room for the names, in inches and above
     return figure
 
 
