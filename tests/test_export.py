@@ -177,6 +177,31 @@ def test_what_is_no_finished_run(run: Path, tmp_path: Path, phantoms: Path) -> N
         export_run.export_run(tmp_path, "keras")
 
 
+@pytest.mark.parametrize(
+    ("format", "name", "message"),
+    [
+        ("onnx", "report.html", "does not end in .onnx"),
+        ("litert", "model.keras", "does not end in .tflite"),
+        ("keras", "model.keras", "is a run's own model"),
+        ("onnx", "final.onnx", "is a run's own model"),
+        ("onnx-int8", "model.onnx", "is a run's own model"),
+        ("onnx", "folder.onnx", "is a folder"),
+    ],
+)
+def test_no_file_of_the_run_is_overwritten(format: str, name: str, message: str, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "folder.onnx").mkdir(parents=True)
+    (folder / "manifest.json").write_bytes((run / "manifest.json").read_bytes())
+    with pytest.raises(UsageError, match=message):
+        export_run.export_run(folder, format, folder / name)
+
+
+def test_a_run_that_is_none_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="nope is no run directory"):
+        export_run.export_run(Path("nope"), "onnx")
+
+
 def test_a_folder_that_is_no_savedmodel_is_left_alone(run: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(LesionlabError, match="exists and is no SavedModel"):

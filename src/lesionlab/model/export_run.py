@@ -29,6 +29,7 @@ _FILES = {
     "savedmodel": "savedmodel",
     "keras": "exported.keras",
 }
+_OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", "final.keras")
 _WRITERS = {
     "onnx": export.export_onnx,
     "litert": export.export_litert,
@@ -80,14 +81,17 @@ def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
         out: the file (for `savedmodel` the folder); in the run directory by default.
 
     Raises:
-        UsageError: no finished run, or a format that this installation cannot write.
+        UsageError: no finished run, a format that this installation cannot write, or an `out` that is no file of the format's
+            or one of a run's own files.
         LesionlabError: the run's images are gone, or the export is not equal to its source; nothing is written then.
 
     """
     _refuse_what_is_not_installed(format)
+    rundir.read_finished(folder)
     path = out or folder / _FILES[format]
     if not path.parent.is_dir():
         raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
+    _refuse_other_files(path, folder, format)
     run = _read_run(folder)
     sample, _ = run.pixels("test", SAMPLE)
     if format != "onnx-int8":
@@ -177,6 +181,18 @@ def _refuse_what_is_not_installed(format: str) -> None:
         reason = export.why_no_tensorflow({"litert": "LiteRT", "savedmodel": "SavedModel"}[format])
     if reason:
         raise UsageError(f"The format {format} cannot be written here: {reason}.")
+
+
+def _refuse_other_files(path: Path, folder: Path, format: str) -> None:
+    """Refuse a name that is not the format's, a folder for a file, and the models that a run itself has written."""
+    suffix = Path(_FILES[format]).suffix
+    if suffix and path.suffix.lower() != suffix:
+        raise UsageError(f"{path} does not end in {suffix}, as a file of the format {format} does. Change --out.")
+    if suffix and path.is_dir():
+        raise UsageError(f"{path} is a folder. Choose a file with --out.")
+    is_default = path.resolve() == (folder / _FILES[format]).resolve()
+    if path.name in _OF_THE_RUN and (path.parent / rundir.MANIFEST).exists() and not is_default:
+        raise UsageError(f"{path} is a run's own model. Choose another file with --out.")
 
 
 def export_command(options: argparse.Namespace) -> None:
