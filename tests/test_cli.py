@@ -88,6 +88,19 @@ def test_check_and_explore(phantoms: Path, tmp_path: Path, capfd: pytest.Capture
     assert (tmp_path / "eda" / "explore.html").stat().st_size > 10_000
 
 
+def test_explore_leaves_other_folders_alone(
+    phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(phantoms.iterdir())
+    assert main(["explore", str(phantoms), "--out", str(phantoms / "." / "")]) == 2
+    assert "is the data folder itself" in capfd.readouterr().err and sorted(phantoms.iterdir()) == before
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert main(["explore", str(phantoms), "--out", str(tmp_path)]) == 2
+    assert "is not empty and holds no exploration (thesis.tex …)" in capfd.readouterr().err
+    (tmp_path / "explore.html").write_text("an earlier one")
+    assert main(["explore", str(phantoms), "--out", str(tmp_path)]) == 0
+
+
 def test_check_prints_names_as_they_are(
     phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

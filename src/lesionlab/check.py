@@ -5,6 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from lesionlab import rundir
 from lesionlab.data import phantom
 from lesionlab.data.clean import Cleaned, Finding
 from lesionlab.data.layouts import read_collection
@@ -33,8 +34,9 @@ def explore_folder(folder: Path, out: Path) -> Path:
     """Write tables and figures of a folder into `out`; returns the page to open.
 
     Raises:
-        UsageError: `out` cannot be written.
+        UsageError: `out` cannot be written, is the data folder, or holds other things than an earlier exploration.
     """
+    _refuse_other_things(folder, out)
     collection = read_collection(folder)
     cleaned = inspect(collection)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
@@ -43,6 +45,19 @@ def explore_folder(folder: Path, out: Path) -> Path:
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
     return write_exploration_page(cleaned.table, pixels, out, phantom.is_generated(folder))
+
+
+def _refuse_other_things(folder: Path, out: Path) -> None:
+    """Refuse a folder that the exploration would be lost among."""
+    if not out.is_dir():
+        return
+    if out.resolve() == folder.resolve():
+        raise UsageError(f"{out} is the data folder itself. Choose another folder with --out.")
+    held = rundir.contents(out)
+    if held and "explore.html" not in held:
+        raise UsageError(
+            f"{out} is not empty and holds no exploration ({held[0]} …). Choose another folder with --out."
+        )
 
 
 def _diagnoses(cleaned: Cleaned) -> Table:
