@@ -49,11 +49,13 @@ def explore_folder(folder: Path, out: Path) -> Path:
 
 def _refuse_other_things(folder: Path, out: Path) -> None:
     """Refuse a folder that the exploration would be lost among."""
-    if not out.is_dir():
-        return
     if out.resolve() == folder.resolve():
         raise UsageError(f"{out} is the data folder itself. Choose another folder with --out.")
-    held = rundir.contents(out)
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"{out} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
+        )
+    held = rundir.contents(out) if out.is_dir() else []
     if held and "explore.html" not in held:
         raise UsageError(
             f"{out} is not empty and holds no exploration ({held[0]} …). Choose another folder with --out."
