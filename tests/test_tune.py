@@ -61,8 +61,9 @@ def test_a_space_that_cannot_be_is_refused(text: str, message: str, tmp_path: Pa
 def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
     space = written(tmp_path, SPACE)
     command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out", "--trials", "0"]
-    assert main([str(item) for item in command]) == 2
-    assert "--trials 0 is not at least 1" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main([str(item) for item in command])
+    assert "--trials: '0' is not a whole number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(900)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lesionlab.cli_numbers import whole_number
+from lesionlab.cli_numbers import positive, whole_number
 from lesionlab.errors import UsageError
 
 
@@ -47,14 +47,14 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     tune.add_argument("--space", type=Path, required=True, metavar="FILE", help="TOML: which keys, in what range")
     tune.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images and metadata")
     tune.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for best.toml and trials.csv")
-    tune.add_argument("--trials", type=int, default=20, metavar="N", help="how many recipes are tried (default: 20)")
-    tune.add_argument("--epochs", type=int, metavar="N", help="most epochs of a trial, instead of the recipe's")
+    tune.add_argument("--trials", type=positive, default=20, metavar="N", help="how many recipes are tried (default: 20)")
+    tune.add_argument("--epochs", type=positive, metavar="N", help="most epochs of a trial, instead of the recipe's")
     tune.add_argument("--weights", metavar="FILE|none", help="starting weights, as for run")
-    tune.add_argument("--limit", type=int, metavar="N", help="take about N images, whole lesions")
+    tune.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions")
     tune.add_argument(
         "--seed", type=whole_number, default=0, metavar="N", help="seed of split, trials and training (default: 0)"
     )
-    tune.add_argument("--cpus", type=int, default=1, metavar="N", help="cores of a trial (default: 1)")
+    tune.add_argument("--cpus", type=positive, default=1, metavar="N", help="cores of a trial (default: 1)")
     tune.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster (default: this machine's cores)")
     tune.set_defaults(command=_tune)
 
@@ -68,9 +68,5 @@ def _tune(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.epochs is not None:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
-    for name in ("trials", "limit", "cpus"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise UsageError(f"--{name} {value} is not at least 1.")
     search = Search(recipe, options.space, options.data, options.out, options.trials, options.seed, options.limit)
     tune(search, cpus=options.cpus, address=options.address)

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from lesionlab.cli_numbers import megabytes, port, positive
 from lesionlab.serve.settings import Limits, environment
 
 
@@ -11,7 +12,7 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     defaults = Limits()
     serve = commands.add_parser("serve", help="a page and an API on this machine; no image leaves it")
     serve.add_argument("--host", default=environment("HOST", "127.0.0.1"), help="address (default: 127.0.0.1)")
-    serve.add_argument("--port", type=int, default=environment("PORT", "8000"), help="0 for any (default: 8000)")
+    serve.add_argument("--port", type=port, default=environment("PORT", "8000"), help="0 for any (default: 8000)")
     serve.add_argument("--model", metavar="FILE", default=environment("MODEL") or None, help="model file, .onnx")
     serve.add_argument(
         "--reference",
@@ -37,21 +38,21 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     )
     serve.add_argument(
         "--max-files",
-        type=int,
+        type=positive,
         default=environment("MAX_FILES", str(defaults.files)),
         metavar="N",
         help=f"images in one request (default: {defaults.files})",
     )
     serve.add_argument(
         "--max-file-mb",
-        type=float,
+        type=megabytes,
         default=environment("MAX_FILE_MB", f"{defaults.file_bytes / 1e6:g}"),
         metavar="MB",
         help=f"of one image (default: {defaults.file_bytes / 1e6:g})",
     )
     serve.add_argument(
         "--waiting",
-        type=int,
+        type=positive,
         default=environment("WAITING", str(defaults.waiting)),
         metavar="N",
         help=f"images that may wait; beyond it 503 (default: {defaults.waiting})",

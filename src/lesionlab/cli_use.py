@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lesionlab import cli_scale
-from lesionlab.cli_numbers import positive, whole_number
+from lesionlab.cli_numbers import positive, share, whole_number
 from lesionlab.errors import UsageError
 
 TRACKERS = ("mlflow", "tensorboard")
@@ -97,7 +97,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     evaluate.add_argument("--costs", type=Path, metavar="FILE.csv", help="cost of each answer to each true diagnosis")
     evaluate.add_argument(
-        "--risk", type=_share, metavar="R", help="share of wrong answers to keep by abstaining (default: .05, .1, .2)"
+        "--risk", type=share, metavar="R", help="share of wrong answers to keep by abstaining (default: .05, .1, .2)"
     )
     evaluate.add_argument(
         "--robustness", action="store_true", help="corrupt, turn and cover the images too: some minutes more"
@@ -181,13 +181,6 @@ def _export(options: argparse.Namespace) -> None:
     from lesionlab.model.export_run import export_command
 
     export_command(options)
-
-
-def _share(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
 
 
 def _track(options: argparse.Namespace) -> None:
