@@ -7,7 +7,7 @@ import pytest
 
 from lesionlab.cli import _parser, main
 
-HEAVY = ("keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
+HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
 
 
 def commands() -> list[str]:
@@ -80,6 +80,44 @@ def test_wrong_options_exit_2(arguments: list[str]) -> None:
         main(arguments)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "x", "--batch-size", "abc"], "--batch-size: 'abc' is not a whole number of at least 1"),
+        (["run", "--seed", "x"], "--seed: 'x' is not a whole number from 0 to 2147483647"),
+        (["run", "--devices", "0"], "--devices: '0' is not a whole number of at least 1, or all"),
+        (["evaluate", "--risk", "x"], "--risk: 'x' is not a number between 0 and 1"),
+        (["tune", "--trials", "0"], "--trials: '0' is not a whole number of at least 1"),
+        (["serve", "--port", "99999"], "--port: '99999' is not a port: a whole number from 0 to 65535"),
+        (["serve", "--max-files", "0"], "--max-files: '0' is not a whole number of at least 1"),
+        (["serve", "--max-file-mb", "nan"], "--max-file-mb: 'nan' is not a number of at least 1"),
+        (["serve", "--waiting", "-1"], "--waiting: '-1' is not a whole number of at least 1"),
+        (["predict", "--jsno"], "lesionlab predict: error: unrecognized arguments: --jsno (did you mean '--json'?)"),
+        (["score", "a", "b", "c"], "lesionlab score: error: unrecognized arguments: c"),
+        (["run", "--limti=3", "--", "--x"], "unrecognized arguments: --limti=3 (did you mean '--limit'?)"),
+        (["--jsno", "score", "a", "b"], "lesionlab: error: unrecognized arguments: --jsno"),
+    ],
+)
+def test_wrong_options_are_told_what_is_wanted(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["PORT", "MAX_FILES", "MAX_FILE_MB", "WAITING"])
+def test_a_services_variables_are_checked_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"LESIONLAB_{name}", "-1")
+    with pytest.raises(SystemExit, match="2"):
+        main(["serve", "--model", "x.onnx"])
+
+
+def test_a_path_may_look_like_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["score", "--", "--jsno", "x"]) == 2
+    assert "--jsno" in capsys.readouterr().err
+
+
 def test_check_and_explore(phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(phantoms)]) == 0
     shown = capfd.readouterr().out
@@ -94,6 +132,8 @@ def test_explore_leaves_other_folders_alone(
     before = sorted(phantoms.iterdir())
     assert main(["explore", str(phantoms), "--out", str(phantoms / "." / "")]) == 2
     assert "is the data folder itself" in capfd.readouterr().err and sorted(phantoms.iterdir()) == before
+    assert main(["explore", str(phantoms), "--out", str(phantoms / "eda")]) == 2
+    assert "lies in the data folder" in capfd.readouterr().err and sorted(phantoms.iterdir()) == before
     (tmp_path / "thesis.tex").write_text("years of work")
     assert main(["explore", str(phantoms), "--out", str(tmp_path)]) == 2
     assert "is not empty and holds no exploration (thesis.tex …)" in capfd.readouterr().err

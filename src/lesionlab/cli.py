@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lesionlab import __version__, cli_scale, cli_serve, cli_use
-from lesionlab.cli_numbers import positive, whole_number
+from lesionlab.cli_numbers import devices, positive, whole_number
+from lesionlab.cli_parser import Parser
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="lesionlab",
         description="From a folder of dermatoscopic images to an honestly evaluated classifier. " + NOT_A_DEVICE,
     )
@@ -71,7 +72,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--epochs", type=positive, metavar="N", help="epochs, instead of the recipe's")
     run.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions")
     run.add_argument(
-        "--devices", type=_devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
+        "--devices", type=devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
     )
     run.add_argument(
         "--track", action="append", choices=cli_use.TRACKERS, default=[], help="tracker to log to; can be given twice"
@@ -178,10 +179,6 @@ def _fetch(options: argparse.Namespace) -> None:
     from lesionlab.data.fetch import fetch
 
     print(fetch(options.name, options.folder))
-
-
-def _devices(text: str) -> int | None:
-    return None if text == "all" else positive(text)
 
 
 def _word_os_error(error: OSError) -> str:

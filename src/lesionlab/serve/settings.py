@@ -5,7 +5,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesionlab.data.images import MAX_PIXELS
 from lesionlab.errors import UsageError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
@@ -38,6 +37,8 @@ class Limits:
     @property
     def pixels(self) -> int:
         """Pixels of one image, as everywhere in lesionlab."""
+        from lesionlab.data.images import MAX_PIXELS  # needs NumPy, which the parser of `serve` does without
+
         return MAX_PIXELS
 
 
