@@ -50,7 +50,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     tune.add_argument("--trials", type=positive, default=20, metavar="N", help="how many recipes are tried (default: 20)")
     tune.add_argument("--epochs", type=positive, metavar="N", help="most epochs of a trial, instead of the recipe's")
     tune.add_argument("--weights", metavar="FILE|none", help="starting weights, as for run")
-    tune.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions")
+    tune.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions, as for run")
     tune.add_argument(
         "--seed", type=whole_number, default=0, metavar="N", help="seed of split, trials and training (default: 0)"
     )
