@@ -1,3 +1,4 @@
+import errno
 import shutil
 import subprocess
 import sys
@@ -5,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import command
+from lesionlab import cli, cli_use
 from lesionlab.cli import _parser, main
 
 HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
@@ -163,6 +166,41 @@ def test_phantom_writes_what_check_reads(tmp_path: Path, capfd: pytest.CaptureFi
     assert "30 generated lesions, of no patient" in capfd.readouterr().out
     assert main(["phantom", str(tmp_path / "p"), "--lesions", "30"]) == 2
     assert main(["check", str(tmp_path / "p")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [
+        (["run"], "The same command goes on where it stopped."),
+        (["run", "--again"], "The same command without --again goes on where it stopped."),
+        (["predict", "x", "--shards", "y"], "The same command goes on where it stopped."),
+        (["predict", "x"], "Start it again."),
+        (["score", "x", "y"], "Start it again."),
+        (["check", "x"], "Start it again."),
+    ],
+)
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_only_a_command_that_goes_on_is_said_to(
+    error: BaseException, arguments: list[str], goes_on: str, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    def fail(_: object) -> None:
+        raise error
+
+    for name in ("_run", "_check"):
+        monkeypatch.setattr(cli, name, fail)
+    for name in ("_predict", "_score"):
+        monkeypatch.setattr(cli_use, name, fail)
+    assert main(arguments) in (1, 130)
+    assert capfd.readouterr().err.strip().endswith(f". {goes_on}")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_on_standard_output_is_one_sentence(tmp_path: Path) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,1,0,0,0,0,0,0\nb,0,1,0,0,0,0,0\n", encoding="utf-8")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command("score", table, table), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "lesionlab: The disk is full. Free some space. Start it again.\n")
 
 
 def test_the_version() -> None:

@@ -18,24 +18,31 @@ from lesionlab.errors import LesionlabError, UsageError
 
 Command = Callable[[argparse.Namespace], int | None]
 
+_GO_ON = ("run", "train", "tune", "fetch")  # and predict, with --resume or --shards
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return options.command(options) or 0
+        code = options.command(options) or 0
+        sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
+        return code
     except UsageError as error:
         return _fail(str(error), 2)
     except LesionlabError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
-        same = "The same command" + (" without --again" if getattr(options, "again", False) else "")
-        return _fail(f"Interrupted. {same} goes on where it stopped.", 130)
+        return _fail(f"Interrupted. {_how_to_go_on(options)}", 130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing left to say
+        _drop_output()  # the reader has gone: nothing left to say
         return 1
     except OSError as error:
-        return _fail(_word_os_error(error), 1)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()
+        return _fail(_word_os_error(error, options), 1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         description="From a folder of dermatoscopic images to an honestly evaluated classifier. " + NOT_A_DEVICE,
     )
     parser.add_argument("--version", action="version", version=f"lesionlab {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command_name", required=True)
     _add_run(commands)
     train = commands.add_parser("train", help="train a finished run's recipe once more, on all of its lesions")
     train.add_argument("run", type=Path, metavar="RUN", help="run directory; final.keras and final.onnx go into it")
@@ -70,7 +77,7 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
     run.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of everything random (default: 0)")
     run.add_argument("--epochs", type=positive, metavar="N", help="epochs, instead of the recipe's")
-    run.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions")
+    run.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions; of each diagnosis always six lesions or more")
     run.add_argument(
         "--devices", type=devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
     )
@@ -181,10 +188,26 @@ def _fetch(options: argparse.Namespace) -> None:
     print(fetch(options.name, options.folder))
 
 
-def _word_os_error(error: OSError) -> str:
+def _how_to_go_on(options: argparse.Namespace) -> str:
+    """Say whether what was done is kept: not every command goes on."""
+    if options.command_name == "predict":
+        goes_on = bool(options.resume or options.shards)
+    else:
+        goes_on = options.command_name in _GO_ON
+    if not goes_on:
+        return "Start it again."
+    same = "The same command" + (" without --again" if getattr(options, "again", False) else "")
+    return f"{same} goes on where it stopped."
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _word_os_error(error: OSError, options: argparse.Namespace) -> str:
     where = f" ({error.filename})" if error.filename else ""
     if error.errno == errno.ENOSPC:
-        return f"The disk is full{where}. Free some space; the same command goes on where it stopped."
+        return f"The disk is full{where}. Free some space. {_how_to_go_on(options)}"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return f"Writing is not permitted{where}. Choose another folder with --out, or set LESIONLAB_CACHE."
     return f"{error.strerror or error}{where}."
