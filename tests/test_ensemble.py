@@ -12,6 +12,8 @@ from conftest import lesionlab
 from lesionlab.bundle import open_bundle
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
+from lesionlab.ensemble import ensemble
+from lesionlab.errors import UsageError
 from lesionlab.model.load import load_network
 from lesionlab.predict import load_model
 from lesionlab.recipe import read_recipe
@@ -113,6 +115,12 @@ def test_trained_on_all_lesions_by_training_the_members(joined: Path, members: l
     assert all((member / "final.keras").exists() for member in members)
     facts = open_bundle(joined / "final.onnx").facts
     assert "all of them" in facts.training_data and facts.name == "two"
+
+
+def test_a_run_is_not_joined_with_itself(tmp_path: Path) -> None:
+    for same in (tmp_path, tmp_path / ".." / tmp_path.name):
+        with pytest.raises(UsageError, match=f"{same} is given twice. An ensemble needs two different runs or more."):
+            ensemble([tmp_path, same], tmp_path / "out")
 
 
 def test_runs_that_do_not_fit(joined: Path, members: list[Path], recipe: Path, tmp_path: Path) -> None:

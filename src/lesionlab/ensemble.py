@@ -44,7 +44,7 @@ def ensemble(
         again: do it again where `out` holds this very ensemble.
 
     Raises:
-        UsageError: fewer than two, a run that is not finished, or runs that differ in images, split, size or crop.
+        UsageError: fewer than two, one run twice, a run that is not finished, or runs that differ in images, split, size or crop.
         LesionlabError: a step failed.
 
     """
@@ -171,6 +171,10 @@ def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
     """Manifests of runs that can be joined."""
     if len(members) < 2:
         raise UsageError("An ensemble needs two runs or more.")
+    real = [member.resolve() for member in members]
+    twice = [member for place, member in enumerate(members) if real[place] in real[:place]]
+    if twice:
+        raise UsageError(f"{twice[0]} is given twice. An ensemble needs two different runs or more.")
     manifests = [rundir.read_finished(member) for member in members]
     for member, manifest in zip(members[1:], manifests[1:], strict=True):
         if manifest["data"]["fingerprint"] != manifests[0]["data"]["fingerprint"]:
