@@ -12,6 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from conftest import lesionlab
 from lesionlab.cli import main
+from lesionlab.diagnosis import DX, ISIC_COLUMNS, NOT_A_DEVICE
 from lesionlab.trust.bootstrap import draw_weights, ranking
 from lesionlab.trust.compare import compare, delong
 
@@ -155,6 +156,24 @@ def test_the_command(finished: tuple[Path, str], tmp_path: Path, capsys) -> None
     assert main(["compare", str(finished[0]), str(second), str(second), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found[str(second)]["figures"]["balanced_accuracy"]["second"] == 1.0
+
+
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_the_notice_stands_with_the_figures(more: list[str], tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 7, 60)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text('{"request": {}, "finished": "2026-01-01"}')
+        table = pd.DataFrame(answers(labels, 1.0, rng), columns=list(ISIC_COLUMNS))
+        names = [f"i{number}" for number in range(60)]
+        table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])
+        table.to_csv(tmp_path / name / "predictions.csv", index=False)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *more]) == 0
+    out, error = capsys.readouterr()
+    assert (error if more else out).rstrip().endswith(NOT_A_DEVICE)
+    if more:
+        assert json.loads(out)
 
 
 def test_what_cannot_be_compared(finished: tuple[Path, str], tmp_path: Path, capsys) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 
 from lesionlab import rundir
 from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import ISIC_COLUMNS
+from lesionlab.diagnosis import ISIC_COLUMNS, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.files import without_nan
 from lesionlab.trust.compare import Comparison, compare
@@ -48,9 +49,11 @@ def compare_command(options: argparse.Namespace) -> None:
     if options.json:
         found = {name: dataclasses.asdict(result) for name, result in results.items()}
         print(json.dumps(without_nan(found), indent=1))
+        print(NOT_A_DEVICE, file=sys.stderr)
         return
     for name, result in results.items():
         _print(str(first), name, result)
+    print(NOT_A_DEVICE)
 
 
 def _test_part(folder: Path) -> pd.DataFrame:
