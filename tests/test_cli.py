@@ -129,9 +129,7 @@ def test_check_and_explore(phantoms: Path, tmp_path: Path, capfd: pytest.Capture
     assert (tmp_path / "eda" / "explore.html").stat().st_size > 10_000
 
 
-def test_explore_leaves_other_folders_alone(
-    phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_explore_leaves_other_folders_alone(phantoms: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = sorted(phantoms.iterdir())
     assert main(["explore", str(phantoms), "--out", str(phantoms / "." / "")]) == 2
     assert "is the data folder itself" in capfd.readouterr().err and sorted(phantoms.iterdir()) == before

@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
-        sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
+        if sys.stdout:  # None where it was closed
+            sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
         return code
     except UsageError as error:
         return _fail(str(error), 2)
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         try:
-            sys.stdout.flush()
+            print(end="", flush=True)
         except OSError:
             _drop_output()
         return _fail(_word_os_error(error, options), 1)
@@ -77,7 +78,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
     run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
     run.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of everything random (default: 0)")
     run.add_argument("--epochs", type=positive, metavar="N", help="epochs, instead of the recipe's")
-    run.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions; of each diagnosis always six lesions or more")
+    run.add_argument(
+        "--limit",
+        type=positive,
+        metavar="N",
+        help="take about N images, whole lesions; of each diagnosis always six lesions or more",
+    )
     run.add_argument(
         "--devices", type=devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
     )

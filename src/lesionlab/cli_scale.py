@@ -47,7 +47,9 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     tune.add_argument("--space", type=Path, required=True, metavar="FILE", help="TOML: which keys, in what range")
     tune.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images and metadata")
     tune.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for best.toml and trials.csv")
-    tune.add_argument("--trials", type=positive, default=20, metavar="N", help="how many recipes are tried (default: 20)")
+    tune.add_argument(
+        "--trials", type=positive, default=20, metavar="N", help="how many recipes are tried (default: 20)"
+    )
     tune.add_argument("--epochs", type=positive, metavar="N", help="most epochs of a trial, instead of the recipe's")
     tune.add_argument("--weights", metavar="FILE|none", help="starting weights, as for run")
     tune.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions, as for run")
