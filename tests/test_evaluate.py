@@ -282,6 +282,7 @@ def test_a_folder_with_other_things_is_left_alone(
     (tmp_path / "e" / "cases").mkdir(parents=True)
     (tmp_path / "e" / "cases" / "thesis.tex").write_text("years of work")
     assert evaluated_table(table_of(phantoms), phantoms, tmp_path) == 2
+    assert [path.name for path in (tmp_path / "e").iterdir()] == ["cases"]
     assert "is not empty and holds no evaluation (cases …)" in capsys.readouterr().err
     assert (tmp_path / "e" / "cases" / "thesis.tex").read_text() == "years of work"
     before = (finished[0] / "predictions.csv").read_bytes()

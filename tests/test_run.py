@@ -207,6 +207,7 @@ def test_a_folder_with_other_things_is_left_alone(phantoms: Path, recipe: Path, 
     (tmp_path / "thesis.tex").write_text("years of work")
     refused = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path)
     assert refused.returncode == 2 and "is not empty and holds no run (thesis.tex" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     (tmp_path / "manifest.json").write_text("{}")
     refused = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", tmp_path)
     assert refused.returncode == 2 and "is not a manifest of lesionlab's" in refused.stderr

@@ -140,6 +140,7 @@ def test_other_work_in_the_folder_is_refused(tiny: Path, photos: Path, tmp_path:
         write(sources)
     with pytest.raises(UsageError, match="is not empty and holds no shards"):
         write_shards(sources, model, local_engine(model, 8), photos)
+    assert not (photos / ".lock").exists()
 
 
 def test_a_shard_whose_file_is_gone_is_done_again(tiny: Path, photos: Path, tmp_path: Path) -> None:

@@ -55,11 +55,8 @@ def _refuse_other_things(folder: Path, out: Path) -> None:
         raise UsageError(
             f"{out} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
         )
-    held = rundir.contents(out) if out.is_dir() else []
-    if held and "explore.html" not in held:
-        raise UsageError(
-            f"{out} is not empty and holds no exploration ({held[0]} …). Choose another folder with --out."
-        )
+    if out.is_dir() and not (out / "explore.html").exists():
+        rundir.refuse_foreign(out, "exploration")
 
 
 def _diagnoses(cleaned: Cleaned) -> Table:

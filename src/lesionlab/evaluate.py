@@ -122,12 +122,9 @@ def evaluate(
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """Hold the folder for this evaluation; one that holds anything but an evaluation is left alone."""
+    if out.is_dir() and not rundir.is_evaluation(out):
+        rundir.refuse_foreign(out, "evaluation")
     with rundir.claimed(out):
-        foreign = [] if rundir.is_evaluation(out) else rundir.contents(out)
-        if foreign:
-            raise UsageError(
-                f"{out} is not empty and holds no evaluation ({foreign[0]} …). Choose another folder with --out."
-            )
         write_json(out / rundir.MANIFEST, {"kind": rundir.EVALUATION, "evaluated": None})
         (out / "figures").mkdir(exist_ok=True)
         yield

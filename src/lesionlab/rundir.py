@@ -24,13 +24,21 @@ _TRAINED = (CHECKPOINT, "model.*", "final*")  # what a run's later commands take
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
+def claimed(folder: Path, mark: str = MANIFEST, kind: str = "run", option: str = "--out") -> Iterator[None]:
     """Create the folder and hold it for this process alone; the claim ends with the process, however that ends.
 
+    Args:
+        folder: absent, empty, or one that `mark` lies in; any other is left as it is.
+        mark: the file that tells a folder of this kind.
+        kind: what the folder should hold, for the message.
+        option: the folder was given with, for the message.
+
     Raises:
-        UsageError: the folder cannot be written, or another run is at work in it.
+        UsageError: the folder cannot be written, holds other things, or another run is at work in it.
 
     """
+    if folder.is_dir() and not (folder / mark).exists():
+        refuse_foreign(folder, kind, option)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "a")  # noqa: SIM115  held until the run ends
@@ -56,11 +64,7 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        foreign = contents(folder)
-        if foreign:
-            raise UsageError(
-                f"{folder} is not empty and holds no run ({foreign[0]} …). Choose another folder with --out."
-            )
+        refuse_foreign(folder)
         return None
     _sweep(folder)
     held = manifest["request"]
@@ -81,6 +85,15 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
 def contents(folder: Path) -> list[str]:
     """Names of what lies in a folder, hidden files apart; in order."""
     return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def refuse_foreign(folder: Path, kind: str = "run", option: str = "--out") -> None:
+    """Refuse a folder that holds anything, hidden files apart."""
+    held = contents(folder)
+    if held:
+        raise UsageError(
+            f"{folder} is not empty and holds no {kind} ({held[0]} …). Choose another folder with {option}."
+        )
 
 
 def _sweep(folder: Path) -> None:

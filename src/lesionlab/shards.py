@@ -101,7 +101,7 @@ def write_shards(
     write = {"parquet": _parquet_writer, "csv": lambda: _write_csv}[format]()
     shard_size = -(-shard_size // batch_size) * batch_size
     with ExitStack() as stack:
-        stack.enter_context(claimed(folder))
+        stack.enter_context(claimed(folder, JOB, "shards", "--shards"))
         done = _begin(folder, model, format, shard_size)
         log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
         tally = Tally()
@@ -147,11 +147,6 @@ def _begin(folder: Path, model: Model, format: str, shard_size: int) -> dict[int
     }
     path = folder / JOB
     if not path.exists():
-        foreign = sorted(item.name for item in folder.iterdir() if not item.name.startswith("."))
-        if foreign:
-            raise UsageError(
-                f"{folder} is not empty and holds no shards ({foreign[0]} …). Choose another with --shards."
-            )
         write_json(path, job | {"lesionlab": __version__})
         return {}
     try:
