@@ -327,6 +327,28 @@ def test_a_mistake_leaves_an_older_table_alone(photos: Path, tiny: Path, tmp_pat
     assert (tmp_path / "p.csv").read_text() == "precious"
 
 
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+@pytest.mark.parametrize("name", ["photo.png", "mine.csv", "line.csv"])
+def test_a_file_that_is_no_table_of_predictions_is_left_alone(
+    name: str, resume: list[str], photos: Path, tiny: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / name
+    image(np.zeros((30, 40, 3))).save(tmp_path / "photo.png")
+    (tmp_path / "mine.csv").write_text("image,note\na1,keep\n")
+    (tmp_path / "line.csv").write_text("no line end")
+    before = out.read_bytes()
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), *resume]) == 2
+    assert f"{out} is no table of predictions" in capsys.readouterr().err and out.read_bytes() == before
+
+
+@pytest.mark.parametrize("old", ["", "image,MEL", f"{','.join(HEADER)}\r\nold,1,0,0,0,0,0,0\r\n"])
+def test_an_older_table_of_predictions_is_replaced(old: str, photos: Path, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    out.write_bytes(old.encode())
+    assert main(["predict", str(photos / "a1.png"), "--model", str(tiny), "--out", str(out)]) == 0
+    assert [row[0] for row in rows(out.read_text())] == ["a1"]
+
+
 @pytest.mark.parametrize("cut", [0, 3, 40, 400, 10**6])
 def test_resume(cut: int, photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "p.csv"

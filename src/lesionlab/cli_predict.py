@@ -126,6 +126,7 @@ class _Table:
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path, self.done = path, _Done(set(), "", 0.0)
         try:
+            _refuse_other_file(path)
             if resume and path.exists():
                 self.done = _read_done(path)
                 self._file: IO[bytes] = open(path, "r+b", buffering=0)  # noqa: SIM115  closed on exit
@@ -167,17 +168,36 @@ class _Table:
         self._end += len(data)
 
 
+def _refuse_other_file(path: Path) -> None:
+    """Leave alone what is no table of predictions, nor the beginning of its first line as a killed process leaves it."""
+    if not path.is_file():
+        return
+    header = _csv_line(CSV_HEADER).encode().rstrip()
+    with path.open("rb") as file:
+        line = file.readline(len(header) + 2)  # a line end may be two bytes
+    is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
+    if not is_ours:
+        raise _no_table(path)
+
+
+def _no_table(path: Path) -> UsageError:
+    columns = ",".join(CSV_HEADER)
+    return UsageError(
+        f"{path} is no table of predictions with the columns {columns}, and is left as it is. "
+        "Choose another file with --out."
+    )
+
+
 def _read_done(path: Path) -> _Done:
     with path.open("rb") as file:
         lines = file.read(_whole_rows_end(path)).decode("utf-8", "replace").splitlines()
-    refusal = UsageError(f"{path} is no table of predictions with the columns {','.join(CSV_HEADER)}.")
     try:
         rows = list(csv.reader(lines))
         name, melanoma = (rows[1][0], float(rows[1][1])) if len(rows) > 1 else ("", 0.0)
     except (csv.Error, ValueError, IndexError) as error:
-        raise refusal from error
+        raise _no_table(path) from error
     if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
-        raise refusal
+        raise _no_table(path)
     return _Done({row[0] for row in rows[1:]}, name, melanoma)
 
 
