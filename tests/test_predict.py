@@ -295,6 +295,18 @@ def test_overlays(photos: Path, tiny: Path, tmp_path: Path) -> None:
     assert refused.returncode == 2 and "has no activation maps" in refused.stderr
 
 
+@pytest.mark.parametrize("given_path", ["{photos}", "{photos}/a1.png", "{photos}/*.png", "{tmp}/list.txt"])
+def test_overlays_never_replace_an_image(given_path: str, photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "list.txt").write_text(f"{photos / 'a1.png'}\n")
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    command = ["predict", given_path.format(photos=photos, tmp=tmp_path), "--model", str(tiny), "--explain"]
+    assert main([*command, str(photos)]) == 2
+    assert "another folder with --explain" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+    for _ in range(2):  # older overlays are replaced
+        assert main([*command, str(tmp_path / "why")]) in (0, 1)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

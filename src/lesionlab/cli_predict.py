@@ -65,6 +65,17 @@ def _check_options(options: Namespace) -> None:
     elsewhere = [f"--{name}" for name in ("out", "json", "explain") if getattr(options, name)]
     if options.shards and elsewhere:
         raise UsageError(f"--shards writes nothing else: leave out {' and '.join(elsewhere)}.")
+    if options.explain:
+        _refuse_folder_of_images(options.explain, options.paths)
+
+
+def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
+    """Keep overlays out of the folders that images are read from: they would be read as images the next time."""
+    for path in paths:
+        is_list = path == "-" or path.lower().endswith((".txt", ".parquet"))
+        place = Path(path) if is_list or os.path.isdir(path) else Path(path).parent
+        if not is_list and place.resolve() == folder.resolve():
+            raise UsageError(f"{folder} holds images to predict: choose another folder with --explain.")
 
 
 def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace) -> int:

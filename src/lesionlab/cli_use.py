@@ -36,7 +36,10 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
     predict.add_argument("--out", type=Path, metavar="FILE.csv", help="write a CSV table with ISIC's columns")
     predict.add_argument("--json", action="store_true", help="print a JSON object an image, with all that is known")
     predict.add_argument(
-        "--explain", type=Path, metavar="DIR", help="write each image with its class activation map laid over it"
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="write each image with its class activation map laid over it, into another folder than the images'",
     )
     predict.add_argument("--resume", action="store_true", help="go on with the table of an interrupted --out")
     predict.add_argument(

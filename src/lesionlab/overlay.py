@@ -3,16 +3,18 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from lesionlab.data.images import read_image
 from lesionlab.diagnosis import DX, NOT_A_DEVICE
+from lesionlab.errors import UsageError
 from lesionlab.files import replacing
 from lesionlab.predict import Model, Prediction
 
 PANEL_HEIGHT_PX = 448
 _CAPTION_PX = 52
 _STRENGTH = 0.55
+_MARK = "lesionlab overlay"  # in every file written, so that no other picture is ever replaced
 _COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)  # viridis
 
 
@@ -22,9 +24,15 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
     Args:
         prediction: with `activation_maps`, of a file that still exists.
         model: that predicted; gives the crop.
-        folder: exists; the file is named after the image.
+        folder: exists; the file is named after the image. An older overlay of that name is replaced.
+
+    Raises:
+        UsageError: another file has that name.
 
     """
+    path = folder / f"{prediction.image.replace('/', '_').replace(chr(92), '_')}.png"
+    if path.exists() and not _is_overlay(path):
+        raise UsageError(f"{path} is no overlay, and is left as it is. Choose another folder with --explain.")
     height = PANEL_HEIGHT_PX
     width = round(height * model.facts.width / model.facts.height)
     pixels = read_image(Path(prediction.source), height, width, model.facts.crop)
@@ -37,10 +45,16 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
     for line, text in enumerate((caption, NOT_A_DEVICE)):
         text = text.encode("latin-1", "backslashreplace").decode("latin-1")  # Pillow's own font has no more
         draw.text((8, height + 6 + 22 * line), text, fill="black", font=ImageFont.load_default(15))
-    path = folder / f"{prediction.image.replace('/', '_').replace(chr(92), '_')}.png"
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text("Software", _MARK)
     with replacing(path) as temporary:
-        page.save(temporary, "PNG")
+        page.save(temporary, "PNG", pnginfo=mark)
     return path
+
+
+def _is_overlay(path: Path) -> bool:
+    with path.open("rb") as file:
+        return _MARK.encode() in file.read(512)
 
 
 def relevance(prediction: Prediction) -> np.ndarray:
