@@ -381,12 +381,25 @@ def test_resume_refuses_another_table_or_model(photos: Path, tiny: Path, tmp_pat
     assert main(["predict", str(photos), "--model", str(other), "--out", str(out)]) == 1
     before = out.read_bytes()
     assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2
-    assert "was written by another model, or of other images: a1 has MEL" in capsys.readouterr().err
+    assert "was written by another model, or of other images: a1 has " in capsys.readouterr().err
     assert out.read_bytes() == before
     out.write_text("a,b\n1,2\n")
     assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2
     assert "is no table of predictions with the columns image,MEL" in capsys.readouterr().err
     assert out.read_text() == "a,b\n1,2\n"
+
+
+def test_resume_tells_images_of_the_same_name_apart(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    out, other = tmp_path / "p.csv", tmp_path / "other"
+    other.mkdir()
+    image(np.random.default_rng(3).integers(0, 256, (60, 80, 3)) // [1, 9, 9]).save(other / "z4.png")
+    command = ["predict", "--model", str(tiny), "--out", str(out), "--resume"]
+    assert main([*command, str(photos)]) == 1
+    before = out.read_bytes()
+    assert main([*command, str(other)]) == 2
+    assert "of other images: z4 has " in capsys.readouterr().err and out.read_bytes() == before
+    assert main([*command, str(photos / "z*")]) == 0
+    assert f"4 images skipped: {out} has rows of these names already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

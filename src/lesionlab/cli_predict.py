@@ -14,8 +14,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from lesionlab.data.images import ImageError
-from lesionlab.diagnosis import DX, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
 from lesionlab.shards import CSV_HEADER, csv_row
@@ -40,11 +42,13 @@ def predict_command(options: Namespace) -> int:
         from lesionlab.cli_shards import predict_shards
 
         return predict_shards(sources, model, options)
+    done = _nothing_done()
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if options.out:
             table = stack.enter_context(_Table(options.out, resume=options.resume))
-            sources = _left(sources, table.done, model, options.out)
+            done = table.done
+            sources = _left(sources, done, model, options.out)
             sinks.append(table.add)
         if options.explain:
             sinks.append(_overlays(options.explain, model))
@@ -52,7 +56,10 @@ def predict_command(options: Namespace) -> int:
             sinks.append(_print_json)
         elif not options.out:
             sinks.append(_bars(len(first)) if sys.stdout.isatty() else _print_csv())
-        return _predict(model, sources, sinks, options)
+        code = _predict(model, sources, sinks, options)
+    if done.n_skipped:
+        _say(f"{done.n_skipped:,} images skipped: {options.out} has rows of these names already.")
+    return code
 
 
 def _check_options(options: Namespace) -> None:
@@ -122,20 +129,24 @@ def _with_progress(results: Iterator[Any], options: Namespace) -> Iterable[Any]:
     return track(results, "predicting")
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Done:
-    """Images that a table has rows of; name and melanoma probability of the first, to know its model by."""
+    """The rows of a table, by image: probabilities float32 (n, 7), to know its model by; and how many were met again."""
 
-    images: set[str]
-    first: str
-    melanoma: float
+    row_of: dict[str, int]
+    probabilities: np.ndarray
+    n_skipped: int = 0
+
+
+def _nothing_done() -> _Done:
+    return _Done({}, np.zeros((0, len(DX)), np.float32))
 
 
 class _Table:
     """A CSV file that is valid at any moment: a row is written whole, or taken back."""
 
     def __init__(self, path: Path, *, resume: bool) -> None:
-        self.path, self.done = path, _Done(set(), "", 0.0)
+        self.path, self.done = path, _nothing_done()
         try:
             _refuse_other_file(path)
             if resume and path.exists():
@@ -204,12 +215,13 @@ def _read_done(path: Path) -> _Done:
         lines = file.read(_whole_rows_end(path)).decode("utf-8", "replace").splitlines()
     try:
         rows = list(csv.reader(lines))
-        name, melanoma = (rows[1][0], float(rows[1][1])) if len(rows) > 1 else ("", 0.0)
+        row_of = {row[0]: number for number, row in enumerate(rows[1:])}
+        probabilities = np.array([row[1:] for row in rows[1:]], np.float32)
     except (csv.Error, ValueError, IndexError) as error:
         raise _no_table(path) from error
     if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
         raise _no_table(path)
-    return _Done({row[0] for row in rows[1:]}, name, melanoma)
+    return _Done(row_of, probabilities)
 
 
 def _whole_rows_end(path: Path) -> int:
@@ -227,22 +239,32 @@ def _whole_rows_end(path: Path) -> int:
 
 
 def _left(sources: Iterable[Source], done: _Done, model: Model, path: Path) -> Iterator[Source]:
-    """Give the sources that the table has no row of; its first row is predicted again, to know its model.
+    """Give the sources that the table has no row of; the first it has is predicted again, to know model and image by.
 
     Raises:
-        UsageError: the table's rows are another model's.
+        UsageError: the table's rows are another model's, or of other images.
 
     """
+    is_known = False
     for source in sources:
-        if source.image not in done.images:
+        if source.image not in done.row_of:
             yield source
-        elif source.image == done.first:
-            (result,) = model.stream([source])
-            now = result.probabilities[DX[0]] if isinstance(result, Prediction) else done.melanoma
-            if not abs(done.melanoma - now) <= _SAME:
+            continue
+        done.n_skipped += 1
+        if is_known:
+            continue
+        (result,) = model.stream([source])
+        if isinstance(result, Prediction):
+            is_known = True
+            before = done.probabilities[done.row_of[source.image]]
+            now = np.array(list(result.probabilities.values()))
+            differences = np.abs(before - now)
+            if not (differences <= _SAME).all():
+                worst = int(differences.argmax())
                 raise UsageError(
-                    f"{path} was written by another model, or of other images: {source.image} has {CSV_HEADER[1]} "
-                    f"{done.melanoma:.4f} there and {now:.4f} now. Choose another file with --out, or leave out --resume."
+                    f"{path} was written by another model, or of other images: {source.image} has "
+                    f"{ISIC_COLUMNS[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
+                    "Choose another file with --out, or leave out --resume."
                 )
 
 
