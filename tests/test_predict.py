@@ -259,6 +259,21 @@ def test_lists_and_patterns(photos: Path, tiny: Path) -> None:
     assert [row[0] for row in rows(twice.stdout)] == ["a1", str(photos / "a1.png"), f"{photos / 'a1.png'}#2"]
 
 
+@pytest.mark.parametrize("text", ["", "\n \n"])
+def test_an_empty_list_on_standard_input(text: str, tiny: Path, tmp_path: Path) -> None:
+    done = run("-", "--model", tiny, "--out", tmp_path / "p.csv", input=text)
+    assert (done.returncode, done.stderr) == (2, "lesionlab: The list on standard input names no images.\n")
+    assert not (tmp_path / "p.csv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.parametrize(("path", "closed", "code"), [("a1.png", ">&-", 0), ("a1.png", "2>&-", 0), ("-", "<&-", 2)])
+def test_closed_streams(path: str, closed: str, code: int, photos: Path, tiny: Path) -> None:
+    command = f"'{sys.executable}' -m lesionlab predict {path} --model '{tiny}' {closed}"
+    done = subprocess.run(command, shell=True, cwd=photos, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code and "Traceback" not in done.stderr, done.stderr
+
+
 def test_on_a_terminal(photos: Path, tiny: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["predict", str(photos / "a1.png"), "--model", str(tiny)]) == 0

@@ -23,6 +23,7 @@ _GO_ON = ("run", "train", "tune", "fetch")  # and predict, with --resume or --sh
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    _open_closed_streams()
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
@@ -44,6 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError:
             _drop_output()
         return _fail(_word_os_error(error, options), 1)
+
+
+def _open_closed_streams() -> None:
+    """Give a process that was started with standard streams closed (`>&-`) empty ones."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  as long as the process
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -117,7 +117,11 @@ def _sources(paths: list[str]) -> Iterator[Source]:
 
 
 def _standard_input() -> Iterator[Path]:
-    return (Path(name) for name in map(str.strip, sys.stdin) if name)
+    names = filter(None, map(str.strip, sys.stdin))
+    first = next(names, None)
+    if first is None:
+        raise UsageError("The list on standard input names no images.")
+    return map(Path, chain([first], names))
 
 
 def _with_progress(results: Iterator[Any], options: Namespace) -> Iterable[Any]:
