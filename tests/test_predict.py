@@ -139,6 +139,17 @@ def test_what_is_no_image(model: Model, given_images: object, message: str) -> N
         model.predict([], batch_size=0)
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_addresses_and_home_folders(
+    kind: type, model: Model, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="addresses are not read: download the file first"):
+        model.predict(kind("https://example.org/x.jpg"))
+    monkeypatch.setenv("HOME", str(photos))
+    monkeypatch.setenv("USERPROFILE", str(photos))
+    assert len(model.predict(kind("~/a1.png"))) == 1 and len(model.predict([kind("~/z*")])) == 4
+
+
 def test_folders_without_images_and_patterns_without_files(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"holds no images. Read are files that end in {', '.join(SUFFIXES)}"):
         model.predict(tmp_path)

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +11,9 @@ from typing import Any
 
 from lesionlab.data.images import SUFFIXES
 from lesionlab.errors import UsageError
+
+
+_ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
 
 @dataclass(frozen=True)
@@ -33,13 +37,14 @@ def find_images(given: Iterable[str | Path]) -> Iterator[Path]:
     A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
     left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth). A `.txt` file is a list
     of paths, one a line, and a `.parquet` file one of those in its column `path`. Any other path stands for itself,
-    whatever its suffix: whether it can be read is seen on reading.
+    whatever its suffix: whether it can be read is seen on reading. A leading `~` is the home folder, where no such file is.
 
     Raises:
-        UsageError: a folder without images, a pattern that nothing matches, or no such list; before the first file is given.
+        UsageError: a folder without images, a pattern that nothing matches, no such list, or a web address; before the first
+            file is given.
 
     """
-    return chain.from_iterable([_find(str(item)) for item in given])
+    return chain.from_iterable([_find(_local(str(item))) for item in given])
 
 
 def unique_names(sources: Iterable[Source]) -> Iterator[Source]:
@@ -59,6 +64,14 @@ def printable(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def _local(name: str) -> str:
+    if os.path.exists(name):
+        return name
+    if _ADDRESS.match(name):
+        raise UsageError(f"{name} is an address, and addresses are not read: download the file first, and give its path.")
+    return os.path.expanduser(name)
 
 
 def _find(name: str) -> Iterator[Path]:
