@@ -240,6 +240,14 @@ def test_the_table(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     assert rows(capsys.readouterr().out) == table
 
 
+def test_files_left_out_for_their_suffix_are_counted(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    for name in ("b/lesion.heic", "b/LESION.DCM", "b/scan", "b/table.csv", "b/.hidden"):
+        (photos / name).write_bytes(b"")
+    for where in (["--out", str(tmp_path / "p.csv")], ["--shards", str(tmp_path / "shards"), "--shard-format", "csv"]):
+        assert main(["predict", str(photos / "b"), "--model", str(tiny), *where]) == 0
+        assert "\n3 files left out for their suffix: .dcm, .heic, none. Read are .jpg," in capsys.readouterr().err
+
+
 def test_json_lines(photos: Path, tiny: Path, capsys) -> None:
     assert main(["predict", str(photos / "b"), str(photos / "z4.png"), "--model", str(tiny), "--json"]) == 0
     objects = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

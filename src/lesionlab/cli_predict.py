@@ -16,12 +16,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from lesionlab.data.images import ImageError
+from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
 from lesionlab.shards import CSV_HEADER, csv_row
-from lesionlab.sources import Source, find_images, unique_names
+from lesionlab.sources import LeftOut, Source, find_images, unique_names
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis
@@ -34,7 +34,16 @@ Sink = Callable[[Prediction], None]
 def predict_command(options: Namespace) -> int:
     """Predict what the options name; exit code 0, or 1 where images could not be read."""
     _check_options(options)
-    sources = unique_names(_sources(options.paths))
+    left_out = LeftOut()
+    sources = unique_names(_sources(options.paths, left_out))
+    code = _predict_into(sources, options)
+    if left_out.n:
+        _say(f"{left_out}. Read are {', '.join(SUFFIXES)}.")
+    return code
+
+
+def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
+    """Predict the sources, into what the options name."""
     model = load_model(options.model)
     first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
     sources = chain(first, sources)
@@ -111,8 +120,8 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
     return 1 if n_unreadable else 0
 
 
-def _sources(paths: list[str]) -> Iterator[Source]:
-    listed = [_standard_input() if path == "-" else find_images([path]) for path in paths]
+def _sources(paths: list[str], left_out: LeftOut) -> Iterator[Source]:
+    listed = [_standard_input() if path == "-" else find_images([path], left_out) for path in paths]
     return map(Source.of_file, chain.from_iterable(listed))
 
 

@@ -15,6 +15,9 @@ from lesionlab.errors import UsageError
 
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
+_MOST_SUFFIXES = 8
+_NO_IMAGES = (*".csv .tsv .xlsx .parquet .json .jsonl .txt .md .html .pdf .log .ini .db .py .onnx".split(),)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -31,20 +34,44 @@ class Source:
         return Source(printable(path.stem), printable(str(path)), path)
 
 
-def find_images(given: Iterable[str | Path]) -> Iterator[Path]:
+class LeftOut:
+    """Counts files of folders that are passed over for their suffix; tables, texts and hidden files are not counted."""
+
+    def __init__(self) -> None:
+        self.n, self._suffixes = 0, set[str]()
+
+    def add(self, name: str) -> None:
+        """Count a file, if an image may have been expected in it."""
+        suffix = os.path.splitext(name)[1].lower()
+        if name.startswith(".") or suffix in _NO_IMAGES:
+            return
+        self.n += 1
+        if len(self._suffixes) < _MOST_SUFFIXES:
+            self._suffixes.add(printable(suffix) or "none")
+
+    def __str__(self) -> str:
+        """Word it as one line."""
+        more = ", …" if len(self._suffixes) == _MOST_SUFFIXES else ""
+        files = "1 file" if self.n == 1 else f"{self.n:,} files"
+        return f"{files} left out for their suffix: {', '.join(sorted(self._suffixes))}{more}"
+
+
+def find_images(given: Iterable[str | Path], left_out: LeftOut | None = None) -> Iterator[Path]:
     """Find the image files that paths stand for, lazily.
 
     A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
     left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth). A `.txt` file is a list
     of paths, one a line, and a `.parquet` file one of those in its column `path`. Any other path stands for itself,
     whatever its suffix: whether it can be read is seen on reading. A leading `~` is the home folder, where no such file is.
+    What folders hold besides images is counted in `left_out`, as far as they were gone through.
 
     Raises:
         UsageError: a folder without images, a pattern that nothing matches, no such list, or a web address; before the first
             file is given.
 
     """
-    return chain.from_iterable([_find(_local(str(item))) for item in given])
+    left_out = left_out or LeftOut()
+    return chain.from_iterable([_find(_local(str(item)), left_out) for item in given])
 
 
 def unique_names(sources: Iterable[Source]) -> Iterator[Source]:
@@ -74,9 +101,9 @@ def _local(name: str) -> str:
     return os.path.expanduser(name)
 
 
-def _find(name: str) -> Iterator[Path]:
+def _find(name: str, left_out: LeftOut) -> Iterator[Path]:
     if os.path.isdir(name):
-        files = _walk(name)
+        files = _walk(name, left_out)
         first = next(files, None)
         if first is None:
             raise UsageError(f"The folder {name} holds no images. Read are files that end in {', '.join(SUFFIXES)}.")
@@ -85,7 +112,7 @@ def _find(name: str) -> Iterator[Path]:
         found = sorted(glob.glob(name, recursive=True))
         if not found:
             raise UsageError(f"No file matches {name}.")
-        return chain.from_iterable(_walk(item) if os.path.isdir(item) else [Path(item)] for item in found)
+        return chain.from_iterable(_walk(item, left_out) if os.path.isdir(item) else [Path(item)] for item in found)
     if name.lower().endswith((".txt", ".parquet")):
         return _listed(name)
     return iter([Path(name)])
@@ -124,11 +151,13 @@ def _parquet_paths(name: str) -> Iterator[str]:
         raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
 
-def _walk(folder: str) -> Iterator[Path]:
+def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
     closed: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+            if not name.lower().endswith(SUFFIXES):
+                left_out.add(name)
+            elif not name.startswith("."):
                 yield Path(place, name)
     yield from (Path(error.filename) for error in closed)  # listed as unreadable, not passed over
