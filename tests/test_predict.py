@@ -128,6 +128,9 @@ def test_one_unreadable_image_raises(model: Model, photos: Path) -> None:
     [
         (np.zeros((4, 4, 3), np.float32), r"pixels must be uint8 \(height, width, 3\), RGB; got float32"),
         ([np.zeros((20, 20), np.uint8)], r"image-1: pixels must be uint8"),
+        (np.zeros((20, 30), np.uint8), r"RGB; got uint8 \(20, 30\)"),
+        (io.BytesIO(b"a\nb"), r"an open file is no image: give its path, or its bytes"),
+        ([io.BytesIO(b"a\nb")], r"image-1: an open file is no image"),
         (7, "int is no image: give a path, bytes, a PIL image"),
         ([None], "image-1: NoneType is no image"),
     ],
@@ -137,6 +140,10 @@ def test_what_is_no_image(model: Model, given_images: object, message: str) -> N
         model.predict(given_images)
     with pytest.raises(UsageError, match="batch_size must be at least 1, not 0"):
         model.predict([], batch_size=0)
+    with pytest.raises(UsageError, match="batch_size must be a whole number of at least 1, not 2.5"):
+        model.predict([], batch_size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="5 is no model: give the path of a .onnx file"):
+        load_model(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", [str, Path])

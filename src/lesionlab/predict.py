@@ -170,6 +170,8 @@ class Model:
             workers: threads; by default one for each core, at most 8.
 
         """
+        if not isinstance(batch_size, int | np.integer):
+            raise UsageError(f"batch_size must be a whole number of at least 1, not {batch_size!r}.")
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
         if explain and not self.bundle.has_activation_maps:
@@ -236,6 +238,8 @@ class Model:
 
 def load_model(path: str | Path | None = None) -> Model:
     """Load a model file, or without one the model that comes with lesionlab; see `lesionlab.bundle.open_bundle`."""
+    if path is not None and not isinstance(path, str | os.PathLike):
+        raise UsageError(f"{path!r} is no model: give the path of a .onnx file, or nothing for lesionlab's own model.")
     return Model(open_bundle(path))
 
 
@@ -300,7 +304,8 @@ def _sources(images: Any) -> Iterable[Source]:
     """Bring whatever `predict` takes to sources, lazily where an iterable was given."""
     if isinstance(images, str | Path):
         return map(Source.of_file, find_images([images]))
-    if isinstance(images, bytes | Image.Image) or (isinstance(images, np.ndarray) and images.ndim == 3):
+    is_one_array = isinstance(images, np.ndarray) and images.ndim in (0, 2, 3)
+    if isinstance(images, bytes | Image.Image) or is_one_array or hasattr(images, "read"):
         return [_source(images, 1)]
     if not isinstance(images, Iterable):
         raise UsageError(f"{type(images).__name__} is no image: give {_TAKEN}.")
@@ -327,6 +332,8 @@ def _source(item: Any, number: int) -> Source:
             raise UsageError(f"{name}: pixels must be uint8 (height, width, 3), RGB; got {item.dtype} {item.shape}.")
     elif isinstance(item, Image.Image):
         name = Path(getattr(item, "filename", "") or name).stem
+    elif hasattr(item, "read"):
+        raise UsageError(f"{name}: an open file is no image: give its path, or its bytes, as its read() gives them.")
     elif not isinstance(item, bytes):
         raise UsageError(f"{name}: {type(item).__name__} is no image: give {_TAKEN}.")
     return Source(name, name, item)
