@@ -147,9 +147,7 @@ def test_what_is_no_image(model: Model, given_images: object, message: str) -> N
 
 
 @pytest.mark.parametrize("kind", [str, Path])
-def test_addresses_and_home_folders(
-    kind: type, model: Model, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_addresses_and_home_folders(kind: type, model: Model, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="addresses are not read: download the file first"):
         model.predict(kind("https://example.org/x.jpg"))
     monkeypatch.setenv("HOME", str(photos))
@@ -273,6 +271,12 @@ def test_json_lines(photos: Path, tiny: Path, capsys) -> None:
         "is_dermatoscopic",
     }
     assert set(objects[0]) == keys and tuple(objects[0]["probabilities"]) == DX
+
+
+@pytest.mark.parametrize("how", [[], ["--json"], ["--json", "--out", "p.csv"], ["--out", "p.csv"]])
+def test_the_notice_is_said_once(how: list[str], photos: Path, tiny: Path, tmp_path: Path) -> None:
+    done = run(photos / "b", "--model", tiny, *how, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr.count(NOT_A_DEVICE) == 1 and NOT_A_DEVICE not in done.stdout
 
 
 def test_lists_and_patterns(photos: Path, tiny: Path) -> None:

@@ -117,6 +117,8 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
         _say(f"{n_read:,} rows written to {options.out}. {NOT_A_DEVICE}")
     elif not options.json and sys.stdout.isatty():
         print(NOT_A_DEVICE)
+    else:
+        _say(NOT_A_DEVICE)
     return 1 if n_unreadable else 0
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from lesionlab.data.images import SUFFIXES
 from lesionlab.errors import UsageError
 
-
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
 _MOST_SUFFIXES = 8
@@ -97,7 +96,9 @@ def _local(name: str) -> str:
     if os.path.exists(name):
         return name
     if _ADDRESS.match(name):
-        raise UsageError(f"{name} is an address, and addresses are not read: download the file first, and give its path.")
+        raise UsageError(
+            f"{name} is an address, and addresses are not read: download the file first, and give its path."
+        )
     return os.path.expanduser(name)
 
 
