@@ -164,7 +164,9 @@ def _samples(table: pd.DataFrame, pixels: np.ndarray) -> Any:
                 axes.imshow(pixels[chosen[column]])
         name = grid[row][0].annotate(f"{dx}: {NAME_OF[dx]}", (0, 1.06), xycoords="axes fraction", fontsize=8)
         name.set_in_layout(False)  # it is wider than its column
-    figure.set_layout_engine("constrained", h_pad=0.11, rect=(0, 0, 1, 0.985))  # room for the names, in inches and above
+    figure.set_layout_engine(
+        "constrained", h_pad=0.11, rect=(0, 0, 1, 0.985)
+    )  # room for the names, in inches and above
     return figure
 
 
