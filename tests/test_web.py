@@ -174,7 +174,7 @@ def test_a_run_whose_model_has_other_facts(
 ) -> None:
     """Another size, thresholds and sets, and a line against what is no dermatoscopic image."""
     paths = [Path(path) for path in read_collection(phantoms).table["path"]]
-    sets = {"coverage": 0.9, "thresholds": [0.5, 0.9, 0.7, 0.99, 0.2, 0.95, 0.6], "images": [40] * 7}
+    sets = {"coverage": 0.9, "thresholds": [0.9, 0.9, 0.9, 0.999, 0.9, 0.999, 0.95], "images": [40] * 7}
     facts = tiny_onnx.facts(thresholds={"malignant": 0.985, "uncertainty": 0.1}, conformal=sets)
     file = tiny_onnx.write(tmp_path / "model.onnx", facts)
     pixels = np.stack([read_image(path, tiny_onnx.HEIGHT, tiny_onnx.WIDTH, "centre") for path in paths])
