@@ -27,8 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
-        if sys.stdout:  # None where it was closed
-            sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
+        sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
         return code
     except UsageError as error:
         return _fail(str(error), 2)

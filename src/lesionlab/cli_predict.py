@@ -88,9 +88,10 @@ def _check_options(options: Namespace) -> None:
 def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
     """Keep overlays out of the folders that images are read from: they would be read as images the next time."""
     for path in paths:
-        is_list = path == "-" or path.lower().endswith((".txt", ".parquet"))
-        place = Path(path) if is_list or os.path.isdir(path) else Path(path).parent
-        if not is_list and place.resolve() == folder.resolve():
+        if path == "-" or path.lower().endswith((".txt", ".parquet")):
+            continue  # a list: each picture is looked at when its overlay is written
+        place = Path(path) if os.path.isdir(path) else Path(path).parent
+        if place.resolve() == folder.resolve():
             raise UsageError(f"{folder} holds images to predict: choose another folder with --explain.")
 
 

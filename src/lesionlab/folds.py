@@ -18,7 +18,7 @@ import pandas as pd
 
 from lesionlab import __version__, evaluation, rundir, scale, steps
 from lesionlab.data.prepare import encode_labels
-from lesionlab.data.split import groups_by_dx, prove, shuffled
+from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_csv, write_json
@@ -67,7 +67,7 @@ def fold_parts(table: pd.DataFrame, folds: pd.Series, fold: int, *, validation_s
     parts[folds == fold] = "test"
     rest = table[folds != fold]
     for n_all, groups in zip(map(len, groups_by_dx(table)), groups_by_dx(rest), strict=True):
-        n_validated = min(max(1, round(validation_share * n_all)), len(groups) - 1) if len(groups) else 0
+        n_validated = part_size(validation_share, n_all, most=len(groups) - 1)
         chosen = set(shuffled(groups, seed + fold)[:n_validated].tolist())
         parts.loc[rest.index[rest["group"].isin(chosen)]] = "validation"
     if prove(table, parts).is_leaking:

@@ -54,17 +54,16 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
     """Look at what the folder holds: None to start or to go on, the manifest if this very run is finished.
 
     Args:
-        folder: claimed.
+        folder: claimed: it holds a manifest, or nothing.
         request: what identifies a run (recipe, data, seed, limit), a search, folds or an ensemble.
         again: start anew, whatever the folder's run has done: its networks are removed.
 
     Raises:
-        UsageError: the folder holds another run that got as far as training, or files that are no run's.
+        UsageError: the folder holds another run that got as far as training.
 
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        refuse_foreign(folder)
         return None
     _sweep(folder)
     held = manifest["request"]

@@ -15,7 +15,7 @@ from lesionlab.errors import UsageError
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
 _MOST_SUFFIXES = 8
-_NO_IMAGES = (*".csv .tsv .xlsx .parquet .json .jsonl .txt .md .html .pdf .log .ini .db .py .onnx".split(),)
+_NO_IMAGES = frozenset(".csv .tsv .xlsx .parquet .json .jsonl .txt .md .html .pdf .log .ini .db .py .onnx".split())
 
 
 @dataclass(frozen=True)

@@ -89,8 +89,8 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
                 "(--split FILE.csv with the columns image_id, part)."
             )
         order = shuffled(groups, seed)
-        tested = min(max(1, round(test_share * len(groups))), len(groups) - 2) if len(groups) else 0
-        validated = min(max(1, round(validation_share * len(groups))), len(groups) - tested - 1) if len(groups) else 0
+        tested = part_size(test_share, len(groups), most=len(groups) - 2)
+        validated = part_size(validation_share, len(groups), most=len(groups) - tested - 1)
         cuts = np.split(order, [tested, tested + validated])
         for part, members in zip(("test", "validation", "train"), cuts, strict=True):
             part_of_group |= dict.fromkeys(members.tolist(), part)
@@ -134,7 +134,7 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
         )
     for groups in groups_by_dx(rest):
         order = shuffled(groups, seed)
-        validated = min(max(1, round(choice.validation_share * len(groups))), len(groups) - 1) if len(groups) else 0
+        validated = part_size(choice.validation_share, len(groups), most=len(groups) - 1)
         is_validated = rest["group"].isin(order[:validated]) & rest["group"].isin(groups)
         is_trained = rest["group"].isin(order[validated:])
         parts.loc[rest.index[is_validated]] = "validation"
@@ -248,6 +248,11 @@ def shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
     """Order groups by a hash of seed and name: a lesion that is added or taken away moves few others."""
     keys = [hashlib.sha256(f"{seed}:{group}".encode()).digest() for group in groups]
     return groups[sorted(range(len(groups)), key=keys.__getitem__)]
+
+
+def part_size(share: float, number: int, *, most: int) -> int:
+    """Give how many groups of a diagnosis a part takes: a share of `number`, one at least, no more than `most`, 0 of none."""
+    return min(max(1, round(share * number)), most) if number else 0
 
 
 def _on_two_sides(keys: pd.Series, parts: pd.Series) -> int:
