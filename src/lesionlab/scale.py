@@ -84,6 +84,9 @@ def in_parallel(
 ) -> Iterator[tuple[Any, Any]]:
     """Call a function on every item by Ray and give `(label, what it returned)` as they are done, in any order.
 
+    Calls that are under way when this is left, by an error or by the caller, end with the connection. They are not cancelled:
+    cancelling one that is just done fails a check of Ray's, which ends the whole process.
+
     Args:
         ray: connected.
         function: of this package, so that every node that has lesionlab knows it; without side effects, or safe to repeat.
@@ -106,9 +109,6 @@ def in_parallel(
             yield _next_done(ray, pending)
     except ray.exceptions.RayError as error:
         raise LesionlabError(worded(ray, error)) from error
-    finally:
-        for reference in pending:
-            ray.cancel(reference, force=True)
 
 
 def _next_done(ray: Any, pending: dict[Any, Any]) -> tuple[Any, Any]:
