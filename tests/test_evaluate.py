@@ -232,6 +232,10 @@ def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> 
     (found,) = json.loads(capsys.readouterr().out).values()
     accuracy = json.loads((folders[1] / "e" / "metrics.json").read_text())["test"]["accuracy"]
     assert found["figures"]["accuracy"]["second"] == pytest.approx(accuracy) and found["images"] > 100
+    manifest = folders[1] / "e" / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"evaluated": None}))  # as a kill leaves it
+    assert main(["compare", *(str(folder / "e") for folder in folders)]) == 2
+    assert "is not finished. The same 'lesionlab evaluate'" in capsys.readouterr().err
 
 
 def split_of(phantoms: Path, folder: Path, **parts: str) -> Path:

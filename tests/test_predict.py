@@ -348,6 +348,9 @@ def test_overlays_never_replace_an_image(given_path: str, photos: Path, tiny: Pa
     assert main([*command, str(photos)]) == 2
     assert "another folder with --explain" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+    if Path(command[1]).is_dir():  # what lies below is read as well
+        assert main([*command, str(photos / "why")]) == 2
+        assert "have its overlays read as images" in capsys.readouterr().err and not (photos / "why").exists()
     for _ in range(2):  # older overlays are replaced
         assert main([*command, str(tmp_path / "why")]) in (0, 1)
 

@@ -139,6 +139,15 @@ def test_one_diagnosis_alone_is_nothing_to_learn(phantoms: Path, recipe: Path, t
     assert "images kept are of one diagnosis (nv)" in capsys.readouterr().err
 
 
+def test_a_clinic_that_is_not_there_is_said_before_images_are_decoded(
+    phantoms: Path, recipe: Path, tmp_path: Path, capsys
+) -> None:
+    options = ["--data", str(phantoms), "--recipe", str(recipe), "--out", str(tmp_path / "run")]
+    assert main(["run", *options, "--split", "source:nowhere"]) == 2
+    told = capsys.readouterr()
+    assert "split.source = 'nowhere': the data has '" in told.err and " 4/14  Cleaning" not in told.out
+
+
 def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path: Path) -> None:
     """A later `lesionlab train` or `ensemble` would take them for the new run's."""
     out = tmp_path / "run"

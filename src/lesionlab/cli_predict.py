@@ -90,9 +90,13 @@ def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
     for path in paths:
         if path == "-" or path.lower().endswith((".txt", ".parquet")):
             continue  # a list: each picture is looked at when its overlay is written
-        place = Path(path) if os.path.isdir(path) else Path(path).parent
-        if place.resolve() == folder.resolve():
-            raise UsageError(f"{folder} holds images to predict: choose another folder with --explain.")
+        is_read_whole = os.path.isdir(path)  # with all that lies below it
+        place, own = Path(path if is_read_whole else Path(path).parent).resolve(), folder.resolve()
+        if place == own or (is_read_whole and place in own.parents):
+            raise UsageError(
+                f"{folder} lies among the images to predict, which would have its overlays read as images the next time: "
+                "choose another folder with --explain."
+            )
 
 
 def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace) -> int:

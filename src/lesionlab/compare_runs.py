@@ -57,8 +57,11 @@ def compare_command(options: argparse.Namespace) -> None:
 
 
 def _test_part(folder: Path) -> pd.DataFrame:
-    if not rundir.is_evaluation(folder):
+    evaluation = rundir.read_evaluation(folder)
+    if evaluation is None:
         rundir.read_finished(folder)
+    elif not evaluation["evaluated"]:
+        raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
     table = pd.read_csv(folder / "predictions.csv", dtype={"image": str, "lesion_id": str})
     return table[table["part"] == "test"].set_index("image")
 

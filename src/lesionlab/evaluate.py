@@ -122,7 +122,7 @@ def evaluate(
 @contextmanager
 def _held(out: Path) -> Iterator[None]:
     """Hold the folder for this evaluation; one that holds anything but an evaluation is left alone."""
-    if out.is_dir() and not rundir.is_evaluation(out):
+    if out.is_dir() and not rundir.read_evaluation(out):
         rundir.refuse_foreign(out, "evaluation")
     with rundir.claimed(out):
         write_json(out / rundir.MANIFEST, {"kind": rundir.EVALUATION, "evaluated": None})

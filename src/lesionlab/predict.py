@@ -24,6 +24,7 @@ from PIL import Image
 from lesionlab.bundle import Bundle, Facts, open_bundle
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
+from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.sources import Source, find_images
 from lesionlab.trust.conformal import prediction_sets
@@ -178,7 +179,7 @@ class Model:
             raise UsageError(
                 f"The model {self.facts.name!r} has no activation maps: it does not end in a global average."
             )
-        return self._stream(_sources(images), batch_size, explain, workers or min(_MOST_WORKERS, _n_cores()))
+        return self._stream(_sources(images), batch_size, explain, workers or min(_MOST_WORKERS, n_cores()))
 
     def _stream(
         self, sources: Iterable[Source], batch_size: int, explain: bool, workers: int
@@ -294,10 +295,6 @@ def _prediction_set(row: np.ndarray, facts: Facts) -> tuple[str, ...]:
         return ()
     (is_in,) = prediction_sets(row[None], facts.conformal["thresholds"])
     return tuple(DX[index] for index in np.argsort(-row, kind="stable") if is_in[index])
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _sources(images: Any) -> Iterable[Source]:

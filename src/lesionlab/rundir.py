@@ -120,12 +120,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
-def is_evaluation(folder: Path) -> bool:
-    """Whether `lesionlab evaluate` wrote the folder; what cannot be read is none."""
+def read_evaluation(folder: Path) -> dict[str, Any] | None:
+    """Read the manifest that `lesionlab evaluate` wrote; None where there is none, or another one."""
     try:
-        return bool(json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("kind") == EVALUATION)
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return manifest if manifest.get("kind") == EVALUATION else None
     except (OSError, ValueError, AttributeError):
-        return False
+        return None
 
 
 def read_finished(folder: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import numpy as np
 
 from lesionlab import __version__
 from lesionlab.bundle import open_bytes
+from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.predict import Model, Unreadable
 from lesionlab.recipe import Recipe
@@ -48,7 +49,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
     if address:
         _check_reachable(address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
-    local: dict[str, Any] = {} if address else {"num_cpus": _n_cores(), "include_dashboard": False}
+    local: dict[str, Any] = {} if address else {"num_cpus": n_cores(), "include_dashboard": False}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Ray's own imports and of sockets that it leaves to the collector
@@ -243,7 +244,3 @@ def worded(ray: Any, error: Exception) -> str:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,16 @@ from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.layouts import Collection, index_images, read_collection
 from lesionlab.data.pixels import PixelCache, decode_images, default_cache_dir
 from lesionlab.data.prepare import channel_statistics, encode_labels
-from lesionlab.data.split import PARTS, SPLIT_COLUMNS, SplitProof, describe_parts, prove, split, take_lesions
+from lesionlab.data.split import (
+    PARTS,
+    SPLIT_COLUMNS,
+    SplitProof,
+    check_source,
+    describe_parts,
+    prove,
+    split,
+    take_lesions,
+)
 from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.environment import record_environment
 from lesionlab.errors import UsageError
@@ -128,6 +137,8 @@ def prepare(run: Run) -> Prepared:
     with run.stages.step(3):
         collection = read_collection(folder)
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
+        if request.recipe.split.name == "source":
+            check_source(collection.table, request.recipe.split)  # before every image is decoded
     with run.stages.step(4):
         cleaned = inspect(collection)
         pixels = decode(collection, image.height, image.width, image.crop).pixels
@@ -318,7 +329,9 @@ def _digest(table: pd.DataFrame, columns: list[str]) -> str:
 
 
 def _generated_folder(seed: int) -> Path:
-    folder = default_cache_dir() / f"phantom-{DEMO_LESIONS}-{DEMO_SIZE_PX[0]}x{DEMO_SIZE_PX[1]}-{seed}"
+    folder = (
+        default_cache_dir() / f"phantom-{phantom.DRAWING}-{DEMO_LESIONS}-{DEMO_SIZE_PX[0]}x{DEMO_SIZE_PX[1]}-{seed}"
+    )
     if not folder.exists():
         say(f"no --data: {DEMO_LESIONS} generated lesions are drawn into {folder}")
         folder.parent.mkdir(parents=True, exist_ok=True)

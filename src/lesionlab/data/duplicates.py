@@ -22,7 +22,6 @@ Pixels are read in blocks and let go: only the prints of all images are held, 57
 """
 
 import functools
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from PIL import Image
 from scipy import fft, ndimage, sparse
 
 from lesionlab.data.neighbours import candidates, turned
+from lesionlab.environment import n_cores
 from lesionlab.errors import UsageError
 from lesionlab.files import release_pages
 from lesionlab.progress import track
@@ -56,7 +56,7 @@ _WAYS = tuple((angle, scale) for angle in (0, -5, 5, -10, 10) for scale in (1.0,
 _ROUGH_WAYS = tuple((angle, scale) for angle in (0, -7, 7) for scale in (1.0, 0.9, 1.1))
 _BLOCK = 256
 _PAIRS = 32
-_THREADS = min(8, os.cpu_count() or 1)
+_THREADS = min(8, n_cores())
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")

@@ -30,6 +30,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.images import CROPS, ImageError, check_request, read_drafted, read_file
+from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track
 
@@ -129,7 +130,7 @@ def decode_images(
     check_request(height, width, crop)
     if not images:
         raise UsageError("There are no images to decode: the list is empty.")
-    threads = workers or _n_cores()
+    threads = workers or n_cores()
     request = _Request(_hashed([path for _, path in images], threads), height, width, crop)
     entry = cache_dir / request.key
     cached = _loaded(entry, request)
@@ -139,10 +140,6 @@ def decode_images(
             cached = _moved(folder, entry, request)
     cached.facts.insert(0, "image_id", [image_id for image_id, _ in images])
     return cached
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _hashed(paths: list[str], threads: int) -> list[_File]:

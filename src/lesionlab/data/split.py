@@ -107,13 +107,11 @@ def kaggle_split(table: pd.DataFrame) -> pd.Series:
     return pd.Series(parts, index=table.index, name="part")
 
 
-def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
-    """Test on one clinic (the column `dataset`), train and validate on the others.
-
-    Groups with an image from that clinic are tested on whole.
+def check_source(table: pd.DataFrame, choice: SplitChoice) -> None:
+    """Refuse a clinic to hold out that the data does not have, or has alone.
 
     Raises:
-        UsageError: no such clinic in the table, or no other.
+        UsageError: names the clinics that there are.
 
     """
     sources = sorted(table["dataset"].unique())
@@ -123,6 +121,18 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
             f"{nearest(choice.source, sources)}. One must be held out and at least one other trained on: "
             "--split source:NAME."
         )
+
+
+def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
+    """Test on one clinic (the column `dataset`), train and validate on the others.
+
+    Groups with an image from that clinic are tested on whole.
+
+    Raises:
+        UsageError: no such clinic in the table, or no other.
+
+    """
+    check_source(table, choice)
     held_out = table["group"].isin(table.loc[table["dataset"] == choice.source, "group"])
     parts = pd.Series("test", index=table.index, name="part", dtype=object)
     rest = table[~held_out]

@@ -6,12 +6,12 @@ batch: on a CPU a batch of eight takes eight times as long as one (docs/serve.md
 
 import asyncio
 import math
-import os
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from lesionlab.environment import n_cores
 from lesionlab.predict import Model, Prediction, Unreadable
 from lesionlab.serve.uploads import Upload
 from lesionlab.sources import Source
@@ -32,7 +32,7 @@ class Engine:
 
     def __init__(self, model: Model, most_waiting: int) -> None:
         self.model = model
-        self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.workers = n_cores()
         self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="serve")
         self._most = most_waiting
         self._waiting = 0

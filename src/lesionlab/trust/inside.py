@@ -4,7 +4,6 @@ In: an open bundle and a way to read each image. Out: arrays, a row an image. Ne
 have neither features nor activation maps.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 
 from lesionlab.bundle import Bundle
 from lesionlab.diagnosis import DX
+from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError
 from lesionlab.progress import track
 
@@ -61,7 +61,7 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
     outputs = [name for name in ("probabilities", "features", "activation_maps") if name in there]
     batches = [range(start, min(start + _BATCH, number)) for start in range(0, number, _BATCH)]
     found: list[list[np.ndarray | None]] = []
-    with ThreadPoolExecutor(min(_MOST_WORKERS, os.cpu_count() or 1), thread_name_prefix="see") as pool:
+    with ThreadPoolExecutor(min(_MOST_WORKERS, n_cores()), thread_name_prefix="see") as pool:
         under_way: deque[Future[list[np.ndarray | None]]] = deque()
         for batch in track(batches, "predicting"):
             under_way.append(pool.submit(_see_batch, bundle, outputs, batch, read))

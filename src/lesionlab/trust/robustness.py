@@ -11,7 +11,6 @@ They divide it by AlexNet's; here nothing is divided, as there is no such refere
 follows Bissoto et al., "(De)Constructing Bias on Skin Lesion Datasets", CVPR Workshops 2019, arXiv:1904.08818.
 """
 
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ import numpy as np
 
 from lesionlab.bundle import Bundle
 from lesionlab.diagnosis import DX, MALIGNANT
+from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError
 from lesionlab.progress import track
 from lesionlab.trust.bootstrap import RESAMPLES, percentile_interval
@@ -177,7 +177,7 @@ def _answers(
             changed = np.stack([change.apply(pixels[number], seeds[number]) for number in batch])
             yield bundle.session.run(outputs, {"image": changed})
 
-    with ThreadPoolExecutor(min(_BATCH, os.cpu_count() or 1), thread_name_prefix="robustness") as pool:
+    with ThreadPoolExecutor(min(_BATCH, n_cores()), thread_name_prefix="robustness") as pool:
         parts = list(track(pool.map(lambda batch: list(run(batch)), batches), "robustness", total=len(batches)))
     found = []
     for place, change in enumerate(every):
