@@ -12,8 +12,9 @@ import onnx
 import pandas as pd
 import pytest
 
-from conftest import lesionlab
+from conftest import command, lesionlab
 from lesionlab.diagnosis import ISIC_COLUMNS
+from test_devices import outputs, pair
 
 EXTRA = {"jax": "gpu", "torch": "torch"}
 
@@ -25,10 +26,10 @@ def needs(backend: str) -> None:
 
 @pytest.fixture(scope="module", params=EXTRA)
 def ran(request, phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
-    """A run of one epoch on another backend: its name, the run directory and what the terminal showed."""
+    """A run of two epochs on another backend: its name, the run directory and what the terminal showed."""
     needs(request.param)
     out = tmp_path_factory.mktemp(request.param) / "run"
-    given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 1, "--out", out)
+    given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2, "--out", out)
     done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": request.param})
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -41,6 +42,21 @@ def test_the_whole_run_works_on_another_backend(ran: tuple[str, Path, str]) -> N
     assert manifest["finished"] and manifest["environment"]["backend"] == backend
     assert manifest["export"]["onnx"] == "model.onnx" and manifest["export"]["largest_difference"] < 1e-4
     assert f"on {backend}" in shown and (out / "report.html").is_file()
+
+
+@pytest.mark.parametrize("ran", ["jax"], indirect=True)
+def test_two_hosts_train_as_one_does(ran: tuple[str, Path, str], phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    """Two processes of two devices each, that find each other by the environment, against one process of one device."""
+    given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2, "--out", tmp_path / "together")
+    hosts = pair(command("run", *given), 2)
+    shown = outputs(hosts, 400)
+    assert [host.returncode for host in hosts] == [0, 0], shown
+    histories = [pd.read_csv(out / "history.csv") for out in (tmp_path / "together", ran[1])]
+    for column in ("loss", "val_loss"):
+        np.testing.assert_allclose(histories[0][column], histories[1][column], rtol=2e-4, err_msg=column)
+    manifest = json.loads((tmp_path / "together" / "manifest.json").read_text())
+    assert manifest["model"]["devices"] == 4 and manifest["finished"]
+    assert "the report will be in" in shown[1][0]
 
 
 def test_its_onnx_file_and_its_keras_file_give_its_predictions(ran: tuple[str, Path, str]) -> None:

@@ -10,10 +10,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
-from conftest import command, lesionlab
 from lesionlab.model import devices
 
 TRAIN = """
@@ -162,20 +160,3 @@ print(len(layers), all(layer.supports_jit for layer in layers))
 """
     done = subprocess.run([sys.executable, "-c", script], env=emulated(1), capture_output=True, text=True, timeout=60)
     assert done.stdout.split() == ["2", "True"], done.stderr
-
-
-def test_two_hosts_train_as_one_does(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
-    """Two processes of two devices each, that find each other by the environment, against one process of one device."""
-    needs_jax()
-    given = ("run", "--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2)
-    hosts = pair(command(*given, "--out", tmp_path / "together"), 2)
-    shown = outputs(hosts, 400)
-    assert [host.returncode for host in hosts] == [0, 0], shown
-    alone = lesionlab(*given, "--out", tmp_path / "alone", env=emulated(1))
-    assert alone.returncode == 0, alone.stderr
-    histories = [pd.read_csv(tmp_path / name / "history.csv") for name in ("together", "alone")]
-    for column in ("loss", "val_loss"):
-        np.testing.assert_allclose(histories[0][column], histories[1][column], rtol=2e-4, err_msg=column)
-    manifest = json.loads((tmp_path / "together" / "manifest.json").read_text())
-    assert manifest["model"]["devices"] == 4 and manifest["finished"]
-    assert "the report will be in" in shown[1][0]

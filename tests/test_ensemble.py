@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import lesionlab
+from conftest import lesionlab_here
 from lesionlab.bundle import open_bundle
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
@@ -27,7 +27,7 @@ def members(
     folder = tmp_path_factory.mktemp("members")
     shutil.copytree(finished[0], folder / "a")
     split = folder / "a" / "splits.csv"
-    done = lesionlab(
+    done = lesionlab_here(
         "run",
         "--data",
         phantoms,
@@ -49,7 +49,7 @@ def members(
 @pytest.fixture(scope="module")
 def joined(members: list[Path]) -> Path:
     out = members[0].parent / "both"
-    done = lesionlab("ensemble", *members, "--out", out, "--name", "two")
+    done = lesionlab_here("ensemble", *members, "--out", out, "--name", "two")
     assert done.returncode == 0, done.stderr
     assert "of the runs a, b" in done.stdout and "Research software" in done.stdout
     return out
@@ -102,15 +102,15 @@ def test_the_file_equals_keras_and_is_a_fraction_as_large(joined: Path, members:
 
 def test_the_same_again_is_not_done_again(joined: Path, members: list[Path]) -> None:
     before = (joined / "manifest.json").read_bytes()
-    done = lesionlab("ensemble", *members, "--out", joined, "--name", "two")
+    done = lesionlab_here("ensemble", *members, "--out", joined, "--name", "two")
     assert done.returncode == 0 and "Nothing was done again" in done.stdout
     assert (joined / "manifest.json").read_bytes() == before
-    done = lesionlab("ensemble", *members, "--out", members[0], "--name", "two")
+    done = lesionlab_here("ensemble", *members, "--out", members[0], "--name", "two")
     assert done.returncode == 2 and "holds another run" in done.stderr
 
 
 def test_trained_on_all_lesions_by_training_the_members(joined: Path, members: list[Path]) -> None:
-    done = lesionlab("train", joined)
+    done = lesionlab_here("train", joined)
     assert done.returncode == 0, done.stderr
     assert all((member / "final.keras").exists() for member in members)
     facts = open_bundle(joined / "final.onnx").facts
@@ -125,7 +125,7 @@ def test_a_run_is_not_joined_with_itself(tmp_path: Path) -> None:
 
 def test_runs_that_do_not_fit(joined: Path, members: list[Path], recipe: Path, tmp_path: Path) -> None:
     def refused(*runs: Path) -> str:
-        done = lesionlab("ensemble", *runs, "--out", tmp_path / "out")
+        done = lesionlab_here("ensemble", *runs, "--out", tmp_path / "out")
         assert done.returncode == 2 and "Traceback" not in done.stderr and not (tmp_path / "out").exists()
         return done.stderr
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import lesionlab
+from conftest import lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
@@ -21,7 +21,7 @@ from lesionlab.trust.inside import Seen
 @pytest.fixture(scope="module")
 def evaluated(finished: tuple[Path, str], phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("evaluated") / "e"
-    done = lesionlab("evaluate", finished[0] / "model.onnx", "--data", phantoms, "--out", out)
+    done = lesionlab_here("evaluate", finished[0] / "model.onnx", "--data", phantoms, "--out", out)
     assert done.returncode == 0, done.stderr
     assert "balanced accuracy" in done.stdout and "not a medical device" in done.stdout
     return out

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import lesionlab
+from conftest import lesionlab_here
 from lesionlab.bundle import open_bundle
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
@@ -20,7 +20,7 @@ from lesionlab.predict import load_model
 def trained(finished: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("final") / "run"
     shutil.copytree(finished[0], run)
-    done = lesionlab("train", run)
+    done = lesionlab_here("train", run)
     assert done.returncode == 0, done.stderr
     assert "final.onnx written. Research software" in done.stdout
     return run
@@ -48,18 +48,18 @@ def test_it_is_another_network_than_the_runs_and_equals_its_keras_file(trained: 
 
 def test_the_same_again(trained: Path) -> None:
     before = load_network(trained / "final.keras").get_weights()
-    assert lesionlab("train", trained).returncode == 0
+    assert lesionlab_here("train", trained).returncode == 0
     for a, b in zip(before, load_network(trained / "final.keras").get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_what_is_no_finished_run(tmp_path: Path, trained: Path) -> None:
-    done = lesionlab("train", tmp_path)
+    done = lesionlab_here("train", tmp_path)
     assert done.returncode == 2 and "is no run directory" in done.stderr
     manifest = json.loads((trained / "manifest.json").read_text())
     moved = tmp_path / "run"
     shutil.copytree(trained, moved)
     manifest["data"]["folder"] = str(tmp_path / "nowhere")
     (moved / "manifest.json").write_text(json.dumps(manifest))
-    done = lesionlab("train", moved)
+    done = lesionlab_here("train", moved)
     assert done.returncode == 1 and "nowhere does not exist. Put them back." in done.stderr

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from conftest import lesionlab
+from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.split import prove
 from lesionlab.diagnosis import DX
@@ -81,9 +81,9 @@ def test_two_folds_by_ray_are_judged_together(phantoms: Path, recipe: Path, tmp_
     assert (folds.loc[predictions["image"]].to_numpy() == predictions["fold"].to_numpy()).all()
     expected = balanced_accuracy_score(predictions.truth, predictions.predicted)
     assert summary["together"]["balanced_accuracy"] == pytest.approx(expected)
-    again = lesionlab("run", *options)
+    again = lesionlab_here("run", *options)
     assert again.returncode == 0 and "were finished" in again.stdout
-    other = lesionlab("run", *options, "--seed", 1)
+    other = lesionlab_here("run", *options, "--seed", 1)
     assert other.returncode == 2 and "seed" in other.stderr
-    plain = lesionlab("run", *options[:-4])
+    plain = lesionlab_here("run", *options[:-4])
     assert plain.returncode == 2 and "holds another run (it differs in: folds)" in plain.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import lesionlab
+from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.recipe import read_recipe
@@ -79,7 +79,7 @@ def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, re
     best = read_recipe(str(out / "best.toml"))
     assert best.optimizer.learning_rate == pytest.approx(trials["optimizer.learning_rate"][0])
     assert best.optimizer.batch_size == trials["optimizer.batch_size"][0]
-    again = lesionlab("tune", *options)
+    again = lesionlab_here("tune", *options)
     assert again.returncode == 0 and "was finished" in again.stdout
-    other = lesionlab("tune", *options, "--seed", 1)
+    other = lesionlab_here("tune", *options, "--seed", 1)
     assert other.returncode == 2

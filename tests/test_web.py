@@ -298,12 +298,14 @@ def pixels_in(page: Page, paths: list[Path]) -> list[np.ndarray]:
             const all = [];
             for (const file of input.files) {
                 const bytes = new Uint8Array(await file.arrayBuffer());
-                all.push(Array.from(await readPixels(bytes, readHeader(bytes, {}), { height: 224, width: 224, crop: "centre" })));
+                const pixels = await readPixels(bytes, readHeader(bytes, {}), { height: 224, width: 224, crop: "centre" });
+                if (pixels.length !== 224 * 224 * 3) throw new Error(`${file.name}: ${pixels.length} values`);
+                all.push(Array.from(pixels, (value) => String.fromCharCode(value)).join(""));
             }
             return all;
         }"""
     )
-    return [np.array(pixels, np.uint8).reshape(224, 224, 3) for pixels in found]
+    return [np.frombuffer(pixels.encode("latin-1"), np.uint8).reshape(224, 224, 3) for pixels in found]
 
 
 def odd_profiles() -> dict[str, bytes]:

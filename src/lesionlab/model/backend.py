@@ -6,6 +6,7 @@ TensorFlow, JAX and PyTorch: on a CPU TensorFlow trains two to five times faster
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import sys
@@ -65,6 +66,8 @@ def _without_start_up_lines() -> Iterator[None]:
 _choose_backend()
 with _without_start_up_lines():
     import keras
+# TensorFlow warns of functions that it traces anew, which every network of a run needs once.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 __all__ = [
     "clipped_anew",
