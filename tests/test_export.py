@@ -146,10 +146,12 @@ def test_export_of_a_run(format: str, run: Path, capfd) -> None:
     assert not [path for path in run.iterdir() if path.name.startswith(".")]
 
 
-def test_int8_of_a_run(run: Path, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export_run, "quantise", lambda *given: quantise(*given, allowed_loss=1.0))
-    assert main(["export", str(run), "--format", "onnx-int8", "--out", str(tmp_path / "8.onnx")]) == 0
+def test_int8_of_a_run(run: Path, tmp_path: Path, capfd) -> None:
+    arguments = ["export", str(run), "--format", "onnx-int8", "--out", str(tmp_path / "8.onnx")]
+    assert main([*arguments, "--allowed-loss", "100"]) == 0
     assert "Balanced accuracy on 54 validation images" in capfd.readouterr().out
+    assert main(["export", str(run), "--allowed-loss", "2"]) == 2
+    assert "is of --format onnx-int8, not of onnx" in capfd.readouterr().err
     assert open_bundle(tmp_path / "8.onnx").facts.name == "quick-int8"
     assert [path.name for path in tmp_path.iterdir()] == ["8.onnx"]
 

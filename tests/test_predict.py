@@ -360,7 +360,7 @@ def test_overlays_never_replace_an_image(given_path: str, photos: Path, tiny: Pa
     [
         (["{photos}", "--out", "{tmp}/no/p.csv"], "p.csv cannot be written (No such file or directory)"),
         (["{photos}", "--out", "{tmp}"], "cannot be written (Is a directory)"),
-        (["{photos}", "--explain", "{photos}/a1.png"], "cannot be written (File exists)"),
+        (["{photos}", "--explain", "{tmp}/file"], "cannot be written (File exists)"),
         (["{tmp}/empty"], "holds no images. Read are files that end in .jpg"),
         (["{photos}/*.xyz"], "No file matches"),
         (["{photos}", "--resume"], "--resume goes on with the table that --out names"),
@@ -371,6 +371,7 @@ def test_mistakes_are_one_sentence_and_exit_2(
     arguments, message, photos: Path, tiny: Path, tmp_path: Path, capsys
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
     filled = [text.format(photos=photos, tmp=tmp_path) for text in arguments]
     assert main(["predict", *(filled if "--model" in filled else [*filled, "--model", str(tiny)])]) == 2
     shown = capsys.readouterr()

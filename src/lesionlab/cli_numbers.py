@@ -28,6 +28,11 @@ def share(text: str) -> float:
     return _read(float, text, lambda value: 0 < value < 1, "a number between 0 and 1")
 
 
+def points(text: str) -> float:
+    """Read percentage points: 0 to 100."""
+    return _read(float, text, lambda value: 0 <= value <= 100, "a number from 0 to 100")
+
+
 def megabytes(text: str) -> float:
     """Read a size: 1 MB or more."""
     return _read(float, text, lambda value: 1 <= value < math.inf, "a number of at least 1")

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from lesionlab import cli_scale
-from lesionlab.cli_numbers import positive, share, whole_number
+from lesionlab.cli_numbers import points, positive, share, whole_number
 from lesionlab.errors import UsageError
 
 TRACKERS = ("mlflow", "tensorboard")
@@ -132,6 +132,12 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     export.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
     export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model; for web a folder")
     export.add_argument(
+        "--allowed-loss",
+        type=points,
+        metavar="POINTS",
+        help="of onnx-int8: percentage points of balanced accuracy that it may lose (default: 1)",
+    )
+    export.add_argument(
         "--runtime",
         type=Path,
         metavar="FILE.tgz",
@@ -172,6 +178,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    if options.allowed_loss is not None and options.format != "onnx-int8":
+        raise UsageError(f"--allowed-loss is of --format onnx-int8, not of {options.format}: leave it out.")
     if options.format == "web":
         from lesionlab.web import web_command
 

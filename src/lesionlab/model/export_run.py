@@ -17,7 +17,7 @@ from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
-from lesionlab.model.quantise import Quantised, quantise
+from lesionlab.model.quantise import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.recipe import ImageChoice, read_recipe
 
 SAMPLE = 64
@@ -72,13 +72,14 @@ class _Run:
         return np.stack(images), encode_labels(chosen["dx"])
 
 
-def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
+def export_run(folder: Path, format: str, out: Path | None = None, *, allowed_loss: float = ALLOWED_LOSS) -> Exported:
     """Write a run's model in another format.
 
     Args:
         folder: of a finished run.
         format: `onnx`, `onnx-int8`, `litert`, `savedmodel` or `keras`.
         out: the file (for `savedmodel` the folder); in the run directory by default.
+        allowed_loss: of balanced accuracy, 0 to 1, by int8.
 
     Raises:
         UsageError: no finished run, a format that this installation cannot write, or an `out` that is no file of the format's
@@ -104,7 +105,7 @@ def export_run(folder: Path, format: str, out: Path | None = None) -> Exported:
     try:
         export.export_onnx(run.network, source, run.facts, sample, compact=False)
         facts = run.facts | {"name": f"{run.facts['name']}-int8"}
-        result = quantise(source, path, facts, calibration, validation, labels)
+        result = quantise(source, path, facts, calibration, validation, labels, allowed_loss=allowed_loss)
     finally:
         source.unlink(missing_ok=True)
     return Exported(path, len(validation), quantised=result, ood_score=_with_ood_score(run, path))
@@ -197,7 +198,8 @@ def _refuse_other_files(path: Path, folder: Path, format: str) -> None:
 
 def export_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export`: print what was written and the proof."""
-    done = export_run(options.run, options.format, options.out)
+    allowed = ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
+    done = export_run(options.run, options.format, options.out, allowed_loss=allowed)
     print(f"{done.path} written.")
     if done.ood_score:
         print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")

@@ -84,7 +84,8 @@ def quantise(
         if loss > allowed_loss:
             raise LesionlabError(
                 f"The int8 export loses {100 * loss:.1f} points of balanced accuracy on {len(labels):,} validation images "
-                f"(allowed: {100 * allowed_loss:.1f}); nothing was written. Use the float32 file, --format onnx."
+                f"(allowed: {100 * allowed_loss:.1f}); nothing was written. Use the float32 file, --format onnx, or accept the "
+                "loss with --allowed-loss POINTS."
             )
     return result
 
