@@ -404,7 +404,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         read_image(tmp_path / "gone.jpg", 8, 8, "centre")
     with pytest.raises(ImageError, match="it is no plain file"):
         read_image(tmp_path, 8, 8, "centre")
-    with pytest.raises(ImageError, match=r"cannot be opened \(embedded null"):
+    with pytest.raises(ImageError, match=r"cannot be opened \(.*embedded null"):
         read_image(Path("a\0b.jpg"), 8, 8, "centre")
     os.mkfifo(tmp_path / "pipe.jpg")
     with pytest.raises(ImageError, match="it is no plain file"):
