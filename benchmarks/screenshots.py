@@ -1,6 +1,8 @@
 """The pictures of docs/page.md: twelve generated lesions on the static page, one opened with its map. Needs Chromium.
 
-python benchmarks/screenshots.py [--out docs]
+With a run, the picture of README.md instead: the first page of the run's report.
+
+    python benchmarks/screenshots.py [--run RUN] [--out docs]
 """
 
 import argparse
@@ -14,6 +16,7 @@ from lesionlab.web import export_web
 from page import hosting, opened_browser
 
 OPENED = 2  # of the twelve
+REPORT = {"viewport": {"width": 1020, "height": 1235}}
 SCREEN = {"viewport": {"width": 1280, "height": 1010}}
 PHONE = {"viewport": {"width": 390, "height": 1150}, "device_scale_factor": 4 / 3, "is_mobile": True, "has_touch": True}
 LOOKS = {"page": SCREEN, "page-dark": SCREEN | {"color_scheme": "dark"}, "page-phone": PHONE}
@@ -24,8 +27,15 @@ FINGER = "--blink-settings=primaryPointerType=2,availablePointerTypes=2"
 def main() -> None:
     """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, help="a run directory: take its report")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     options = parser.parse_args()
+    if options.run:
+        with opened_browser() as browser:
+            page = browser.new_context(**REPORT).new_page()
+            page.goto((options.run / "report.html").resolve().as_uri())
+            page.screenshot(path=options.out / "report.png")
+        return
     with tempfile.TemporaryDirectory() as name:
         lesions = sorted(write_phantoms(Path(name) / "lesions", lesions=24).rglob("*.jpg"))[:12]
         export_web(None, Path(name) / "page")

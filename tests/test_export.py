@@ -127,6 +127,22 @@ def test_int8_is_as_good_or_not_written(facts: dict, pixels: np.ndarray, tmp_pat
     assert not (tmp_path / "no.onnx").exists()
 
 
+def test_int8_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    """The rule behind the head in 8 bits gave rows that did not sum to 1, and no prediction."""
+    network = network_of("small-cnn")
+    decision = Decision("prior-corrected", 1.0, (2.0, -1.0, 1.5, 2.5, 0.5, 3.0, 3.5), 0.8)
+    expected = apply_decision(export.keras_probabilities(network, pixels), decision)
+    export.export_onnx(with_decision(network, decision), tmp_path / "m.onnx", facts, pixels, compact=False)
+    result = quantise(
+        tmp_path / "m.onnx", tmp_path / "8.onnx", facts, pixels, pixels, expected.argmax(axis=1), allowed_loss=1.0
+    )
+    found = load_model(tmp_path / "8.onnx").predict(list(pixels)).probabilities
+    assert np.abs(found - expected).max() < 0.2 and result.same_answers > 0.9
+    nodes = onnx.load(tmp_path / "8.onnx").graph.node
+    head = next(at for at, node in enumerate(nodes) if node.op_type == "Softmax")
+    assert not [node.name for node in nodes[head:] if node.op_type == "QuantizeLinear"]
+
+
 @pytest.mark.parametrize("format", ["onnx", "savedmodel", "keras"])
 def test_export_of_a_run(format: str, run: Path, capfd) -> None:
     assert main(["export", str(run), "--format", format]) == 0

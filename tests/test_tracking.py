@@ -1,7 +1,6 @@
 """Tracking through its doors: a live run and an import, read back from a local SQLite store and from event files."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from conftest import lesionlab
+from conftest import lesionlab_here
 from lesionlab import tracking
 from lesionlab.cli import main
 from lesionlab.cli_use import TRACKERS
@@ -81,17 +80,13 @@ def test_a_finished_run_becomes_event_files(run: Path) -> None:
     assert scalars["test/balanced_accuracy"] == pytest.approx([metrics["test"]["balanced_accuracy"]])
 
 
-def test_a_run_is_tracked_while_it_trains(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_run_is_tracked_while_it_trains(phantoms: Path, recipe: Path, tmp_path: Path, store: str) -> None:
     given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--out", "run", "--track", "mlflow")
-    done = lesionlab("run", *given, "--track", "tensorboard", cwd=tmp_path, env=without_uri())
+    done = lesionlab_here("run", *given, "--track", "tensorboard")
     assert done.returncode == 0 and done.stderr == "", done.stderr
     assert "mlflow: run " in done.stdout and "tensorboard --logdir" in done.stdout
-    check_mlflow(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "run")
+    check_mlflow(store, tmp_path / "run")
     assert len(scalars_of(tmp_path / "run")["epoch/loss"]) == 3
-
-
-def without_uri() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
 
 
 def test_epochs_arrive_as_they_end_and_a_new_start_is_a_new_run(run: Path, store: str) -> None:

@@ -124,12 +124,21 @@ def _quantise_file(source: Path, path: Path, calibration: np.ndarray) -> None:
 
 
 def _kept_float(path: Path) -> list[str]:
-    """Name the nodes that stay float32: the first convolutions, and the head by the Keras layers it comes from."""
+    """Name the nodes that stay float32: the first convolutions, the head, and whatever follows it.
+
+    The head is known by the Keras layers that it comes from; the decision rule follows it, and probabilities in 8 bits would
+    sum to 1 no more.
+    """
     import onnx
 
-    nodes = onnx.load(path).graph.node
+    nodes = onnx.load(path).graph.node  # in the order in which they are computed
     first = [node.name for node in nodes if node.op_type == "Conv"][:_FLOAT_CONVOLUTIONS]
-    head = [node.name for node in nodes if "probabilities" in node.name or "activation_maps" in node.name]
+    head: list[str] = []
+    given: set[str] = set()  # by the head, and by what follows it
+    for node in nodes:
+        if "probabilities" in node.name or "activation_maps" in node.name or given.intersection(node.input):
+            head.append(node.name)
+            given.update(node.output)
     return first + head
 
 
