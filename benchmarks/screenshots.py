@@ -1,6 +1,6 @@
 """The pictures of docs/page.md: twelve generated lesions on the static page, one opened with its map. Needs Chromium.
 
-With a run, the picture of README.md instead: the first page of the run's report.
+With a run, the picture of README.md instead: of its report the head and the first figures of step 14.
 
     python benchmarks/screenshots.py [--run RUN] [--out docs]
 """
@@ -16,7 +16,12 @@ from lesionlab.web import export_web
 from page import hosting, opened_browser
 
 OPENED = 2  # of the twelve
-REPORT = {"viewport": {"width": 1020, "height": 1235}}
+REPORT = {"viewport": {"width": 1020, "height": 1265}}
+ONLY_THE_FIGURES = """() => {
+    document.querySelector("header nav").remove();
+    const wanted = '[aria-label^="Confusion matrix"], [aria-label^="ROC curve of each"]';
+    for (const part of document.querySelectorAll("main > *")) if (!part.querySelector(wanted)) part.remove();
+}"""
 SCREEN = {"viewport": {"width": 1280, "height": 1010}}
 PHONE = {"viewport": {"width": 390, "height": 1150}, "device_scale_factor": 4 / 3, "is_mobile": True, "has_touch": True}
 LOOKS = {"page": SCREEN, "page-dark": SCREEN | {"color_scheme": "dark"}, "page-phone": PHONE}
@@ -34,6 +39,7 @@ def main() -> None:
         with opened_browser() as browser:
             page = browser.new_context(**REPORT).new_page()
             page.goto((options.run / "report.html").resolve().as_uri())
+            page.evaluate(ONLY_THE_FIGURES)
             page.screenshot(path=options.out / "report.png")
         return
     with tempfile.TemporaryDirectory() as name:
