@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ from lesionlab.predict import load_model
 from lesionlab.recipe import Recipe, read_recipe
 
 SIZE = 32
+
+
+RULE = Decision("prior-corrected", 1.0, (2.0, -1.0, 1.5, 2.5, 0.5, 3.0, 3.5), 0.8)
 
 
 def recipe_of(architecture: str) -> Recipe:
@@ -66,11 +70,11 @@ def run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     table = read_collection(phantoms).table[["image_id", "lesion_id", "dx"]]
     parts = np.array(["train", "validation", "test"])[np.arange(len(table)) % 3]
     table.assign(group=table["lesion_id"], part=parts).to_csv(folder / "splits.csv", index=False)
-    network_of("small-cnn").save(folder / "model.keras")
+    with_decision(network_of("small-cnn"), RULE).save(folder / "model.keras")
     data = {"folder": str(phantoms), "layout": "one folder", "images": 120, "lesions": 120, "fingerprint": "f" * 64}
     manifest = {"request": {}, "finished": "2026-01-01", "data": data | {"is_generated": True}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    decision = {"rule": "argmax", "exponent": 0.0, "temperature": 1.0, "thresholds": {}, "conformal": {}}
+    decision = asdict(RULE) | {"thresholds": {}, "conformal": {}}
     (folder / "metrics.json").write_text(json.dumps({"decision": decision}))
     (folder / "recipe.toml").write_text(recipe_of("small-cnn").to_toml())
     (folder / "card.md").write_text("# A card")
@@ -130,9 +134,8 @@ def test_int8_is_as_good_or_not_written(facts: dict, pixels: np.ndarray, tmp_pat
 def test_int8_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     """The rule behind the head in 8 bits gave rows that did not sum to 1, and no prediction."""
     network = network_of("small-cnn")
-    decision = Decision("prior-corrected", 1.0, (2.0, -1.0, 1.5, 2.5, 0.5, 3.0, 3.5), 0.8)
-    expected = apply_decision(export.keras_probabilities(network, pixels), decision)
-    export.export_onnx(with_decision(network, decision), tmp_path / "m.onnx", facts, pixels, compact=False)
+    expected = apply_decision(export.keras_probabilities(network, pixels), RULE)
+    export.export_onnx(with_decision(network, RULE), tmp_path / "m.onnx", facts, pixels, compact=False)
     result = quantise(
         tmp_path / "m.onnx", tmp_path / "8.onnx", facts, pixels, pixels, expected.argmax(axis=1), allowed_loss=1.0
     )

@@ -87,7 +87,8 @@ def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], s
     if path.exists() and not (path / "saved_model.pb").is_file():
         raise LesionlabError(f"{path} exists and is no SavedModel. Choose another with --out.")
     with replacing_folder(path) as temporary:
-        network.export(temporary, format="tf_saved_model", verbose=False)
+        # Of a network that takes a list of one input, as runs' networks did, TensorFlow would ask for such a list.
+        keras.Model(network.inputs[0], network.output).export(temporary, format="tf_saved_model", verbose=False)
         write_json(temporary / "facts.json", facts)
         loaded = tensorflow.saved_model.load(str(temporary))  # holds the weights while `serve` is used
         return proved("SavedModel", network, lambda pixels: loaded.serve(pixels.astype(np.float32)).numpy(), sample)

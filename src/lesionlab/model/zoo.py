@@ -160,7 +160,7 @@ def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
     is_decided = ops.cast(ops.greater_equal(weighed, ops.max(weighed, axis=-1, keepdims=True)), "float32")
     gap = ops.max(p, axis=-1, keepdims=True) - ops.sum(p * is_decided, axis=-1, keepdims=True) + MARGIN
     share = gap / (1.0 + gap)
-    return keras.Model(network.inputs, (1.0 - share) * p + share * is_decided, name=network.name)
+    return keras.Model(network.input, (1.0 - share) * p + share * is_decided, name=network.name)
 
 
 def _normalise(inputs: keras.KerasTensor, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.KerasTensor:
