@@ -118,9 +118,16 @@ def test_a_mutated_file_opens_or_is_refused(tiny: Path, tmp_path_factory, at: fl
         assert "mutated.onnx" in str(error)
 
 
+def test_the_directory_of_a_run_is_its_model(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(tiny.read_bytes())
+    assert open_bundle(str(tmp_path)).sha256 == open_bundle(tiny).sha256
+
+
 def test_files_that_are_no_model(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="There is no model file .*nowhere.onnx"):
         open_bundle(tmp_path / "nowhere.onnx")
+    with pytest.raises(UsageError, match="is a folder without model.onnx"):
+        open_bundle(tmp_path)
     (tmp_path / "model.keras").write_bytes(b"x")
     with pytest.raises(UsageError, match="is no model for prediction: give a .onnx file"):
         open_bundle(tmp_path / "model.keras")

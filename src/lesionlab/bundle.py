@@ -132,7 +132,7 @@ def open_bundle(path: str | Path | None = None) -> Bundle:
     """Open a model file, or the model that comes with lesionlab.
 
     Args:
-        path: a `.onnx` file, or the name of a model inside the package; None for the default one.
+        path: a `.onnx` file, the directory of a run, or the name of a model inside the package; None for the default one.
 
     Raises:
         UsageError: no such file, too large, not ONNX, damaged, reaching outside itself, of another task, or newer.
@@ -191,10 +191,15 @@ def _find(path: str | Path | None) -> Path:
     for model in models:
         if str(path) == model.stem:
             return model
-    return Path(path)
+    of_run = Path(path) / "model.onnx"
+    return of_run if of_run.is_file() else Path(path)
 
 
 def _read(file: Path) -> bytes:
+    if file.is_dir():
+        raise UsageError(
+            f"{file} is a folder without model.onnx: give a .onnx file, or the directory of a finished run."
+        )
     if not file.is_file():
         known = ", ".join(model.stem for model in packaged_models()) or "none"
         raise UsageError(f"There is no model file {file}. Models that come with lesionlab: {known}.")

@@ -13,7 +13,9 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
     serve = commands.add_parser("serve", help="a page and an API on this machine; no image leaves it")
     serve.add_argument("--host", default=environment("HOST", "127.0.0.1"), help="address (default: 127.0.0.1)")
     serve.add_argument("--port", type=port, default=environment("PORT", "8000"), help="0 for any (default: 8000)")
-    serve.add_argument("--model", metavar="FILE", default=environment("MODEL") or None, help="model file, .onnx")
+    serve.add_argument(
+        "--model", metavar="FILE", default=environment("MODEL") or None, help="model file, .onnx, or run directory"
+    )
     serve.add_argument(
         "--reference",
         type=Path,

@@ -30,9 +30,7 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
         help="image, folder (searched through), pattern, list of paths (.txt; .parquet with a column path), or - for a list "
         "on standard input",
     )
-    predict.add_argument(
-        "--model", metavar="FILE", help="model file, .onnx (default: the one that comes with lesionlab)"
-    )
+    predict.add_argument("--model", metavar="FILE", help="model file, .onnx, or run directory (default: lesionlab's)")
     predict.add_argument("--out", type=Path, metavar="FILE.csv", help="write a CSV table with ISIC's columns")
     predict.add_argument("--json", action="store_true", help="print a JSON object an image, with all that is known")
     predict.add_argument(
@@ -82,7 +80,10 @@ def _add_score(commands: argparse._SubParsersAction) -> None:
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate = commands.add_parser("evaluate", help="judge a model, or its predictions, on a labelled folder")
     evaluate.add_argument(
-        "model", nargs="?", metavar="MODEL", help="a .onnx file, or a .csv of predictions (default: lesionlab's model)"
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a .onnx file, a run, or a .csv of predictions (default: lesionlab's model)",
     )
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled images, in any layout")
     evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and figures")
