@@ -16,6 +16,7 @@ from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model import export, export_run
+from lesionlab.model.backend import keras
 from lesionlab.model.decide import Decision, apply_decision
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import quantise
@@ -112,6 +113,34 @@ def test_an_export_that_differs_is_not_written(facts, pixels, tmp_path: Path, mo
     monkeypatch.setattr(export, "keras_probabilities", lambda *arguments: true(*arguments) + 2e-4)
     with pytest.raises(LesionlabError, match=r"The ONNX export differs from Keras by 2.0e-04 .* nothing was written"):
         export.export_onnx(network_of("small-cnn"), tmp_path / "m.onnx", facts, pixels)
+    assert list(tmp_path.iterdir()) == []
+
+
+def convolutional(between) -> keras.Model:
+    """A small network: what is given, between a stem and the head that an export looks for."""
+    layers = keras.layers
+    inputs = keras.Input((SIZE, SIZE, 3))
+    x = layers.Conv2D(8, 4, strides=4)(layers.Rescaling(1 / 255)(inputs))
+    for layer in between:
+        x = layer(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, layers.Dense(7, activation="softmax", name="probabilities")(x))
+
+
+def test_what_convnext_is_made_of_is_written(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    """A convolution with a group for each channel, and GELU: of neither, as TensorFlow has them, ONNX has an operator."""
+    block = [keras.layers.Conv2D(8, 7, padding="same", groups=8), keras.layers.Dense(8, activation="gelu")]
+    network = with_decision(convolutional(block), RULE)
+    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    expected = export.keras_probabilities(network, pixels)
+    assert np.abs(load_model(tmp_path / "m.onnx").predict(list(pixels)).probabilities - expected).max() < 1e-5
+    assert export.export_litert(network, tmp_path / "m.tflite", facts, pixels) < 1e-5
+
+
+def test_what_onnx_has_no_operator_for_is_said(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    network = convolutional([keras.layers.Lambda(lambda x: keras.ops.erfinv(keras.ops.tanh(x)))])
+    with pytest.raises(LesionlabError, match="cannot be written as ONNX: No Op registered for Erfinv"):
+        export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
     assert list(tmp_path.iterdir()) == []
 
 

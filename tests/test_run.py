@@ -17,6 +17,7 @@ from conftest import command, lesionlab, lesionlab_here
 from lesionlab import rundir
 from lesionlab.cli import main
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
 
 CONTRACT = {
@@ -270,6 +271,22 @@ def test_a_leaking_split_is_named_and_a_limit_takes_whole_lesions(phantoms: Path
     taken, whole = pd.read_csv(tmp_path / "splits.csv"), pd.read_csv(next(phantoms.glob("*.csv")))
     assert 60 <= len(taken) <= 130 < len(whole)
     assert len(taken) == whole["lesion_id"].isin(taken["lesion_id"]).sum()
+
+
+def test_a_network_that_onnx_cannot_hold_is_evaluated_all_the_same(
+    phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> float:
+        raise LesionlabError("The network cannot be written as ONNX: No Op registered.")
+
+    monkeypatch.setattr("lesionlab.model.export.export_onnx", fail)
+    given = ("--data", phantoms, "--recipe", recipe, "--out", tmp_path, "--epochs", 1, "--limit", 90)
+    done = lesionlab_here("run", *given)
+    assert done.returncode == 0, done.stderr
+    assert "model.onnx was not written: The network cannot be written as ONNX" in done.stdout
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["finished"] and manifest["export"]["onnx"] is None and "No Op" in manifest["export"]["reason"]
+    assert (tmp_path / "report.html").is_file() and (tmp_path / "model.keras").is_file()
 
 
 def test_python_calls_the_same_run_to_the_same_numbers(

@@ -12,6 +12,7 @@ from lesionlab import rundir
 from lesionlab.bundle import open_bundle
 from lesionlab.data.split import PARTS
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.errors import LesionlabError
 from lesionlab.files import write_csv, write_json
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
@@ -147,7 +148,11 @@ def export(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> 
         return {"onnx": None, "reason": reason}
     out = run.request.out
     sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
-    difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest), sample)
+    try:
+        difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest), sample)
+    except LesionlabError as error:  # hours of training are not lost for it
+        say(f"model.onnx was not written: {error}")
+        return {"onnx": None, "reason": str(error)}
     say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
     training, validation = divided.rows("train"), divided.rows("validation")
     say(in_words(add_ood_score(out / "model.onnx", prepared.pixels, training, validation)))

@@ -7,6 +7,7 @@ it on CPU, GPU and in the browser.
 
 import importlib.util
 import json
+import logging
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def export_onnx(
         compact: store weights in 8 or 16 bits where that loses nothing, see `lesionlab.model.compact`.
 
     Raises:
-        LesionlabError: the export differs by more than 1e-4.
+        LesionlabError: the export differs by more than 1e-4, or the network has an operation that ONNX lacks.
 
     """
     if keras.backend.backend() != "tensorflow":
@@ -64,18 +65,24 @@ def export_onnx(
         return export_by_tensorflow(network, path, facts, sample, compact=compact)
     import onnx
 
-    takes_bytes = with_explanation(network)
+    takes_bytes = with_explanation(_without_groups(network))
     with replacing(path) as temporary:
         takes_bytes(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports only what has been called
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of NumPy, inside Keras's use of tf2onnx
+            logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot do the check below says
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
         _name_outputs(model.graph)
+        _without_erfc(model.graph)
         if compact:
             store_compactly(model)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
-        onnx.checker.check_model(model, full_check=True)
+        try:
+            onnx.checker.check_model(model, full_check=True)
+        except onnx.checker.ValidationError as error:
+            first = str(error).strip().splitlines()[0]
+            raise LesionlabError(f"The network {network.name} cannot be written as ONNX: {first}") from error
         onnx.save(model, temporary)
         return proved("ONNX", network, onnx_probabilities(temporary), sample)
 
@@ -88,7 +95,8 @@ def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], s
         raise LesionlabError(f"{path} exists and is no SavedModel. Choose another with --out.")
     with replacing_folder(path) as temporary:
         # Of a network that takes a list of one input, as runs' networks did, TensorFlow would ask for such a list.
-        keras.Model(network.inputs[0], network.output).export(temporary, format="tf_saved_model", verbose=False)
+        plain = _without_groups(network)
+        keras.Model(plain.inputs[0], plain.output).export(temporary, format="tf_saved_model", verbose=False)
         write_json(temporary / "facts.json", facts)
         loaded = tensorflow.saved_model.load(str(temporary))  # holds the weights while `serve` is used
         return proved("SavedModel", network, lambda pixels: loaded.serve(pixels.astype(np.float32)).numpy(), sample)
@@ -99,7 +107,7 @@ def export_litert(network: keras.Model, path: Path, facts: dict[str, Any], sampl
     import tensorflow
 
     with tempfile.TemporaryDirectory() as folder, replacing(path) as temporary:
-        network.export(folder, format="tf_saved_model", verbose=False)
+        _without_groups(network).export(folder, format="tf_saved_model", verbose=False)
         try:
             data = tensorflow.lite.TFLiteConverter.from_saved_model(folder).convert()
         except (AttributeError, ImportError, tensorflow.lite.python.convert.ConverterError) as error:
@@ -136,6 +144,51 @@ def with_explanation(network: keras.Model) -> keras.Model:
     maps = head(last_map)  # (n, gh, gw, 7)
     head.set_weights([kernel[None, None]])
     return keras.Model(pixels, [probabilities, maps, features])
+
+
+def _without_erfc(graph: Any) -> None:
+    """Write erfc(x), of which TensorFlow makes GELU, as 1 - erf(x): ONNX has no operator for it."""
+    from onnx import helper, numpy_helper
+
+    nodes = []
+    for node in graph.node:
+        if node.op_type != "Erfc":
+            nodes.append(node)
+            continue
+        (given,), (wanted,) = node.input, node.output
+        erf, one = f"{wanted}/erf", f"{wanted}/one"
+        graph.initializer.append(numpy_helper.from_array(np.float32(1.0), one))
+        nodes += [
+            helper.make_node("Erf", [given], [erf], erf),
+            helper.make_node("Sub", [one, erf], [wanted], node.name),
+        ]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _without_groups(network: keras.Model) -> keras.Model:
+    """Rebuild a network whose convolutions have a group for each channel (ConvNeXt's) with depthwise ones, which are the same.
+
+    On a CPU TensorFlow computes grouped convolutions by XLA alone, which ONNX has no operator for.
+    """
+    layers = keras.layers
+
+    def is_grouped(layer: keras.Layer) -> bool:
+        return isinstance(layer, layers.Conv2D) and 1 < layer.groups == layer.filters == layer.input.shape[-1]
+
+    def rebuilt(layer: keras.Layer) -> keras.Layer:
+        choices = layer.get_config()
+        if not is_grouped(layer):
+            return type(layer).from_config(choices)
+        same = ("name", "kernel_size", "strides", "padding", "dilation_rate", "activation", "use_bias")
+        return layers.DepthwiseConv2D(**{name: choices[name] for name in same})
+
+    if not any(map(is_grouped, network._flatten_layers())):
+        return network
+    plain = keras.models.clone_model(network, clone_function=rebuilt, recursive=True)
+    kernels = zip(network.get_weights(), plain.weights, strict=True)  # (h, w, 1, channels) to (h, w, channels, 1)
+    plain.set_weights([w if w.shape == to.shape else w.transpose(0, 1, 3, 2) for w, to in kernels])
+    return plain
 
 
 def keras_probabilities(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
