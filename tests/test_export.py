@@ -137,6 +137,11 @@ def test_what_convnext_is_made_of_is_written(facts: dict, pixels: np.ndarray, tm
     assert export.export_litert(network, tmp_path / "m.tflite", facts, pixels) < 1e-5
 
 
+def test_what_efficientnet_normalises_by_is_no_input(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    export.export_onnx(convolutional([keras.layers.Normalization()]), tmp_path / "m.onnx", facts, pixels)
+    assert [given.name for given in onnx.load(tmp_path / "m.onnx").graph.input] == ["image"]
+
+
 def test_what_onnx_has_no_operator_for_is_said(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     network = convolutional([keras.layers.Lambda(lambda x: keras.ops.erfinv(keras.ops.tanh(x)))])
     with pytest.raises(LesionlabError, match="cannot be written as ONNX: No Op registered for Erfinv"):

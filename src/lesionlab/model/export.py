@@ -73,6 +73,7 @@ def export_onnx(
             logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot do the check below says
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
+        _without_unused_inputs(model.graph)
         _name_outputs(model.graph)
         _without_erfc(model.graph)
         if compact:
@@ -144,6 +145,13 @@ def with_explanation(network: keras.Model) -> keras.Model:
     maps = head(last_map)  # (n, gh, gw, 7)
     head.set_weights([kernel[None, None]])
     return keras.Model(pixels, [probabilities, maps, features])
+
+
+def _without_unused_inputs(graph: Any) -> None:
+    """Drop inputs that nothing takes: EfficientNet's normalisation leaves its mean and variance behind as such."""
+    used = {name for node in graph.node for name in node.input}
+    for unused in [given for given in graph.input if given.name not in used]:
+        graph.input.remove(unused)
 
 
 def _without_erfc(graph: Any) -> None:
