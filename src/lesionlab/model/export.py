@@ -20,10 +20,10 @@ from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing, replacing_folder, write_json
 from lesionlab.model.backend import full_precision, keras
 from lesionlab.model.compact import store_compactly
+from lesionlab.model.onnx_graph import make_plain
 
 TOLERANCE = 1e-4
 OPSET = 15
-OUTPUTS = ("probabilities", "activation_maps", "features")
 
 
 def why_no_onnx() -> str:
@@ -73,9 +73,7 @@ def export_onnx(
             logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot do the check below says
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
-        _without_unused_inputs(model.graph)
-        _name_outputs(model.graph)
-        _without_erfc(model.graph)
+        make_plain(model.graph)
         if compact:
             store_compactly(model)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
@@ -147,33 +145,6 @@ def with_explanation(network: keras.Model) -> keras.Model:
     return keras.Model(pixels, [probabilities, maps, features])
 
 
-def _without_unused_inputs(graph: Any) -> None:
-    """Drop inputs that nothing takes: EfficientNet's normalisation leaves its mean and variance behind as such."""
-    used = {name for node in graph.node for name in node.input}
-    for unused in [given for given in graph.input if given.name not in used]:
-        graph.input.remove(unused)
-
-
-def _without_erfc(graph: Any) -> None:
-    """Write erfc(x), of which TensorFlow makes GELU, as 1 - erf(x): ONNX has no operator for it."""
-    from onnx import helper, numpy_helper
-
-    nodes = []
-    for node in graph.node:
-        if node.op_type != "Erfc":
-            nodes.append(node)
-            continue
-        (given,), (wanted,) = node.input, node.output
-        erf, one = f"{wanted}/erf", f"{wanted}/one"
-        graph.initializer.append(numpy_helper.from_array(np.float32(1.0), one))
-        nodes += [
-            helper.make_node("Erf", [given], [erf], erf),
-            helper.make_node("Sub", [one, erf], [wanted], node.name),
-        ]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
 def _without_groups(network: keras.Model) -> keras.Model:
     """Rebuild a network whose convolutions have a group for each channel (ConvNeXt's) with depthwise ones, which are the same.
 
@@ -234,17 +205,6 @@ def global_average(network: keras.Model) -> Any:
         if not isinstance(layer, keras.layers.Dropout):
             return None
     return None
-
-
-def _name_outputs(graph: Any) -> None:
-    """Give the graph's outputs their names and its number of images one name, n."""
-    new_name = {output.name: name for output, name in zip(graph.output, OUTPUTS, strict=False)}
-    for node in graph.node:
-        node.input[:] = [new_name.get(name, name) for name in node.input]
-        node.output[:] = [new_name.get(name, name) for name in node.output]
-    for value in (*graph.input, *graph.output):
-        value.name = new_name.get(value.name, value.name)
-        value.type.tensor_type.shape.dim[0].dim_param = "n"
 
 
 def proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.ndarray], sample: np.ndarray) -> float:
