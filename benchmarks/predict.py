@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime
 
 from lesionlab.data.images import read_image
+from lesionlab.environment import n_cores
 from lesionlab.predict import Model, load_model
 
 KERAS = """
@@ -159,11 +160,6 @@ def exhaust(results: Iterator[object]) -> None:
     """Take all results, keep none."""
     for _ in results:
         pass
-
-
-def n_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 if __name__ == "__main__":

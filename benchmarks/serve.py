@@ -11,7 +11,6 @@ import argparse
 import contextlib
 import http.client
 import itertools
-import os
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 
 from lesionlab.data.images import read_image
 from lesionlab.data.phantom import write_phantoms
+from lesionlab.environment import n_cores
 from lesionlab.predict import Model, load_model
 
 BOUNDARY = "lesionlab-benchmark"
@@ -142,7 +142,7 @@ def latency(model: Model, pixels: np.ndarray, port: int, bodies: Sequence[bytes]
 
 def throughput(model: Model, pixels: np.ndarray, port: int, bodies: Sequence[bytes], requests: int) -> float:
     """16 clients at once, against the network alone on all cores; images a second of the service."""
-    served, bare, cores = [], [], len(os.sched_getaffinity(0))
+    served, bare, cores = [], [], n_cores()
     for _ in range(ROUNDS):
         started = time.perf_counter()
         ask_all(port, list(itertools.islice(itertools.cycle(bodies), requests)), 16)

@@ -73,7 +73,7 @@ def export_web(source: Path | None, folder: Path, *, runtime: Path | None = None
         LesionlabError: the runtime cannot be downloaded; nothing is written then.
 
     """
-    model = load_model(_model_file(source))
+    model = load_model(source)
     _refuse_foreign(folder)
     files = read_runtime(runtime)
     with replacing_folder(folder) as temporary:
@@ -120,15 +120,6 @@ def describe_page_model(model: Model) -> dict[str, Any]:
         },
         "model_bytes": len(model.bundle.data),
     }
-
-
-def _model_file(source: Path | None) -> Path | None:
-    if source is None or not source.is_dir():
-        return source
-    file = source / "model.onnx"
-    if not file.is_file():
-        raise UsageError(f"{source} holds no model.onnx. Give a finished run, or a .onnx file.")
-    return file
 
 
 def _write_page(folder: Path, runtime: Mapping[str, bytes]) -> None:
