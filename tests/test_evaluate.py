@@ -320,7 +320,7 @@ def test_a_model_is_warned_of_on_its_own_training_images(
     [
         ("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nother,1,0,0,0,0,0,0\n", "no prediction for any image"),
         ("image,MEL,NV\nother,1,0\n", "has no column"),
-        ("", "holds no rows"),
+        ("", "is empty: it should hold a header"),
     ],
 )
 def test_tables_that_do_not_fit(table: str, message: str, phantoms: Path, tmp_path: Path, capsys) -> None:

@@ -402,12 +402,23 @@ def test_a_file_that_is_no_table_of_predictions_is_left_alone(
     assert f"{out} is no table of predictions" in capsys.readouterr().err and out.read_bytes() == before
 
 
-@pytest.mark.parametrize("old", ["", "image,MEL", f"{','.join(HEADER)}\r\nold,1,0,0,0,0,0,0\r\n"])
+@pytest.mark.parametrize("old", ["", "image,MEL", f"{','.join(HEADER)}\r\nold,0.9,0.1,0,0,0,0,0\r\n"])
 def test_an_older_table_of_predictions_is_replaced(old: str, photos: Path, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "p.csv"
     out.write_bytes(old.encode())
     assert main(["predict", str(photos / "a1.png"), "--model", str(tiny), "--out", str(out)]) == 0
     assert [row[0] for row in rows(out.read_text())] == ["a1"]
+
+
+@pytest.mark.parametrize("resume", [[], ["--resume"]])
+def test_a_truth_in_the_same_columns_is_left_alone(
+    resume: list[str], photos: Path, tiny: Path, tmp_path: Path, capsys
+) -> None:
+    truth = tmp_path / "ISIC2018_Task3_Test_GroundTruth.csv"
+    truth.write_text(f"{','.join(HEADER)}\nISIC_0034524,0.0,1.0,0.0,0.0,0.0,0.0,0.0\n")
+    before = truth.read_bytes()
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(truth), *resume]) == 2
+    assert "it is a truth, not predictions" in capsys.readouterr().err and truth.read_bytes() == before
 
 
 @pytest.mark.parametrize("cut", [0, 3, 40, 400, 10**6])

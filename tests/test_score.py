@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +135,12 @@ GOOD = "i0,1.0,0,0,0,0,0,0"
 @pytest.mark.parametrize(
     ("predictions", "message"),
     [
-        ("", "holds no rows"),
-        (HEAD + "\n", "holds no rows"),
+        ("", "is empty: it should hold a header"),
+        (HEAD + "\n", "has a header but no rows"),
         (f"{HEAD[:-5]}\ni0,1,0,0,0,0,0\n", "has no column VASC; it has image, MEL"),
         (f"{HEAD.replace('image', 'name')}\n{GOOD}\n", "has no column image"),
         (f"{HEAD},note\n{GOOD},x\n", "columns that predictions do not have: 'note'"),
-        (f"{HEAD},MEL\n{GOOD},1\n", "has the column 'MEL' twice"),
+        (f"{HEAD},MEL\n{GOOD},1\n", "row 1: the column 'MEL' stands there twice"),
         (f"{HEAD}\n{GOOD}\n\n{GOOD}\n", "row 4: the image 'i0' stands in row 2 too"),
         (f"{HEAD}\n{GOOD}\ni0.jpg,1,0,0,0,0,0,0\n", "row 3: the image 'i0' stands in row 2 too"),
         (f"{HEAD}\n,1,0,0,0,0,0,0\n", "row 2: the image has no name"),
@@ -150,10 +151,9 @@ GOOD = "i0,1.0,0,0,0,0,0,0"
         (f"{HEAD}\ni0,1,0,0,0,0,0,-0.1\n", "column VASC: -0.1 is outside 0 to 1"),
         (f"{HEAD}\ni0,1.01,0,0,0,0,0,0\n", "column MEL: 1.01 is outside 0 to 1"),
         (f"{HEAD}\ni0,inf,0,0,0,0,0,0\n", "column MEL: inf is outside 0 to 1"),
-        (f"{HEAD}\ni0,1,0\n", "row 2 has 3 cells, the column names are 8"),
-        (f"{HEAD}\n{GOOD},9\n", "row 2 has 9 cells"),
+        (f"{HEAD}\ni0,1,0\n", "row 2: 3 values where the header has 8"),
+        (f"{HEAD}\n{GOOD},9\n", "row 2: 9 values where"),
         (f"{HEAD}\n{GOOD}\nother,1,0,0,0,0,0,0\n", "has 1 images that .*t.csv has not: other"),
-        (f"{HEAD}\n{GOOD}\n".replace(",", ";"), "is separated by semicolons or tabs"),
     ],
 )
 def test_faults_of_predictions_are_named(predictions: str, message: str, tmp_path: Path) -> None:
@@ -180,12 +180,27 @@ def test_faults_of_the_truth_are_named(truth: str, message: str, tmp_path: Path)
 
 def test_files_that_are_no_table(tmp_path: Path) -> None:
     predictions, truth = write(tmp_path, one_hot("mel"), one_hot("mel"))
-    with pytest.raises(UsageError, match="nowhere.csv cannot be read"):
+    with pytest.raises(UsageError, match="nowhere.csv cannot be opened"):
         score(tmp_path / "nowhere.csv", truth)
-    predictions.write_text(one_hot("mel"), encoding="utf-16")
-    with pytest.raises(UsageError, match="is no CSV file in UTF-8"):
+    predictions.write_bytes(b"PK\x03\x04" + bytes(100))
+    with pytest.raises(UsageError, match="is an Excel workbook or a ZIP archive"):
         score(predictions, truth)
-    predictions.write_bytes(b"\xef\xbb\xbf" + one_hot("mel").replace("\n", "\r\n").encode())
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
+        lambda text: text.replace(",", ";").encode(),
+        lambda text: text.replace(",", "\t").encode("utf-16"),
+        lambda text: text.replace(",", ", ").encode(),
+    ],
+    ids=["mark and CRLF", "semicolons", "UTF-16 and tabs", "blanks"],
+)
+def test_tables_as_spreadsheets_save_them(saved: Callable[[str], bytes], tmp_path: Path) -> None:
+    predictions, truth = write(tmp_path, one_hot("mel"), one_hot("mel"))
+    predictions.write_bytes(saved(one_hot("mel")))
+    truth.write_bytes(saved(one_hot("mel")))
     assert score(predictions, truth)["accuracy"] == 1.0
 
 

@@ -217,9 +217,23 @@ def _refuse_other_file(path: Path) -> None:
     header = _csv_line(CSV_HEADER).encode().rstrip()
     with path.open("rb") as file:
         line = file.readline(len(header) + 2)  # a line end may be two bytes
+        first_row = file.readline(1024)
     is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
     if not is_ours:
         raise _no_table(path)
+    if _is_one_hot(first_row):
+        raise UsageError(
+            f"{path} has ISIC's columns, but its first row holds a 1 and six 0: it is a truth, not predictions, and is left "
+            "as it is. Choose another file with --out."
+        )
+
+
+def _is_one_hot(row: bytes) -> bool:
+    """Whether the row of a table in ISIC's columns says what an image is; no network is that certain."""
+    try:
+        return sorted(map(float, row.split(b",")[1:])) == [0.0] * (len(DX) - 1) + [1.0]
+    except ValueError:
+        return False
 
 
 def _no_table(path: Path) -> UsageError:

@@ -1,6 +1,5 @@
 """Tables to score: predictions and truth, read strictly, so that every fault is named by its row, column or images."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.data.tables import read_rows
 from lesionlab.diagnosis import DIAGNOSES, INDEX_OF, ISIC_COLUMNS
 from lesionlab.errors import UsageError
 
@@ -37,7 +37,7 @@ def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[s
         UsageError: names the row and the column at fault.
 
     """
-    header, rows = _by_isic_names(path, *_read_csv(path))
+    header, rows = _by_isic_names(path, *_named_rows(path))
     _need_columns(path, header, ("image", *ISIC_COLUMNS))
     foreign = [column for column in header if column not in ("image", *ISIC_COLUMNS, *RUN_COLUMNS)]
     if foreign:
@@ -77,7 +77,7 @@ def read_truth(path: Path) -> Table:
         UsageError: names the row and the column at fault.
 
     """
-    header, rows = _read_csv(path)
+    header, rows = _named_rows(path)
     is_metadata = "image" not in header and {"image_id", "dx"} <= set(header)
     if not is_metadata:
         _need_columns(path, header, ("image", *ISIC_COLUMNS), " (or give metadata with image_id and dx)")
@@ -133,27 +133,9 @@ def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
     return value
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read header and rows; each row with its line number, as an editor counts them."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [(reader.line_num, cells) for cells in reader if cells]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}).") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} is no CSV file in UTF-8 ({error}). Save it as CSV, UTF-8.") from error
-    if not header or not rows:
-        raise UsageError(f"{path} holds no rows: needed are a line of column names and a line for each image.")
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise UsageError(f"{path} is separated by semicolons or tabs; commas are needed.")
-    twice = [name for index, name in enumerate(header) if name in header[:index]]
-    if twice:
-        raise UsageError(f"{path} has the column {twice[0]!r} twice.")
-    for line, cells in rows:
-        if len(cells) != len(header):
-            raise UsageError(f"{path}, row {line} has {len(cells)} cells, the column names are {len(header)}.")
+def _named_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read column names and rows; each row with its line number, as an editor counts them."""
+    header, rows = read_rows(path)
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 

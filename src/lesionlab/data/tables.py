@@ -1,16 +1,20 @@
 """Read a table that a person may have saved from anything: any encoding, any separator, and say where it is wrong.
 
-In: a text file. Out: a table of strings. Rows are named by their line in the file; the header is line 1.
+In: a text file. Out: strings, as rows (`read_rows`, without pandas) or as a table. Rows are named by their line in the file; the
+header is line 1.
 """
 
 import csv
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from lesionlab.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROW = "line in the file"  # kept beside each row; no header can hold it, since blanks in a header become "_"
 SEPARATORS = (",", ";", "\t", "|")
@@ -19,7 +23,7 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 _HEADER_BYTES = 4096
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """Read a table.
 
     Column names are stripped and lower-cased, blanks and hyphens in them become `_`; columns without a name are left out.
@@ -29,6 +33,21 @@ def read_table(path: Path) -> pd.DataFrame:
         A row per row of the file: strings, and the column `ROW` with the line it begins in.
 
     Raises:
+        UsageError: as `read_rows`.
+    """
+    import pandas as pd
+
+    header, rows = read_rows(path, _tidy)
+    table = pd.DataFrame([cells for _, cells in rows], columns=header, dtype=str)
+    table = table.drop(columns=[name for name in header if not name])
+    table[ROW] = [line for line, _ in rows]
+    return table
+
+
+def read_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a table as it stands: the column names, renamed, and the line that each row begins in with its stripped cells.
+
+    Raises:
         UsageError: the file cannot be opened, is no text, is empty, has no rows, repeats a column, has a row of
             another length or an open quote.
     """
@@ -36,16 +55,13 @@ def read_table(path: Path) -> pd.DataFrame:
     if not rows:
         raise UsageError(f"{path} is empty: it should hold a header and a row for each image.")
     (number, names), *rows = rows
-    header = _tidy(names)
+    header = [rename(name) for name in names]
     repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated:
         raise UsageError(f"{path}, row {number}: the column {repeated!r} stands there twice. Keep one.")
     if not rows:
         raise UsageError(f"{path} has a header but no rows: there should be one for each image.")
-    table = pd.DataFrame([_fit(cells, len(header), path, line) for line, cells in rows], columns=header, dtype=str)
-    table = table.drop(columns=[name for name in header if not name])
-    table[ROW] = [line for line, _ in rows]
-    return table
+    return header, [(line, _fit(cells, len(header), path, line)) for line, cells in rows]
 
 
 def read_header(path: Path) -> list[str]:
@@ -57,13 +73,13 @@ def read_header(path: Path) -> list[str]:
         rows = _split(text.splitlines()[0], path)
     except (UsageError, OSError, IndexError):
         return []
-    return _tidy(rows[0][1]) if rows else []
+    return [_tidy(name) for name in rows[0][1]] if rows else []
 
 
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UsageError(f"{path} has more than {MAX_BYTES / 1e6:.0f} MB: that is no metadata table.")
+            raise UsageError(f"{path} has more than {MAX_BYTES / 1e6:.0f} MB: that is too large for a table.")
         return path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path} cannot be opened ({error.strerror}).") from error
@@ -114,8 +130,8 @@ def _split(text: str, path: Path) -> list[tuple[int, list[str]]]:
     return rows
 
 
-def _tidy(names: list[str]) -> list[str]:
-    return [re.sub(r"[\s-]+", "_", name.lower()) for name in names]
+def _tidy(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.lower())
 
 
 def _fit(cells: list[str], number: int, path: Path, line: int) -> list[str]:
