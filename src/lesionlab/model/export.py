@@ -10,7 +10,8 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,8 @@ def export_onnx(
     takes_bytes = with_explanation(_without_groups(network))
     with replacing(path) as temporary:
         takes_bytes(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports only what has been called
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet("tf2onnx"):  # what it cannot do the check below says
             warnings.simplefilter("ignore", FutureWarning)  # of NumPy, inside Keras's use of tf2onnx
-            logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot do the check below says
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
         make_plain(model.graph)
@@ -84,6 +84,17 @@ def export_onnx(
             raise LesionlabError(f"The network {network.name} cannot be written as ONNX: {first}") from error
         onnx.save(model, temporary)
         return proved("ONNX", network, onnx_probabilities(temporary), sample)
+
+
+@contextmanager
+def _quiet(logger_name: str) -> Iterator[None]:
+    logger = logging.getLogger(logger_name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
