@@ -1,6 +1,6 @@
 """How long an evaluation takes: the statistics alone, then the whole command on images of a folder.
 
-    python benchmarks/evaluation.py --data ../shared/ham10000 --images 1500 [--model FILE.onnx]
+    python benchmarks/evaluation.py --data ../shared/ham10000 --images 1500 [--model FILE.onnx] [--robustness]
 
 Wall-clock and processor time: on a busy machine only the second says something. Images are copied to a temporary folder, so
 that nothing is in a cache.
@@ -21,6 +21,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.evaluate import evaluate
 from lesionlab.trust.bootstrap import bootstrap
 from lesionlab.trust.metrics import evaluate_part
+from lesionlab.trust.robustness import LESIONS
 
 
 def main() -> None:
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--model", help="default: the one that comes with lesionlab")
+    parser.add_argument("--robustness", action="store_true", help="that of 300 lesions as well, as a second evaluation")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     labels = rng.choice(len(DX), options.images, p=[0.08, 0.72, 0.04, 0.03, 0.1, 0.01, 0.02])
@@ -43,6 +45,11 @@ def main() -> None:
             f"lesionlab evaluate, {options.images:,} images",
             lambda: evaluate(options.model, Path(name) / "data", Path(name) / "out"),
         )
+        if options.robustness:
+            timed(
+                "the same with --robustness",
+                lambda: evaluate(options.model, Path(name) / "data", Path(name) / "out", robustness_lesions=LESIONS),
+            )
 
 
 def copy(data: Path, number: int, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -233,9 +234,56 @@ def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> 
     accuracy = json.loads((folders[1] / "e" / "metrics.json").read_text())["test"]["accuracy"]
     assert found["figures"]["accuracy"]["second"] == pytest.approx(accuracy) and found["images"] > 100
     manifest = folders[1] / "e" / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"evaluated": None}))  # as a kill leaves it
-    assert main(["compare", *(str(folder / "e") for folder in folders)]) == 2
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": None}))  # as a kill leaves it
+    both = ["compare", *(str(folder / "e") for folder in folders)]
+    assert main(both) == 2
     assert "is not finished. The same 'lesionlab evaluate'" in capsys.readouterr().err
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": "2026-11-25"}))
+    assert main(both) == 0
+    assert "constant/e" in (shown := capsys.readouterr().out) and "random/e" in shown  # "e" would name both
+    (folders[1] / "e" / "predictions.csv").write_text("image,MEL\n")
+    assert main(both) == 2
+    assert "predictions.csv cannot be read as a run writes it" in capsys.readouterr().err
+
+
+def test_a_mistake_leaves_an_earlier_evaluation_whole(evaluated: Path, phantoms: Path, tmp_path: Path, capsys) -> None:
+    shutil.copytree(evaluated, tmp_path / "e")
+    before = {path: path.read_bytes() for path in (tmp_path / "e").rglob("*") if path.is_file()}
+    assert (
+        evaluated_table(table_of(phantoms).replace({"image": "^"}, {"image": "x"}, regex=True), phantoms, tmp_path) == 2
+    )
+    assert main(["evaluate", "no-model", "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "e").rglob("*") if path.is_file()} == before
+
+
+def test_an_evaluation_that_breaks_off_leaves_no_older_report(
+    evaluated: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(evaluated, tmp_path / "e")
+    monkeypatch.setattr("lesionlab.evaluate.write_cases", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert evaluated_table(table_of(phantoms), phantoms, tmp_path) == 130
+    assert not (tmp_path / "e" / "report.html").exists()
+    assert json.loads((tmp_path / "e" / "manifest.json").read_text())["finished"] is None
+
+
+def test_results_among_the_images_are_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
+    before = sorted(phantoms.rglob("*"))
+    for command in (["evaluate"], ["run", "--recipe", "quick"]):
+        assert main([*command, "--data", str(phantoms), "--out", str(phantoms / "results")]) == 2
+        assert "lies in the data folder, and its pictures would be taken for images" in capsys.readouterr().err
+    assert sorted(phantoms.rglob("*")) == before
+
+
+def test_predictions_of_images_that_were_set_aside_are_known(phantoms: Path, tmp_path: Path) -> None:
+    """A copy of an image is not judged, but the data hold it."""
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    (metadata,) = data.glob("*.csv")
+    rows = pd.read_csv(metadata)
+    first = rows["image_id"][0]
+    shutil.copy(next(data.rglob(f"{first}.jpg")), next(data.rglob(f"{first}.jpg")).with_name("copy.jpg"))
+    pd.concat([rows, rows[:1].assign(image_id="copy")]).to_csv(metadata, index=False)
+    assert evaluated_table(table_of(data), data, tmp_path) == 0
 
 
 def split_of(phantoms: Path, folder: Path, **parts: str) -> Path:

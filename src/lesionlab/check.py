@@ -49,12 +49,7 @@ def explore_folder(folder: Path, out: Path) -> Path:
 
 def _refuse_other_things(folder: Path, out: Path) -> None:
     """Refuse a folder that the exploration would be lost among."""
-    if out.resolve() == folder.resolve():
-        raise UsageError(f"{out} is the data folder itself. Choose another folder with --out.")
-    if out.resolve().is_relative_to(folder.resolve()):
-        raise UsageError(
-            f"{out} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
-        )
+    rundir.refuse_among_images(out, folder)
     if out.is_dir() and not (out / "explore.html").exists():
         rundir.refuse_foreign(out, "exploration")
 

@@ -5,6 +5,7 @@ Nothing heavy is imported before a command is chosen, so that `--help` answers a
 
 import argparse
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ _GO_ON = ("run", "train", "tune", "fetch")  # and predict, with --resume or --sh
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_closed_streams()
+    _set_encoding()
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
@@ -51,6 +53,13 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  as long as the process
+
+
+def _set_encoding() -> None:
+    """Print UTF-8 into files and pipes, whatever the locale; a terminal keeps its own, and shows the rest as escapes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        encoding = None if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -170,7 +179,7 @@ def _ensemble(options: argparse.Namespace) -> None:
 
 
 def _split_choice(text: str) -> dict[str, str]:
-    if text.endswith(".csv"):
+    if text.lower().endswith(".csv"):
         return {"name": "file", "file": text}
     name, _, source = text.partition(":")
     return {"name": name, "source": source}

@@ -30,7 +30,7 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
         differing = sorted(images[0] ^ images[1])
         raise UsageError(
             f"{first} and {second} were tested on different images: {len(differing):,} are in one test part only "
-            f"({', '.join(differing[:3])}). Give the second run the first's split: --split {first / 'splits.csv'}."
+            f"({', '.join(differing[:3])}). {_same_split(first, second)}"
         )
     a, b = tables[0], tables[1].loc[tables[0].index]
     relabelled = a.index[a["truth"] != b["truth"]]
@@ -51,19 +51,42 @@ def compare_command(options: argparse.Namespace) -> None:
         print(json.dumps(without_nan(found), indent=1))
         print(NOT_A_DEVICE, file=sys.stderr)
         return
-    for name, result in results.items():
-        _print(str(first), name, result)
+    for other in others:
+        _print(*_names(first, other), results[str(other)])
     print(NOT_A_DEVICE)
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """Name two folders by as much of the ends of their paths as tells them apart."""
+    paths = [folder.resolve().parts for folder in (first, second)]
+    for depth in range(1, max(map(len, paths)) + 1):
+        a, b = ("/".join(parts[-depth:]) for parts in paths)
+        if a != b:
+            return a, b
+    return str(first), str(second)
+
+
+def _same_split(first: Path, second: Path) -> str:
+    for run, other in ((first, second), (second, first)):
+        if (run / "splits.csv").exists():
+            return f"Give both one split: --split {run / 'splits.csv'} for {other}."
+    return "Evaluate both models with one --split FILE.csv."
 
 
 def _test_part(folder: Path) -> pd.DataFrame:
     evaluation = rundir.read_evaluation(folder)
     if evaluation is None:
         rundir.read_finished(folder)
-    elif not evaluation["evaluated"]:
+    elif not evaluation.get("finished"):
         raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
-    table = pd.read_csv(folder / "predictions.csv", dtype={"image": str, "lesion_id": str})
-    return table[table["part"] == "test"].set_index("image")
+    path, columns = folder / "predictions.csv", ["lesion_id", "truth", *ISIC_COLUMNS]
+    try:
+        table = pd.read_csv(path, dtype={"image": str, "lesion_id": str} | dict.fromkeys(ISIC_COLUMNS, float))
+        return table[table["part"] == "test"].set_index("image")[columns]
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(
+            f"{path} cannot be read as a run writes it ({error}). Take another, or make it anew."
+        ) from error
 
 
 def _print(first: str, second: str, result: Comparison) -> None:
@@ -71,7 +94,7 @@ def _print(first: str, second: str, result: Comparison) -> None:
         f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions;"
     )
     print("of the AUC malignant/benign DeLong's, over lesions too\n")
-    print(f"{'':24} {Path(first).name:>24.24} {Path(second).name:>24.24}   difference")
+    print(f"{'':24} {first[-24:]:>24} {second[-24:]:>24}   difference")
     rows = {name.replace("_", " "): figure for name, figure in result.figures.items()}
     for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
         low, high = figure.interval
@@ -82,7 +105,7 @@ def _print(first: str, second: str, result: Comparison) -> None:
         f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, McNemar p "
         f"{_p(result.mcnemar_p)}, counting images; the AUCs, DeLong p {_p(result.delong_p)}, counting lesions."
     )
-    print(result.verdict(Path(first).name, Path(second).name) + "\n")
+    print(result.verdict(first, second) + "\n")
 
 
 def _p(value: float) -> str:

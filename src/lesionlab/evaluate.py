@@ -27,6 +27,7 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table, measure_robustness
 from lesionlab.evaluation import now, predictions_table
 from lesionlab.files import write_csv, write_json
+from lesionlab.predict import uncertainties
 from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
 from lesionlab.report.figures_robustness import write_robustness
@@ -87,21 +88,24 @@ def evaluate(
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
+    rundir.refuse_among_images(out, data)
     matrix = read_costs(costs) if costs else None
-    if robustness_lesions and model and model.endswith(".csv"):
+    if robustness_lesions and _is_table(model):
         raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
     collection = read_collection(data)
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
     table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
     with _held(out):
-        seen, described = _answers(model, table, cleaned.table["image_id"], allow_missing, has_split=split is not None)
+        known = collection.table["image_id"]
+        seen, described = _answers(model, table, known, allow_missing, has_split=split is not None)
         has_answer = ~np.isnan(seen.probabilities[:, 0])
         test, validation = (
             _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
         )
         if not len(test.table):
             raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+        _begin(out)
         drawn = validation if len(validation.table) else None
         pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
         toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
@@ -125,9 +129,14 @@ def _held(out: Path) -> Iterator[None]:
     if out.is_dir() and not rundir.read_evaluation(out):
         rundir.refuse_foreign(out, "evaluation")
     with rundir.claimed(out):
-        write_json(out / rundir.MANIFEST, {"kind": rundir.EVALUATION, "evaluated": None})
-        (out / "figures").mkdir(exist_ok=True)
         yield
+
+
+def _begin(out: Path) -> None:
+    """Make the folder one of an unfinished evaluation: an earlier one's report must not stand beside other figures."""
+    write_json(out / rundir.MANIFEST, {"kind": rundir.EVALUATION, "finished": None})
+    (out / "report.html").unlink(missing_ok=True)
+    (out / "figures").mkdir(exist_ok=True)
 
 
 def measure(
@@ -159,6 +168,8 @@ def measure(
         "test_vector": "after vector scaling",
     }
     metrics["own_lines"] = _own_lines(answers, described)
+    is_unsure = uncertainties(answers.probabilities) > described["thresholds"].get("uncertainty", 1.0)
+    metrics["own_uncertain"] = int(is_unsure.sum())
     promise = None
     if described["conformal"]:
         promise = conformal.Conformal(**described["conformal"])
@@ -170,8 +181,8 @@ def measure(
 
 
 def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, Any]]:
-    """Judge the lines that the model itself carries: the one that `predict` decides by, then those drawn in its run."""
-    lines = [{"task": "malignant", "wanted": "what predict decides by", "at_least": None}]
+    """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
+    lines = [{"task": "malignant", "wanted": "line of predict", "at_least": None}]
     lines[0]["threshold"] = described["thresholds"].get("malignant")
     rows = []
     for line in [*lines, *described["operating"]]:
@@ -184,9 +195,13 @@ def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, An
 def _answers(
     model: str | None, table: pd.DataFrame, known: pd.Series, allow_missing: bool, *, has_split: bool
 ) -> tuple[Seen, dict[str, Any]]:
-    if model and model.endswith(".csv"):
+    if model and _is_table(model):
         return answers_of_table(Path(model), table, known, allow_missing, has_split=has_split)
     return answers_of_model(model, table)
+
+
+def _is_table(model: str | None) -> bool:
+    return bool(model) and str(model).lower().endswith(".csv")
 
 
 def _judged(table: pd.DataFrame, seen: Seen, chosen: np.ndarray) -> Judged:
@@ -208,6 +223,7 @@ def _describe(
         "lesionlab": __version__,
         "command": shlex.join(["lesionlab", *sys.argv[1:]]),
         "evaluated": now(),
+        "finished": None,
         "seed": seed,
         "model": described,
         "data": describe_data(dataclasses.replace(whole, cleaned=judged)),
@@ -233,7 +249,9 @@ def _write(out: Path, metrics: dict[str, Any], manifest: dict[str, Any], test: J
     write_part_figures(out / "figures", metrics, predictions, pixels, test.table)
     write_understanding(out / "figures", metrics, test.table, test.seen, pixels, seed=manifest["seed"])
     write_cases(out / "cases", test.table, test.seen, metrics, manifest["model"])
-    return write_evaluation_html(out)
+    report = write_evaluation_html(out)
+    write_json(out / rundir.MANIFEST, manifest | {"finished": now()})
+    return report
 
 
 def evaluate_command(options: argparse.Namespace) -> None:

@@ -32,6 +32,7 @@ def run(request: Request) -> Path:
     """
     if request.data:
         index_images(request.data)  # a folder that is not there is said before a run directory is made
+        rundir.refuse_among_images(request.out, request.data)
     if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
         return _help_to_train(request)
     with rundir.claimed(request.out):

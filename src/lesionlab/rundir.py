@@ -95,6 +95,16 @@ def refuse_foreign(folder: Path, kind: str = "run", option: str = "--out") -> No
         )
 
 
+def refuse_among_images(folder: Path, data: Path) -> None:
+    """Refuse a folder for results that lies in the data folder: its pictures would be taken for images."""
+    if folder.resolve() == data.resolve():
+        raise UsageError(f"{folder} is the data folder itself. Choose another folder with --out.")
+    if folder.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"{folder} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
+        )
+
+
 def _sweep(folder: Path) -> None:
     """Remove what a killed run left half-written: `lesionlab.files` gives such files hidden names."""
     for path in folder.rglob(".*"):

@@ -93,11 +93,20 @@ class _Request:
 
 
 def default_cache_dir() -> Path:
-    """Return the cache's folder: $LESIONLAB_CACHE, else $XDG_CACHE_HOME/lesionlab, else ~/.cache/lesionlab."""
+    """Return the cache's folder: $LESIONLAB_CACHE, else $XDG_CACHE_HOME/lesionlab, else ~/.cache/lesionlab.
+
+    Raises:
+        UsageError: neither variable is set and the user has no home.
+    """
     if own := os.environ.get("LESIONLAB_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lesionlab"
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "lesionlab"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise UsageError(
+            "There is no home directory to keep decoded images in: name a folder in the environment variable LESIONLAB_CACHE."
+        ) from error
 
 
 def decode_images(
