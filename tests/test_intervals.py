@@ -6,8 +6,15 @@ from scipy.stats import binomtest, norm
 from sklearn import metrics as sk
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.bootstrap import CLASS_FIGURES, bootstrap, percentile_interval, ranking
-from lesionlab.trust.metrics import evaluate_part, sensitivity_at
+from lesionlab.trust.bootstrap import (
+    CLASS_FIGURES,
+    auc_interval,
+    bootstrap,
+    effective_number,
+    percentile_interval,
+    ranking,
+)
+from lesionlab.trust.metrics import auc, evaluate_part, sensitivity_at
 
 
 def drawn(n: int, seed: int, decimals: int = 8) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +100,33 @@ def test_a_share_that_no_draw_moves_has_wilsons_interval() -> None:
     expected = binomtest(10, 10).proportion_ci(method="wilson")
     assert row["recall"] == 1.0 and row["intervals"]["recall"] == pytest.approx([expected.low, 1.0], abs=1e-6)
     assert row["intervals"]["precision"][0] == pytest.approx(expected.low, abs=1e-6)
-    assert row["intervals"]["auc"] is None and row["intervals"]["f1"] is None  # no method that would not lie
+    assert row["intervals"]["auc"] == pytest.approx([0.884, 1.0], abs=1e-3)  # 10 lesions against 60, all ranked right
+    assert row["intervals"]["f1"] is None  # no method that would not lie
+
+
+def test_answers_that_are_all_right_are_not_certain() -> None:
+    part = evaluate_part(np.array([0, 1, 2]), np.eye(7)[:3], np.arange(3), seed=0)
+    expected = binomtest(3, 3).proportion_ci(method="wilson")
+    assert part["intervals"].pop("accuracy") == pytest.approx([expected.low, 1.0], abs=1e-6)
+    assert all(np.isnan(bounds).all() for bounds in part["intervals"].values())
+
+
+@pytest.mark.parametrize("positives", [1, 3, 10])
+def test_intervals_of_an_area_hold_the_truth_with_few_positives(positives: int) -> None:
+    """Of normal scores the area is known: where the positives' mean is 1.81 standard deviations higher, 0.9."""
+    rng, held = np.random.default_rng(0), 0
+    is_positive = np.arange(positives + 200) < positives
+    for _ in range(200):
+        score = rng.normal(1.8124 * is_positive, 1.0)
+        low, high = auc_interval(auc(is_positive, score), positives, 200)
+        held += low <= 0.9 <= high
+    assert held >= 180  # the bootstrap: 12, 140, 180
+
+
+def test_lesions_of_many_images_do_not_count_as_many() -> None:
+    assert effective_number(np.arange(30)) == effective_number(np.arange(30).repeat(4)) == 30
+    assert effective_number(np.r_[np.arange(90), np.repeat(np.arange(90, 100), 10)]) == pytest.approx(190**2 / 1090)
+    assert effective_number(np.array([])) == 0
 
 
 def test_one_lesion_alone_has_no_interval() -> None:

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from lesionlab.trust.calibration import adaptive_calibration_error, calibration, expected_calibration_error
-from lesionlab.trust.subgroups import holm, subgroups
+from lesionlab.trust.subgroups import holm, mantel_haenszel, subgroups
 
 
 def test_calibration_by_hand() -> None:
@@ -14,11 +14,11 @@ def test_calibration_by_hand() -> None:
     assert expected_calibration_error(stated, happened) == pytest.approx(0.5 * 0.2 + 0.5 * 0.0)
     certain = np.eye(7)[[0, 1, 2, 3]]
     errors = ("ece", "ece_mel", "ace", "classwise_ece", "classwise_ace", "brier")
-    right = calibration(np.arange(4), certain)
+    right = calibration(np.arange(4), certain, np.arange(4))
     assert {name: right[name] for name in errors} == dict.fromkeys(errors, 0.0)
     assert right["reliability"] == [{"images": 4, "stated": 1.0, "happened": 1.0}]
     assert right["by_chance"] == {"ece": [0.0, 0.0], "ece_mel": [0.0, 0.0]}
-    wrong = calibration(np.array([1, 2, 3, 4]), certain)
+    wrong = calibration(np.array([1, 2, 3, 4]), certain, np.arange(4))
     assert [wrong[name] for name in errors[:3]] == [1.0, 0.25, 1.0] and wrong["brier"] == 2.0
     assert wrong["classwise_ece"] == pytest.approx((0.25 + 3 * 0.5 + 0.25) / 7)
     assert wrong["per_class"]["akiec"]["ece"] == 0.5 and wrong["per_class"]["bkl"]["ece"] == 0.25
@@ -37,12 +37,21 @@ def test_probabilities_that_labels_were_drawn_from_are_calibrated() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.full(7, 0.5), 20_000)
     labels = np.array([rng.choice(7, p=row) for row in probabilities])
-    figures = calibration(labels, probabilities)
+    figures = calibration(labels, probabilities, np.arange(20_000))
     assert figures["ece"] < 0.01 and figures["ece_mel"] < 0.01
     low, high = figures["by_chance"]["ece"]
     assert low / 3 < figures["ece"] < 1.5 * high
+    fourfold = [values[:2000].repeat(4, axis=0) for values in (labels, probabilities)]
+    of_lesions, of_images = (
+        calibration(*fourfold, lesions)["by_chance"]["ece"][0]
+        for lesions in (np.arange(2000).repeat(4), np.arange(8000))
+    )
+    assert of_lesions == pytest.approx(
+        calibration(labels[:2000], probabilities[:2000], np.arange(2000))["by_chance"]["ece"][0]
+    )
+    assert of_lesions > 1.5 * of_images  # images of a lesion have one label
     sharp = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
-    off = calibration(labels, sharp)
+    off = calibration(labels, sharp, np.arange(20_000))
     assert off["ece"] > 0.1 > 5 * off["by_chance"]["ece"][1] and off["ace"] > 0.1
 
 
@@ -105,6 +114,31 @@ def test_groups_that_do_not_differ_are_seldom_flagged() -> None:
         assert len(rows) == 10
         flagged += any(row["stands_out"] for row in rows)
     assert flagged <= 8
+
+
+def test_the_p_value_by_hand() -> None:
+    """Of 4 melanomas 3 right, 2 in the group and both right; of 6 nevi 3 right, 3 in the group and 2 right."""
+    labels, is_in = np.array([0] * 4 + [1] * 6), np.array([1, 1, 0, 0, 1, 1, 1, 0, 0, 0], bool)
+    is_right = np.array([1, 1, 1, 0, 1, 1, 0, 1, 0, 0], bool)
+    excess = (2 - 2 * 3 / 4) + (2 - 3 * 3 / 6)
+    variance = 2 * 3 / 4 * 1 / 4 * 2 / 3 + 3 * 1 / 2 * 1 / 2 * 3 / 5  # of hypergeometric draws
+    expected = 2 * norm.sf((excess - 0.5) / np.sqrt(variance))
+    assert mantel_haenszel(is_in, np.arange(10), labels, is_right) == pytest.approx(expected)
+    threefold = [np.repeat(values, 3) for values in (is_in, np.arange(10), labels, is_right)]
+    assert mantel_haenszel(*threefold) == pytest.approx(expected)  # three images a lesion
+    assert mantel_haenszel(np.ones(10, bool), np.arange(10), labels, is_right) == 1.0
+
+
+def test_small_groups_in_which_all_answers_are_right_are_seldom_flagged() -> None:
+    """Of 40 parts with 20 groups of 25 lesions, 96 % of all answers right: a group without a mistake is no finding."""
+    flagged = 0
+    for trial in range(40):
+        labels = np.ones(500, int)
+        groups = np.random.default_rng(trial).permutation(np.repeat(np.arange(20), 25)).astype(str)
+        given = answers(labels, np.full(500, 0.96), trial)
+        rows = subgroups(table_of(localization=groups), labels, given, seed=trial, resamples=200)
+        flagged += any(row["stands_out"] for row in rows)
+    assert flagged <= 5
 
 
 def test_a_gap_has_the_interval_of_the_truth() -> None:

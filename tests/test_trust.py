@@ -77,13 +77,19 @@ def test_operating_points_are_drawn_on_validation_and_judged_on_test() -> None:
     assert operating_points(validation, (nevi, test[1]), np.arange(4000)) == {}
 
 
+def test_a_specificity_is_kept_where_benign_images_have_probability_1() -> None:
+    is_positive, score = np.arange(200) < 100, np.ones(200)
+    score[108:] = 0.0  # eight of a hundred negatives have a 1
+    assert (score[~is_positive] >= draw(is_positive, score, specificity=0.95)).mean() <= 0.05
+
+
 def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> None:
     """Rare diagnoses with 15 calibration images too; a promise over all diagnoses together would break there."""
     rng = np.random.default_rng(2)
     shares = np.array([0.1, 0.6, 0.05, 0.05, 0.1, 0.05, 0.05])
     coverage, per_class = [], {dx: [] for dx in DX}
     for _ in range(60):
-        found = conformal.calibrate(*drawn(300, rng, shares))
+        found = conformal.calibrate(*drawn(300, rng, shares), np.arange(300))
         result = conformal.measure(*drawn(2000, rng, shares), found, np.arange(2000))
         coverage.append(result["coverage"])
         for dx in DX:
@@ -97,7 +103,7 @@ def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> 
 def test_the_intervals_of_the_sets_count_lesions() -> None:
     """Every image four times over, as of one lesion, leaves every share and every interval as it is: scipy's of lesions."""
     rng = np.random.default_rng(10)
-    found = conformal.calibrate(*drawn(900, rng))
+    found = conformal.calibrate(*drawn(900, rng), np.arange(900))
     labels, probabilities = drawn(300, rng)
     once = conformal.measure(labels, probabilities, found, np.arange(300))
     fourfold = conformal.measure(labels.repeat(4), probabilities.repeat(4, axis=0), found, np.arange(300).repeat(4))
@@ -112,7 +118,7 @@ def test_the_intervals_of_the_sets_count_lesions() -> None:
 def test_too_few_calibration_images_promise_nothing() -> None:
     labels, probabilities = drawn(200, np.random.default_rng(3))
     chosen = (labels != 5) | (np.cumsum(labels == 5) <= 8)
-    found = conformal.calibrate(labels[chosen], probabilities[chosen])
+    found = conformal.calibrate(labels[chosen], probabilities[chosen], np.flatnonzero(chosen))
     assert found.images[5] == 8 and found.thresholds[5] == 1.0
     assert conformal.prediction_sets(probabilities, found.thresholds)[:, 5].all()
     assert max(found.thresholds[:5]) < 1.0
@@ -124,7 +130,7 @@ def test_a_diagnosis_of_the_largest_threshold_is_in_every_set(penalty: float) ->
     probabilities = np.random.default_rng(11).dirichlet(np.full(7, 0.3), 20_000)
     probabilities[:, 5] = 0
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    largest = conformal.calibrate(np.array([], int), np.empty((0, 7)), penalty=penalty).thresholds
+    largest = conformal.calibrate(np.array([], int), np.empty((0, 7)), np.array([]), penalty=penalty).thresholds
     assert (conformal.scores(probabilities, penalty) > largest).any()
     assert conformal.prediction_sets(probabilities, largest, penalty).all()
 
@@ -133,7 +139,7 @@ def test_sets_hold_the_likeliest_and_grow_with_the_promise() -> None:
     labels, probabilities = drawn(500, np.random.default_rng(4))
     sizes = []
     for coverage in (0.5, 0.8, 0.9, 0.95):
-        found = conformal.calibrate(labels, probabilities, coverage)
+        found = conformal.calibrate(labels, probabilities, np.arange(len(labels)), coverage)
         sets = conformal.prediction_sets(probabilities, found.thresholds)
         assert sets[np.arange(500), probabilities.argmax(axis=1)].all()
         sizes.append(sets.sum())
@@ -151,7 +157,7 @@ def test_a_penalty_by_hand() -> None:
     row = np.array([[0.5, 0.3, 0.1, 0.05, 0.03, 0.02, 0.0]])
     expected = np.array([0.25, 0.65, 0.85, 0.925, 0.965, 0.99, 1.0]) + 0.2 * np.array([0, 0, 1, 2, 3, 4, 5])
     np.testing.assert_allclose(conformal.scores(row, 0.2)[0], expected)
-    few = conformal.calibrate(np.array([1]), row, penalty=0.2)
+    few = conformal.calibrate(np.array([1]), row, np.array([0]), penalty=0.2)
     assert conformal.prediction_sets(row, few.thresholds, 0.2).all()
 
 
@@ -161,7 +167,7 @@ def test_sets_are_those_of_crepes(penalty: float) -> None:
     crepes = pytest.importorskip("crepes", reason="crepes is absent: pip install -e '.[dev]'")
     rng = np.random.default_rng(9)
     (labels, probabilities), (_, judged) = drawn(900, rng), drawn(400, rng)
-    found = conformal.calibrate(labels, probabilities, penalty=penalty)
+    found = conformal.calibrate(labels, probabilities, np.arange(len(labels)), penalty=penalty)
     own = conformal.scores(probabilities, penalty)[np.arange(900), labels]
     asked = conformal.scores(judged, penalty)
     expected = np.zeros((400, 7), bool)
@@ -182,14 +188,27 @@ def test_repeated_halves_find_the_promise_kept(penalty: float) -> None:
         assert row["coverage"] == pytest.approx(0.9, abs=0.025) and row["range"][0] < 0.9 < row["range"][1]
 
 
+def test_the_promise_counts_lesions() -> None:
+    """Nine images of three lesions promise nothing, and of several images of one lesion the first calibrates."""
+    labels, probabilities = drawn(400, np.random.default_rng(12))
+    lesions = np.arange(400)
+    rare = np.flatnonzero(labels == INDEX_OF["df"])[:9]
+    lesions[rare] = 1000 + np.arange(len(rare)) // 3
+    kept = (labels != INDEX_OF["df"]) | np.isin(np.arange(400), rare)
+    found = conformal.calibrate(labels[kept], probabilities[kept], lesions[kept])
+    assert len(rare) == 9 and found.images[INDEX_OF["df"]] == 3 and not found.promised[INDEX_OF["df"]]
+    once = conformal.calibrate(labels, probabilities, np.arange(400))
+    assert conformal.calibrate(labels.repeat(3), probabilities.repeat(3, axis=0), np.arange(400).repeat(3)) == once
+
+
 def test_a_diagnosis_without_images_has_no_coverage() -> None:
     labels, probabilities = drawn(300, np.random.default_rng(7))
     kept = labels != 5
     found = conformal.repeated(labels[kept], probabilities[kept], np.arange(kept.sum()), seed=0, repeats=5)
     assert np.isnan(found["per_class"]["df"]["coverage"]) and found["per_class"]["df"]["range"] is None
-    measured = conformal.measure(
-        labels[kept], probabilities[kept], conformal.calibrate(labels[kept], probabilities[kept]), np.arange(kept.sum())
-    )
+    lesions = np.arange(kept.sum())
+    promise = conformal.calibrate(labels[kept], probabilities[kept], lesions)
+    measured = conformal.measure(labels[kept], probabilities[kept], promise, lesions)
     assert not measured["per_class"]["df"]["is_promised"] and measured["per_class"]["nv"]["is_promised"]
     assert conformal.images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
 

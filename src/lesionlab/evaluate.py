@@ -174,7 +174,7 @@ def measure(
     if described["conformal"]:
         promise = conformal.Conformal(**described["conformal"])
     elif drawn:
-        promise = conformal.calibrate(drawn.labels, drawn.probabilities)
+        promise = conformal.calibrate(drawn.labels, drawn.probabilities, drawn.lesions)
     given = answers.labels, answers.probabilities
     metrics["conformal"] = promise and conformal.measure(*given, promise, answers.lesions)
     return metrics

@@ -80,7 +80,7 @@ def measure(
     table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
     everything = Answers(divided.labels, probabilities, table["lesion_id"].to_numpy())
     train, validation, test = (everything.take(parts == part) for part in PARTS)
-    promise = conformal.calibrate(validation.labels, validation.probabilities)
+    promise = conformal.calibrate(validation.labels, validation.probabilities, validation.lesions)
     metrics: dict[str, Any] = {
         "is_generated": run.manifest["data"]["is_generated"],
         "decision": dataclasses.asdict(trained.decision)
@@ -93,7 +93,7 @@ def measure(
     for name, part in (("train", train), ("validation", validation)):
         metrics[name] = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
     metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
-    metrics |= before_the_rule(trained, validation.labels, test.labels, seed=seed)
+    metrics |= before_the_rule(trained, validation.labels, test.labels, test.lesions, seed=seed)
     metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise, test.lesions)
     metrics["own_lines"], metrics["own_uncertain"] = [], 0
     metrics["decision"]["operating"] = _lines(metrics["operating"])
@@ -101,30 +101,36 @@ def measure(
 
 
 def before_the_rule(
-    trained: Trained, validation_labels: np.ndarray, test_labels: np.ndarray, *, seed: int
+    trained: Trained, validation_labels: np.ndarray, test_labels: np.ndarray, lesions: np.ndarray, *, seed: int
 ) -> dict[str, Any]:
-    """Judge the test part as trained, calibrated, and calibrated in the other way: the rule gives up calibration."""
+    """Judge the test part as trained, as calibrated before the rule, and calibrated in other ways: the rule gives that up.
+
+    The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
+    """
     from lesionlab.model.decide import calibrate
 
-    calibrated = calibrate(trained.as_trained, trained.decision)
-    stages = {
-        "test_as_trained": (trained.as_trained, "as trained"),
-        "test_before_rule": (calibrated, "after vector scaling" if trained.decision.scale else "after the temperature"),
-    }
-    if trained.decision.scale:
-        other = fitted_temperature(validation_labels, trained.validated)(trained.as_trained)
+    decision, as_trained = trained.decision, trained.as_trained
+    is_calibrated = bool(decision.scale) or decision.temperature != 1.0
+    own = "after vector scaling" if decision.scale else "after the temperature"
+    stages = {"test_as_trained": (as_trained, "as trained")}
+    if is_calibrated:
+        stages["test_before_rule"] = (calibrate(as_trained, decision), own)
+    if decision.scale or not is_calibrated:
+        other = fitted_temperature(validation_labels, trained.validated)(as_trained)
         stages["test_temperature"] = (other, "after a temperature instead")
-    else:
-        other = fit_vector_scaling(validation_labels, trained.validated)(trained.as_trained)
+    if not decision.scale:
+        other = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
         stages["test_vector"] = (other, "after vector scaling instead")
-    curve = {name: net_benefit(*as_task(test_labels, calibrated, codes)) for name, codes in TASKS.items()}
+    calibrated, label = stages["test_before_rule" if is_calibrated else "test_vector"]
+    curves = {name: net_benefit(*as_task(test_labels, calibrated, codes)) for name, codes in TASKS.items()}
     return {
         **{
-            key: headline(test_labels, p) | {"calibration": calibration(test_labels, p, seed=seed)}
+            key: headline(test_labels, p) | {"calibration": calibration(test_labels, p, lesions, seed=seed)}
             for key, (p, _) in stages.items()
         },
         "stages": {key: label for key, (_, label) in stages.items()} | {"test": "after the decision rule, as given"},
-        "decision_curve": curve,
+        "decision_curve": curves,
+        "decision_curve_of": label,
     }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import beta
 
 from lesionlab.predict import uncertainties
-from lesionlab.trust.bootstrap import folds, share_of_lesions, wilson_interval
+from lesionlab.trust.bootstrap import effective_number, folds, share_of_lesions, wilson_interval
 from lesionlab.trust.operating import TASKS, as_task
 
 RISKS = (0.05, 0.1, 0.2)
@@ -116,7 +116,7 @@ def _judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, a
     return {
         "answered": float(answered.mean()),
         "error": error,
-        "error_interval": None if error is None else wilson_interval(error, len(np.unique(lesions[answered]))),
+        "error_interval": None if error is None else wilson_interval(error, effective_number(lesions[answered])),
         "malignant_referred": share_of_lesions(~answered[is_malignant], lesions[is_malignant])
         if is_malignant.any()
         else None,

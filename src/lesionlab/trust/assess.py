@@ -62,7 +62,8 @@ def assess(
     """
     answers = test.labels, test.probabilities
     return {
-        "test": evaluate_part(*answers, test.lesions, seed=seed) | {"calibration": calibration(*answers, seed=seed)},
+        "test": evaluate_part(*answers, test.lesions, seed=seed)
+        | {"calibration": calibration(*answers, test.lesions, seed=seed)},
         "lines": "validation" if validation else "crosswise",
         "histology": histology(table, test, seed=seed),
         "subgroups": subgroups(table, *answers, seed=seed),
@@ -104,9 +105,11 @@ def recalibrated(test: Answers, validation: Answers | None, *, seed: int) -> dic
             found = fit(validation.labels, validation.probabilities)(test.probabilities)
         else:
             found = cross_fitted(fit, test.labels, test.probabilities, test.lesions, seed=seed)
-        result[name] = headline(test.labels, found) | {"calibration": calibration(test.labels, found, seed=seed)}
+        errors = calibration(test.labels, found, test.lesions, seed=seed)
+        result[name] = headline(test.labels, found) | {"calibration": errors}
     tasks = {name: operating.as_task(test.labels, found, codes) for name, codes in operating.TASKS.items()}
-    return result | {"decision_curve": {name: operating.net_benefit(*task) for name, task in tasks.items()}}
+    curves = {name: operating.net_benefit(*task) for name, task in tasks.items()}
+    return result | {"decision_curve": curves, "decision_curve_of": "after vector scaling"}
 
 
 def _operating(test: Answers, validation: Answers | None, seed: int) -> dict[str, Any]:
@@ -119,7 +122,8 @@ def _operating(test: Answers, validation: Answers | None, seed: int) -> dict[str
 def _raps(test: Answers, validation: Answers | None) -> dict[str, Any] | None:
     if validation is None:
         return None
-    promise = conformal.calibrate(validation.labels, validation.probabilities, penalty=conformal.RAPS_PENALTY)
+    drawn = validation.labels, validation.probabilities, validation.lesions
+    promise = conformal.calibrate(*drawn, penalty=conformal.RAPS_PENALTY)
     return conformal.measure(test.labels, test.probabilities, promise, test.lesions)
 
 

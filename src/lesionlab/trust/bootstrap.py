@@ -6,11 +6,13 @@ methods and their application", 1997, section 3.8).
 """
 
 import numpy as np
+from scipy.optimize import brentq
 
 from lesionlab.diagnosis import DX, INDEX_OF
 
 RESAMPLES = 2000
 AT_SPECIFICITY = 0.9
+FEW_LESIONS = 20  # on one side, below which draws of ranks vary too little: `auc_interval`
 CLASS_FIGURES = ("recall", "specificity", "precision", "npv", "f1", "auc", "average_precision")
 _CLASSES = len(DX)
 _CELLS = 2_000_000  # draws times images that are taken at a time: 16 MB an array
@@ -86,11 +88,39 @@ def percentile_interval(values: np.ndarray) -> list[float]:
     return [float(bound) for bound in np.percentile(defined, [2.5, 97.5])] if len(defined) else [float("nan")] * 2
 
 
-def wilson_interval(rate: float, number: int) -> list[float] | None:
+def effective_number(lesions: np.ndarray) -> float:
+    """Count lesions as a rate over their images does: (sum of m)^2 / (sum of m^2) for lesions of m images.
+
+    That is their number where each has as many images (Kish, "Survey sampling", 1965, section 11.7); images of one lesion are
+    taken to say the same thing. 0 of none.
+    """
+    images = np.unique(lesions, return_counts=True)[1].astype(float)
+    return float(images.sum() ** 2 / (images**2).sum()) if len(images) else 0.0
+
+
+def auc_interval(area: float, positives: float, negatives: float) -> list[float] | None:
+    """Give the 95 % interval of an area under the ROC curve of few lesions; None where one side is empty.
+
+    Newcombe's method 5 (Stat. Med. 25, 2006, doi:10.1002/sim.2324): the areas from which the one found is 1.96 standard errors
+    away, an error being that of Hanley and McNeil at the area in question. Positives and negatives count lesions.
+    """
+    if not positives or not negatives or np.isnan(area):
+        return None
+    half = (positives + negatives) / 2 - 1
+
+    def distance(true: float) -> float:
+        spread = 1 + half * ((1 - true) / (2 - true) + true / (1 + true))
+        return abs(area - true) - 1.959964 * np.sqrt(true * (1 - true) * spread / (positives * negatives))
+
+    low = 0.0 if area <= 0 else brentq(distance, 0.0, area - 1e-9)
+    high = 1.0 if area >= 1 else brentq(distance, area + 1e-9, 1.0)
+    return [float(low), float(high)]
+
+
+def wilson_interval(rate: float, number: float) -> list[float] | None:
     """Give the 95 % interval of a rate by Wilson's score method (J. Am. Stat. Assoc. 22, 1927), or None of nothing.
 
-    `number` counts lesions: images of one lesion are taken to say the same thing, which makes the interval wide rather
-    than narrow. A bootstrap would call a rate of 2 in 2 certain; this does not.
+    `number` counts lesions, see `effective_number`. A bootstrap would call a rate of 2 in 2 certain; this does not.
     """
     if not number:
         return None

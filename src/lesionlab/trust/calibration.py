@@ -16,8 +16,8 @@ BINS = 15
 _TRIALS = 200
 
 
-def calibration(labels: np.ndarray, probabilities: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
-    """Calibration errors of the answer given and of each diagnosis, and the Brier score.
+def calibration(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
+    """Calibration errors of the answer given and of each diagnosis, and the Brier score; lesion ids (n,) for `by_chance`.
 
     Returns:
         `ece` and `ece_mel`: expected calibration error of the answer and of melanoma's probability (Naeini et al.,
@@ -40,7 +40,7 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, *, seed: int = 0)
         "ace": adaptive_calibration_error(stated, happened),
         "classwise_ece": float(np.mean([row["ece"] for row in per_class.values()])),
         "classwise_ace": float(np.mean([row["ace"] for row in per_class.values()])),
-        "by_chance": _by_chance(probabilities, seed),
+        "by_chance": _by_chance(probabilities, lesions, seed),
         "brier": float(((probabilities - is_class) ** 2).sum(axis=1).mean()),
         "reliability": _reliability(stated, happened, _equal_widths(stated)),
         "per_class": per_class,
@@ -65,14 +65,18 @@ def _of_class(stated: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _by_chance(probabilities: np.ndarray, seed: int) -> dict[str, list[float]]:
-    """Take both errors of labels drawn from the probabilities themselves: mean and 95th percentile over the trials."""
+def _by_chance(probabilities: np.ndarray, lesions: np.ndarray, seed: int) -> dict[str, list[float]]:
+    """Take both errors of labels drawn from the probabilities themselves: mean and 95th percentile over the trials.
+
+    Images of one lesion have one label, so that one number is drawn for them all.
+    """
     rng = np.random.default_rng(seed)
+    names, lesion = np.unique(lesions, return_inverse=True)
     sums = probabilities.cumsum(axis=1)
     melanoma, answer, stated = INDEX_OF["mel"], probabilities.argmax(axis=1), probabilities.max(axis=1)
     found: dict[str, list[float]] = {"ece": [], "ece_mel": []}
     for _ in range(_TRIALS):
-        drawn = (rng.random((len(sums), 1)) * sums[:, -1:] > sums).sum(axis=1)
+        drawn = (rng.random((len(names), 1))[lesion] * sums[:, -1:] > sums).sum(axis=1)
         found["ece"].append(expected_calibration_error(stated, answer == drawn))
         found["ece_mel"].append(expected_calibration_error(probabilities[:, melanoma], drawn == melanoma))
     return {name: [float(np.mean(errors)), float(np.percentile(errors, 95))] for name, errors in found.items()}

@@ -92,16 +92,15 @@ def compare(
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     tasks = [as_task(labels, probabilities, TASKS["malignant"]) for probabilities in (first, second)]
     malignant, p = delong(tasks[0][0], tasks[0][1], tasks[1][1], lesions)
-    number = len(np.unique(lesions))
     return Comparison(
         images=len(labels),
-        lesions=number,
+        lesions=len(np.unique(lesions)),
         figures={
             name: Difference(
                 values[0][name],
                 values[1][name],
                 values[1][name] - values[0][name],
-                _pair(percentile_interval(draws[1][name] - draws[0][name])) if number >= _MIN_LESIONS else _NO_INTERVAL,
+                _interval(draws[1][name] - draws[0][name]),
             )
             for name in FIGURES
         },
@@ -168,6 +167,7 @@ def _placements(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
     return above_negatives, below_positives
 
 
-def _pair(bounds: list[float]) -> tuple[float, float]:
-    low, high = bounds
-    return low, high
+def _interval(differences: np.ndarray) -> tuple[float, float]:
+    """Give the interval of draws (resamples,); none where no draw differs though the models do: too few lesions for that."""
+    low, high = percentile_interval(differences)
+    return _NO_INTERVAL if low == high != 0 else (low, high)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.bootstrap import folds, wilson_interval
+from lesionlab.trust.bootstrap import effective_number, folds, wilson_interval
 
 COVERAGE = 0.9
 RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned
@@ -28,7 +28,7 @@ _FREE_RANKS = 2
 
 @dataclass(frozen=True)
 class Conformal:
-    """`thresholds` of the scores and `images` that each was found on, in `DX` order; `coverage` is what is promised.
+    """`thresholds` of the scores and `images` that each was found on, one a lesion, in `DX` order; `coverage` is promised.
 
     A threshold of 1 (of RAPS, of `largest_score`) or more takes a diagnosis into every set: its calibration images were too
     few to promise anything else. `penalty` is that of RAPS, 0 for APS.
@@ -56,17 +56,28 @@ def largest_score(penalty: float = 0.0) -> float:
 
 
 def calibrate(
-    labels: np.ndarray, probabilities: np.ndarray, coverage: float = COVERAGE, *, penalty: float = 0.0
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    lesions: np.ndarray,
+    coverage: float = COVERAGE,
+    *,
+    penalty: float = 0.0,
 ) -> Conformal:
     """Find the thresholds on images that the network was not trained on.
+
+    The promise counts lesions, which alone are exchangeable (Dunn, Wasserman, Ramdas, "Distribution-free prediction sets for
+    two-layer hierarchical models", JASA 118, 2023): of several images of one lesion, the first does.
 
     Args:
         labels: integers (n,) in `DX` order.
         probabilities: float (n, 7).
+        lesions: (n,) lesion ids.
         coverage: promised share of sets that hold the truth, of each diagnosis, 0 to 1.
         penalty: of RAPS; 0 for APS.
 
     """
+    first = np.sort(np.unique(lesions, return_index=True)[1])
+    labels, probabilities = labels[first], probabilities[first]
     own = scores(probabilities, penalty)[np.arange(len(labels)), labels]
     thresholds = []
     for index in range(len(DX)):
@@ -115,7 +126,7 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal,
         "promised": conformal.coverage,
         "penalty": conformal.penalty,
         "coverage": float(holds.mean()),
-        "interval": wilson_interval(float(holds.mean()), len(np.unique(lesions))),
+        "interval": wilson_interval(float(holds.mean()), effective_number(lesions)),
         "mean_size": float(sizes.mean()),
         "single": float((sizes == 1).mean()),
         "per_class": {
@@ -135,9 +146,10 @@ def repeated(
     repeats: int = REPEATS,
     penalty: float = 0.0,
 ) -> dict[str, Any]:
-    """Calibrate on a random half of the lesions, measure on the other half, many times, to see the promise kept on average.
+    """Calibrate on a random half of the lesions, measure on the other half, many times.
 
-    One calibration and one test part say little of a diagnosis with few images; this takes the luck out.
+    Halves of one whole are alike by construction, so that the promise is kept on average whatever the model: what this shows is
+    how far a single calibration of this size strays, and how large its sets are.
 
     Returns:
         `repeats`, `mean_size`, and the mean `coverage` over all draws with the 5th and 95th percentile of single draws
@@ -147,7 +159,7 @@ def repeated(
     found, sizes = np.full((repeats, len(DX) + 1), np.nan), np.empty(repeats)
     for number in range(repeats):
         is_test = folds(lesions, 2, seed=seed + number) == 1
-        promise = calibrate(labels[~is_test], probabilities[~is_test], penalty=penalty)
+        promise = calibrate(labels[~is_test], probabilities[~is_test], lesions[~is_test], penalty=penalty)
         sets = prediction_sets(probabilities[is_test], promise.thresholds, penalty)
         tested = labels[is_test]
         holds = sets[np.arange(len(tested)), tested]
@@ -181,7 +193,7 @@ def _of_class(holds: np.ndarray, sizes: np.ndarray, lesions: np.ndarray) -> dict
     return {
         "images": number,
         "coverage": float(holds.mean()) if number else float("nan"),
-        "interval": wilson_interval(float(holds.mean()), len(np.unique(lesions))) if number else None,
+        "interval": wilson_interval(float(holds.mean()), effective_number(lesions)) if number else None,
         "mean_size": float(sizes.mean()) if number else float("nan"),
     }
 

@@ -15,7 +15,10 @@ from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.trust.bootstrap import (
     AT_SPECIFICITY,
     CLASS_FIGURES,
+    FEW_LESIONS,
+    auc_interval,
     bootstrap,
+    effective_number,
     percentile_interval,
     ranking,
     wilson_interval,
@@ -25,7 +28,6 @@ _CLASSES = len(DX)
 _CURVE_POINTS = 200
 _HEADLINE = ("accuracy", "balanced_accuracy", "macro_auc", "log_loss", "mel_at_90")
 _RATES = ("recall", "specificity", "precision", "npv")  # shares of lesions, of which Wilson's interval can be taken
-_MIN_LESIONS = 2  # of which draws can differ
 
 
 def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int) -> dict[str, Any]:
@@ -38,30 +40,43 @@ def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.nda
         seed: of the bootstrap.
 
     Returns:
-        The object that `metrics.json` holds for a part; fractions 0 to 1. `intervals` are those of the bootstrap, None
-        where fewer than two lesions leave nothing to draw. In `per_class`, a share that no draw moves (0 of 5, 9 of 9)
-        has Wilson's interval instead, counting lesions; `recall_interval` is Wilson's always.
+        The object that `metrics.json` holds for a part; fractions 0 to 1. `intervals` are those of the bootstrap; where no draw
+        differs (all answers right), accuracy has Wilson's and the others none; of one lesion alone there are none. In
+        `per_class` so has a share that no draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's,
+        and its average precision none; `recall_interval` is Wilson's always. All count lesions.
 
     """
     predicted = probabilities.argmax(axis=1)
     confusion = confusion_matrix(labels, predicted, labels=range(_CLASSES))
     counts = confusion.sum(axis=1)
     draws = bootstrap(labels, probabilities, lesions, seed=seed)
-    can_draw = len(np.unique(lesions)) >= _MIN_LESIONS
     return {
         "images": len(labels),
         "lesions": int(len(np.unique(lesions))),
         **headline(labels, probabilities),
         "mel_at_90": sensitivity_at(labels == INDEX_OF["mel"], probabilities[:, INDEX_OF["mel"]]),
         "majority_accuracy": float(counts.max() / counts.sum()),
-        "intervals": {name: percentile_interval(draws[name]) if can_draw else [float("nan")] * 2 for name in _HEADLINE},
+        "intervals": _headline_intervals(labels, predicted == labels, lesions, draws),
         "per_class": {
-            dx: _class_row(labels == index, probabilities[:, index], predicted == index, lesions)
-            | {"intervals": _class_intervals(labels == index, predicted == index, lesions, draws, index)}
+            dx: (row := _class_row(labels == index, probabilities[:, index], predicted == index, lesions))
+            | {"intervals": _class_intervals(labels == index, predicted == index, lesions, draws, index, row["auc"])}
             for index, dx in enumerate(DX)
         },
         "confusion": confusion.tolist(),
     }
+
+
+def _headline_intervals(
+    labels: np.ndarray, is_right: np.ndarray, lesions: np.ndarray, draws: dict[str, np.ndarray]
+) -> dict[str, list[float]]:
+    none = [float("nan")] * 2
+    intervals = {name: percentile_interval(draws[name]) for name in _HEADLINE}
+    intervals = {name: none if low == high else [low, high] for name, (low, high) in intervals.items()}
+    if np.isnan(intervals["accuracy"][0]) and len(np.unique(lesions)) > 1:
+        intervals["accuracy"] = wilson_interval(float(is_right.mean()), effective_number(lesions)) or none
+    if len(np.unique(lesions[labels == INDEX_OF["mel"]])) < FEW_LESIONS:
+        intervals["mel_at_90"] = none
+    return intervals
 
 
 def sensitivity_at(is_positive: np.ndarray, score: np.ndarray, specificity: float = AT_SPECIFICITY) -> float:
@@ -74,23 +89,31 @@ def _class_row(
 ) -> dict[str, Any]:
     number = len(np.unique(lesions[is_positive]))
     figures = _class_figures(is_positive, score, is_predicted)
-    recall_interval = wilson_interval(figures["recall"], number)
+    recall_interval = wilson_interval(figures["recall"], effective_number(lesions[is_positive]))
     return {"images": int(is_positive.sum()), "lesions": number, **figures, "recall_interval": recall_interval}
 
 
 def _class_intervals(
-    is_positive: np.ndarray, is_predicted: np.ndarray, lesions: np.ndarray, draws: dict[str, np.ndarray], index: int
+    is_positive: np.ndarray,
+    is_predicted: np.ndarray,
+    lesions: np.ndarray,
+    draws: dict[str, np.ndarray],
+    index: int,
+    area: float,
 ) -> dict[str, list[float] | None]:
-    """Interval of each of `CLASS_FIGURES`; a share of lesions that no draw moves has Wilson's."""
+    """Interval of each of `CLASS_FIGURES`, see `evaluate_part`."""
     whole = {"recall": is_positive, "specificity": ~is_positive, "precision": is_predicted, "npv": ~is_predicted}
     intervals: dict[str, list[float] | None] = {}
     for name in CLASS_FIGURES:
         low, high = percentile_interval(draws[name][:, index])
         intervals[name] = [low, high]
         if name in _RATES and low == high:
-            intervals[name] = wilson_interval(low, len(np.unique(lesions[whole[name]])))
+            intervals[name] = wilson_interval(low, effective_number(lesions[whole[name]]))
         elif low != low or low == high:
             intervals[name] = None
+    sides = effective_number(lesions[is_positive]), effective_number(lesions[~is_positive])
+    if min(sides) < FEW_LESIONS:
+        intervals |= {"auc": auc_interval(area, *sides), "average_precision": None}
     return intervals
 
 

@@ -11,8 +11,16 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from lesionlab.diagnosis import INDEX_OF, MALIGNANT
+from lesionlab.trust.bootstrap import (
+    FEW_LESIONS,
+    auc_interval,
+    effective_number,
+    folds,
+    percentile_interval,
+    ranking,
+    wilson_interval,
+)
 from lesionlab.trust.bootstrap import draw_weights as draw_lesions
-from lesionlab.trust.bootstrap import folds, percentile_interval, ranking, wilson_interval
 from lesionlab.trust.metrics import auc, thin
 
 TASKS = {"malignant": MALIGNANT, "melanoma": ("mel",)}
@@ -24,6 +32,7 @@ WANTED: tuple[dict[str, Any], ...] = (
 )
 NET_BENEFIT_AT = tuple(round(0.02 * step, 2) for step in range(1, 31))
 FOLDS = 5
+_NEVER = 1.01  # a threshold that no probability reaches, not even a sum of three by rounding
 
 
 def operating_points(
@@ -43,9 +52,9 @@ def operating_points(
 
     Returns:
         For `malignant` (against benign) and `melanoma` (against all else): `positives`, `negatives` and `auc` of the test
-        part with its bootstrap `auc_interval`, and the `roc` curve; `points`, each with what was `wanted` on the validation
-        part, the `threshold`, and `sensitivity` and `specificity` on the test part with Wilson's 95 % intervals. A task
-        without positives or negatives in either part is left out.
+        part with its `auc_interval` (bootstrap; of few lesions Newcombe's), and the `roc` curve; `points`, each with what was
+        `wanted` on the validation part, the `threshold`, and `sensitivity` and `specificity` on the test part with Wilson's
+        95 % intervals. A task without positives or negatives in either part is left out.
 
     """
     tasks = {}
@@ -84,13 +93,17 @@ def cross_judged(
 
 def _judged_task(judged: tuple[np.ndarray, np.ndarray], lesions: np.ndarray, seed: int) -> dict[str, Any]:
     is_positive, score = judged
-    areas = ranking(is_positive, score, draw_lesions(lesions, seed))[0]
+    area, sides = auc(is_positive, score), [effective_number(lesions[side]) for side in (is_positive, ~is_positive)]
+    if min(sides) < FEW_LESIONS:
+        interval = auc_interval(area, *sides)
+    else:
+        interval = percentile_interval(ranking(is_positive, score, draw_lesions(lesions, seed))[0])
     false_positive, true_positive, _ = roc_curve(is_positive, score)
     return {
         "positives": int(is_positive.sum()),
         "negatives": int((~is_positive).sum()),
-        "auc": auc(is_positive, score),
-        "auc_interval": percentile_interval(areas),
+        "auc": area,
+        "auc_interval": interval,
         "roc": {"fpr": thin(false_positive), "tpr": thin(true_positive)},
     }
 
@@ -110,7 +123,7 @@ def draw(
         return float(np.sort(score[is_positive])[-needed]) if needed else float("inf")
     false_positive, _, thresholds = roc_curve(is_positive, score, drop_intermediate=False)
     kept = np.flatnonzero(1 - false_positive >= (specificity or 0.0) - 1e-12)
-    return float(min(thresholds[kept[-1]], 1.0))  # roc_curve begins with an infinite threshold
+    return float(min(thresholds[kept[-1]], _NEVER))  # roc_curve begins with an infinite threshold
 
 
 def judge(
@@ -122,9 +135,9 @@ def judge(
     return {
         "threshold": threshold if isinstance(threshold, float) else None,
         "sensitivity": sensitivity,
-        "sensitivity_interval": wilson_interval(sensitivity, len(np.unique(lesions[is_positive]))),
+        "sensitivity_interval": wilson_interval(sensitivity, effective_number(lesions[is_positive])),
         "specificity": specificity,
-        "specificity_interval": wilson_interval(specificity, len(np.unique(lesions[~is_positive]))),
+        "specificity_interval": wilson_interval(specificity, effective_number(lesions[~is_positive])),
     }
 
 
