@@ -1,9 +1,11 @@
 """Prediction as its user has it: from Python in three lines, and `lesionlab predict` on the command line."""
 
 import csv
+import errno
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,12 +19,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny_onnx
+from lesionlab import overlay
 from lesionlab.cli import main
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.overlay import relevance
-from lesionlab.predict import Model, Unreadable, decide, load_model
+from lesionlab.predict import Model, Prediction, Unreadable, decide, load_model
 from lesionlab.sources import find_images, printable
 
 HEADER = ["image", *ISIC_COLUMNS]
@@ -289,6 +292,53 @@ def test_lists_and_patterns(photos: Path, tiny: Path) -> None:
     assert [row[0] for row in rows(twice.stdout)] == ["a1", str(photos / "a1.png"), f"{photos / 'a1.png'}#2"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8:strict", "cp1252", "ascii"])
+def test_lists_and_tables_are_utf_8_whatever_the_locale(
+    encoding: str, photos: Path, tiny: Path, tmp_path: Path
+) -> None:
+    names = ["日本 語.png", "a\u202fb.png", *(["caf\udce9.png"] if sys.platform == "linux" else [])]
+    for name in names:
+        shutil.copy(photos / "z4.png", photos / name)
+    given_list = b"\xef\xbb\xbf" + b"\r\n".join(os.fsencode(photos / name) for name in names)
+    environment = os.environ | {"PYTHONUTF8": "0", "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "lesionlab", "predict", "-", "--model", str(tiny)]
+    done = subprocess.run(command, input=given_list, capture_output=True, env=environment, timeout=60)
+    assert done.returncode == 0, done.stderr
+    expected = ["日本 語", r"a\u202fb", r"caf\udce9"][: len(names)]
+    assert [row[0] for row in rows(done.stdout.decode())] == expected
+
+
+@pytest.mark.parametrize("pattern", ["**", "**/*", "**/*.*", "*"])
+def test_a_pattern_gives_each_file_once(pattern: str, photos: Path, tmp_path: Path) -> None:
+    for path in (photos / "broken.jpg", photos / "notes.txt"):
+        path.unlink()
+    found = list(find_images([photos / pattern]))
+    assert sorted(map(str, found)) == sorted(map(str, find_images([photos])))
+    assert len(list(find_images([photos / pattern] * 2))) == 2 * len(found)  # as often as they are asked for
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+@pytest.mark.parametrize("pattern", ["**", "**/*", "**/**", "*"])
+def test_a_pattern_gives_each_file_once_by_links_too(pattern: str, photos: Path) -> None:
+    (photos / "notes.txt").unlink()
+    before = {path.resolve() for path in find_images([photos])}
+    (photos / "c").symlink_to(photos / "b")
+    (photos / "again").symlink_to(photos)
+    found = [path.resolve() for path in find_images([photos / pattern])]
+    assert len(found) == len(before) and set(found) == before
+    (photos / "b" / "b3.bmp").symlink_to(photos / "b" / "b2.bmp")  # a file by another name is another image
+    assert len(list(find_images([photos / pattern]))) == len(before) + 1
+
+
+def test_brackets_of_a_folder_are_its_own(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
+    folder = photos.rename(tmp_path / "ph [2024]")
+    assert main(["predict", f"{folder}/z*.[pj]*", "--model", str(tiny)]) == 0
+    assert [row[0] for row in rows(capsys.readouterr().out)] == ["z3", "z4"]
+    assert main(["predict", str(folder / "gone.png"), "--model", str(tiny)]) == 1
+    assert "gone.png: the file cannot be opened" in capsys.readouterr().err
+    assert main(["predict", str(tmp_path / "ph [[]2024]" / "a1.*"), "--model", str(tiny)]) == 0
+
+
 @pytest.mark.parametrize("text", ["", "\n \n"])
 def test_an_empty_list_on_standard_input(text: str, tiny: Path, tmp_path: Path) -> None:
     done = run("-", "--model", tiny, "--out", tmp_path / "p.csv", input=text)
@@ -353,6 +403,70 @@ def test_overlays_never_replace_an_image(given_path: str, photos: Path, tiny: Pa
         assert "have its overlays read as images" in capsys.readouterr().err and not (photos / "why").exists()
     for _ in range(2):  # older overlays are replaced
         assert main([*command, str(tmp_path / "why")]) in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "folder", "is_refused"),
+    [
+        ("photos/**/*", "photos/x", True),
+        ("photos/**", "photos/x/y", True),
+        ("**/*.png", "why", True),
+        ("photos/*", "photos/x/y", True),
+        ("photos/b*/*", "photos/b", True),
+        ("photos/b*/*", "photos/why", False),
+        ("photos/*.png", "photos/why", False),
+        ("photos/*", "why", False),
+    ],
+)
+def test_overlays_where_a_pattern_looks(
+    pattern: str, folder: str, is_refused: bool, photos: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        code = main(["predict", pattern, "--model", str(tiny), "--explain", folder])
+        said = capsys.readouterr().err
+        assert ("have its overlays read as images" in said) == is_refused == (code == 2), said
+
+
+def test_overlays_of_names_that_are_odd_or_too_long(photos: Path, tiny: Path, tmp_path: Path) -> None:
+    long = "é" * 110 + "n" * 30  # 250 bytes
+    names = ["a\u202fb", long, *(["caf\udce9"] if sys.platform == "linux" else [])]
+    for name in names:
+        (photos / "b" / f"{name}.png").write_bytes((photos / "z4.png").read_bytes())
+    deep = photos / "b" / ("d" * 120) / ("e" * 120)
+    deep.mkdir(parents=True)
+    (deep / "b1.tif").write_bytes((photos / "z4.png").read_bytes())
+    for _ in range(2):  # by the same names again
+        done = run(photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv")
+        assert done.returncode == 0, done.stderr
+        pages = [path.name for path in (tmp_path / "why").iterdir()]
+        assert len(pages) == len(rows((tmp_path / "p.csv").read_text("utf-8"))) == len(names) + 4
+        assert max(len(name.encode()) for name in pages) <= 204
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "n_rows"), [(errno.EIO, 1, 3), (errno.ENAMETOOLONG, 1, 3), (errno.ENOSPC, 1, 1)]
+)
+def test_an_overlay_that_cannot_be_written(
+    number: int, code: int, n_rows: int, photos: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    write = overlay.write_overlay
+
+    def fail_once(prediction: Prediction, *others) -> None:
+        if prediction.image == "a1":
+            raise OSError(number, os.strerror(number))
+        write(prediction, *others)
+
+    monkeypatch.setattr(overlay, "write_overlay", fail_once)
+    command = ["predict", str(photos / "b"), "--model", str(tiny), "--out", str(tmp_path / "p.csv")]
+    assert main([*command, "--explain", str(tmp_path / "why")]) == code
+    assert len(rows((tmp_path / "p.csv").read_text())) == n_rows
+    said = capsys.readouterr().err
+    if number == errno.ENOSPC:
+        assert "The disk is full" in said
+    else:
+        assert f"no overlay of {photos / 'b' / 'a1.png'}: it cannot be written ({os.strerror(number)})" in said
+        assert "1 of 3 overlays could not be made." in said
 
 
 @pytest.mark.parametrize(

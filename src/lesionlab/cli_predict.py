@@ -1,11 +1,13 @@
 """`lesionlab predict`: images in, a table out: CSV in ISIC's columns, JSON lines, or bars on a terminal."""
 
 import csv
+import errno
 import json
 import os
 import shutil
 import sys
 from argparse import Namespace
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
 from lesionlab.shards import CSV_HEADER, csv_row
-from lesionlab.sources import LeftOut, Source, find_images, unique_names
+from lesionlab.sources import LeftOut, Source, find_images, is_read_from, unique_names
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis
@@ -52,6 +54,7 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
 
         return predict_shards(sources, model, options)
     done = _nothing_done()
+    overlays: _Overlays | None = None
     with ExitStack() as stack:
         sinks: list[Sink] = []
         if options.out:
@@ -60,7 +63,8 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
             sources = _left(sources, done, model, options.out)
             sinks.append(table.add)
         if options.explain:
-            sinks.append(_overlays(options.explain, model))
+            overlays = _Overlays(options.explain, model)
+            sinks.append(overlays.add)
         if options.json:
             sinks.append(_print_json)
         elif not options.out:
@@ -68,6 +72,9 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
         code = _predict(model, sources, sinks, options)
     if done.n_skipped:
         _say(f"{done.n_skipped:,} images skipped: {options.out} has rows of these names already.")
+    if overlays and overlays.n_missing:
+        _say(f"lesionlab: {overlays.n_missing:,} of {overlays.n:,} overlays could not be made.")
+        return code or 1
     return code
 
 
@@ -88,11 +95,9 @@ def _check_options(options: Namespace) -> None:
 def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
     """Keep overlays out of the folders that images are read from: they would be read as images the next time."""
     for path in paths:
-        if path == "-" or path.lower().endswith((".txt", ".parquet")):
-            continue  # a list: each picture is looked at when its overlay is written
-        is_read_whole = os.path.isdir(path)  # with all that lies below it
-        place, own = Path(path if is_read_whole else Path(path).parent).resolve(), folder.resolve()
-        if place == own or (is_read_whole and place in own.parents):
+        if path != "-" and is_read_from(
+            path, folder
+        ):  # of a list, each picture is looked at when its overlay is written
             raise UsageError(
                 f"{folder} lies among the images to predict, which would have its overlays read as images the next time: "
                 "choose another folder with --explain."
@@ -133,7 +138,10 @@ def _sources(paths: list[str], left_out: LeftOut) -> Iterator[Source]:
 
 
 def _standard_input() -> Iterator[Path]:
-    names = filter(None, map(str.strip, sys.stdin))
+    lines = iter(sys.stdin.buffer)
+    lines = chain([next(lines, b"").removeprefix(BOM_UTF8)], lines)  # a list from Windows may begin with it
+    encoding = sys.getfilesystemencoding()  # a list holds names as the system does, whatever the terminal's encoding
+    names = (line.decode(encoding, "surrogateescape") for line in map(bytes.strip, lines) if line)
     first = next(names, None)
     if first is None:
         raise UsageError("The list on standard input names no images.")
@@ -302,23 +310,42 @@ def _left(sources: Iterable[Source], done: _Done, model: Model, path: Path) -> I
                 )
 
 
-def _overlays(folder: Path, model: Model) -> Sink:
-    from lesionlab.overlay import write_overlay
+class _Overlays:
+    """A folder of overlays; one that cannot be made is said and counted, and the others go on."""
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be written ({error.strerror}). Choose another with --explain.") from error
-
-    def write(prediction: Prediction) -> None:
+    def __init__(self, folder: Path, model: Model) -> None:
+        self._folder, self._model, self.n, self.n_missing = folder, model, 0, 0
         try:
-            write_overlay(prediction, model, folder)
-        except ImageError as error:  # the file is read a second time, larger, and may have changed
-            _say(f"lesionlab: no overlay of {error}")
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(13, "Permission denied")
+        except OSError as error:
+            raise UsageError(
+                f"{folder} cannot be written ({error.strerror}). Choose another with --explain."
+            ) from error
 
-    return write
+    def add(self, prediction: Prediction) -> None:
+        """Write the overlay of a prediction.
+
+        Raises:
+            OSError: the disk is full.
+
+        """
+        from lesionlab.overlay import write_overlay
+
+        self.n += 1
+        try:
+            write_overlay(prediction, self._model, self._folder)
+        except ImageError as error:  # the file is read a second time, larger, and may have changed
+            self._miss(prediction, error.reason)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._miss(prediction, f"it cannot be written ({error.strerror or error})")
+
+    def _miss(self, prediction: Prediction, reason: str) -> None:
+        self.n_missing += 1
+        _say(f"lesionlab: no overlay of {prediction.source}: {reason}")
 
 
 def _csv_line(row: Iterable[str]) -> str:

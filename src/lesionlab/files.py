@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_MOST_NAME = 40  # characters of a name that its temporary file repeats: a name may take 255 bytes, and no more
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -22,7 +24,8 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder is read-only, the disk is full.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    prefix = f".{path.stem[:_MOST_NAME]}-"
+    descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -42,7 +45,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder around it is read-only, the disk is full.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:_MOST_NAME]}-", dir=folder.parent))
     try:
         yield temporary
         temporary.chmod(0o755)

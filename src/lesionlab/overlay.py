@@ -1,5 +1,6 @@
 """Explanations as pictures: the place in an image that speaks for the diagnosis, laid over the image."""
 
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lesionlab.predict import Model, Prediction
 PANEL_HEIGHT_PX = 448
 _CAPTION_PX = 52
 _STRENGTH = 0.55
+_MOST_NAME_BYTES = 200  # file systems take 255
 _MARK = "lesionlab overlay"  # in every file written, so that no other picture is ever replaced
 _COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37)], float)  # viridis
 
@@ -28,14 +30,16 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
 
     Raises:
         UsageError: another file has that name.
+        ImageError: the image cannot be read any more.
+        OSError: the overlay cannot be written.
 
     """
-    path = folder / f"{prediction.image.replace('/', '_').replace(chr(92), '_')}.png"
+    path = folder / f"{_file_name(prediction.image)}.png"
     if path.exists() and not _is_overlay(path):
         raise UsageError(f"{path} is no overlay, and is left as it is. Choose another folder with --explain.")
     height = PANEL_HEIGHT_PX
     width = round(height * model.facts.width / model.facts.height)
-    pixels = read_image(Path(prediction.source), height, width, model.facts.crop)
+    pixels = read_image(prediction.file or Path(prediction.source), height, width, model.facts.crop)
     panels = np.concatenate([pixels, draw_map(pixels, relevance(prediction))], axis=1)  # (height, 2 * width, 3)
     page = Image.new("RGB", (2 * width, height + _CAPTION_PX), "white")
     page.paste(Image.fromarray(panels))
@@ -50,6 +54,16 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
     with replacing(path) as temporary:
         page.save(temporary, "PNG", pnginfo=mark)
     return path
+
+
+def _file_name(image: str) -> str:
+    """Name a file after an image; of a name too long for one its beginning, and a digest that tells it from others."""
+    name = image.replace("/", "_").replace("\\", "_")
+    data = name.encode("utf-8", "surrogatepass")
+    if len(data) <= _MOST_NAME_BYTES:
+        return name
+    digest = sha256(image.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{data[: _MOST_NAME_BYTES - 17].decode('utf-8', 'ignore')}-{digest}"
 
 
 def _is_overlay(path: Path) -> bool:

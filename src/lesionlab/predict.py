@@ -56,6 +56,7 @@ class Prediction:
         ood_score: how little the image is like a dermatoscopic one, 0 or more (`lesionlab.trust.ood`); None where the model
             has no such score.
         is_dermatoscopic: whether the score lies within the model's threshold; None where it has no score.
+        file: the file to open, which `source` may not name byte for byte; None where bytes or pixels were given.
 
     """
 
@@ -72,6 +73,7 @@ class Prediction:
     features: np.ndarray | None = field(default=None, compare=False, repr=False)
     ood_score: float | None = None
     is_dermatoscopic: bool | None = None
+    file: Path | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Give what JSON can hold, as `predict --json` prints it; of the maps nothing."""
@@ -287,6 +289,7 @@ def _prediction(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -
         features=found.get("features"),
         ood_score=None if ood_score is None else float(ood_score),
         is_dermatoscopic=is_dermatoscopic,
+        file=source.given if isinstance(source.given, Path) else None,
     )
 
 

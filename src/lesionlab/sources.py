@@ -1,5 +1,6 @@
 """What a user points at, as image files: files, folders, patterns; and the names that images get in a table."""
 
+import fnmatch
 import glob
 import os
 import re
@@ -15,6 +16,8 @@ from lesionlab.errors import UsageError
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
 _MOST_SUFFIXES = 8
+_LISTS = (".txt", ".parquet")
+_SLASHES = os.sep + (os.altsep or "")
 _NO_IMAGES = frozenset(".csv .tsv .xlsx .parquet .json .jsonl .txt .md .html .pdf .log .ini .db .py .onnx".split())
 
 
@@ -59,9 +62,10 @@ def find_images(given: Iterable[str | Path], left_out: LeftOut | None = None) ->
     """Find the image files that paths stand for, lazily.
 
     A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
-    left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth). A `.txt` file is a list
-    of paths, one a line, and a `.parquet` file one of those in its column `path`. Any other path stands for itself,
-    whatever its suffix: whether it can be read is seen on reading. A leading `~` is the home folder, where no such file is.
+    left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth): it gives each file once,
+    and folders that it begins with are taken as they are named, where they exist. A `.txt` file is a list of paths, one
+    a line, and a `.parquet` file one of those in its column `path`. Any other path stands for itself, whatever its suffix:
+    whether it can be read is seen on reading. A leading `~` is the home folder, where no such file is.
     What folders hold besides images is counted in `left_out`, as far as they were gone through.
 
     Raises:
@@ -71,6 +75,23 @@ def find_images(given: Iterable[str | Path], left_out: LeftOut | None = None) ->
     """
     left_out = left_out or LeftOut()
     return chain.from_iterable([_find(_local(str(item)), left_out) for item in given])
+
+
+def is_read_from(given: str, folder: Path) -> bool:
+    """Whether a folder is among those that a path is looked for in; what a list names is not looked at."""
+    name, own = _local(given), folder.resolve()
+    if os.path.isdir(name):
+        return own.is_relative_to(Path(name).resolve())
+    start, pattern = _split_pattern(name)
+    if not pattern:
+        return not name.lower().endswith(_LISTS) and own == Path(name).parent.resolve()
+    if not own.is_relative_to(Path(start).resolve()):
+        return False
+    parts, wanted = own.relative_to(Path(start).resolve()).parts, Path(pattern.lstrip(_SLASHES)).parts
+    if "**" in wanted:
+        return True
+    is_as_deep = len(parts) >= len(wanted) - 1  # a folder that matches is read whole
+    return is_as_deep and all(map(fnmatch.fnmatch, parts, wanted))
 
 
 def unique_names(sources: Iterable[Source]) -> Iterator[Source]:
@@ -109,14 +130,77 @@ def _find(name: str, left_out: LeftOut) -> Iterator[Path]:
         if first is None:
             raise UsageError(f"The folder {name} holds no images. Read are files that end in {', '.join(SUFFIXES)}.")
         return chain([first], files)
-    if not os.path.exists(name) and glob.has_magic(name):
-        found = sorted(glob.glob(name, recursive=True))
+    start, pattern = _split_pattern(name)
+    if pattern:
+        found = sorted(glob.glob(glob.escape(start) + pattern, recursive=True))
         if not found:
             raise UsageError(f"No file matches {name}.")
-        return chain.from_iterable(_walk(item, left_out) if os.path.isdir(item) else [Path(item)] for item in found)
-    if name.lower().endswith((".txt", ".parquet")):
+        return _each_once(found, left_out)
+    if name.lower().endswith(_LISTS):
         return _listed(name)
     return iter([Path(name)])
+
+
+def _split_pattern(name: str) -> tuple[str, str]:
+    """Split a pattern into the folder that it begins with, brackets and all, and what is to match; '' where it is none."""
+    start = "" if os.path.exists(name) else os.path.dirname(name)
+    while start and not os.path.isdir(start):
+        above = os.path.dirname(start)
+        start = above if above != start else ""
+    pattern = name[len(start) :]
+    return (start, pattern) if not os.path.exists(name) and glob.has_magic(pattern) else (name, "")
+
+
+def _each_once(found: Iterable[str], left_out: LeftOut) -> Iterator[Path]:
+    """Give the files that a pattern matches and those of the folders that it matches, `**` both: each only once."""
+    seen = _Seen()
+    for item in found:
+        is_folder = os.path.isdir(item)
+        if seen.is_new_match(item, is_folder=is_folder):
+            yield from _walk(item, left_out, seen) if is_folder else [Path(item)]
+
+
+class _Seen:
+    """Where a pattern has led to: folders gone through, and hashes of what it matched itself, both by their real folder.
+
+    A file that is a link keeps its own name: it is another image than the one that it leads to.
+    """
+
+    def __init__(self) -> None:
+        self._folders, self._matches = set[str](), set[int]()
+        self._last = "", os.path.realpath("")
+
+    def is_new_folder(self, folder: str) -> bool:
+        """Take down a folder to go through, if it was not gone through before."""
+        real = self._real(folder)
+        is_new = real not in self._folders
+        self._folders.add(real)
+        return is_new
+
+    def is_new_match(self, path: str, *, is_folder: bool) -> bool:
+        """Take down what the pattern matched, if neither that nor, for an image, its folder was met before."""
+        folder, name = os.path.split(path)
+        real = self._real(folder)
+        if not is_folder and os.path.isdir(os.path.join(real, name)):
+            return False  # links in a circle, deeper than the system follows them
+        key = hash(os.path.join(real, name))
+        is_given = real in self._folders and _is_image(name) and not is_folder
+        is_new = key not in self._matches and not is_given
+        self._matches.add(key)
+        return is_new
+
+    def has_match(self, folder: str, name: str) -> bool:
+        """Say whether the pattern matched a file itself, before its folder."""
+        return hash(os.path.join(self._real(folder), name)) in self._matches
+
+    def _real(self, folder: str) -> str:
+        if folder != self._last[0]:  # files come folder by folder
+            self._last = folder, os.path.realpath(folder)
+        return self._last[1]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _listed(name: str) -> Iterator[Path]:
@@ -152,13 +236,19 @@ def _parquet_paths(name: str) -> Iterator[str]:
         raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
 
-def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
+def _walk(folder: str, left_out: LeftOut, seen: "_Seen | None" = None) -> Iterator[Path]:
+    """Give a folder's images, and those below; what a pattern has led to before is passed over."""
     closed: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
+        if seen and not seen.is_new_folder(place):
+            folders.clear()  # they were gone through with it
+            continue
         for name in sorted(files):
             if not name.lower().endswith(SUFFIXES):
                 left_out.add(name)
-            elif not name.startswith("."):
+            elif _is_image(name) and not (seen and seen.has_match(place, name)):
                 yield Path(place, name)
-    yield from (Path(error.filename) for error in closed)  # listed as unreadable, not passed over
+    for error in closed:  # listed as unreadable, not passed over
+        if not seen or seen.is_new_folder(error.filename):
+            yield Path(error.filename)
