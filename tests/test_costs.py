@@ -28,6 +28,11 @@ def test_a_matrix_in_another_order_and_by_name(tmp_path: Path) -> None:
             assert found[DX.index(truth), DX.index(answer)] == 10 * i + j
 
 
+def test_decimal_commas(tmp_path: Path) -> None:
+    found = read_costs(written(tmp_path, ONE.replace(",", ";").replace("1", "2,5")))
+    np.testing.assert_array_equal(found, 2.5 * (1 - np.eye(7)))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

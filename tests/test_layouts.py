@@ -181,6 +181,34 @@ def test_isic_needs_the_lesions_of_its_training_images(isic: Path) -> None:
     assert set(read_collection(isic).table["image_id"]) == {"ISIC_4", "ISIC_5"}
 
 
+PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PREDICTED,
+        PREDICTED.replace(",", ";").replace("0.", "0,"),
+        one_hot(("ISIC_1", "nv")).replace("VASC", "VASC,part,predicted").replace("0.0\n", "0.0,test,nv\n"),
+    ],
+    ids=["shares", "decimal commas", "a run's columns"],
+)
+def test_predictions_are_no_ground_truth(isic: Path, tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    write(isic / "predictions.csv", text)
+    found = by_kind(read_collection(isic))["table-unused"]
+    assert found.items == ("predictions.csv",) and "holds predictions" in found.decision
+    folders = tmp_path_factory.mktemp("folders")
+    draw(folders / "mel", "a")
+    write(folders / "predictions.csv", text)
+    collection = read_collection(folders)
+    assert (collection.layout, list(collection.table["dx"])) == ("a folder per diagnosis", ["mel"])
+    assert by_kind(collection)["table-unused"].items == ("predictions.csv",)
+    draw(folders / "plain" / "images", "a")
+    write(folders / "plain" / "predictions.csv", text)
+    with pytest.raises(UsageError, match=r"1 images but no metadata \(predictions.csv holds predictions"):
+        read_collection(folders / "plain")
+
+
 def test_an_image_in_two_phases_of_isic(isic: Path) -> None:
     write(isic / "ISIC2018_Task3_Validation_GroundTruth.csv", one_hot(("ISIC_4", "vasc")))
     with pytest.raises(UsageError, match="'ISIC_4' stands in two tables"):
@@ -312,6 +340,7 @@ SAME: dict[str, Callable[[str], bytes]] = {
     "semicolons": lambda text: text.replace(",", ";").encode(),
     "semicolons and decimal commas": lambda text: text.replace(",", ";").replace(".0", ",0").encode(),
     "tabs": lambda text: text.replace(",", "\t").encode(),
+    "a line that names the separator": lambda text: ("sep=;\r\n" + text.replace(",", ";")).encode("cp1252"),
     "bars": lambda text: text.replace(",", "|").encode(),
     "capitals and blanks in the header": lambda text: (
         text.replace("image_id", " Image ID ").replace("dx,", "DX,").encode()
@@ -344,9 +373,38 @@ def test_the_same_table_written_otherwise(folder: Path, way: str) -> None:
     assert [found.kind for found in collection.findings] == expected
 
 
-def test_text_in_latin_1(folder: Path) -> None:
-    write(folder / "HAM10000_metadata.csv", CSV.replace("back", "R\xfccken"), "latin-1")
-    assert read_collection(folder).table["localization"][0] == "r\xfccken"
+@pytest.mark.parametrize(
+    ("word", "encoding"), [("R\xfccken", "latin-1"), ("\u2019\u0153il", "cp1252"), ("\x81\xfc", "latin-1")]
+)
+def test_text_of_one_byte_a_character(folder: Path, word: str, encoding: str) -> None:
+    write(folder / "HAM10000_metadata.csv", CSV.replace("back", word), encoding)
+    assert read_collection(folder).table["localization"][0] == word.lower()
+
+
+def test_a_table_whose_start_ends_within_a_character(folder: Path) -> None:
+    """The header is read from a file's first 4,096 bytes."""
+    (folder / "HAM10000_metadata.csv").unlink()
+    text = CSV + "".join(f"HAM_{n},ISIC_{n},nv,histo,45,male,R\xfccken,\xe9\n" for n in range(5, 400))
+    for blanks in range(2):
+        (folder / "labels.csv").write_bytes((text.replace("back", "back" + " " * blanks)).encode("utf-8-sig"))
+        assert len(read_collection(folder).table) == 399
+
+
+def test_a_line_that_names_the_separator_counts_as_a_row(folder: Path) -> None:
+    write(folder / "HAM10000_metadata.csv", "sep=,\n" + CSV.replace("bkl", "scc"))
+    with pytest.raises(UsageError, match="row 6: unknown diagnosis 'scc'"):
+        read_collection(folder)
+
+
+def test_names_as_macos_writes_them(folder: Path) -> None:
+    """Accents apart from their letters in files, and blanks that do not break in the names of screenshots."""
+    (folder / "images" / "ISIC_3.png").rename(folder / "images" / "Jose\u0301.png")
+    (folder / "images" / "ISIC_4.png").rename(folder / "images" / "10.00\u202fAM\xa0b.png")
+    written = CSV.replace("ISIC_3", "Jos\xe9").replace("ISIC_4", "10.00\u202fAM\xa0b")
+    write(folder / "HAM10000_metadata.csv", written)
+    collection = read_collection(folder)
+    assert list(collection.table["image_id"]) == ["ISIC_1", "ISIC_2", "Jos\xe9", "10.00\u202fAM\xa0b"]
+    assert all(Path(path).is_file() for path in collection.table["path"]) and collection.findings == ()
 
 
 # Faults
@@ -421,6 +479,7 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
         lambda text: text.replace("ISIC_3", '"ISIC\n_3"'),
         r"row 4: image_id 'ISIC\\n_3' is no name of a file",
     ),
+    ("line separator", lambda text: text.replace("ISIC_3", "IS\u2028IC"), r"row 4: image_id 'IS\\u2028IC' is no name"),
     ("a row after a line break", lambda text: text.replace("back", '"ba\nck"').replace("bkl", "x"), "row 7: unknown"),
     (
         "other images",

@@ -110,6 +110,32 @@ def test_metadata_as_truth_and_missing_rows(tmp_path: Path) -> None:
         score(predictions, path)
 
 
+@pytest.mark.parametrize(
+    "truth",
+    [
+        "lesion_id,image_id,dx\nL0,i0.png,Melanoma\nL1,i1.TIFF,melanocytic nevi\n",
+        "LESION_ID,IMAGE_ID,DX\nL0,i0,MEL\nL1,i1,nv\n",
+        "Image ID;Dx\ni0.jpeg;mel\ni1;nv\n",
+        "isic_id,dx\ni0,mel\ni1,nv\n",
+        one_hot("mel", "nv").lower(),
+    ],
+)
+def test_a_truth_is_read_as_check_reads_it(truth: str, tmp_path: Path) -> None:
+    predictions, path = write(tmp_path, one_hot("mel", "nv").replace("i1,", "i1.webp,"), truth)
+    assert score(predictions, path)["accuracy"] == 1.0
+
+
+def test_decimal_commas(tmp_path: Path) -> None:
+    text = f"{HEAD}\ni0,0.75,0.25,0,0,0,0,0\ni1,0.5,0.125,0.375,0,0,0,0\n"
+    predictions, truth = write(tmp_path, text, one_hot("mel", "nv"))
+    expected = score(predictions, truth)
+    predictions.write_text(text.replace(",", ";").replace(".", ","))
+    assert score(predictions, truth) == expected
+    predictions.write_text(text.replace(",", ";").replace("0.75", "0,7,5"))
+    with pytest.raises(UsageError, match=r"row 2 \(i0\), column MEL: '0,7,5' is no number"):
+        score(predictions, truth)
+
+
 def test_a_runs_own_table(tmp_path: Path) -> None:
     rows = one_hot("mel", "nv", "nv").splitlines()
     parts = ("test", "train", "test")
@@ -194,8 +220,9 @@ def test_files_that_are_no_table(tmp_path: Path) -> None:
         lambda text: text.replace(",", ";").encode(),
         lambda text: text.replace(",", "\t").encode("utf-16"),
         lambda text: text.replace(",", ", ").encode(),
+        lambda text: ("sep=;\n" + text.replace(",", ";")).encode(),
     ],
-    ids=["mark and CRLF", "semicolons", "UTF-16 and tabs", "blanks"],
+    ids=["mark and CRLF", "semicolons", "UTF-16 and tabs", "blanks", "a line that names the separator"],
 )
 def test_tables_as_spreadsheets_save_them(saved: Callable[[str], bytes], tmp_path: Path) -> None:
     predictions, truth = write(tmp_path, one_hot("mel"), one_hot("mel"))

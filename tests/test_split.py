@@ -138,6 +138,25 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
     assert read.tolist() == parts.tolist()
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda text: text.replace(",", ";").encode("utf-8-sig"),
+        lambda text: text.replace(",", "\t").encode("utf-16"),
+        lambda text: text.replace(",", " , ").encode(),
+        lambda text: text.replace(",t", ".jpg,t").replace(",v", ".PNG,v").encode(),
+        lambda text: text.replace("image_id,part", "Image ID,PART").encode(),
+    ],
+    ids=["semicolons", "UTF-16 and tabs", "blanks", "suffixes", "capitals"],
+)
+def test_a_file_as_spreadsheets_save_it(saved, tmp_path: Path) -> None:
+    table = make_table()
+    parts = split(table, SplitChoice(), seed=9)
+    path = tmp_path / "mine.csv"
+    path.write_bytes(saved(pd.DataFrame({"image_id": table["image_id"], "part": parts}).to_csv(index=False)))
+    assert split(table, SplitChoice(name="file", file=str(path)), seed=0).tolist() == parts.tolist()
+
+
 def _replace(column: str, row: int, value: str):
     def change(given: pd.DataFrame) -> pd.DataFrame:
         given.loc[row, column] = value

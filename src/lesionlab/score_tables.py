@@ -1,19 +1,20 @@
 """Tables to score: predictions and truth, read strictly, so that every fault is named by its row, column or images."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lesionlab.data.tables import read_rows
-from lesionlab.diagnosis import DIAGNOSES, INDEX_OF, ISIC_COLUMNS
+from lesionlab.data.metadata import find_dx, without_suffix
+from lesionlab.data.tables import number, read_rows, tidy
+from lesionlab.diagnosis import INDEX_OF, ISIC_COLUMNS
 from lesionlab.errors import UsageError
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
-_ISIC_OF = {name.lower(): d.isic for d in DIAGNOSES for name in (d.dx, d.isic, d.name)} | {"image_id": "image"}
+_IMAGE_COLUMNS = ("image_id", "isic_id", "image")  # of metadata: the first that is there
 _WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
 
@@ -43,7 +44,7 @@ def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[s
     if foreign:
         raise UsageError(f"{path} has columns that predictions do not have: {', '.join(map(repr, foreign[:5]))}.")
     rows = _of_part(path, header, rows, part)
-    images = [_without_suffix(row["image"]) for _, row in rows]
+    images = [without_suffix(row["image"]) for _, row in rows]
     _refuse_repeated(path, images, [line for line, _ in rows])
     values = np.array([[_share(path, line, row, column) for column in ISIC_COLUMNS] for line, row in rows])
     notes = []
@@ -62,7 +63,7 @@ def _by_isic_names(
     """Give columns that name a diagnosis by code or full name ISIC's names, where ISIC's own are not there."""
     if {"image", *ISIC_COLUMNS} <= set(header):
         return header, rows
-    new_name = {name: _ISIC_OF.get(name.replace("_", " ").lower(), _ISIC_OF.get(name.lower(), name)) for name in header}
+    new_name = {name: _isic_name(name, has_image="image" in header) for name in header}
     named = list(new_name.values())
     twice = next((name for index, name in enumerate(named) if name in named[:index]), None)
     if twice:
@@ -70,19 +71,31 @@ def _by_isic_names(
     return named, [(line, {new_name[name]: value for name, value in row.items()}) for line, row in rows]
 
 
+def _isic_name(name: str, *, has_image: bool) -> str:
+    dx = find_dx(name)
+    if dx:
+        return ISIC_COLUMNS[INDEX_OF[dx]]
+    return "image" if tidy(name) in _IMAGE_COLUMNS and not has_image else name
+
+
 def read_truth(path: Path) -> Table:
-    """Read the truth: ISIC's one-hot table or metadata with `image_id` and `dx`.
+    """Read the truth: ISIC's one-hot table or metadata with `image_id` and `dx`, its columns written in any case.
 
     Raises:
         UsageError: names the row and the column at fault.
 
     """
-    header, rows = _named_rows(path)
-    is_metadata = "image" not in header and {"image_id", "dx"} <= set(header)
-    if not is_metadata:
+    header, rows = _named_rows(path, tidy)
+    named = [column for column in _IMAGE_COLUMNS if column in header]
+    is_one_hot = {"image", *(column.lower() for column in ISIC_COLUMNS)} <= set(header)
+    is_metadata = bool(named) and "dx" in header and not is_one_hot
+    if is_metadata:
+        rows = [(line, row | {"image": row[named[0]]}) for line, row in rows]
+    else:
+        header, rows = _by_isic_names(path, header, rows)
         _need_columns(path, header, ("image", *ISIC_COLUMNS), " (or give metadata with image_id and dx)")
     read_row = _metadata_row if is_metadata else _one_hot_row
-    images = [_without_suffix(row["image_id" if is_metadata else "image"]) for _, row in rows]
+    images = [without_suffix(row["image"]) for _, row in rows]
     _refuse_repeated(path, images, [line for line, _ in rows])
     values = np.array([read_row(path, line, row) for line, row in rows])
     weights = np.array([[_weight(path, line, row, column) for column in _WEIGHT_COLUMNS] for line, row in rows])
@@ -91,8 +104,8 @@ def read_truth(path: Path) -> Table:
 
 
 def _metadata_row(path: Path, line: int, row: dict[str, str]) -> list[float]:
-    dx = row["dx"].strip().lower()
-    if dx not in INDEX_OF:
+    dx = find_dx(row["dx"])
+    if dx is None:
         raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(INDEX_OF)}.")
     return [float(index == INDEX_OF[dx]) for index in range(len(INDEX_OF))]
 
@@ -123,19 +136,18 @@ def _weight(path: Path, line: int, row: dict[str, str], column: str) -> float:
 def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
     text = row[column].strip()
     try:
-        value = math.nan if "_" in text else float(text)
+        value = number(text)
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        image = row.get("image", row.get("image_id"))
         what = "the value is missing" if text.lower() in ("", "nan", "na", "null") else f"{text!r} is no number"
-        raise UsageError(f"{path}, row {line} ({image}), column {column}: {what}.")
+        raise UsageError(f"{path}, row {line} ({row['image']}), column {column}: {what}.")
     return value
 
 
-def _named_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read column names and rows; each row with its line number, as an editor counts them."""
-    header, rows = read_rows(path)
+def _named_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """Read column names, renamed, and rows; each row with its line number, as an editor counts them."""
+    header, rows = read_rows(path, rename)
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
@@ -173,8 +185,3 @@ def _refuse_repeated(path: Path, images: list[str], lines: list[int]) -> None:
         if image in seen:
             raise UsageError(f"{path}, row {line}: the image {image!r} stands in row {seen[image]} too.")
         seen[image] = line
-
-
-def _without_suffix(image: str) -> str:
-    image = image.strip()
-    return image[:-4] if image.lower().endswith(".jpg") else image

@@ -4,6 +4,7 @@ import fnmatch
 import glob
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -110,7 +111,11 @@ def printable(name: str) -> str:
     """Write what a terminal or a table would stumble over (control characters, bytes that are no UTF-8) as escapes."""
     if name.isprintable():
         return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+    return "".join(c if _is_shown(c) else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"  # spaces such as macOS puts into names
 
 
 def _local(name: str) -> str:

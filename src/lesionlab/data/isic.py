@@ -7,17 +7,29 @@ import pandas as pd
 
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.metadata import read_rows, require
-from lesionlab.data.tables import ROW, read_table
+from lesionlab.data.tables import ROW, number, read_table
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.errors import UsageError
 
 _LABELS = [column.lower() for column in ISIC_COLUMNS]
+_RUN_COLUMNS = {"part", "predicted"}
 _PHASE = re.compile(r"task3_(training|validation|test)", re.IGNORECASE)
 
 
 def is_one_hot(header: list[str]) -> bool:
     """Tell whether a header (lower case) is that of a one-hot table."""
     return "image" in header and len(set(_LABELS) & set(header)) > len(_LABELS) // 2
+
+
+def holds_predictions(header: list[str], first_row: list[str]) -> bool:
+    """Tell whether a one-hot table is one of predictions: a run's, or its first row holds shares that are no 0 and 1."""
+    if set(header) >= _RUN_COLUMNS:
+        return True
+    try:
+        shares = [number(cell) for name, cell in zip(header, first_row, strict=False) if name in _LABELS]
+    except ValueError:
+        return False
+    return any(0 < share < 1 for share in shares) and all(0 <= share <= 1 for share in shares)
 
 
 def read_isic(truths: list[Path], groupings: list[Path]) -> tuple[pd.DataFrame, list[Finding]]:
@@ -93,12 +105,12 @@ def _read_one_hot(values: list[str], path: Path) -> str:
     marked = []
     for dx, mark in zip(DX, marks, strict=True):
         try:
-            number = float(mark)
+            value = number(mark)
         except ValueError as error:
             raise UsageError(f"{path}, row {row}: {mark!r} in the column {dx.upper()} is no number.") from error
-        if number not in (0, 1):
+        if value not in (0, 1):
             raise UsageError(f"{path}, row {row}: {mark} in the column {dx.upper()}; ground truth is 0 or 1.")
-        marked += [dx] if number else []
+        marked += [dx] if value else []
     if len(marked) != 1:
         raise UsageError(f"{path}, row {row}: {len(marked)} of {', '.join(ISIC_COLUMNS)} are 1; exactly one must be.")
     return marked[0]

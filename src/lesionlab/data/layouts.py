@@ -8,6 +8,7 @@ only what cannot be read as a table of images, lesions and diagnoses is an error
 import filecmp
 import os
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import pandas as pd
 
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.images import SUFFIXES
-from lesionlab.data.isic import is_one_hot, read_isic
+from lesionlab.data.isic import holds_predictions, is_one_hot, read_isic
 from lesionlab.data.medmnist import read_medmnist
 from lesionlab.data.metadata import (
     ALIASES,
@@ -28,7 +29,7 @@ from lesionlab.data.metadata import (
     read_dx,
     read_rows,
 )
-from lesionlab.data.tables import read_header, read_table
+from lesionlab.data.tables import read_start, read_table
 from lesionlab.errors import UsageError
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
@@ -83,16 +84,17 @@ def read_collection(folder: Path) -> Collection:
         return _read_medmnist(folder, folder)
     _check_folder(folder)
     scan = _scan(folder)
-    truths, metadata = _sort_tables(folder, scan)
+    truths, predictions, metadata = _sort_tables(folder, scan)
     if metadata or truths:
         _require_images(folder, scan, metadata or truths[0])
         table, findings = read_rows(read_table(metadata), metadata) if metadata else _read_isic(truths, scan)
         table, found = _with_paths(table, folder, scan, metadata or truths[0])
         layout = _name_layout(scan, metadata) if metadata else "ISIC 2018 Task 3"
+        found += _report_predictions(folder, predictions)
         return _collection(folder, layout, table, [*_report_twice(folder, scan), *findings, *found])
     if scan.archives:
         return _read_medmnist(folder, _one(folder, scan.archives, _ADVICE_ARCHIVES))
-    return _read_diagnosis_folders(folder, scan)
+    return _read_diagnosis_folders(folder, scan, predictions)
 
 
 def index_images(folder: Path) -> dict[str, Path]:
@@ -127,7 +129,7 @@ def _scan(folder: Path) -> _Scan:
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     pictures.sort(key=lambda path: not any(_PREFERRED.search(part) for part in path.relative_to(folder).parts[:-1]))
     images: dict[str, Path] = {}
-    twice = [path for path in pictures if images.setdefault(path.stem, path) is not path]
+    twice = [path for path in pictures if images.setdefault(_id_of(path), path) is not path]
     tables = [path for path in files if _TABLE.search(path.name)]
     archives = [path for path in files if re.fullmatch(r"dermamnist.*\.npz", path.name, re.IGNORECASE)]
     return _Scan(images, twice, tables, archives)
@@ -150,17 +152,34 @@ def _walk(folder: Path, seen: set[Path]) -> list[Path]:
     return found
 
 
+def _id_of(path: Path) -> str:
+    """Give a file's image id; composed (NFC), as `check_image_id` gives those of the metadata."""
+    return unicodedata.normalize("NFC", path.stem)
+
+
+def _report_predictions(folder: Path, predictions: list[Path]) -> list[Finding]:
+    items = [str(path.relative_to(folder)) for path in predictions]
+    return finding("table-unused", "A table is not read", "ignored: it holds predictions, not diagnoses", items)
+
+
 def _report_twice(folder: Path, scan: _Scan) -> list[Finding]:
-    taken = sorted({str(scan.images[path.stem].parent.relative_to(folder)) for path in scan.twice})
+    taken = sorted({str(scan.images[_id_of(path)].parent.relative_to(folder)) for path in scan.twice})
     items = [str(path.relative_to(folder)) for path in scan.twice]
     decision = f"these files are not read; taken are those in {', '.join(taken[:5])}"
     return finding("image-twice", "An image id stands twice in the folder", decision, items)
 
 
-def _sort_tables(folder: Path, scan: _Scan) -> tuple[list[Path], Path | None]:
-    """Pick the tables: ISIC's of ground truth, and the one of metadata."""
-    headers = {path: read_header(path) for path in scan.tables if not _GROUPINGS.search(path.name)}
+def _sort_tables(folder: Path, scan: _Scan) -> tuple[list[Path], list[Path], Path | None]:
+    """Pick the tables: ISIC's of ground truth, those of predictions, which look like them, and the one of metadata."""
+    starts = {path: read_start(path) for path in scan.tables if not _GROUPINGS.search(path.name)}
+    predictions = [path for path, start in starts.items() if is_one_hot(start[0]) and holds_predictions(*start)]
+    headers = {path: header for path, (header, _) in starts.items() if path not in predictions}
     truths = [path for path, header in headers.items() if is_one_hot(header)]
+    return truths, predictions, _pick_metadata(folder, scan, headers, truths)
+
+
+def _pick_metadata(folder: Path, scan: _Scan, headers: dict[Path, list[str]], truths: list[Path]) -> Path | None:
+    """Pick the one table of metadata by its name and columns; None where other files say the diagnoses."""
     others = [path for path in headers if path not in truths]
     complete = [path for path in others if {"image_id", "dx"} <= {ALIASES.get(name, name) for name in headers[path]}]
     named = [path for path in others if "metadata" in path.name.lower()]
@@ -168,12 +187,12 @@ def _sort_tables(folder: Path, scan: _Scan) -> tuple[list[Path], Path | None]:
     advice = "Keep the one with the columns image_id, lesion_id, dx."
     for candidates in (published, [path for path in named if path in complete], [] if truths else named, complete):
         if candidates:
-            return truths, _one(folder, candidates, advice)
+            return _one(folder, candidates, advice)
     in_diagnosis_folders = any(find_dx(path.parent.name) for path in scan.images.values())
     if truths or in_diagnosis_folders or scan.archives or not others:
-        return truths, None
+        return None
     plain = [path for path in others if path.suffix.lower() != ".txt"]  # a README is no table
-    return truths, _one(folder, plain, advice) if plain else None
+    return _one(folder, plain, advice) if plain else None
 
 
 def _one(folder: Path, candidates: list[Path], advice: str) -> Path:
@@ -230,29 +249,34 @@ def _read_medmnist(folder: Path, archive: Path) -> Collection:
     return _collection(folder, "MedMNIST", table, findings)
 
 
-def _read_diagnosis_folders(folder: Path, scan: _Scan) -> Collection:
+def _read_diagnosis_folders(folder: Path, scan: _Scan, predictions: list[Path]) -> Collection:
     """A folder per diagnosis, at any depth; an id that stands in several folders is told apart by theirs."""
     if not scan.images:
         raise UsageError(f"{folder} has no images ({', '.join(SUFFIXES)}). {_KNOWN}")
     pictures = [*scan.images.values(), *scan.twice]
     if not any(find_dx(path.parent.name) for path in pictures):
-        raise UsageError(f"{folder} has {len(pictures):,} images but no metadata. {_KNOWN}{_hint_at_parent(folder)}")
-    shared = {path.stem for path in scan.twice}
+        seen = f" ({predictions[0].name} holds predictions, not diagnoses)" if predictions else ""
+        raise UsageError(
+            f"{folder} has {len(pictures):,} images but no metadata{seen}. {_KNOWN}{_hint_at_parent(folder)}"
+        )
+    shared = {_id_of(path) for path in scan.twice}
     rows, ordered = [], sorted(pictures)
     for path, absolute in zip(ordered, _absolute(folder, ordered), strict=True):
         inner = path.relative_to(folder)
         where = f"{path} (no metadata table was found, so that its folder should be named by a diagnosis)"
-        name = "-".join([*inner.parts[:-1], inner.stem]) if path.stem in shared else path.stem
+        name = "-".join([*inner.parts[:-1], inner.stem]) if _id_of(path) in shared else path.stem
         image_id = check_image_id(name, str(path.parent))
         rows.append((image_id, image_id, read_dx(path.parent.name, where), absolute))
     table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "path"])
     if table["image_id"].duplicated().any():
         clashing = table.loc[table["image_id"].duplicated(), "path"].iloc[0]
         raise UsageError(f"{clashing} has the name of another image of its folder but for the suffix: rename one.")
-    made = [str(path.relative_to(folder)) for path in pictures if path.stem in shared]
+    made = [str(path.relative_to(folder)) for path in pictures if _id_of(path) in shared]
     what = "A file name stands in several folders"
     findings = finding("image-id-made", what, "the folder's name is put before it", made)
-    findings += finding("table-unused", "A table is not read", "ignored", [path.name for path in scan.tables])
+    others = [path.name for path in scan.tables if path not in predictions]
+    findings += finding("table-unused", "A table is not read", "ignored", others)
+    findings += _report_predictions(folder, predictions)
     findings += finding("lesion-unknown", "Folders give no lesion ids", _WITHOUT_LESIONS, table["image_id"])
     return _collection(folder, "a folder per diagnosis", table, findings)
 

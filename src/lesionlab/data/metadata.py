@@ -7,13 +7,14 @@ unknown or unlikely is kept, for `clean` to judge.
 
 import difflib
 import math
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
 
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.images import SUFFIXES
-from lesionlab.data.tables import ROW
+from lesionlab.data.tables import ROW, number
 from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.errors import UsageError
 
@@ -48,6 +49,7 @@ _MEANING = {
         "confocal microscopy with consensus dermoscopy": "confocal",
     },
 }
+_BARRED = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, ends of lines and paragraphs
 _UNKNOWN_WORDS = ("", "unknown", "nan", "na", "n/a", "none", "null", "-", "?")
 _WITHOUT_LESIONS = (
     "Without it, images of one lesion would fall on two sides of a split. Take the table as HAM10000 publishes it, or add "
@@ -120,17 +122,23 @@ def read_dx(value: str, where: str) -> str:
     raise UsageError(f"{where}: unknown diagnosis {value!r}{hint}. Known are {', '.join(DX)}.")
 
 
+def without_suffix(name: str) -> str:
+    """Give an image's id: its name without the suffix of an image file, composed (NFC), since macOS writes accents apart."""
+    suffix = Path(name).suffix if "\0" not in name else ""
+    return unicodedata.normalize("NFC", name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name)
+
+
 def check_image_id(value: str, where: str) -> str:
-    """Give an image id without the suffix of an image file.
+    """Give an image id as `without_suffix` does.
 
     Raises:
-        UsageError: it is empty, could lead out of the folder or cannot be printed.
+        UsageError: it is empty, could lead out of the folder or holds control characters or line breaks.
     """
-    suffix = Path(value).suffix if "\0" not in value else ""
-    image_id = value.removesuffix(suffix) if suffix.lower() in SUFFIXES else value
+    image_id = without_suffix(value)
     if not image_id:
         raise UsageError(f"{where}: image_id is empty. Name the image's file without its suffix.")
-    if "/" in image_id or "\\" in image_id or image_id in (".", "..") or not image_id.isprintable():
+    is_barred = any(unicodedata.category(character) in _BARRED for character in image_id)
+    if "/" in image_id or "\\" in image_id or image_id in (".", "..") or is_barred:
         raise UsageError(f"{where}: image_id {value!r} is no name of a file: no folders, no control characters.")
     return image_id
 
@@ -171,7 +179,7 @@ def _read_ages(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
         age = math.nan
         if value.lower() not in _UNKNOWN_WORDS:
             try:
-                age = float(value.replace(",", "."))
+                age = number(value)
             except ValueError:
                 no_numbers.append(f"row {row}: {value}")
         ages.append(age)

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
+from lesionlab.data.metadata import check_image_id, require
+from lesionlab.data.tables import ROW, read_table
 from lesionlab.diagnosis import DX, NAME_OF
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice, nearest
@@ -153,7 +155,7 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
 
 
 def file_split(table: pd.DataFrame, path: Path, *, needed: Sequence[str] = PARTS) -> pd.Series:
-    """Read a split of one's own: a CSV with the columns `image_id` and `part` (train, validation, test).
+    """Read a split of one's own: a table with the columns `image_id` and `part` (train, validation, test).
 
     Each part of `needed` has to hold images.
 
@@ -164,11 +166,12 @@ def file_split(table: pd.DataFrame, path: Path, *, needed: Sequence[str] = PARTS
     given = _read_split_file(path)
     unknown_parts = given[~given["part"].isin(PARTS)]
     if len(unknown_parts):
-        row = unknown_parts.index[0]
-        raise UsageError(f"{path}, row {row + 2}: part {given['part'][row]!r} is not one of {', '.join(PARTS)}.")
+        part, row = unknown_parts[["part", ROW]].iloc[0]
+        raise UsageError(f"{path}, row {row}: part {part!r} is not one of {', '.join(PARTS)}.")
     twice = given[given["image_id"].duplicated()]
     if len(twice):
-        raise UsageError(f"{path}, row {twice.index[0] + 2}: image_id {twice['image_id'].iloc[0]!r} is listed twice.")
+        image_id, row = twice[["image_id", ROW]].iloc[0]
+        raise UsageError(f"{path}, row {row}: image_id {image_id!r} is listed twice.")
     parts = table["image_id"].map(given.set_index("image_id")["part"]).rename("part")
     if parts.isna().any():
         missing = table.loc[parts.isna(), "image_id"]
@@ -197,16 +200,18 @@ def split_file_digest(path: Path) -> str:
 
 
 def _read_split_file(path: Path) -> pd.DataFrame:
+    """Read the rows of a split file, and `ROW`; ids without suffix, as those of the metadata."""
+    if not path.exists():
+        raise UsageError(f"There is no split file {path}.")
     try:
-        given = pd.read_csv(path, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except FileNotFoundError as error:
-        raise UsageError(f"There is no split file {path}.") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} is not a readable CSV file: {error}.") from error
-    for column in ("image_id", "part"):
-        if column not in given.columns:
-            raise UsageError(f"{path} has no column {column!r}; it has {', '.join(given.columns)}.")
-    return given
+        given = read_table(path)
+    except UsageError as error:
+        raise UsageError(f"{path} is not a readable CSV file: {error}") from error
+    require(given, ["image_id", "part"], path)
+    ids = [
+        check_image_id(value, f"{path}, row {row}") for value, row in zip(given["image_id"], given[ROW], strict=True)
+    ]
+    return given.assign(image_id=ids)
 
 
 def prove(table: pd.DataFrame, parts: pd.Series) -> SplitProof:

@@ -4,10 +4,12 @@ In: a text file. Out: strings, as rows (`read_rows`, without pandas) or as a tab
 header is line 1.
 """
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,8 @@ ROW = "line in the file"  # kept beside each row; no header can hold it, since b
 SEPARATORS = (",", ";", "\t", "|")
 MAX_BYTES = 200_000_000  # HAM10000's table has 0.7 MB
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
-_HEADER_BYTES = 4096
+_START_BYTES = 4096
+_SEPARATOR_LINE = re.compile(r'\A"?sep=.?"?[^\S\n]*\n', re.IGNORECASE)
 
 
 def read_table(path: Path) -> "pd.DataFrame":
@@ -37,7 +40,7 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    header, rows = read_rows(path, _tidy)
+    header, rows = read_rows(path, tidy)
     table = pd.DataFrame([cells for _, cells in rows], columns=header, dtype=str)
     table = table.drop(columns=[name for name in header if not name])
     table[ROW] = [line for line, _ in rows]
@@ -64,16 +67,34 @@ def read_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str]
     return header, [(line, _fit(cells, len(header), path, line)) for line, cells in rows]
 
 
-def read_header(path: Path) -> list[str]:
-    """Give a table's column names as `read_table` does; an empty list where the file is no table."""
+def read_start(path: Path) -> tuple[list[str], list[str]]:
+    """Give a table's column names as `read_table` does, and its first row; empty lists for what is not there."""
+    found: list[list[str]] = []
     try:
         with path.open("rb") as file:
-            start = file.read(_HEADER_BYTES)
-        text = _decode(start[: len(start) // 4 * 4], path)  # not within a character of UTF-16
-        rows = _split(text.splitlines()[0], path)
-    except (UsageError, OSError, IndexError):
-        return []
-    return [_tidy(name) for name in rows[0][1]] if rows else []
+            text = _decode(file.read(_START_BYTES), path, is_whole=False)
+        for _, cells in islice(_parse(text), 2):
+            found.append(cells)
+    except (UsageError, OSError, csv.Error):
+        pass  # what stands before the fault is read
+    header, first_row = (found + [[], []])[:2]
+    return [tidy(name) for name in header], first_row
+
+
+def number(text: str) -> float:
+    """Read a number; a comma is its decimal point where there is one comma and no point.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    if "_" in text:
+        raise ValueError(f"{text!r} is no number.")
+    return float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)
+
+
+def tidy(name: str) -> str:
+    """Write a column's name as `read_table` does."""
+    return re.sub(r"[\s-]+", "_", name.lower())
 
 
 def _read(path: Path) -> bytes:
@@ -85,23 +106,34 @@ def _read(path: Path) -> bytes:
         raise UsageError(f"{path} cannot be opened ({error.strerror}).") from error
 
 
-def _decode(data: bytes, path: Path) -> str:
-    """Decode UTF-8, UTF-16 with or without a mark, or else Latin-1, which is what Excel writes as plain CSV."""
+def _decode(data: bytes, path: Path, *, is_whole: bool = True) -> str:
+    """Decode UTF-8, UTF-16 with or without a mark, or else Windows-1252, which is what Excel writes as plain CSV.
+
+    Where the data are not the whole file, a character that is cut at their end is left out.
+    """
     if data.startswith(b"PK\x03\x04"):
         raise UsageError(f"{path} is an Excel workbook or a ZIP archive, not a text table: save it as CSV (UTF-8).")
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), None) or _guess_utf16(data) or "utf-8"
     try:
-        text = data.decode(encoding)
+        text = codecs.getincrementaldecoder(encoding)().decode(data, is_whole)
     except UnicodeDecodeError as error:
         if encoding == "utf-16":
             raise UsageError(f"{path} begins as UTF-16 but is not ({error.reason}): save it as UTF-8.") from error
-        text = data.decode("latin-1")
+        text = _decode_bytewise(data)
     header = text.lstrip().split("\n", 1)[0]
     if header.startswith("<"):
         raise UsageError(f"{path} is a web page, not a text table: download the file itself.")
     if re.search(r"[\x00-\x08\x0e-\x1f]", header):
         raise UsageError(f"{path} is not a text table: save it as CSV (UTF-8).")
     return text
+
+
+def _decode_bytewise(data: bytes) -> str:
+    """Decode Windows-1252, or Latin-1 where bytes stand that Windows-1252 lacks."""
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
 
 
 def _guess_utf16(data: bytes) -> str | None:
@@ -113,25 +145,27 @@ def _guess_utf16(data: bytes) -> str | None:
 
 
 def _split(text: str, path: Path) -> list[tuple[int, list[str]]]:
-    """Split text into rows that hold something: the line each begins in, and its stripped cells."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    """Split text into rows that hold something, as `_parse` does; open quotes are a fault of the file."""
+    try:
+        return list(_parse(text))
+    except csv.Error as error:
+        raise UsageError(f"{path}, {error}. Mend the quotes of this row.") from error
+
+
+def _parse(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Give the line that each row begins in, and its stripped cells; Excel's first line `sep=;` is no row."""
+    text = _SEPARATOR_LINE.sub("\n", text.replace("\r\n", "\n").replace("\r", "\n"))
     separator = max(SEPARATORS, key=text.lstrip("\n").split("\n", 1)[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows: list[tuple[int, list[str]]] = []
     line = 1
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
             if any(stripped):
-                rows.append((line, stripped))
+                yield line, stripped
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UsageError(f"{path}, row {line}: {error}. Mend the quotes of this row.") from error
-    return rows
-
-
-def _tidy(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.lower())
+        raise csv.Error(f"row {line}: {error}") from error
 
 
 def _fit(cells: list[str], number: int, path: Path, line: int) -> list[str]:

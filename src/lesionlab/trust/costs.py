@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.data.metadata import find_dx
-from lesionlab.data.tables import ROW, read_table
+from lesionlab.data.tables import ROW, number, read_table
 from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
 from lesionlab.trust.bootstrap import draw_weights, percentile_interval, sums_over_draws
@@ -49,13 +49,13 @@ def read_costs(path: Path) -> np.ndarray:
 def _places(path: Path, what: str, names: list[str]) -> dict[str, Any]:
     """Find where each diagnosis stands: its column's name, or the number of its row."""
     places: dict[str, Any] = {}
-    for number, name in enumerate(names):
+    for place, name in enumerate(names):
         dx = find_dx(name)
         if dx is None:
             raise UsageError(f"{path}: the {what} {name!r} is no diagnosis; needed are {_EXAMPLE}.")
         if dx in places:
             raise UsageError(f"{path}: the {what} of {dx} stands there twice. Keep one.")
-        places[dx] = name if what == "column" else number
+        places[dx] = name if what == "column" else place
     missing = [dx for dx in DX if dx not in places]
     if missing:
         raise UsageError(f"{path} lacks a {what} for {', '.join(missing)}; needed are {_EXAMPLE}.")
@@ -64,7 +64,7 @@ def _places(path: Path, what: str, names: list[str]) -> dict[str, Any]:
 
 def _cost(path: Path, text: str, line: int, column: str) -> float:
     try:
-        value = float(text)
+        value = number(text)
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
