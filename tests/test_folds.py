@@ -1,5 +1,6 @@
 """Cross-validation: who is tested on where; then two folds by Ray, put together."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -8,11 +9,15 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from conftest import lesionlab, lesionlab_here
+from lesionlab import evaluation
 from lesionlab.cli import main
 from lesionlab.data.split import prove
 from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
-from lesionlab.folds import assign_folds, fold_parts
+from lesionlab.files import write_json
+from lesionlab.folds import HEADLINE, assign_folds, cross_validate, fold_parts
+from lesionlab.recipe import read_recipe
+from lesionlab.steps import Request
 
 N_GROUPS = 23  # of each diagnosis: not a multiple of the folds
 
@@ -87,3 +92,34 @@ def test_two_folds_by_ray_are_judged_together(phantoms: Path, recipe: Path, tmp_
     assert other.returncode == 2 and "seed" in other.stderr
     plain = lesionlab_here("run", *options[:-4])
     assert plain.returncode == 2 and "holds another run (it differs in: folds)" in plain.stderr
+
+
+def test_folds_begun_anew_and_broken_off_are_all_made_anew(
+    phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--again, interrupted in its first fold; the same command without it must not take the other, older fold as done."""
+    clock, calls = iter(range(10**6, 10**7)), []
+
+    def fake_run(request: Request) -> Path:
+        calls.append((request.out.name, request.again))
+        request.out.mkdir(exist_ok=True)
+        now = evaluation.now()
+        write_json(request.out / "manifest.json", {"request": {}, "data": {}, "started": now, "finished": now})
+        write_json(request.out / "metrics.json", {"test": dict.fromkeys(HEADLINE, 0.5)})
+        if interrupted:
+            raise KeyboardInterrupt
+        return request.out
+
+    monkeypatch.setattr("lesionlab.evaluation.now", lambda: str(next(clock)))
+    monkeypatch.setattr("lesionlab.folds.run", fake_run)
+    monkeypatch.setattr("lesionlab.folds._judge", lambda *_: None)
+    request = Request(read_recipe(str(recipe)), phantoms, tmp_path / "folds")
+    interrupted = False
+    cross_validate(request, 2)
+    interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(dataclasses.replace(request, again=True), 2)
+    interrupted = False
+    cross_validate(request, 2)
+    assert calls[:2] == [("fold-1", False), ("fold-2", False)]
+    assert calls[2:] == [("fold-1", True), ("fold-1", False), ("fold-2", True)]

@@ -148,19 +148,74 @@ def test_a_clinic_that_is_not_there_is_said_before_images_are_decoded(
     assert "split.source = 'nowhere': the data has '" in told.err and " 4/14  Cleaning" not in told.out
 
 
+def test_hidden_files_of_the_user_are_left_alone(finished: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    kept = [out / ".env", out / ".gitignore", out / ".git" / ".x-abcd1234.txt"]
+    (out / ".git").mkdir()
+    for path in kept:
+        path.write_text("mine")
+    half_written = out / "figures" / ".history-abcd1234.svg"
+    half_written.write_text("<svg")
+    assert rundir.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
+    assert all(path.read_text() == "mine" for path in kept) and not half_written.exists()
+
+
+@pytest.mark.parametrize("name", ["mine/one", "..\\\\esc", "..", ""])
+def test_a_recipe_name_that_is_no_name_of_a_folder_is_refused(name: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "own.toml").write_text(f'name = "{name}"\n')
+    assert main(["run", "--recipe", str(tmp_path / "own.toml"), "--out", str(tmp_path / "o")]) == 2
+    assert "is no name of a folder" in capsys.readouterr().err
+
+
+def test_a_source_is_of_the_source_split_alone(tmp_path: Path, capsys) -> None:
+    assert main(["run", "--recipe", "quick", "--split", "lesion:rosendahl", "--out", str(tmp_path / "o")]) == 2
+    assert "only source:CLINIC takes a name behind the colon" in capsys.readouterr().err
+
+
+def test_the_data_are_found_from_any_folder() -> None:
+    """What a relative --data was is in the request, in full."""
+    manifest = {"request": {"data": "/data/ham"}, "data": {"folder": "../ham"}}
+    assert rundir.data_folder(manifest) == Path("/data/ham")
+    assert rundir.data_folder({"request": {"data": "generated: 700 lesions"}, "data": {"folder": "/c"}}) == Path("/c")
+
+
+def test_a_search_or_folds_are_no_run(tmp_path: Path, capsys) -> None:
+    (tmp_path / "fold-1").mkdir()
+    for folder in (tmp_path, tmp_path / "fold-1"):
+        (folder / "manifest.json").write_text(json.dumps({"request": {}, "finished": "2026-11-25"}))
+    inner, other = str(tmp_path / "fold-1"), str(tmp_path / "other")
+    for call in (
+        ["export", str(tmp_path)],
+        ["train", str(tmp_path)],
+        ["ensemble", str(tmp_path), inner, "--out", other],
+    ):
+        assert main(call) == 2
+        assert f"no network of its own. Give one of the runs in it, such as {inner}." in capsys.readouterr().err
+
+
 def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path: Path) -> None:
     """A later `lesionlab train` or `ensemble` would take them for the new run's."""
     out = tmp_path / "run"
     shutil.copytree(finished[0], out)
-    for name in ("checkpoint.npz", "final.keras", "final.onnx", "final-checkpoint.npz"):
+    for name in (
+        "checkpoint.npz",
+        "final.keras",
+        "final.onnx",
+        "final-checkpoint.npz",
+        "model-int8.onnx",
+        "exported.keras",
+    ):
         (out / name).touch()
+    for folder, file in (("savedmodel", "saved_model.pb"), ("final_notes", "mine.txt")):
+        (out / folder).mkdir()
+        (out / folder / file).touch()
     request = json.loads((out / "manifest.json").read_text())["request"]
     assert rundir.begin(out, request, again=False)
     assert rundir.begin(out, request, again=True) is None
     left = {path.name for path in out.iterdir()}
-    assert (
-        not {"model.keras", "model.onnx", "checkpoint.npz", "final.keras", "final.onnx", "final-checkpoint.npz"} & left
-    )
+    assert not [name for name in left if name.startswith(("model.", "model-", "checkpoint", "exported", "savedmodel"))]
+    assert [name for name in left if name.startswith("final")] == ["final_notes"]  # a folder of the user's
     assert rundir.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
 
 

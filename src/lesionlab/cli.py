@@ -182,6 +182,8 @@ def _split_choice(text: str) -> dict[str, str]:
     if text.lower().endswith(".csv"):
         return {"name": "file", "file": text}
     name, _, source = text.partition(":")
+    if source and name != "source":
+        raise UsageError(f"--split {text}: only source:CLINIC takes a name behind the colon.")
     return {"name": name, "source": source}
 
 

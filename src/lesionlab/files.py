@@ -3,6 +3,7 @@
 import json
 import mmap
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -61,6 +62,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `replacing` gives until the file is whole."""
+    return re.fullmatch(r"\..+-[a-z0-9_]{8}(\.\w+)?", name) is not None
 
 
 def write_text(path: Path, text: str) -> None:

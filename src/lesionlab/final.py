@@ -101,7 +101,7 @@ def _trained(
 
 def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:
     """The run's images as in `splits.csv`, with their `row` in the pixels."""
-    data = Path(manifest["data"]["folder"])
+    data = rundir.data_folder(manifest)
     if not data.exists():
         raise LesionlabError(f"The images of the run in {folder} are gone: {data} does not exist. Put them back.")
     collection = read_collection(data)

@@ -95,9 +95,10 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         if finished:
             print(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
             return request.out
-        manifest = {"lesionlab": __version__, "request": identity, "seed": request.seed, "finished": None}
-        write_json(request.out / rundir.MANIFEST, manifest)
-        requests = _fold_requests(request, n_folds)
+        started = _started(request)
+        manifest = {"lesionlab": __version__, "request": identity, "seed": request.seed, "started": started}
+        write_json(request.out / rundir.MANIFEST, manifest | {"finished": None})
+        requests = [_as_begun(fold, started) for fold in _fold_requests(request, n_folds)]
         for number, out in _finished_folds(requests, engine, address):
             say(f"fold {number} of {n_folds}: " + _headline(_metrics(out)["test"]))
         _judge(request, n_folds)
@@ -121,6 +122,18 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
         out = (request.out / f"fold-{fold}").resolve()
         requests.append(dataclasses.replace(request, recipe=recipe, data=data, out=out))
     return requests
+
+
+def _started(request: Request) -> str:
+    """Say when these folds were last begun anew: a call that goes on with them begins nothing."""
+    held = rundir.read_manifest(request.out)
+    return held["started"] if held and "started" in held and not request.again else evaluation.now()
+
+
+def _as_begun(fold: Request, started: str) -> Request:
+    """Have a fold made anew that is older than the folds were last begun, though the call that did so was broken off."""
+    held = rundir.read_manifest(fold.out) if fold.out.is_dir() else None
+    return dataclasses.replace(fold, again=held is not None and held.get("started", "") < started)
 
 
 def _finished_folds(requests: list[Request], engine: str, address: str | None) -> Iterator[tuple[int, Path]]:
@@ -154,6 +167,11 @@ def run_fold(request: Request, cpus: int) -> Path:
 def _judge(request: Request, n_folds: int) -> None:
     """Put the folds' test predictions together and judge them: each lesion counts once."""
     outs = [request.out / f"fold-{fold}" for fold in range(1, n_folds + 1)]
+    data = {rundir.read_finished(out)["data"]["fingerprint"] for out in outs}
+    if len(data) > 1:
+        raise LesionlabError(
+            f"The folds in {request.out} are of different data: images or labels changed. Start with --again."
+        )
     tables = [pd.read_csv(out / "predictions.csv", dtype={"image": str, "lesion_id": str}) for out in outs]
     tested = [table[table["part"] == "test"].assign(fold=fold) for fold, table in enumerate(tables, start=1)]
     together = pd.concat(tested, ignore_index=True)

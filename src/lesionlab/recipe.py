@@ -156,8 +156,8 @@ class Recipe:
 
     def with_changes(self, section: str, **changes: Any) -> Self:
         """Copy the recipe with other values in one section, checked like those of a file."""
-        part = dataclasses.replace(getattr(self, section), **changes)
-        checked = _read_section(type(part), dataclasses.asdict(part), f"recipe {self.name}", f"{section}.")
+        part = getattr(self, section)
+        checked = _read_section(type(part), dataclasses.asdict(part) | changes, f"recipe {self.name}", f"{section}.")
         return dataclasses.replace(self, **{section: checked})
 
     def to_toml(self) -> str:
@@ -196,7 +196,10 @@ def read_recipe(name_or_file: str) -> Recipe:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name_or_file} is not valid TOML: {error}.") from error
-    return _read_section(Recipe, values, name_or_file, "")
+    recipe: Recipe = _read_section(Recipe, values, name_or_file, "")
+    if not recipe.name.strip() or set(recipe.name) & set("/\\") or recipe.name in (".", ".."):
+        raise UsageError(f"{name_or_file}: name = {recipe.name!r} is no name of a folder, which runs are put into.")
+    return recipe
 
 
 def _read_file(name: str) -> str:

@@ -6,13 +6,14 @@ a run directory and is left alone.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lesionlab.errors import UsageError
-from lesionlab.files import write_json
+from lesionlab.files import is_temporary, write_json
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
@@ -20,7 +21,8 @@ CHECKPOINT = "checkpoint.npz"
 EVALUATION = "evaluation"
 
 _BEFORE_TRAINING = {MANIFEST, "recipe.toml", "splits.csv", "exploration.json", "figures"}
-_TRAINED = (CHECKPOINT, "model.*", "final*")  # what a run's later commands take up from where they find it
+# What a run's later commands take up from where they find it, and what is exported of its network.
+_TRAINED = (CHECKPOINT, "model.*", "final*", "model-int8.onnx", "exported.*", "savedmodel")
 
 
 @contextmanager
@@ -65,12 +67,12 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
     manifest = read_manifest(folder)
     if manifest is None:
         return None
-    _sweep(folder)
     held = manifest["request"]
     if again:
         write_json(folder / MANIFEST, manifest | {"finished": None})  # a kill from here on leaves an unfinished run
         for path in (path for pattern in _TRAINED for path in folder.glob(pattern)):
-            path.unlink()
+            _remove(path)
+        _sweep(folder)
         return None
     differing = [key for key in (request | held) if held.get(key) != request.get(key)]
     if differing and not _BEFORE_TRAINING.issuperset(contents(folder)):
@@ -78,6 +80,7 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
             f"{folder} holds another run (it differs in: {', '.join(differing)}). "
             "Choose another folder with --out, or replace it with --again."
         )
+    _sweep(folder)
     return manifest if manifest.get("finished") else None
 
 
@@ -106,10 +109,19 @@ def refuse_among_images(folder: Path, data: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed run left half-written: `lesionlab.files` gives such files hidden names."""
-    for path in folder.rglob(".*"):
-        if path.name != LOCK and path.is_file():
-            path.unlink()
+    """Remove what a killed run left half-written; other hidden files and folders are the user's."""
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in filter(is_temporary, names):
+            Path(parent, name).unlink()
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a SavedModel; any other folder is left alone."""
+    if not path.is_dir():
+        path.unlink()
+    elif (path / "saved_model.pb").is_file():
+        shutil.rmtree(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -151,7 +163,17 @@ def read_finished(folder: Path) -> dict[str, Any]:
         raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
     if not manifest.get("finished"):
         raise UsageError(f"The run in {folder} is not finished. The same 'lesionlab run' goes on with it.")
+    if "data" not in manifest:
+        inner = next((path.parent for path in sorted(folder.glob(f"*/{MANIFEST}"))), None)
+        hint = f" Give one of the runs in it, such as {inner}." if inner else ""
+        raise UsageError(f"{folder} holds folds or a search, and no network of its own.{hint}")
     return manifest
+
+
+def data_folder(manifest: dict[str, Any]) -> Path:
+    """Give the folder of a run's images, wherever the command is called from."""
+    asked = Path(str(manifest["request"].get("data", "")))
+    return asked if asked.is_absolute() else Path(manifest["data"]["folder"])
 
 
 def _lock(descriptor: int) -> bool:

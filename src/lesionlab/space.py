@@ -13,6 +13,8 @@ from lesionlab.recipe import Recipe
 _FIXED = {
     "split": "trials would be judged on different lesions",
     "decision": "it is chosen after training, so no trial shows what it does",
+    "model.views": "it is used after training, so no trial shows what it does",
+    "training.keep": "of a trial every epoch is looked at",
     "optimizer.epochs": "trials are stopped early; set the most epochs with --epochs",
 }
 

@@ -157,10 +157,10 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
 def file_split(table: pd.DataFrame, path: Path, *, needed: Sequence[str] = PARTS) -> pd.Series:
     """Read a split of one's own: a table with the columns `image_id` and `part` (train, validation, test).
 
-    Each part of `needed` has to hold images.
+    Each part of `needed` has to hold images; rows of other images are passed over.
 
     Raises:
-        UsageError: the file, its columns, a part's name, an image that is missing, unknown or listed twice.
+        UsageError: the file, its columns, a part's name, an image that is missing or listed twice.
 
     """
     given = _read_split_file(path)

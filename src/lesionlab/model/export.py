@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.errors import LesionlabError
+from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing, replacing_folder, write_json
 from lesionlab.model.backend import full_precision, keras
 from lesionlab.model.compact import store_compactly
@@ -102,7 +102,7 @@ def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], s
     import tensorflow
 
     if path.exists() and not (path / "saved_model.pb").is_file():
-        raise LesionlabError(f"{path} exists and is no SavedModel. Choose another with --out.")
+        raise UsageError(f"{path} exists and is no SavedModel. Choose another with --out.")
     with replacing_folder(path) as temporary:
         # Of a network that takes a list of one input, as runs' networks did, TensorFlow would ask for such a list.
         plain = _without_groups(network)

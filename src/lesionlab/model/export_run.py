@@ -157,7 +157,7 @@ def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
 def _read_run(folder: Path) -> _Run:
     manifest = rundir.read_finished(folder)
     parts = pd.read_csv(folder / "splits.csv", dtype=str)
-    table = parts.merge(_paths(Path(manifest["data"]["folder"]), folder), on="image_id", how="left")
+    table = parts.merge(_paths(rundir.data_folder(manifest), folder), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
