@@ -1,6 +1,8 @@
 """Training through the package's doors: every epoch survives a stop, the same seed gives the same numbers."""
 
+import dataclasses
 import functools
+import re
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.model import fused
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.decide import EXPONENTS, Decision, apply_decision, choose_decision, choose_thresholds
 from lesionlab.model.export import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
-from lesionlab.model.zoo import build_network, check_model, load_pretrained, with_decision
+from lesionlab.model.zoo import build_network, check_model, load_pretrained, name_of_network, with_decision
 from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
@@ -237,6 +240,38 @@ def test_an_architecture_that_needs_larger_images() -> None:
         build_network(tiny().with_changes("model", architecture="InceptionV3"), MEAN, STD)
 
 
+@pytest.mark.parametrize(
+    ("side", "changes", "first_side", "message"),
+    [
+        (16, {"architecture": "MobileNet"}, 0, "MobileNet at 16 x 16 px: Input size must be at least 32x32"),
+        (64, {"architecture": "MobileNet"}, 16, r"MobileNet does not take images of 16 x 16 px, which training\.first_side"),
+        (32, {}, 8, r"small-cnn does not take images of 8 x 8 px, which training\.first_side = 8 makes"),
+        (32, {"views": 2}, 0, r"views are of keras\.applications networks; small-cnn has none"),
+        (32, {"frozen_until": "conv"}, 0, r"small-cnn has no pretrained part. Leave out model\.frozen_until"),
+        (32, {"architecture": "MobileNet", "frozen_until": "nonsense"}, 0, "MobileNet has no layer frozen_until = 'non"),
+        (32, {"weights": "imagenet"}, 0, "small-cnn starts from random weights alone"),
+        (32, {"architecture": "EfficientNetB0", "weights": "imagenet"}, 0, 'Set image.normalisation = "architecture"'),
+    ],
+)
+def test_choices_that_do_not_fit_the_network(side: int, changes: dict, first_side: int, message: str) -> None:
+    recipe = tiny().with_changes("image", height=side, width=side).with_changes("model", **changes)
+    with pytest.raises(UsageError, match=message):
+        check_model(recipe.with_changes("training", first_side=first_side))
+
+
+@pytest.mark.parametrize(("architecture", "first_side"), [("small-cnn", 16), ("MobileNetV2", 24), ("EfficientNetB0", 0)])
+def test_choices_that_fit_the_network(architecture: str, first_side: int) -> None:
+    recipe = tiny().with_changes("image", height=32, width=48).with_changes("model", architecture=architecture)
+    check_model(recipe.with_changes("training", first_side=first_side))
+
+
+@pytest.mark.parametrize("name", ["my recipe", "Mäl", "a/b", "1-2", "", "κ"])
+def test_any_name_of_a_recipe_makes_a_network(name: str) -> None:
+    network = build_network(dataclasses.replace(tiny(), name=name), MEAN, STD)
+    assert re.fullmatch("[A-Za-z][A-Za-z0-9_]*", network.name)
+    assert name_of_network("plain-name") == "plain_name"
+
+
 def test_class_weights_have_mean_one_over_the_images() -> None:
     labels = np.array([1] * 90 + [0] * 9 + [5])
     for rule in ("none", "sqrt-inverse", "inverse"):
@@ -443,6 +478,33 @@ def test_local_imagenet_weights(imagenet_weights: Path) -> None:
     other = recipe.with_changes("model", architecture="MobileNetV2")
     with pytest.raises(UsageError, match="does not fit MobileNetV2 without its top"):
         load_pretrained(build_network(other, MEAN, STD), other)
+
+
+def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of ImageNet's statistics, downloaded or in a file, through every copy of the network; another file's stay."""
+    build = keras.applications.EfficientNetB0
+    with monkeypatch.context() as patch:  # Keras builds one more layer for ImageNet's weights
+        patch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_, **__: "")
+        patch.setattr(keras.Model, "load_weights", lambda *_, **__: None)
+        theirs = build(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
+    (statistics,) = (layer for layer in theirs.layers if isinstance(layer, keras.layers.Normalization))
+    statistics.set_weights([np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]), np.array(0)])
+    statistics.finalize_state()
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    expected = theirs.predict_on_batch(images)
+    monkeypatch.setattr("lesionlab.model.zoo._published", lambda *_: theirs)
+    theirs.save_weights(tmp_path / "theirs.weights.h5")
+    recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
+    for weights in ("imagenet", "theirs.weights.h5", "ours.weights.h5"):
+        name = weights if weights == "imagenet" else str(tmp_path / weights)
+        recipe = recipe.with_changes("model", architecture="EfficientNetB0", weights=name)
+        network = build_network(recipe, MEAN, STD, for_training=True)
+        load_pretrained(network, recipe)
+        network.get_layer("backbone").save_weights(tmp_path / "ours.weights.h5")
+        rebuilt = fused.for_training(network, "float32", 0)
+        for copy in (network, rebuilt, for_use(network, recipe, MEAN, STD)):
+            features = copy.get_layer("backbone").predict_on_batch(images)
+            np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
 def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

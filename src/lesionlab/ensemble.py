@@ -114,12 +114,14 @@ def uncalibrated(
 
     """
     from lesionlab.model.decide import decision_of, unfold_calibration
+    from lesionlab.model.fused import refresh_statistics
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
 
     recipe = read_recipe(str(folder / "recipe.toml"))
     network = build_network(recipe, *statistics, views=views, first_view=first_view)
     network.set_weights(load_network(folder / file).get_weights())
+    refresh_statistics(network)
     last = network.get_layer("probabilities")
     decision = decision_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"])
     kernel, bias = last.get_weights()

@@ -26,11 +26,10 @@ def round_weights(network: keras.Model) -> None:
     A folded weight changes by 0.4 % at most of the largest of its output channel; one of a small kernel by 0.05 % of itself,
     if it is 6e-5 or more. Depthwise kernels stay.
     """
-    layers = list(_in_order(network))
-    for layer, following in zip(layers, [*layers[1:], None], strict=True):
+    for layer in _in_order(network):
         if isinstance(layer, keras.layers.Conv2D):
             kernel, *bias = layer.get_weights()
-            factor = _folded_factor(following)
+            factor = _folded_factor(layer)
             folded = kernel * factor
             if kernel.size >= _MIN_SIZE_OF_BYTES:
                 whole, step = _in_bytes(folded, axis=(0, 1, 2))
@@ -84,9 +83,13 @@ def _in_order(network: keras.Model) -> Iterator[Any]:
             yield layer
 
 
-def _folded_factor(following: Any) -> np.ndarray | float:
+def _folded_factor(layer: Any) -> np.ndarray | float:
     """What each output channel of a kernel is multiplied by when the batch normalisation that follows is folded into it."""
-    if not isinstance(following, keras.layers.BatchNormalization):
+    users = {id(node.operation): node.operation for node in layer._outbound_nodes}
+    following = next(iter(users.values()), None)
+    if len(users) != 1 or not isinstance(following, keras.layers.BatchNormalization):
+        return 1.0
+    if following.moving_variance.shape != (layer.filters,):
         return 1.0
     scale = keras.ops.convert_to_numpy(following.gamma) if following.scale else 1.0
     factor = scale / np.sqrt(keras.ops.convert_to_numpy(following.moving_variance) + following.epsilon)

@@ -141,7 +141,15 @@ def for_training(network: keras.Model, precision: str, pixels: int) -> keras.Mod
 
     rebuilt = keras.models.clone_model(network, clone_function=faster, recursive=True)
     rebuilt.set_weights(network.get_weights())
+    refresh_statistics(rebuilt)
     return rebuilt
+
+
+def refresh_statistics(network: keras.Model) -> None:
+    """Let Keras's `Normalization` layers compute with the weights that they were given: `set_weights` leaves what was before."""
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()
 
 
 def _can_forget(layer: keras.layers.Layer) -> bool:

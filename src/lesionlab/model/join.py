@@ -12,6 +12,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
 from lesionlab.model.backend import keras
 from lesionlab.model.export import global_average
+from lesionlab.model.zoo import name_of_network
 
 
 def join(members: Sequence[keras.Model], name: str) -> keras.Model:
@@ -41,7 +42,7 @@ def join(members: Sequence[keras.Model], name: str) -> keras.Model:
     x = keras.layers.Concatenate(name="members")(maps)  # (n, gh, gw, channels of all)
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
     head = keras.layers.Dense(len(DX), activation="softmax", name="probabilities")
-    joined = keras.Model(inputs, head(x), name=name.replace("-", "_"))
+    joined = keras.Model(inputs, head(x), name=name_of_network(name))
     kernels, biases = zip(*(member.get_layer("probabilities").get_weights() for member in members), strict=True)
     head.set_weights([np.concatenate(kernels) / len(members), np.mean(biases, axis=0)])
     return joined

@@ -23,6 +23,7 @@ from lesionlab.model import devices
 from lesionlab.model.augment import NOISE_SHARE, with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
+from lesionlab.model.fused import refresh_statistics
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
 
@@ -182,6 +183,7 @@ def train(
     )
     model.optimizer.build(model.trainable_variables)
     progress, best = _resume(checkpoint, model, network, data_key)
+    refresh_statistics(network)
     devices.check_same_start(progress.epochs_done)
     judged = devices.local_copy(network) if devices.is_spread() else network
     plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
@@ -190,6 +192,7 @@ def train(
         row = _fit_epoch(model, batches, epoch, seed)
         if judged is not network:
             judged.set_weights(network.get_weights())
+            refresh_statistics(judged)
         row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(judged, pixels, validation)
         if plateau is not None:
             plateau.on_epoch_end(epoch, {"val_accuracy": row["val_accuracy"]})
@@ -202,6 +205,7 @@ def train(
             _save(checkpoint, _variables(network, model), best, progress)
         report(progress.history[-1])
     network.set_weights(best)
+    refresh_statistics(network)
     return progress.history
 
 
@@ -209,6 +213,7 @@ def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndar
     """Rebuild a trained network with the same weights for use and export: in float32, with the recipe's views."""
     used = build_network(recipe, mean, std, views=recipe.model.views)
     used.set_weights(network.get_weights())
+    refresh_statistics(used)
     return used
 
 

@@ -5,6 +5,7 @@ every other name is looked up in `keras.applications`. Normalisation is the netw
 holds the network has to remember it.
 """
 
+import re
 import warnings
 from pathlib import Path
 
@@ -21,10 +22,13 @@ from lesionlab.recipe import Recipe, nearest
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
 _MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception")
 _IMAGENET_MEAN_STD = ("DenseNet", "ConvNeXt", "EfficientNetV2B")
+_INSIDE = ("EfficientNetB",)
 _CAFFE = ("VGG", "ResNet")
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
+_UNIT_MEAN = (0.485, 0.456, 0.406)
+_UNIT_STD = (0.229, 0.224, 0.225)
 
 
 def architecture_names() -> list[str]:
@@ -37,19 +41,68 @@ def check_model(recipe: Recipe) -> None:
     """Refuse what would fail when the network is built, before any data is read; ImageNet weights are downloaded.
 
     Raises:
-        UsageError: as `build_network`, or the weights file is missing or of another kind, or the network takes none.
+        UsageError: as `build_network`, or a choice that the network does not have, or images of a size in training that it
+            does not take, or a weights file that is missing or of another kind.
         LesionlabError: the download failed.
 
     """
     name, weights = _checked_architecture(recipe), recipe.model.weights
-    if weights == "none":
-        return
     if name in _BODIES:
-        raise UsageError(f"Recipe {recipe.name}: {name} starts from random weights alone. Leave out --weights.")
-    if weights == "imagenet":
-        _published(recipe, (recipe.image.height, recipe.image.width, 3))
-    else:
+        _check_body(recipe)
+    if name.startswith(_INSIDE) and weights != "none" and recipe.image.normalisation != "architecture":
+        raise UsageError(
+            f"Recipe {recipe.name}: {name} normalises inside itself, as its weights {weights!r} expect; with "
+            f'image.normalisation = "{recipe.image.normalisation}" that would be done twice. '
+            'Set image.normalisation = "architecture".'
+        )
+    if weights not in ("none", "imagenet"):
         check_weights_file(Path(weights))
+    if recipe.training.first_side:
+        _check_growth(recipe)
+    if name in _BODIES:
+        return  # they take any size that a recipe may have
+    shape = (recipe.image.height, recipe.image.width, 3)
+    _freeze(_published(recipe, shape) if weights == "imagenet" else _backbone(recipe, shape, weights=None), recipe)
+
+
+def _check_body(recipe: Recipe) -> None:
+    name, model = recipe.model.architecture, recipe.model
+    if model.weights != "none":
+        raise UsageError(f"Recipe {recipe.name}: {name} starts from random weights alone. Leave out --weights.")
+    if model.views > 1:
+        raise UsageError(
+            f"Recipe {recipe.name}: views are of keras.applications networks; {name} has none. Leave out model.views."
+        )
+    if model.frozen_until:
+        raise UsageError(f"Recipe {recipe.name}: {name} has no pretrained part. Leave out model.frozen_until.")
+
+
+def _check_growth(recipe: Recipe) -> None:
+    """Refuse images of a size that training goes through and the network does not take."""
+    image, model, first = recipe.image, recipe.model, recipe.training.first_side
+    if model.architecture in _BODIES:
+        network = build_network(recipe, np.zeros(3), np.ones(3), for_training=True)
+    else:
+        network = _backbone(recipe, (None, None, 3), weights=None)
+    longer = max(image.height, image.width)
+    for side in (first, (first + longer) // 2):
+        height, width = round(image.height * side / longer), round(image.width * side / longer)
+        try:
+            shape = network.compute_output_shape((1, height, width, 3))
+            reason = "" if min(shape) > 0 else f"its last shape would be {shape}."
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+        if reason:
+            raise UsageError(
+                f"Recipe {recipe.name}: {model.architecture} does not take images of {height} x {width} px, which "
+                f"training.first_side = {first} makes: {reason} Raise training.first_side, or leave it out."
+            )
+
+
+def name_of_network(name: str) -> str:
+    """Make a name that every backend takes from a recipe's: letters of ASCII, digits and underscores, a letter first."""
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    return plain if plain[:1].isalpha() else f"network_{plain}"
 
 
 def _checked_architecture(recipe: Recipe) -> str:
@@ -108,7 +161,7 @@ def build_network(
         else:
             x = _application(x, recipe, shape, (_FLIPS * 2)[first_view % 4 :][:views])
         outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
-        network = keras.Model(inputs, outputs, name=recipe.name.replace("-", "_"))
+        network = keras.Model(inputs, outputs, name=name_of_network(recipe.name))
         pixels = recipe.optimizer.batch_size * recipe.image.height * recipe.image.width
         return fused.for_training(network, recipe.training.precision, pixels) if for_training else network
     finally:
@@ -128,6 +181,7 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
     backbone = network.get_layer("backbone")
     if recipe.model.weights == "imagenet":
         backbone.set_weights(_published(recipe, backbone.input_shape[1:]).get_weights())
+        _normalise_as_published(backbone)
         return "ImageNet (keras.applications)"
     path = Path(recipe.model.weights)
     check_weights_file(path)
@@ -138,7 +192,22 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
     except (ValueError, OSError, KeyError, UserWarning) as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"{path} does not fit {recipe.model.architecture} without its top: {first}") from error
+    _normalise_as_published(backbone)
     return f"file {path.name}"
+
+
+def _normalise_as_published(backbone: keras.Model) -> None:
+    """Give EfficientNetB* the division by ImageNet's standard deviations that Keras builds for its published weights alone.
+
+    Those have the deviations in place of variances, and one more layer that divides by their roots (keras.applications,
+    efficientnet.py). Statistics of any other kind stay.
+    """
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            mean, variance, count = layer.get_weights()
+            if np.allclose(mean, _UNIT_MEAN, atol=1e-3) and np.allclose(variance, _UNIT_STD, atol=1e-3):
+                layer.set_weights([mean, variance * np.array(_UNIT_STD, dtype=variance.dtype), count])
+    fused.refresh_statistics(backbone)
 
 
 def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
@@ -228,8 +297,7 @@ def _application(
 ) -> keras.KerasTensor:
     backbone = _backbone(recipe, shape, weights=None)
     backbone.name = "backbone"
-    if recipe.model.weights != "none":  # random weights are of no use where they stay as they are
-        _freeze(backbone, recipe)
+    _freeze(backbone, recipe)
     maps = [_flip(backbone(_flip(x, axes)), axes) for axes in views]  # (n, h / 32, w / 32, channels) each
     x = keras.layers.Average(name="mean_over_views")(maps) if len(maps) > 1 else maps[0]
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
@@ -250,6 +318,8 @@ def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
         raise UsageError(
             f"Recipe {recipe.name}: {recipe.model.architecture} has no layer frozen_until = {last!r}{nearest(last, names)}."
         )
+    if recipe.model.weights == "none":
+        return  # random weights are of no use where they stay as they are
     for layer in backbone.layers[: names.index(last) + 1]:
         layer.trainable = False
 
@@ -261,7 +331,8 @@ def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None
     try:
         return make(input_shape=shape, include_top=False, weights=weights, **options)
     except ValueError as error:
-        raise UsageError(f"Recipe {recipe.name}: {name} at {shape[0]} x {shape[1]} px: {error}") from error
+        size = f"{shape[0]} x {shape[1]} px" if shape[0] else "sizes that grow (training.first_side)"
+        raise UsageError(f"Recipe {recipe.name}: {name} at {size}: {error}") from error
 
 
 def _published(recipe: Recipe, shape: tuple[int | None, ...]) -> keras.Model:
