@@ -53,7 +53,7 @@ def ensemble(
     if calibration:
         recipe = recipe.with_changes("decision", calibration=calibration)
     first = manifests[0]
-    request = Request(recipe, Path(first["data"]["folder"]), out, first["seed"], first["request"]["limit"])
+    request = Request(recipe, rundir.data_folder(first), out, first["seed"], first["request"]["limit"])
     identity = {
         "recipe": recipe.to_toml(),
         "members": [str(member.resolve()) for member in members],

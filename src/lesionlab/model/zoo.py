@@ -22,12 +22,12 @@ from lesionlab.recipe import Recipe, nearest
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
 _MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception")
 _IMAGENET_MEAN_STD = ("DenseNet", "ConvNeXt", "EfficientNetV2B")
-_INSIDE = ("EfficientNetB",)
+_BY_ITSELF = ("EfficientNetB",)
 _CAFFE = ("VGG", "ResNet")
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
-_UNIT_MEAN = (0.485, 0.456, 0.406)
+_UNIT_MEAN = (0.485, 0.456, 0.406)  # of pixels 0 to 1
 _UNIT_STD = (0.229, 0.224, 0.225)
 
 
@@ -49,7 +49,7 @@ def check_model(recipe: Recipe) -> None:
     name, weights = _checked_architecture(recipe), recipe.model.weights
     if name in _BODIES:
         _check_body(recipe)
-    if name.startswith(_INSIDE) and weights != "none" and recipe.image.normalisation != "architecture":
+    if name.startswith(_BY_ITSELF) and weights != "none" and recipe.image.normalisation != "architecture":
         raise UsageError(
             f"Recipe {recipe.name}: {name} normalises inside itself, as its weights {weights!r} expect; with "
             f'image.normalisation = "{recipe.image.normalisation}" that would be done twice. '
@@ -181,7 +181,7 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
     backbone = network.get_layer("backbone")
     if recipe.model.weights == "imagenet":
         backbone.set_weights(_published(recipe, backbone.input_shape[1:]).get_weights())
-        _normalise_as_published(backbone)
+        _normalise_as_published(backbone, is_published=True)
         return "ImageNet (keras.applications)"
     path = Path(recipe.model.weights)
     check_weights_file(path)
@@ -192,20 +192,21 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
     except (ValueError, OSError, KeyError, UserWarning) as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(f"{path} does not fit {recipe.model.architecture} without its top: {first}") from error
-    _normalise_as_published(backbone)
+    _normalise_as_published(backbone, is_published=False)
     return f"file {path.name}"
 
 
-def _normalise_as_published(backbone: keras.Model) -> None:
+def _normalise_as_published(backbone: keras.Model, *, is_published: bool) -> None:
     """Give EfficientNetB* the division by ImageNet's standard deviations that Keras builds for its published weights alone.
 
     Those have the deviations in place of variances, and one more layer that divides by their roots (keras.applications,
-    efficientnet.py). Statistics of any other kind stay.
+    efficientnet.py). A file's statistics that are not the published ones stay.
     """
     for layer in backbone.layers:
         if isinstance(layer, keras.layers.Normalization):
             mean, variance, count = layer.get_weights()
-            if np.allclose(mean, _UNIT_MEAN, atol=1e-3) and np.allclose(variance, _UNIT_STD, atol=1e-3):
+            is_same = np.allclose(mean, _UNIT_MEAN, atol=1e-3) and np.allclose(variance, _UNIT_STD, atol=1e-3)
+            if is_published or is_same:
                 layer.set_weights([mean, variance * np.array(_UNIT_STD, dtype=variance.dtype), count])
     fused.refresh_statistics(backbone)
 
