@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -157,55 +158,23 @@ def _split_pattern(name: str) -> tuple[str, str]:
 
 
 def _each_once(found: Iterable[str], left_out: LeftOut) -> Iterator[Path]:
-    """Give the files that a pattern matches and those of the folders that it matches, `**` both: each only once."""
-    seen = _Seen()
-    for item in found:
-        is_folder = os.path.isdir(item)
-        if seen.is_new_match(item, is_folder=is_folder):
-            yield from _walk(item, left_out, seen) if is_folder else [Path(item)]
+    """Give the files that a pattern matches and those of the folders that it matches, `**` both: each only once.
 
-
-class _Seen:
-    """Where a pattern has led to: folders gone through, and hashes of what it matched itself, both by their real folder.
-
-    A file that is a link keeps its own name: it is another image than the one that it leads to.
+    Files are told apart by real folder and name: one that is a link is another image than the one that it leads to.
     """
-
-    def __init__(self) -> None:
-        self._folders, self._matches = set[str](), set[int]()
-        self._last = "", os.path.realpath("")
-
-    def is_new_folder(self, folder: str) -> bool:
-        """Take down a folder to go through, if it was not gone through before."""
-        real = self._real(folder)
-        is_new = real not in self._folders
-        self._folders.add(real)
-        return is_new
-
-    def is_new_match(self, path: str, *, is_folder: bool) -> bool:
-        """Take down what the pattern matched, if neither that nor, for an image, its folder was met before."""
-        folder, name = os.path.split(path)
-        real = self._real(folder)
-        if not is_folder and os.path.isdir(os.path.join(real, name)):
-            return False  # links in a circle, deeper than the system follows them
-        key = hash(os.path.join(real, name))
-        is_given = real in self._folders and _is_image(name) and not is_folder
-        is_new = key not in self._matches and not is_given
-        self._matches.add(key)
-        return is_new
-
-    def has_match(self, folder: str, name: str) -> bool:
-        """Say whether the pattern matched a file itself, before its folder."""
-        return hash(os.path.join(self._real(folder), name)) in self._matches
-
-    def _real(self, folder: str) -> str:
-        if folder != self._last[0]:  # files come folder by folder
-            self._last = folder, os.path.realpath(folder)
-        return self._last[1]
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    real = lru_cache(maxsize=16)(os.path.realpath)
+    walked, given = set[Path](), set[int]()  # hashes, as in `unique_names`
+    for item in found:
+        place = Path(real(item) if os.path.isdir(item) else os.path.join(real(os.path.dirname(item)), Path(item).name))
+        if place.is_dir() and not walked.isdisjoint((place, *place.parents)):
+            continue
+        if place.is_dir():
+            walked.add(place)
+        for path in _walk(item, left_out) if os.path.isdir(item) else [Path(item)]:
+            key = hash((real(path.parent), path.name))
+            if key not in given:
+                given.add(key)
+                yield path
 
 
 def _listed(name: str) -> Iterator[Path]:
@@ -241,19 +210,13 @@ def _parquet_paths(name: str) -> Iterator[str]:
         raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
 
-def _walk(folder: str, left_out: LeftOut, seen: "_Seen | None" = None) -> Iterator[Path]:
-    """Give a folder's images, and those below; what a pattern has led to before is passed over."""
+def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
     closed: list[OSError] = []
     for place, folders, files in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if seen and not seen.is_new_folder(place):
-            folders.clear()  # they were gone through with it
-            continue
         for name in sorted(files):
             if not name.lower().endswith(SUFFIXES):
                 left_out.add(name)
-            elif _is_image(name) and not (seen and seen.has_match(place, name)):
+            elif not name.startswith("."):
                 yield Path(place, name)
-    for error in closed:  # listed as unreadable, not passed over
-        if not seen or seen.is_new_folder(error.filename):
-            yield Path(error.filename)
+    yield from (Path(error.filename) for error in closed)  # listed as unreadable, not passed over
