@@ -164,7 +164,7 @@ def test_the_notice_stands_with_the_figures(more: list[str], tmp_path: Path, cap
     labels = rng.integers(0, 7, 60)
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text('{"request": {}, "finished": "2026-01-01"}')
+        (tmp_path / name / "manifest.json").write_text('{"request": {}, "data": {}, "finished": "2026-01-01"}')
         table = pd.DataFrame(answers(labels, 1.0, rng), columns=list(ISIC_COLUMNS))
         names = [f"i{number}" for number in range(60)]
         table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])

@@ -172,8 +172,8 @@ def read_finished(folder: Path) -> dict[str, Any]:
 
 def data_folder(manifest: dict[str, Any]) -> Path:
     """Give the folder of a run's images, wherever the command is called from."""
-    asked = Path(str(manifest["request"].get("data", "")))
-    return asked if asked.is_absolute() else Path(manifest["data"]["folder"])
+    folder, asked = Path(manifest["data"]["folder"]), Path(str(manifest["request"].get("data", "")))
+    return asked if asked.is_absolute() and not folder.is_absolute() else folder
 
 
 def _lock(descriptor: int) -> bool:
