@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1500)
     parser.add_argument("--model", help="default: the one that comes with lesionlab")
-    parser.add_argument("--robustness", action="store_true", help="that of 300 lesions as well, as a second evaluation")
+    parser.add_argument("--robustness", action="store_true", help="that of 200 lesions as well, as a second evaluation")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
     labels = rng.choice(len(DX), options.images, p=[0.08, 0.72, 0.04, 0.03, 0.1, 0.01, 0.02])

@@ -107,7 +107,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "--robustness", action="store_true", help="corrupt, turn and cover the images too: some minutes more"
     )
     evaluate.add_argument(
-        "--robustness-lesions", type=positive, default=300, metavar="N", help="of which at most (default: 300)"
+        "--robustness-lesions", type=positive, default=200, metavar="N", help="of which at most (default: 200)"
     )
     evaluate.set_defaults(command=_evaluate)
 
