@@ -95,9 +95,8 @@ def _check_options(options: Namespace) -> None:
 def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
     """Keep overlays out of the folders that images are read from: they would be read as images the next time."""
     for path in paths:
-        if path != "-" and is_read_from(
-            path, folder
-        ):  # of a list, each picture is looked at when its overlay is written
+        # Of a list, each picture is looked at when its overlay is written.
+        if path != "-" and is_read_from(path, folder):
             raise UsageError(
                 f"{folder} lies among the images to predict, which would have its overlays read as images the next time: "
                 "choose another folder with --explain."

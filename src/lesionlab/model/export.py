@@ -69,7 +69,7 @@ def export_onnx(
     takes_bytes = with_explanation(_without_groups(network))
     with replacing(path) as temporary:
         takes_bytes(np.zeros((1, *network.input_shape[1:]), np.uint8))  # Keras exports only what has been called
-        with warnings.catch_warnings(), _quiet("tf2onnx"):  # what it cannot do the check below says
+        with warnings.catch_warnings(), quiet("tf2onnx", logging.CRITICAL):  # what it cannot do the check below says
             warnings.simplefilter("ignore", FutureWarning)  # of NumPy, inside Keras's use of tf2onnx
             takes_bytes.export(temporary, format="onnx", verbose=False, opset_version=OPSET)
         model = onnx.load(temporary)
@@ -87,10 +87,11 @@ def export_onnx(
 
 
 @contextmanager
-def _quiet(logger_name: str) -> Iterator[None]:
+def quiet(logger_name: str | None, level: int) -> Iterator[None]:
+    """Keep what a library logs below a level off the terminal; None is the root logger."""
     logger = logging.getLogger(logger_name)
     before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logger.setLevel(level)
     try:
         yield
     finally:

@@ -8,8 +8,6 @@ those of float32; with two of them 91 %, with none 83 %; other ways of calibrati
 
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ import numpy as np
 
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing
-from lesionlab.model.export import onnx_probabilities
+from lesionlab.model.export import onnx_probabilities, quiet
 from lesionlab.trust.metrics import headline
 
 ALLOWED_LOSS = 0.01
@@ -66,7 +64,7 @@ def quantise(
     import onnx
 
     with replacing(path) as temporary:
-        with _quiet():
+        with quiet(None, logging.ERROR):  # the quantiser's advice goes to the root logger
             _quantise_file(source, temporary, calibration)
         model = onnx.load(temporary)
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
@@ -141,15 +139,3 @@ def _kept_float(path: Path) -> list[str]:
             head.append(node.name)
             given.update(node.output)
     return first + head
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice, logged to the root logger, off the terminal."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
