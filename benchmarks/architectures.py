@@ -1,4 +1,4 @@
-"""Which networks of `keras.applications` end in a model.onnx: one of each family, with random weights, written and compared.
+"""Which networks end in a model.onnx: one of each family, with random weights, written and compared.
 
 Each is built as a run builds it, with a decision rule behind it, at the size in brackets; its normalisations take the statistics
 of the eight images, so that answers differ between them (`spread`, the largest difference between two). `rounding` is how far
@@ -24,7 +24,7 @@ from lesionlab.recipe import read_recipe
 SIDES = {
     "MobileNet": 64, "MobileNetV2": 64, "MobileNetV3Small": 64, "EfficientNetB0": 64, "EfficientNetV2B0": 64,
     "EfficientNetV2S": 64, "ConvNeXtTiny": 64, "ResNet50": 64, "ResNet50V2": 64, "DenseNet121": 64, "VGG16": 64,
-    "Xception": 80, "InceptionV3": 80, "NASNetMobile": 224,
+    "Xception": 80, "InceptionV3": 80, "NASNetMobile": 224, "EfficientNetLite0": 64,
 }  # fmt: skip
 RULE = Decision("prior-corrected", 1.0, (2.0, -1.0, 1.5, 2.5, 0.5, 3.0, 3.5), 0.8)
 

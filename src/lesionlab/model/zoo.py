@@ -1,8 +1,8 @@
 """Architectures: from a recipe to a network that takes RGB pixels 0 to 255 and gives seven probabilities.
 
 `notebook-cnn` is the network of the Keras notebook; `small-cnn` a small residual-free one with batch normalisation;
-every other name is looked up in `keras.applications`. Normalisation is the network's first layer, so that nobody who
-holds the network has to remember it.
+`EfficientNetLite0` to `2` are in `lesionlab.model.efficientnet_lite`; every other name is looked up in `keras.applications`.
+Normalisation is the network's first layer, so that nobody who holds the network has to remember it.
 """
 
 import re
@@ -13,7 +13,7 @@ import numpy as np
 
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import fused
+from lesionlab.model import efficientnet_lite, fused
 from lesionlab.model.backend import keras
 from lesionlab.model.decide import MARGIN, Decision, fold_calibration
 from lesionlab.model.load import check_weights_file
@@ -34,7 +34,7 @@ _UNIT_STD = (0.229, 0.224, 0.225)
 def architecture_names() -> list[str]:
     """Every architecture that a recipe may name."""
     applications = [name for name in dir(keras.applications) if name[0].isupper()]
-    return ["notebook-cnn", "small-cnn", *applications]
+    return ["notebook-cnn", "small-cnn", *efficientnet_lite.SCALES, *applications]
 
 
 def check_model(recipe: Recipe) -> None:
@@ -182,7 +182,9 @@ def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
     if recipe.model.weights == "imagenet":
         backbone.set_weights(_published(recipe, backbone.input_shape[1:]).get_weights())
         _normalise_as_published(backbone, is_published=True)
-        return "ImageNet (keras.applications)"
+        is_lite = recipe.model.architecture in efficientnet_lite.SCALES
+        source = efficientnet_lite.package_of_weights(recipe.model.architecture) if is_lite else "keras.applications"
+        return f"ImageNet ({source})"
     path = Path(recipe.model.weights)
     check_weights_file(path)
     try:
@@ -251,6 +253,8 @@ def _architecture_normalisation(inputs: keras.KerasTensor, architecture: str) ->
         architecture.startswith("ResNet") and architecture.endswith("V2")
     ):
         return keras.layers.Rescaling(1 / 127.5, -1.0, name="normalise")(inputs)
+    if architecture.startswith("EfficientNetLite"):
+        return keras.layers.Rescaling(1 / 128, -127 / 128, name="normalise")(inputs)
     if architecture.startswith("EfficientNetV2") and not architecture.startswith("EfficientNetV2B"):
         return keras.layers.Rescaling(1 / 128, -1.0, name="normalise")(inputs)
     if architecture.startswith(_IMAGENET_MEAN_STD):
@@ -327,6 +331,8 @@ def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
 
 def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None) -> keras.Model:
     name = recipe.model.architecture
+    if name in efficientnet_lite.SCALES:
+        return efficientnet_lite.build(name, shape)
     options = {"include_preprocessing": False} if name.startswith(("EfficientNetV2", "ConvNeXt", "MobileNetV3")) else {}
     make = getattr(keras.applications, name)
     try:
@@ -338,6 +344,10 @@ def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None
 
 def _published(recipe: Recipe, shape: tuple[int | None, ...]) -> keras.Model:
     """The recipe's backbone with its ImageNet weights, downloaded where Keras has not done so before."""
+    if recipe.model.architecture in efficientnet_lite.SCALES:
+        network = _backbone(recipe, shape, weights=None)
+        network.set_weights(efficientnet_lite.imagenet_weights(recipe.model.architecture))
+        return network
     try:
         with warnings.catch_warnings():
             # Some families have weights of one size only; they fit any: none of the layers kept depends on it.
