@@ -86,3 +86,16 @@ def test_a_recipe_that_is_not_text(tmp_path: Path) -> None:
 def test_a_change_is_checked_too() -> None:
     with pytest.raises(UsageError, match=r"optimizer\.epochs = 0 is outside"):
         read_recipe("quick").with_changes("optimizer", epochs=0)
+
+
+def test_files_are_named_in_full_for_who_stands_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "start.weights.h5").touch()
+    recipe = read_recipe("mobile").with_changes("model", weights="start.weights.h5")
+    recipe = recipe.with_changes("split", name="file", file="parts.csv").with_full_paths()
+    assert (recipe.model.weights, recipe.split.file) == (
+        str(tmp_path / "start.weights.h5"),
+        str(tmp_path / "parts.csv"),
+    )
+    unchanged = read_recipe("mobile")
+    assert unchanged.with_full_paths() == unchanged

@@ -359,6 +359,7 @@ def test_python_calls_the_same_run_to_the_same_numbers(
     )
     assert done.returncode == 0, done.stderr
     same_numbers(finished[0], tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["command"] == "called from Python (-c)"
 
 
 def test_real_images_in_one_epoch(ham10000: Path, imagenet_weights: Path, tmp_path: Path) -> None:

@@ -66,6 +66,14 @@ def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -
     assert "--trials: '0' is not a whole number of at least 1" in capsys.readouterr().err
 
 
+def test_every_listed_network_is_looked_at_before_the_data(phantoms: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    space = written(tmp_path, "[model]\narchitecture = ['small-cnn', 'MobilNet']\n")
+    command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out"]
+    assert main([str(item) for item in command]) == 2
+    assert "unknown architecture 'MobilNet' (did you mean 'MobileNet'?)" in capsys.readouterr().err
+
+
 @pytest.mark.timeout(900)
 def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")

@@ -10,8 +10,6 @@ as many fewer as there are members, so that up to four together take no longer t
 
 import dataclasses
 import json
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ import pandas as pd
 
 from lesionlab import __version__, evaluation, rundir, steps
 from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.environment import called_as
 from lesionlab.errors import UsageError
 from lesionlab.files import write_csv, write_json, write_text
 from lesionlab.recipe import Recipe, read_recipe
@@ -66,7 +65,7 @@ def ensemble(
             return out
         manifest = {
             "lesionlab": __version__,
-            "command": shlex.join(["lesionlab", *sys.argv[1:]]),
+            "command": called_as(),
             "request": identity,
             "seed": request.seed,
             "started": evaluation.now(),
@@ -114,14 +113,13 @@ def uncalibrated(
 
     """
     from lesionlab.model.decide import decision_of, unfold_calibration
-    from lesionlab.model.fused import refresh_statistics
+    from lesionlab.model.fused import set_weights
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
 
     recipe = read_recipe(str(folder / "recipe.toml"))
     network = build_network(recipe, *statistics, views=views, first_view=first_view)
-    network.set_weights(load_network(folder / file).get_weights())
-    refresh_statistics(network)
+    set_weights(network, load_network(folder / file).get_weights())
     last = network.get_layer("probabilities")
     decision = decision_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"])
     kernel, bias = last.get_weights()

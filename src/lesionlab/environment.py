@@ -2,7 +2,10 @@
 
 import os
 import platform
+import shlex
+import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 _PACKAGES = (
@@ -21,6 +24,14 @@ def record_environment() -> dict[str, Any]:
         "memory_gib": _memory_gib(),
         "packages": _versions(),
     }
+
+
+def called_as() -> str:
+    """Give the command line that lesionlab was called by, or the program that called it from Python."""
+    program = Path(sys.argv[0])
+    if program.stem == "lesionlab" or program.parts[-2:] == ("lesionlab", "__main__.py"):
+        return shlex.join(["lesionlab", *sys.argv[1:]])
+    return f"called from Python ({program.name or 'interactive'})"
 
 
 def n_cores() -> int:

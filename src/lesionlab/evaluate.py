@@ -7,8 +7,6 @@ In: a model file or a table in ISIC's columns, and a folder in any layout. Out: 
 import argparse
 import dataclasses
 import json
-import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import file_split, prove
 from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.environment import called_as
 from lesionlab.errors import UsageError
 from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table, measure_robustness
 from lesionlab.evaluation import now, predictions_table
@@ -221,7 +220,7 @@ def _describe(
     return {
         "kind": rundir.EVALUATION,
         "lesionlab": __version__,
-        "command": shlex.join(["lesionlab", *sys.argv[1:]]),
+        "command": called_as(),
         "evaluated": now(),
         "finished": None,
         "seed": seed,

@@ -117,7 +117,7 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
         parts = fold_parts(table, folds, fold, validation_share=share, seed=request.seed)
         path = (request.out / f"fold-{fold}.csv").resolve()
         write_csv(pd.DataFrame({"image_id": table["image_id"], "part": parts}), path)
-        recipe = scale.with_full_path(request.recipe).with_changes("split", name="file", file=str(path))
+        recipe = request.recipe.with_full_paths().with_changes("split", name="file", file=str(path))
         data = request.data.resolve() if request.data else None
         out = (request.out / f"fold-{fold}").resolve()
         requests.append(dataclasses.replace(request, recipe=recipe, data=data, out=out))

@@ -6,8 +6,6 @@ does them again and goes on with the training where it stood.
 
 import dataclasses
 import os
-import shlex
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from lesionlab import __version__, evaluation, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab.environment import called_as
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
 
@@ -30,6 +29,7 @@ def run(request: Request) -> Path:
         LesionlabError: a step failed.
         OSError: the disk is full or cannot be written.
     """
+    request = dataclasses.replace(request, recipe=request.recipe.with_full_paths())
     if request.data:
         index_images(request.data)  # a folder that is not there is said before a run directory is made
         rundir.refuse_among_images(request.out, request.data)
@@ -44,7 +44,7 @@ def run(request: Request) -> Path:
             return request.out
         manifest = {
             "lesionlab": __version__,
-            "command": shlex.join(["lesionlab", *sys.argv[1:]]),
+            "command": called_as(),
             "request": identity,
             "seed": request.seed,
             "started": evaluation.now(),

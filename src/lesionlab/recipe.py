@@ -7,6 +7,7 @@ mistyped, a value of the wrong type or out of range is an error that names the f
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 from dataclasses import dataclass, field
 from importlib import resources
@@ -159,6 +160,17 @@ class Recipe:
         part = getattr(self, section)
         checked = _read_section(type(part), dataclasses.asdict(part) | changes, f"recipe {self.name}", f"{section}.")
         return dataclasses.replace(self, **{section: checked})
+
+    def with_full_paths(self) -> Self:
+        """Copy the recipe with the paths of its files in full: who takes it up later may stand in another folder."""
+        weights, split = self.model.weights, self.split.file
+        recipe = self.with_changes("model", weights=os.path.abspath(weights)) if os.path.isfile(weights) else self
+        return recipe.with_changes("split", file=os.path.abspath(split)) if split else recipe
+
+    def sides(self) -> tuple[int, int, int]:
+        """Longer side, in px, of the training images in each third of the epochs; 0 for their full size."""
+        first = self.training.first_side
+        return (first, (first + max(self.image.height, self.image.width)) // 2 if first else 0, 0)
 
     def to_toml(self) -> str:
         """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""

@@ -23,7 +23,6 @@ from lesionlab.bundle import open_bytes
 from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.predict import Model, Unreadable
-from lesionlab.recipe import Recipe
 from lesionlab.shards import Answer, Engine, Shard, opens_now
 from lesionlab.sources import Source
 
@@ -179,12 +178,6 @@ def _put(ray: Any, value: np.ndarray) -> Any:
         return ray.put(value)
     except (ray.exceptions.ObjectStoreFullError, ray.exceptions.OutOfDiskError) as error:
         raise LesionlabError(worded(ray, error)) from error
-
-
-def with_full_path(recipe: Recipe) -> Recipe:
-    """Write the path of a weights file in full: a worker stands in another folder."""
-    weights = recipe.model.weights
-    return recipe.with_changes("model", weights=os.path.abspath(weights)) if os.path.isfile(weights) else recipe
 
 
 def import_ray() -> Any:

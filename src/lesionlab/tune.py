@@ -8,6 +8,7 @@ lesions that the search has not seen.
 Early stopping is ASHA (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020).
 """
 
+import itertools
 import json
 import os
 import shutil
@@ -70,7 +71,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
             return search.out / "best.toml"
         manifest = {"lesionlab": __version__, "request": identity, "seed": search.seed, "finished": None}
         write_json(search.out / rundir.MANIFEST, manifest)
-        job = _write_job(search)
+        job = _write_job(search, space)
         with scale.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
         best = _write_results(search, results)
@@ -80,11 +81,12 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
     return best
 
 
-def _write_job(search: Search) -> Path:
+def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
     from lesionlab.model.zoo import check_model
 
-    check_model(search.recipe)
+    for recipe in _networks(search.recipe, space):
+        check_model(recipe)
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
     prepared = steps.prepare(Run(request, {}))
     table = prepared.cleaned.table
@@ -100,9 +102,17 @@ def _write_job(search: Search) -> Path:
     images = prepared.collection.table[["image_id", "path"]]
     paths = [os.path.abspath(path) if path else "" for path in images["path"]]
     write_csv(images.assign(path=paths), job / "images.csv")
-    write_text(job / "recipe.toml", scale.with_full_path(search.recipe).to_toml())
+    write_text(job / "recipe.toml", search.recipe.with_full_paths().to_toml())
     say("trials are compared on the validation part; the test part is set aside")
     return job
+
+
+def _networks(recipe: Recipe, space: dict[str, dict[str, Any]]) -> list[Recipe]:
+    """The recipe with every network that a trial may draw: each combination of the choices listed under [model]."""
+    listed = {
+        name: given["choices"] for name, given in space.items() if name.startswith("model.") and "choices" in given
+    }
+    return [changed(recipe, dict(zip(listed, drawn, strict=True))) for drawn in itertools.product(*listed.values())]
 
 
 def run_trial(choices: dict[str, Any], job: str, seed: int) -> None:

@@ -124,9 +124,16 @@ class Batches(keras.utils.PyDataset):
 
 def _scaled(images: np.ndarray, side: int) -> np.ndarray:
     """Scale uint8 images (b, h, w, 3) so that their longer side has `side` px."""
-    height, width = images.shape[1:3]
-    size = (round(width * side / max(height, width)), round(height * side / max(height, width)))
-    return np.stack([np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR)) for image in images])
+    height, width = scaled_size(images.shape[1], images.shape[2], side)
+    return np.stack(
+        [np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)) for image in images]
+    )
+
+
+def scaled_size(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width, in px, of an image that is scaled so that its longer side has `side` px."""
+    longer = max(height, width)
+    return round(height * side / longer), round(width * side / longer)
 
 
 def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 32) -> np.ndarray:

@@ -140,9 +140,14 @@ def for_training(network: keras.Model, precision: str, pixels: int) -> keras.Mod
         return made
 
     rebuilt = keras.models.clone_model(network, clone_function=faster, recursive=True)
-    rebuilt.set_weights(network.get_weights())
-    refresh_statistics(rebuilt)
+    set_weights(rebuilt, network.get_weights())
     return rebuilt
+
+
+def set_weights(network: keras.Model, weights: list[Any]) -> None:
+    """Give a network its weights, and have its `Normalization` layers compute with them."""
+    network.set_weights(weights)
+    refresh_statistics(network)
 
 
 def refresh_statistics(network: keras.Model) -> None:

@@ -23,7 +23,7 @@ from lesionlab.model import devices
 from lesionlab.model.augment import NOISE_SHARE, with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
-from lesionlab.model.fused import refresh_statistics
+from lesionlab.model.fused import refresh_statistics, set_weights
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
 
@@ -188,11 +188,10 @@ def train(
     judged = devices.local_copy(network) if devices.is_spread() else network
     plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
     for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
-        batches.side = _side(recipe, epoch)
+        batches.side = recipe.sides()[3 * epoch // recipe.optimizer.epochs]
         row = _fit_epoch(model, batches, epoch, seed)
         if judged is not network:
-            judged.set_weights(network.get_weights())
-            refresh_statistics(judged)
+            set_weights(judged, network.get_weights())
         row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(judged, pixels, validation)
         if plateau is not None:
             plateau.on_epoch_end(epoch, {"val_accuracy": row["val_accuracy"]})
@@ -204,16 +203,14 @@ def train(
         if devices.host_number() == 0:
             _save(checkpoint, _variables(network, model), best, progress)
         report(progress.history[-1])
-    network.set_weights(best)
-    refresh_statistics(network)
+    set_weights(network, best)
     return progress.history
 
 
 def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
     """Rebuild a trained network with the same weights for use and export: in float32, with the recipe's views."""
     used = build_network(recipe, mean, std, views=recipe.model.views)
-    used.set_weights(network.get_weights())
-    refresh_statistics(used)
+    set_weights(used, network.get_weights())
     return used
 
 
@@ -221,14 +218,6 @@ def _can_reside(recipe: Recipe, needed_bytes: int) -> bool:
     if recipe.augment.mixup or recipe.augment.degrade or recipe.training.first_side or devices.is_spread():
         return False
     return 3 * needed_bytes < free_device_bytes()
-
-
-def _side(recipe: Recipe, epoch: int) -> int:
-    """Longer side of the images of an epoch (0-based), in px; 0 for their own."""
-    first, full = recipe.training.first_side, max(recipe.image.height, recipe.image.width)
-    if not first:
-        return 0
-    return (first, (first + full) // 2, 0)[3 * epoch // recipe.optimizer.epochs]
 
 
 def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> dict[str, float]:
@@ -242,7 +231,7 @@ def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> d
     if not np.isfinite(loss):
         raise LesionlabError(
             f"The training loss became {loss} in epoch {epoch + 1}. Lower optimizer.learning_rate (now {rate:g}) "
-            "in the recipe, and start again with --again."
+            "in the recipe, and start again."
         )
     return {
         "epoch": epoch + 1,
@@ -315,7 +304,7 @@ def _resume(path: Path, model: keras.Model, network: keras.Model, data_key: str)
                 variable.assign(stored[f"variable_{index}"])
             best = [stored[f"best_{index}"] for index in range(len(network.weights))]
     except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise LesionlabError(f"{path} cannot be continued from ({error}). Start again with --again.") from error
+        raise LesionlabError(f"{path} cannot be continued from ({error}). Delete it, and start again.") from error
     return progress, best
 
 

@@ -15,6 +15,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model import efficientnet_lite, fused
 from lesionlab.model.backend import keras
+from lesionlab.model.batches import scaled_size
 from lesionlab.model.decide import MARGIN, Decision, fold_calibration
 from lesionlab.model.load import check_weights_file
 from lesionlab.recipe import Recipe, nearest
@@ -79,14 +80,13 @@ def _check_body(recipe: Recipe) -> None:
 
 def _check_growth(recipe: Recipe) -> None:
     """Refuse images of a size that training goes through and the network does not take."""
-    image, model, first = recipe.image, recipe.model, recipe.training.first_side
+    image, model = recipe.image, recipe.model
     if model.architecture in _BODIES:
         network = build_network(recipe, np.zeros(3), np.ones(3), for_training=True)
     else:
         network = _backbone(recipe, (None, None, 3), weights=None)
-    longer = max(image.height, image.width)
-    for side in (first, (first + longer) // 2):
-        height, width = round(image.height * side / longer), round(image.width * side / longer)
+    for side in recipe.sides()[:2]:
+        height, width = scaled_size(image.height, image.width, side)
         try:
             shape = network.compute_output_shape((1, height, width, 3))
             reason = "" if min(shape) > 0 else f"its last shape would be {shape}."
@@ -95,7 +95,7 @@ def _check_growth(recipe: Recipe) -> None:
         if reason:
             raise UsageError(
                 f"Recipe {recipe.name}: {model.architecture} does not take images of {height} x {width} px, which "
-                f"training.first_side = {first} makes: {reason} Raise training.first_side, or leave it out."
+                f"training.first_side = {recipe.training.first_side} makes: {reason} Raise training.first_side, or leave it out."
             )
 
 
