@@ -46,6 +46,27 @@ def test_it_is_another_network_than_the_runs_and_equals_its_keras_file(trained: 
     np.testing.assert_allclose(np.asarray(network.predict_on_batch(pixels)), final, atol=1e-4)
 
 
+def test_it_is_exported_in_other_formats(trained: Path, phantoms: Path, tmp_path: Path) -> None:
+    paths = [Path(path) for path in read_collection(phantoms).table["path"][:20]]
+    expected = load_model(trained / "final.onnx").predict(paths).probabilities
+    done = lesionlab_here("export", trained, "--final", "--format", "onnx-int8", "--allowed-loss", 50)
+    assert done.returncode == 0, done.stderr
+    assert "final-int8.onnx written" in done.stdout and "validation images, trained on as well:" in done.stdout
+    facts = open_bundle(trained / "final-int8.onnx").facts
+    assert "all of them" in facts.training_data and "trained by the recipe" in facts.card
+    assert np.abs(load_model(trained / "final-int8.onnx").predict(paths).probabilities - expected).mean() < 0.1
+    done = lesionlab_here("export", trained, "--final", "--out", tmp_path / "mine.onnx")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(load_model(tmp_path / "mine.onnx").predict(paths).probabilities, expected, atol=1e-6)
+
+
+def test_there_is_no_final_network_before_it_is_trained(finished: tuple[Path, str]) -> None:
+    done = lesionlab_here("export", finished[0], "--final")
+    assert done.returncode == 2 and f"make it first, by lesionlab train {finished[0]}" in done.stderr
+    done = lesionlab_here("export", finished[0], "--final", "--format", "web")
+    assert done.returncode == 2 and "give RUN/final.onnx in place of RUN" in done.stderr
+
+
 def test_the_same_again(trained: Path) -> None:
     before = load_network(trained / "final.keras").get_weights()
     assert lesionlab_here("train", trained).returncode == 0

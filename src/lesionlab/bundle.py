@@ -25,6 +25,7 @@ from lesionlab.onnx_scan import scan
 FORMAT = "lesionlab-1"
 TASK = "ISIC 2018 Task 3"
 MODELS = Path(__file__).parent / "models"
+ON_ALL = "; all of them, those too that the card's figures were measured on"  # ends the training data of a final model
 MAX_BYTES = 512 * 2**20
 THRESHOLDS = ("malignant", "uncertainty")
 

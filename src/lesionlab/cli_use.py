@@ -131,6 +131,9 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         help="run directory; for web also a .onnx file (default: lesionlab's model)",
     )
     export.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
+    export.add_argument(
+        "--final", action="store_true", help="the network that 'lesionlab train' has made, not the run's own"
+    )
     export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model; for web a folder")
     export.add_argument(
         "--allowed-loss",
@@ -181,6 +184,8 @@ def _compare(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     if options.allowed_loss is not None and options.format != "onnx-int8":
         raise UsageError(f"--allowed-loss is of --format onnx-int8, not of {options.format}: leave it out.")
+    if options.final and options.format == "web":
+        raise UsageError("--final is not of --format web: give RUN/final.onnx in place of RUN.")
     if options.format == "web":
         from lesionlab.web import web_command
 

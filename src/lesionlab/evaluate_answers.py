@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lesionlab.bundle import ON_ALL
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import UsageError
-from lesionlab.final import ON_ALL
 from lesionlab.predict import load_model
 from lesionlab.score_tables import ALL_PARTS, read_predictions
 from lesionlab.stages import say

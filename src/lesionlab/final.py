@@ -23,7 +23,6 @@ from lesionlab.stages import say
 from lesionlab.steps import decode
 
 CHECKPOINT = "final-checkpoint.npz"
-ON_ALL = "; all of them, those too that the card's figures were measured on"
 
 
 def train_on_all(folder: Path) -> Path:
@@ -42,7 +41,7 @@ def train_on_all(folder: Path) -> Path:
     """
     from lesionlab.model.decide import decision_of
     from lesionlab.model.export import export_onnx
-    from lesionlab.model.export_run import run_facts
+    from lesionlab.model.export_run import final_facts
     from lesionlab.model.ood_export import add_ood_score, in_words
     from lesionlab.model.zoo import with_decision
 
@@ -50,7 +49,7 @@ def train_on_all(folder: Path) -> Path:
     recipe = read_recipe(str(folder / "recipe.toml"))
     members = [Path(member) for member in manifest["request"].get("members", ())]
     for member in members:
-        if not (member / "final.keras").exists():
+        if not (member / rundir.FINAL).exists():
             train_on_all(member)
     with rundir.claimed(folder):
         table, pixels = _images(folder, manifest, recipe.image)
@@ -58,15 +57,13 @@ def train_on_all(folder: Path) -> Path:
         say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
         statistics = channel_statistics(pixels, rows)
         if members:
-            network = joined(members, "final.keras", recipe.name, statistics)
+            network = joined(members, rundir.FINAL, recipe.name, statistics)
         else:
             network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
-        facts = run_facts(folder, manifest)
+        facts = final_facts(folder, manifest)
         network = with_decision(network, decision_of(facts["decision"]))
-        with replacing(folder / "final.keras") as temporary:
+        with replacing(folder / rundir.FINAL) as temporary:
             network.save(temporary)
-        facts["training_data"] += ON_ALL
-        facts["card"] = _about_the_card(recipe.name) + facts["card"]
         difference = export_onnx(network, folder / "final.onnx", facts, pixels[rows[:64]])
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
         say(in_words(add_ood_score(folder / "final.onnx", pixels, training, reference)))
@@ -112,13 +109,6 @@ def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.Data
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
     return table.assign(row=table["image_id"].map(row_of)), pixels
-
-
-def _about_the_card(name: str) -> str:
-    return (
-        f"> These weights were trained by the recipe `{name}` on all lesions named below. The figures are those of the same "
-        "recipe trained on the training part alone, measured on lesions kept apart.\n\n"
-    )
 
 
 def _say_epoch(row: dict[str, float]) -> None:

@@ -18,6 +18,7 @@ from lesionlab.files import is_temporary, write_json
 LOCK = ".lock"
 MANIFEST = "manifest.json"
 CHECKPOINT = "checkpoint.npz"
+FINAL = "final.keras"
 EVALUATION = "evaluation"
 
 _BEFORE_TRAINING = {MANIFEST, "recipe.toml", "splits.csv", "exploration.json", "figures"}

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import rundir
-from lesionlab.bundle import make_facts
+from lesionlab.bundle import ON_ALL, make_facts
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
@@ -29,7 +29,14 @@ _FILES = {
     "savedmodel": "savedmodel",
     "keras": "exported.keras",
 }
-_OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", "final.keras")
+_FINAL_FILES = {
+    "onnx": "final.onnx",
+    "onnx-int8": "final-int8.onnx",
+    "litert": "final.tflite",
+    "savedmodel": "final-savedmodel",
+    "keras": "final-exported.keras",
+}
+_OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", rundir.FINAL)
 _WRITERS = {
     "onnx": export.export_onnx,
     "litert": export.export_litert,
@@ -72,28 +79,34 @@ class _Run:
         return np.stack(images), encode_labels(chosen["dx"])
 
 
-def export_run(folder: Path, format: str, out: Path | None = None, *, allowed_loss: float = ALLOWED_LOSS) -> Exported:
+def export_run(
+    folder: Path, format: str, out: Path | None = None, *, is_final: bool = False, allowed_loss: float = ALLOWED_LOSS
+) -> Exported:
     """Write a run's model in another format.
 
     Args:
         folder: of a finished run.
         format: `onnx`, `onnx-int8`, `litert`, `savedmodel` or `keras`.
         out: the file (for `savedmodel` the folder); in the run directory by default.
+        is_final: the network that `lesionlab train` has made in place of the run's own.
         allowed_loss: of balanced accuracy, 0 to 1, by int8.
 
     Raises:
-        UsageError: no finished run, a format that this installation cannot write, or an `out` that is no file of the format's
-            or one of a run's own files.
+        UsageError: no finished run, no final network, a format that this installation cannot write, or an `out` that is no file
+            of the format's or one of a run's own files.
         LesionlabError: the run's images are gone, or the export is not equal to its source; nothing is written then.
 
     """
     _refuse_what_is_not_installed(format)
     rundir.read_finished(folder)
-    path = out or folder / _FILES[format]
+    if is_final and not (folder / rundir.FINAL).is_file():
+        raise UsageError(f"{folder} holds no {rundir.FINAL}: make it first, by lesionlab train {folder}.")
+    usual = folder / (_FINAL_FILES if is_final else _FILES)[format]
+    path = out or usual
     if not path.parent.is_dir():
         raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
-    _refuse_other_files(path, folder, format)
-    run = _read_run(folder)
+    _refuse_other_files(path, usual, format)
+    run = _read_run(folder, is_final=is_final)
     sample, _ = run.pixels("test", SAMPLE)
     if format != "onnx-int8":
         difference = _WRITERS[format](run.network, path, run.facts, sample)
@@ -146,6 +159,16 @@ def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def final_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the network that is trained on all lesions of a finished run: whose figures the card has is said in it."""
+    facts = run_facts(folder, manifest)
+    about = (
+        f"> These weights were trained by the recipe `{facts['name']}` on all lesions named below. The figures are those of the "
+        "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
+    )
+    return facts | {"training_data": facts["training_data"] + ON_ALL, "card": about + facts["card"]}
+
+
 def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
     """Say what a run's data were, and under what licence; `data` is the manifest's. The folder's name is left out."""
     counts = f"{data['images']:,} images of {data['lesions']:,} lesions, fingerprint {data['fingerprint'][:16]}"
@@ -154,7 +177,7 @@ def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
     return f"{counts}, read as {data['layout']}", "that of the data; of HAM10000: CC BY-NC 4.0, non-commercial use only"
 
 
-def _read_run(folder: Path) -> _Run:
+def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     manifest = rundir.read_finished(folder)
     parts = pd.read_csv(folder / "splits.csv", dtype=str)
     table = parts.merge(_paths(rundir.data_folder(manifest), folder), on="image_id", how="left")
@@ -162,7 +185,8 @@ def _read_run(folder: Path) -> _Run:
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
     image = read_recipe(str(folder / "recipe.toml")).image
-    return _Run(load_network(folder / "model.keras"), run_facts(folder, manifest), image, table)
+    facts = (final_facts if is_final else run_facts)(folder, manifest)
+    return _Run(load_network(folder / (rundir.FINAL if is_final else "model.keras")), facts, image, table)
 
 
 def _paths(data: Path, folder: Path) -> pd.DataFrame:
@@ -184,14 +208,14 @@ def _refuse_what_is_not_installed(format: str) -> None:
         raise UsageError(f"The format {format} cannot be written here: {reason}.")
 
 
-def _refuse_other_files(path: Path, folder: Path, format: str) -> None:
+def _refuse_other_files(path: Path, usual: Path, format: str) -> None:
     """Refuse a name that is not the format's, a folder for a file, and the models that a run itself has written."""
-    suffix = Path(_FILES[format]).suffix
+    suffix = usual.suffix
     if suffix and path.suffix.lower() != suffix:
         raise UsageError(f"{path} does not end in {suffix}, as a file of the format {format} does. Change --out.")
     if suffix and path.is_dir():
         raise UsageError(f"{path} is a folder. Choose a file with --out.")
-    is_default = path.resolve() == (folder / _FILES[format]).resolve()
+    is_default = path.resolve() == usual.resolve()
     if path.name in _OF_THE_RUN and (path.parent / rundir.MANIFEST).exists() and not is_default:
         raise UsageError(f"{path} is a run's own model. Choose another file with --out.")
 
@@ -199,7 +223,7 @@ def _refuse_other_files(path: Path, folder: Path, format: str) -> None:
 def export_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export`: print what was written and the proof."""
     allowed = ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
-    done = export_run(options.run, options.format, options.out, allowed_loss=allowed)
+    done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=allowed)
     print(f"{done.path} written.")
     if done.ood_score:
         print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")
@@ -209,8 +233,9 @@ def export_command(options: argparse.Namespace) -> None:
         )
         return
     result = done.quantised
+    known = ", trained on as well" if options.final else ""
     print(
-        f"Balanced accuracy on {result.images:,} validation images: {result.balanced_accuracy:.4f}, float32 "
+        f"Balanced accuracy on {result.images:,} validation images{known}: {result.balanced_accuracy:.4f}, float32 "
         f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
         f"float32 {result.size_float32 / 1e6:.1f} MB."
     )
