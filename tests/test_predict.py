@@ -210,7 +210,7 @@ def test_decisions() -> None:
 def test_activation_maps(model: Model, tmp_path: Path) -> None:
     (prediction,) = model.predict(np.full((48, 64, 3), 90, np.uint8), explain=True)
     assert prediction.activation_maps is not None and prediction.activation_maps.shape == (3, 4, 7)
-    values = relevance(prediction)
+    values = relevance(prediction.activation_maps, DX.index(prediction.dx))
     assert values.shape == (3, 4) and values.min() >= 0 and values.max() <= 1
     without = load_model(tiny_onnx.write(tmp_path / "m.onnx", maps=False))
     with pytest.raises(UsageError, match="'tiny' has no activation maps: it does not end in a global average"):

@@ -151,14 +151,18 @@ def test_a_clinic_that_is_not_there_is_said_before_images_are_decoded(
 def test_hidden_files_of_the_user_are_left_alone(finished: tuple[Path, str], tmp_path: Path) -> None:
     out = tmp_path / "run"
     shutil.copytree(finished[0], out)
-    kept = [out / ".env", out / ".gitignore", out / ".git" / ".x-abcd1234.txt"]
+    kept = [out / ".env", out / ".env-template", out / ".gitignore", out / ".git" / ".lesionlab-x-abcd1234.txt"]
     (out / ".git").mkdir()
     for path in kept:
         path.write_text("mine")
-    half_written = out / "figures" / ".history-abcd1234.svg"
+    half_written = out / "figures" / ".lesionlab-history-abcd1234.svg"
     half_written.write_text("<svg")
+    half_made = out / ".lesionlab-cases-abcd1234"
+    half_made.mkdir()
+    (half_made / "1.html").touch()
     assert rundir.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
     assert all(path.read_text() == "mine" for path in kept) and not half_written.exists()
+    assert not half_made.exists()
 
 
 @pytest.mark.parametrize("name", ["mine/one", "..\\\\esc", "..", ""])

@@ -120,7 +120,8 @@ def test_too_few_images_promise_nothing() -> None:
     labels, probabilities = calibrated(20, 5)
     part = labels, probabilities, np.arange(20)
     for row in (*abstention.abstention(part, part), *abstention.cross_judged(*part, seed=0)):
-        assert row["answered"] == 0 and row["error"] is None
+        assert row["answered"] == 0 and row["error"] is None and row["malignant_referred"] == 1
+    assert abstention.judge(np.ones(20, int), probabilities, part[2], None)["malignant_referred"] is None
 
 
 def test_abstaining_is_judged_on_other_images() -> None:

@@ -111,6 +111,18 @@ def test_a_clinic_without_which_a_diagnosis_is_too_rare() -> None:
         split(table, SplitChoice(name="source", source="rosendahl"), seed=0)
 
 
+def test_a_group_counts_for_its_commonest_diagnosis_where_a_clinic_is_held_out() -> None:
+    """A dermatofibroma that is joined to two nevi, by their images, leaves one group of its own diagnosis."""
+    table = make_table(6, most_images=1).assign(dataset="vidir")
+    table.loc[table["lesion_id"] == table.loc[table["dx"] == "mel", "lesion_id"].iloc[0], "dataset"] = "rosendahl"
+    chosen = (table["dx"] != "df") | table["lesion_id"].isin(["Ldf1", "Ldf2"])
+    table = table[chosen].reset_index(drop=True)
+    nevi = table.loc[table["dx"] == "nv", "lesion_id"].unique()
+    table.loc[table["lesion_id"].isin(["Ldf1", *nevi[:3]]), "group"] = "joined"
+    with pytest.raises(UsageError, match=r"Without rosendahl, dermatofibroma \(df\) has one lesion"):
+        split(table, SplitChoice(name="source", source="rosendahl"), seed=0)
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_too_few_lesions_to_split(number: int) -> None:
     table = make_table(5)

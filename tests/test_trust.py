@@ -135,6 +135,14 @@ def test_a_diagnosis_of_the_largest_threshold_is_in_every_set(penalty: float) ->
     assert conformal.prediction_sets(probabilities, largest, penalty).all()
 
 
+def test_a_sure_wrong_answer_raises_no_threshold_above_the_largest() -> None:
+    """Sums of 32-bit shares come out above 1; a model file takes thresholds of 0 to 1."""
+    probabilities = np.tile(np.float32([0.3, 0.3, 0.2, 0.1, 0.05, 0.05 + 1e-6, 0]), (12, 1)).astype(float)
+    assert conformal.scores(probabilities).max() > 1
+    found = conformal.calibrate(np.full(12, 6), probabilities, np.arange(12))
+    assert found.promised[6] and found.thresholds[6] == 1.0
+
+
 def test_sets_hold_the_likeliest_and_grow_with_the_promise() -> None:
     labels, probabilities = drawn(500, np.random.default_rng(4))
     sizes = []

@@ -196,7 +196,7 @@ def _check(options: argparse.Namespace) -> None:
 def _explore(options: argparse.Namespace) -> None:
     from lesionlab.check import explore_folder
 
-    explore_folder(options.data, options.out)
+    print(f"{explore_folder(options.data, options.out)} written. {NOT_A_DEVICE}")
 
 
 def _phantom(options: argparse.Namespace) -> None:
@@ -233,7 +233,7 @@ def _word_os_error(error: OSError, options: argparse.Namespace) -> str:
     if error.errno == errno.ENOSPC:
         return f"The disk is full{where}. Free some space. {_how_to_go_on(options)}"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
-        return f"Writing is not permitted{where}. Choose another folder with --out, or set LESIONLAB_CACHE."
+        return f"Access is not permitted{where}. To write elsewhere, choose another --out, or set LESIONLAB_CACHE."
     return f"{error.strerror or error}{where}."
 
 

@@ -13,7 +13,7 @@ from lesionlab import rundir
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import ISIC_COLUMNS, NOT_A_DEVICE
 from lesionlab.errors import UsageError
-from lesionlab.files import without_nan
+from lesionlab.files import read_csv, without_nan
 from lesionlab.trust.compare import Comparison, compare
 
 
@@ -81,7 +81,7 @@ def _test_part(folder: Path) -> pd.DataFrame:
         raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
     path, columns = folder / "predictions.csv", ["lesion_id", "truth", *ISIC_COLUMNS]
     try:
-        table = pd.read_csv(path, dtype={"image": str, "lesion_id": str} | dict.fromkeys(ISIC_COLUMNS, float))
+        table = read_csv(path, ISIC_COLUMNS)
         return table[table["part"] == "test"].set_index("image")[columns]
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(

@@ -21,7 +21,7 @@ from lesionlab import __version__, evaluation, rundir, steps
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.environment import called_as
 from lesionlab.errors import UsageError
-from lesionlab.files import write_csv, write_json, write_text
+from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.stages import say
 from lesionlab.steps import Divided, Prepared, Request, Run, Trained
@@ -198,7 +198,7 @@ def _check_split(members: Sequence[Path], divided: Divided) -> None:
 
 
 def _parts(member: Path) -> pd.Series:
-    return pd.read_csv(member / "splits.csv", dtype=str).set_index("image_id")["part"].sort_index()
+    return read_csv(member / "splits.csv").set_index("image_id")["part"].sort_index()
 
 
 def _image(member: Path) -> Any:

@@ -133,6 +133,7 @@ def _held(out: Path) -> Iterator[None]:
 
 def _begin(out: Path) -> None:
     """Make the folder one of an unfinished evaluation: an earlier one's report must not stand beside other figures."""
+    rundir.sweep(out)
     write_json(out / rundir.MANIFEST, {"kind": rundir.EVALUATION, "finished": None})
     (out / "report.html").unlink(missing_ok=True)
     (out / "figures").mkdir(exist_ok=True)

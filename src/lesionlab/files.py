@@ -3,10 +3,10 @@
 import json
 import mmap
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_MARK = ".lesionlab-"
 _MOST_NAME = 40  # characters of a name that its temporary file repeats: a name may take 255 bytes, and no more
 
 
@@ -25,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder is read-only, the disk is full.
     """
-    prefix = f".{path.stem[:_MOST_NAME]}-"
+    prefix = f"{_MARK}{path.stem[:_MOST_NAME]}-"
     descriptor, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
@@ -46,7 +47,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder around it is read-only, the disk is full.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name[:_MOST_NAME]}-", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f"{_MARK}{folder.name[:_MOST_NAME]}-", dir=folder.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -65,8 +66,8 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file's name is one that `replacing` gives until the file is whole."""
-    return re.fullmatch(r"\..+-[a-z0-9_]{8}(\.\w+)?", name) is not None
+    """Whether a name is one that `replacing` or `replacing_folder` gives until the file or folder is whole."""
+    return name.startswith(_MARK)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -79,6 +80,14 @@ def write_csv(table: "pd.DataFrame", path: Path) -> None:
     """Write a table atomically, with the fewest digits that read back to the same numbers."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def read_csv(path: Path, numbers: Sequence[str] = ()) -> "pd.DataFrame":
+    """Read a table of `write_csv`: `numbers` as float, empty ones as NaN; all else as text, as an image may be called NA."""
+    import pandas as pd
+
+    kinds: dict[str, Any] = defaultdict(lambda: str, dict.fromkeys(numbers, float))
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in numbers})
 
 
 def write_json(path: Path, value: Any) -> None:

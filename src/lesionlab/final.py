@@ -17,10 +17,10 @@ from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.ensemble import joined
 from lesionlab.errors import LesionlabError
-from lesionlab.files import replacing, write_csv
+from lesionlab.files import read_csv, replacing, write_csv
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.stages import say
-from lesionlab.steps import decode
+from lesionlab.steps import data_key, decode
 
 CHECKPOINT = "final-checkpoint.npz"
 
@@ -91,24 +91,28 @@ def _trained(
     network = build_network(recipe, *statistics, for_training=True, seed=seed)
     load_pretrained(network, recipe)
     part = Part(table["row"].to_numpy(), encode_labels(table["dx"]))
-    history = train(network, recipe, pixels, part, None, seed=seed, checkpoint=folder / CHECKPOINT, report=_say_epoch)
+    checkpoint, key = folder / CHECKPOINT, data_key(table)
+    history = train(
+        network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch
+    )
     write_csv(pd.DataFrame(history), folder / "final-history.csv")
     return for_use(network, recipe, *statistics)
 
 
 def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:
-    """The run's images as in `splits.csv`, with their `row` in the pixels."""
+    """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
     data = rundir.data_folder(manifest)
     if not data.exists():
         raise LesionlabError(f"The images of the run in {folder} are gone: {data} does not exist. Put them back.")
     collection = read_collection(data)
-    pixels = decode(collection, image.height, image.width, image.crop).pixels
+    cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
-    table = pd.read_csv(folder / "splits.csv", dtype=str)
+    table = read_csv(folder / "splits.csv")
     gone = table.loc[~table["image_id"].isin(row_of.index), "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
-    return table.assign(row=table["image_id"].map(row_of)), pixels
+    rows = table["image_id"].map(row_of)
+    return table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows]), cache.pixels
 
 
 def _say_epoch(row: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import write_csv, write_json
+from lesionlab.files import read_csv, write_csv, write_json
 from lesionlab.lifecycle import run
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
@@ -89,6 +89,9 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         LesionlabError: a fold failed. Finished folds stay; the same call goes on.
 
     """
+    asked = request.recipe.split.name
+    if asked != "lesion":
+        raise UsageError(f"Folds divide the lesions themselves: take split.name = {asked!r} out of the recipe.")
     with rundir.claimed(request.out):
         identity = _identity(request, n_folds)
         finished = rundir.begin(request.out, identity, again=request.again)
@@ -172,7 +175,7 @@ def _judge(request: Request, n_folds: int) -> None:
         raise LesionlabError(
             f"The folds in {request.out} are of different data: images or labels changed. Start with --again."
         )
-    tables = [pd.read_csv(out / "predictions.csv", dtype={"image": str, "lesion_id": str}) for out in outs]
+    tables = [read_csv(out / "predictions.csv", ISIC_COLUMNS) for out in outs]
     tested = [table[table["part"] == "test"].assign(fold=fold) for fold, table in enumerate(tables, start=1)]
     together = pd.concat(tested, ignore_index=True)
     n_missing = len(pd.read_csv(request.out / "folds.csv")) - len(together)

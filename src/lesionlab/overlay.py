@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from lesionlab.data.images import read_image
-from lesionlab.diagnosis import DX, NOT_A_DEVICE
+from lesionlab.diagnosis import INDEX_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing
 from lesionlab.predict import Model, Prediction
@@ -34,13 +34,16 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
         OSError: the overlay cannot be written.
 
     """
+    if prediction.activation_maps is None:
+        raise ValueError("the prediction was made without explain=True")
     path = folder / f"{_file_name(prediction.image)}.png"
     if path.exists() and not _is_overlay(path):
         raise UsageError(f"{path} is no overlay, and is left as it is. Choose another folder with --explain.")
     height = PANEL_HEIGHT_PX
     width = round(height * model.facts.width / model.facts.height)
     pixels = read_image(prediction.file or Path(prediction.source), height, width, model.facts.crop)
-    panels = np.concatenate([pixels, draw_map(pixels, relevance(prediction))], axis=1)  # (height, 2 * width, 3)
+    speaks = relevance(prediction.activation_maps, INDEX_OF[prediction.dx])
+    panels = np.concatenate([pixels, draw_map(pixels, speaks)], axis=1)  # (height, 2 * width, 3)
     page = Image.new("RGB", (2 * width, height + _CAPTION_PX), "white")
     page.paste(Image.fromarray(panels))
     draw = ImageDraw.Draw(page)
@@ -71,17 +74,18 @@ def _is_overlay(path: Path) -> bool:
         return _MARK.encode() in file.read(512)
 
 
-def relevance(prediction: Prediction) -> np.ndarray:
-    """How much each place speaks for the predicted diagnosis rather than for the others: (grid h, grid w), 0 to 1.
+def relevance(maps: np.ndarray, index: int) -> np.ndarray:
+    """How much each place speaks for a diagnosis rather than for the others: (grid h, grid w), 0 to 1.
 
     What a place adds to all seven logits alike does not change the softmax, so the mean over the diagnoses is taken off;
     what speaks against is 0.
+
+    Args:
+        maps: float (grid h, grid w, 7), class activation maps of an image.
+        index: of the diagnosis, in `DX` order.
+
     """
-    maps = prediction.activation_maps
-    if maps is None:
-        raise ValueError("the prediction was made without explain=True")
-    centred = maps[..., DX.index(prediction.dx)] - maps.mean(axis=-1)
-    positive = np.maximum(centred, 0)
+    positive = np.maximum(maps[..., index] - maps.mean(axis=-1), 0)
     return positive / max(float(positive.max()), 1e-9)
 
 

@@ -46,10 +46,14 @@ def claimed(folder: Path, mark: str = MANIFEST, kind: str = "run", option: str =
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / LOCK, "a")  # noqa: SIM115  held until the run ends
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written ({error.strerror}). Choose another folder with --out.") from error
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}). Choose another folder with {option}."
+        ) from error
     with lock:
         if not _lock(lock.fileno()):
-            raise UsageError(f"Another run is at work in {folder}. Wait for it, or choose another folder with --out.")
+            raise UsageError(
+                f"Another run is at work in {folder}. Wait for it, or choose another folder with {option}."
+            )
         yield
 
 
@@ -73,7 +77,7 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
         write_json(folder / MANIFEST, manifest | {"finished": None})  # a kill from here on leaves an unfinished run
         for path in (path for pattern in _TRAINED for path in folder.glob(pattern)):
             _remove(path)
-        _sweep(folder)
+        sweep(folder)
         return None
     differing = [key for key in (request | held) if held.get(key) != request.get(key)]
     if differing and not _BEFORE_TRAINING.issuperset(contents(folder)):
@@ -81,7 +85,7 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
             f"{folder} holds another run (it differs in: {', '.join(differing)}). "
             "Choose another folder with --out, or replace it with --again."
         )
-    _sweep(folder)
+    sweep(folder)
     return manifest if manifest.get("finished") else None
 
 
@@ -109,12 +113,14 @@ def refuse_among_images(folder: Path, data: Path) -> None:
         )
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed run left half-written; other hidden files and folders are the user's."""
+def sweep(folder: Path) -> None:
+    """Remove what a killed command left half-written; other hidden files and folders are the user's."""
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in filter(is_temporary, folders):
+            shutil.rmtree(Path(parent, name))
         for name in filter(is_temporary, names):
             Path(parent, name).unlink()
+        folders[:] = [name for name in folders if not name.startswith(".")]
 
 
 def _remove(path: Path) -> None:

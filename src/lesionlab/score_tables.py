@@ -7,14 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionlab.data.metadata import find_dx, without_suffix
+from lesionlab.data.metadata import ALIASES, find_dx, without_suffix
 from lesionlab.data.tables import number, read_rows, tidy
 from lesionlab.diagnosis import INDEX_OF, ISIC_COLUMNS
 from lesionlab.errors import UsageError
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
-_IMAGE_COLUMNS = ("image_id", "isic_id", "image")  # of metadata: the first that is there
+_IMAGE_COLUMNS = (
+    "image_id",
+    *(alias for alias, column in ALIASES.items() if column == "image_id"),
+)  # the first that is there
 _WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
 

@@ -59,7 +59,7 @@ def _read_range(path: Path, recipe: Recipe, section: str, key: str, given: Any) 
         )
     ends = [given["low"], given["high"]] if is_range else given
     try:
-        checked = [getattr(getattr(changed(recipe, {name: value}), section), key) for value in ends]
+        checked = [getattr(getattr(changed(recipe, {name: value}).with_full_paths(), section), key) for value in ends]
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     if not is_range:

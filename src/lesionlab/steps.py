@@ -285,7 +285,7 @@ def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None
         validation,
         seed=run.request.seed,
         checkpoint=run.checkpoint or run.request.out / rundir.CHECKPOINT,
-        data_key=_digest(learnt_from, ["image_id", "sha256", "dx", "part"]),
+        data_key=data_key(learnt_from),
         report=report,
     )
     write_csv(pd.DataFrame(history), run.request.out / "history.csv")
@@ -320,6 +320,11 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "fingerprint": _digest(table, ["image_id", "lesion_id", "dx", "sha256"]),
         "is_generated": phantom.is_generated(collection.folder),
     }
+
+
+def data_key(table: pd.DataFrame) -> str:
+    """What a checkpoint is of: SHA-256 of contents, labels and parts of the images that are trained and validated on."""
+    return _digest(table, ["image_id", "sha256", "dx", "part"])
 
 
 def _digest(table: pd.DataFrame, columns: list[str]) -> str:

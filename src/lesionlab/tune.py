@@ -8,6 +8,7 @@ lesions that the search has not seen.
 Early stopping is ASHA (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020).
 """
 
+import dataclasses
 import itertools
 import json
 import os
@@ -25,7 +26,7 @@ from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import prove, split
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import write_csv, write_json, write_text
+from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.space import changed, read_space
 from lesionlab.stages import say
@@ -62,6 +63,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
         LesionlabError: Ray is not installed or not reached, or every trial failed.
 
     """
+    search = dataclasses.replace(search, recipe=search.recipe.with_full_paths())
     space = read_space(search.space, search.recipe)
     scale.import_ray()
     with rundir.claimed(search.out):
@@ -97,12 +99,12 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
         )
     job = (search.out / "trials").resolve()
     job.mkdir(exist_ok=True)
-    kept = table[["image_id", "row", "dx"]].assign(part=parts)
+    kept = table[["image_id", "row", "sha256", "dx"]].assign(part=parts)
     write_csv(kept[kept["part"] != "test"], job / "table.csv")
     images = prepared.collection.table[["image_id", "path"]]
     paths = [os.path.abspath(path) if path else "" for path in images["path"]]
     write_csv(images.assign(path=paths), job / "images.csv")
-    write_text(job / "recipe.toml", search.recipe.with_full_paths().to_toml())
+    write_text(job / "recipe.toml", search.recipe.to_toml())
     say("trials are compared on the validation part; the test part is set aside")
     return job
 
@@ -124,7 +126,7 @@ def run_trial(choices: dict[str, Any], job: str, seed: int) -> None:
 
     folder = Path(job)
     recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
-    table = pd.read_csv(folder / "table.csv", dtype={"image_id": str})
+    table = read_csv(folder / "table.csv").astype({"row": int})
     pixels = _pixels(folder, recipe, table)
     labels, parts = encode_labels(table["dx"]), table["part"].to_numpy()
     training, validation = (
@@ -132,13 +134,13 @@ def run_trial(choices: dict[str, Any], job: str, seed: int) -> None:
     )
     network = build_network(recipe, *channel_statistics(pixels, training.rows), for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    checkpoint = folder / f"{tune.get_context().get_trial_id()}.npz"
-    train(network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, report=_report)
+    checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", steps.data_key(table)
+    train(network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, data_key=key, report=_report)
 
 
 def _pixels(folder: Path, recipe: Recipe, table: pd.DataFrame) -> np.ndarray:
     """Decode the images, or find them decoded; a worker that cannot read one must not train on a black image."""
-    images = pd.read_csv(folder / "images.csv", dtype=str, keep_default_na=False)
+    images = read_csv(folder / "images.csv")
     pairs = list(zip(images["image_id"], images["path"], strict=True))
     image = recipe.image
     cache = decode_images(pairs, height=image.height, width=image.width, crop=image.crop, cache_dir=default_cache_dir())

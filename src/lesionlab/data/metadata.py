@@ -22,9 +22,9 @@ REQUIRED = ("image_id", "lesion_id", "dx")
 OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
 UNKNOWN = "unknown"
 # ISIC's names of the same columns.
-ALIASES = {
-    "image": "image_id",
+ALIASES = {  # of several for one column, the first that is there
     "isic_id": "image_id",
+    "image": "image_id",
     "diagnosis_confirm_type": "dx_type",
     "age_approx": "age",
     "anatom_site_general": "localization",

@@ -29,12 +29,12 @@ from typing import IO, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lesionlab.data.images import CROPS, ImageError, check_request, read_drafted, read_file
+from lesionlab.data.images import ImageError, check_request, read_drafted, read_file
 from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track
 
-__all__ = ["CROPS", "PixelCache", "decode_images", "default_cache_dir"]
+__all__ = ["PixelCache", "decode_images", "default_cache_dir"]
 
 VERSION = 3  # to be raised when the same file comes to give other pixels
 BLOCK = 16  # images a thread takes at a time: 2.4 MB at 224 px

@@ -76,7 +76,7 @@ def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
 
 
 def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: float, seed: int) -> pd.Series:
-    """Draw whole groups, diagnosis by diagnosis; every diagnosis is in every part.
+    """Draw whole groups, diagnosis by diagnosis, that of most of a group's images; each of these is in every part.
 
     Raises:
         UsageError: a diagnosis has fewer than three groups of lesions.
@@ -138,16 +138,15 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
     held_out = table["group"].isin(table.loc[table["dataset"] == choice.source, "group"])
     parts = pd.Series("test", index=table.index, name="part", dtype=object)
     rest = table[~held_out]
-    by_group = rest.groupby("group")["dx"].first()
-    counts = by_group.value_counts()
-    for dx in counts[counts < 2].index:
-        raise UsageError(
-            f"Without {choice.source}, {NAME_OF[dx]} ({dx}) has one lesion: training and validation need one each."
-        )
-    for groups in groups_by_dx(rest):
+    for index, groups in enumerate(groups_by_dx(rest)):
+        if len(groups) == 1:
+            raise UsageError(
+                f"Without {choice.source}, {NAME_OF[DX[index]]} ({DX[index]}) has one lesion: training and validation need "
+                "one each."
+            )
         order = shuffled(groups, seed)
         validated = part_size(choice.validation_share, len(groups), most=len(groups) - 1)
-        is_validated = rest["group"].isin(order[:validated]) & rest["group"].isin(groups)
+        is_validated = rest["group"].isin(order[:validated])
         is_trained = rest["group"].isin(order[validated:])
         parts.loc[rest.index[is_validated]] = "validation"
         parts.loc[rest.index[is_trained]] = "train"

@@ -87,7 +87,7 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str
     is_malignant, malignant = as_task(labels, probabilities, TASKS["malignant"])
     thresholds = {"uncertainty": float(np.quantile(uncertainties(probabilities), 1 - _REFERRED))}
     if is_malignant.any():
-        thresholds["malignant"] = draw(is_malignant, malignant, sensitivity=_SENSITIVITY)
+        thresholds["malignant"] = min(1.0, draw(is_malignant, malignant, sensitivity=_SENSITIVITY))  # a sum of floats
     return thresholds
 
 

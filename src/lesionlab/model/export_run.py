@@ -15,6 +15,7 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import read_csv
 from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import ALLOWED_LOSS, Quantised, quantise
@@ -124,11 +125,6 @@ def export_run(
     return Exported(path, len(validation), quantised=result, ood_score=_with_ood_score(run, path))
 
 
-def add_ood_score_of_run(folder: Path, path: Path) -> str:
-    """Give another `.onnx` file of a run's, such as its `final.onnx`, the out-of-distribution score; say what came of it."""
-    return _with_ood_score(_read_run(folder), path)
-
-
 def _with_ood_score(run: _Run, path: Path) -> str:
     training, _ = run.pixels("train", ood_export.MOST_TRAINING)
     reference, _ = run.pixels("validation", ood_export.MOST_REFERENCE)
@@ -179,7 +175,7 @@ def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
 
 def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     manifest = rundir.read_finished(folder)
-    parts = pd.read_csv(folder / "splits.csv", dtype=str)
+    parts = read_csv(folder / "splits.csv")
     table = parts.merge(_paths(rundir.data_folder(manifest), folder), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
-from lesionlab.files import replacing, write_json
+from lesionlab.files import read_csv, replacing, write_json
 from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
 
@@ -32,7 +32,7 @@ def write_run_figures(run_dir: Path, pixels: np.ndarray, table: pd.DataFrame) ->
     """
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
     history = pd.read_csv(run_dir / "history.csv")
-    predictions = pd.read_csv(run_dir / "predictions.csv", dtype={"image": str, "lesion_id": str})
+    predictions = read_csv(run_dir / "predictions.csv", ISIC_COLUMNS)
     folder = run_dir / "figures"
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):

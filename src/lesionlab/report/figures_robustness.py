@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from lesionlab.diagnosis import DX
 from lesionlab.files import replacing
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
 from lesionlab.trust.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -85,8 +86,7 @@ def _covered(found: dict[str, Any]) -> Any:
         axes.plot(
             [0, *shares], [found["clean"]["balanced_accuracy"], *values], color=colour, marker="o", ms=4, label=label
         )
-    classes = sum(count > 0 for count in found["counts"].values())
-    axes.axhline(1 / classes, color=GREY, lw=0.8, ls=":", label="guessing")
+    axes.axhline(1 / len(DX), color=GREY, lw=0.8, ls=":", label="guessing")
     axes.set(xlabel="share of the image covered", ylabel="balanced accuracy", ylim=(0, 1), xlim=(0, 1))
     axes.legend(fontsize=8)
     return figure

@@ -17,7 +17,7 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import DX
 from lesionlab.files import replacing, write_json
-from lesionlab.overlay import draw_map
+from lesionlab.overlay import draw_map, relevance
 from lesionlab.report.style import COLOUR, INK, STYLE, new_figure, save_figure
 from lesionlab.trust.inside import Seen
 
@@ -72,8 +72,7 @@ def look_with_map(pixels: np.ndarray, maps: np.ndarray, index: int) -> np.ndarra
         index: of the diagnosis, in `DX` order.
 
     """
-    speaks = np.maximum(maps[..., index] - maps.mean(axis=-1), 0)
-    return draw_map(pixels, speaks / max(float(speaks.max()), 1e-9))
+    return draw_map(pixels, relevance(maps, index))
 
 
 def in_frame(path: Path, frame: tuple[int, int, str], height_px: int) -> np.ndarray:

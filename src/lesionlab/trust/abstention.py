@@ -84,9 +84,8 @@ def judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, li
         where some of a lesion's images are), None where there are none.
 
     """
-    if line is None:
-        return {"threshold": None, "answered": 0.0, "error": None, "error_interval": None, "malignant_referred": 1.0}
-    return {"threshold": line} | _judge(labels, probabilities, lesions, uncertainties(probabilities) <= line)
+    answered = np.zeros(len(labels), bool) if line is None else uncertainties(probabilities) <= line
+    return {"threshold": line} | _judge(labels, probabilities, lesions, answered)
 
 
 def cross_judged(

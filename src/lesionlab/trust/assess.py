@@ -24,7 +24,7 @@ from lesionlab.trust.subgroups import subgroups
 from lesionlab.trust.suspects import suspects
 from lesionlab.trust.vector_scaling import cross_fitted, fit_vector_scaling, fitted_temperature
 
-CONFIRMED = ("histo", "histopathology")
+CONFIRMED = "histo"
 
 
 @dataclass(frozen=True)
@@ -86,9 +86,9 @@ def histology(table: pd.DataFrame, test: Answers, *, seed: int) -> dict[str, Any
 
     The others were followed up, looked at by several people or under a confocal microscope: easier lesions, surer nevi.
     """
-    if "dx_type" not in table or not table["dx_type"].isin(CONFIRMED).any():
+    if "dx_type" not in table or not (table["dx_type"] == CONFIRMED).any():
         return None
-    part = test.take(table["dx_type"].isin(CONFIRMED).to_numpy())
+    part = test.take((table["dx_type"] == CONFIRMED).to_numpy())
     found = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
     counts = {dx: row["images"] for dx, row in found["per_class"].items()}
     return {name: value for name, value in found.items() if name not in ("per_class", "confusion")} | {"counts": counts}

@@ -83,7 +83,8 @@ def calibrate(
     for index in range(len(DX)):
         found = np.sort(own[labels == index])
         rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
-        thresholds.append(float(found[rank - 1]) if rank <= len(found) else largest_score(penalty))
+        largest = largest_score(penalty)
+        thresholds.append(min(float(found[rank - 1]), largest) if rank <= len(found) else largest)
     return Conformal(coverage, tuple(thresholds), tuple(np.bincount(labels, minlength=len(DX)).tolist()), penalty)
 
 

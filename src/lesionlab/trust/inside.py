@@ -80,7 +80,7 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
 def _see_batch(
     bundle: Bundle, outputs: list[str], batch: range, read: Callable[[int], np.ndarray | None]
 ) -> list[np.ndarray | None]:
-    """Run one batch: an array for each output, with rows of NaN for unreadable images; None and the number if all are."""
+    """Run one batch: an array for each output, with rows of NaN for unreadable images, None if all are; last, which are there."""
     images = [read(number) for number in batch]
     is_there = np.array([image is not None for image in images])
     if not is_there.any():
