@@ -140,6 +140,57 @@ def test_an_undefined_figure_is_said_to_be_so(copy: Path) -> None:
     assert "not available" in write_card(copy).read_text(encoding="utf-8")
 
 
+def test_what_was_not_tested_or_trained_on_is_said(copy: Path) -> None:
+    """Two diagnoses in the test part, one of them in no training image; figures without an interval; a limit."""
+
+    def lack(metrics: dict) -> None:
+        for dx, row in metrics["test"]["per_class"].items():
+            row["images"] = 9 if dx in ("mel", "nv") else 0
+        metrics["test"]["intervals"]["macro_auc"] = [None, None]
+        metrics["histology"] = None
+
+    def limit(manifest: dict) -> None:
+        manifest["data"]["kept"] = 1234
+        manifest["split"]["untrained"] = ["mel"]
+
+    before = (copy / "report.html").read_text(encoding="utf-8")
+    assert "Not trained on" not in before and "the others are not tested" not in before and "--limit" not in before
+    change(copy / "metrics.json", lack)
+    change(copy / "manifest.json", limit)
+    text = write_report(copy).read_text(encoding="utf-8")
+    assert "mean over the 2 diagnoses that the test part has (mel, nv), of which one answer for all gets 0.500" in text
+    assert "Not trained on: mel." in text and "1,234 images were read and kept; of these" in text
+    assert "not available</span> to" not in text
+    card = write_card(copy).read_text(encoding="utf-8")
+    assert "**Not trained on, but tested: mel.**" in card and "of 1,234 images that were read and kept" in card
+
+
+@pytest.mark.parametrize(("rule", "exponent"), [("argmax", 0.0), ("prior-corrected", 0.0), ("prior-corrected", 0.5)])
+def test_a_rule_that_changes_nothing_costs_nothing(copy: Path, rule: str, exponent: float) -> None:
+    change(copy / "metrics.json", lambda metrics: metrics["decision"].update(rule=rule, exponent=exponent))
+    report, card = write_report(copy).read_text(encoding="utf-8"), write_card(copy).read_text(encoding="utf-8")
+    for text in (report, card):
+        assert ("costs some calibration" in text) is (exponent > 0)
+    assert ("Before the rule the network had" in report) is (exponent > 0)
+    assert ("answers the likeliest diagnosis" in card) is (exponent == 0)
+
+
+def test_what_histology_says_depends_on_its_figure(copy: Path) -> None:
+    def confirm(images: int, change_by: float) -> str:
+        def put(metrics: dict) -> None:
+            test = metrics["test"]
+            metrics["histology"] = test | {"counts": dict.fromkeys(test["per_class"], 1), "images": images}
+            metrics["histology"]["balanced_accuracy"] = test["balanced_accuracy"] + change_by
+
+        change(copy / "metrics.json", put)
+        return write_report(copy).read_text(encoding="utf-8")
+
+    tested = json.loads((copy / "metrics.json").read_text())["test"]["images"]
+    assert "That is the whole test part." in confirm(tested, 0)
+    assert "this is the harder figure" in confirm(tested - 1, -0.1)
+    assert "harder" not in confirm(tested - 1, 0.1)
+
+
 def test_hostile_text_is_only_text(copy: Path) -> None:
     hostile = "<script>alert(1)</script>"
 
@@ -178,6 +229,10 @@ def test_the_card_says_of_groups_what_was_computed(copy: Path) -> None:
         and "corrected for 2 groups by Holm's method" in card
     )
     assert "whole test part" not in card and "by chance" not in card
+
+    change(copy / "metrics.json", lambda metrics: metrics.update(subgroups=[]))
+    card = write_card(copy).read_text(encoding="utf-8")
+    assert "Not available: no group has 20 test lesions." in card and "Holm" not in card
     assert "always answers with" not in card and 'decides "not dermatoscopic" above its threshold' in card
 
 

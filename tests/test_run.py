@@ -129,6 +129,15 @@ def test_the_same_split_file_with_other_parts_is_another_run(phantoms: Path, tmp
     assert "holds another run (it differs in: split file)" in capsys.readouterr().err
 
 
+def test_a_split_that_trains_on_one_diagnosis_alone_is_refused(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(next(phantoms.glob("*.csv")))
+    part = np.where(table["dx"] == "nv", "train", np.where(table["dx"] == "mel", "validation", "test"))
+    pd.DataFrame({"image_id": table["image_id"], "part": part}).to_csv(tmp_path / "split.csv", index=False)
+    arguments = ["--data", phantoms, "--recipe", recipe, "--split", tmp_path / "split.csv", "--out", tmp_path / "run"]
+    done = lesionlab_here("run", *arguments)
+    assert done.returncode == 2 and "leaves one diagnosis alone to train on (nv)" in done.stderr
+
+
 def test_one_diagnosis_alone_is_nothing_to_learn(phantoms: Path, recipe: Path, tmp_path: Path, capsys) -> None:
     table = pd.read_csv(next(phantoms.glob("*.csv")))
     (tmp_path / "data" / "nv").mkdir(parents=True)

@@ -104,6 +104,28 @@ def test_an_unknown_clinic_is_named() -> None:
         split(make_table(), SplitChoice(name="source", source="rosendal"), seed=0)
 
 
+def test_a_clinic_is_found_whatever_its_letters_and_one_alone_is_not_held_out() -> None:
+    table = make_table()
+    named = split(table, SplitChoice(name="source", source="Rosendahl"), seed=0)
+    pd.testing.assert_series_equal(named, split(table, SplitChoice(name="source", source="rosendahl"), seed=0))
+    with pytest.raises(UsageError, match=r"one clinic alone, 'a', and nothing would be left to train on"):
+        split(table.assign(dataset="a"), SplitChoice(name="source", source="a"), seed=0)
+
+
+def test_a_clinic_that_has_an_image_of_every_lesion_is_not_held_out() -> None:
+    table = make_table(most_images=1)
+    both = pd.concat([table.assign(dataset="a"), table.assign(dataset="b", image_id="J" + table["image_id"])])
+    both = both.assign(sha256=both["image_id"]).reset_index(drop=True)
+    with pytest.raises(UsageError, match="Every lesion has an image from a: nothing is left to train on"):
+        split(both, SplitChoice(name="source", source="a"), seed=0)
+
+
+@pytest.mark.parametrize("number", [2, 9])
+def test_the_notebooks_split_needs_ten_images(number: int) -> None:
+    with pytest.raises(UsageError, match=f"'kaggle' needs 10 images or more; these are {number}"):
+        split(make_table().head(number), SplitChoice(name="kaggle"), seed=0)
+
+
 def test_a_clinic_without_which_a_diagnosis_is_too_rare() -> None:
     table = make_table(4)
     table.loc[(table["dx"] == "df") & (table["lesion_id"] != "Ldf1"), "dataset"] = "rosendahl"

@@ -44,7 +44,7 @@ def explore_folder(folder: Path, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
-    return write_exploration_page(cleaned.table, pixels, out, phantom.is_generated(folder))
+    return write_exploration_page(cleaned.table, pixels, out, phantom.is_generated(collection.table["image_id"]))
 
 
 def _refuse_other_things(folder: Path, out: Path) -> None:

@@ -144,6 +144,7 @@ def prepare(run: Run) -> Prepared:
         pixels = decode(collection, image.height, image.width, image.crop).pixels
         findings = (*collection.findings, *cleaned.findings)
         say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {len(findings)} findings")
+        n_kept = len(cleaned.table)
         if request.limit:
             cleaned = dataclasses.replace(cleaned, table=take_lesions(cleaned.table, request.limit, seed=request.seed))
             say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
@@ -154,7 +155,7 @@ def prepare(run: Run) -> Prepared:
                 "Training needs two or more: add images of others."
             )
     prepared = Prepared(collection, cleaned, pixels)
-    run.manifest["data"] = describe_data(prepared)
+    run.manifest["data"] = describe_data(prepared) | {"kept": n_kept}
     run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]
     run.manifest["set_aside"] = cleaned.set_aside.to_dict("records")
     return prepared
@@ -205,14 +206,18 @@ def divide(run: Run, prepared: Prepared) -> Divided:
         parts = split(table, recipe.split, seed=run.request.seed)
         proof, described = prove(table, parts), describe_parts(table, parts)
         table = table.assign(part=parts)
+        untrained = _untrained(table)
         write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
         run.manifest["split"] = {
             "name": recipe.split.name,
             "parts": described,
             "proof": dataclasses.asdict(proof),
+            "untrained": untrained,
         }
         say(f"split {recipe.split.name!r}: {described['test']['images']:,} test images")
         _say_proof(proof)
+        if untrained:
+            say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of these will be answered wrongly")
     with run.stages.step(8):
         mean, std = channel_statistics(prepared.pixels, table.loc[parts == "train", "row"].to_numpy())
         run.manifest["pixels"] = dataclasses.asdict(recipe.image) | {
@@ -228,6 +233,17 @@ def divide(run: Run, prepared: Prepared) -> Divided:
         for part in PARTS:
             say(f"{part:10} {described[part]['images']:7,} images of {described[part]['lesions']:7,} lesions")
     return Divided(table, labels, mean, std)
+
+
+def _untrained(table: pd.DataFrame) -> list[str]:
+    """Diagnoses that are tested, and that no training image has, in `DX` order."""
+    trained, tested = (set(table.loc[table["part"] == part, "dx"]) for part in ("train", "test"))
+    if len(trained) < 2:
+        raise UsageError(
+            f"The split leaves one diagnosis alone to train on ({', '.join(sorted(trained))}). Training needs two or more: "
+            "take another split."
+        )
+    return [dx for dx in DX if dx in tested - trained]
 
 
 def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
@@ -318,7 +334,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "images": len(table),
         "lesions": int(table["lesion_id"].nunique()),
         "fingerprint": _digest(table, ["image_id", "lesion_id", "dx", "sha256"]),
-        "is_generated": phantom.is_generated(collection.folder),
+        "is_generated": phantom.is_generated(collection.table["image_id"]),
     }
 
 

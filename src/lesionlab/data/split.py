@@ -20,6 +20,7 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice, nearest
 
 PARTS = ("train", "validation", "test")
+KAGGLE_IMAGES = 10  # below, a part of 80/20 and then 10 % may be empty
 SPLIT_COLUMNS = ("image_id", "lesion_id", "group", "dx", "part")
 
 
@@ -101,6 +102,10 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
 
 def kaggle_split(table: pd.DataFrame) -> pd.Series:
     """The notebook's: images, not lesions; 80/20 by scikit-learn's seed 1234, then 10 % validation by seed 2. Leaks."""
+    if len(table) < KAGGLE_IMAGES:
+        raise UsageError(
+            f"The split 'kaggle' needs {KAGGLE_IMAGES} images or more; these are {len(table)}. Use 'lesion'."
+        )
     rows = np.arange(len(table))
     pool, test = train_test_split(rows, test_size=0.2, random_state=1234)
     _, validation = train_test_split(pool, test_size=0.1, random_state=2)
@@ -109,20 +114,27 @@ def kaggle_split(table: pd.DataFrame) -> pd.Series:
     return pd.Series(parts, index=table.index, name="part")
 
 
-def check_source(table: pd.DataFrame, choice: SplitChoice) -> None:
-    """Refuse a clinic to hold out that the data does not have, or has alone.
+def check_source(table: pd.DataFrame, choice: SplitChoice) -> str:
+    """Give the clinic to hold out as the data writes it; refuse one that the data does not have, or has alone.
 
     Raises:
         UsageError: names the clinics that there are.
 
     """
     sources = sorted(table["dataset"].unique())
-    if choice.source not in sources or len(sources) < 2:
+    if len(sources) < 2:
+        raise UsageError(
+            f"split.source = {choice.source!r}: the data has one clinic alone, {sources[0]!r}, and nothing would be left to "
+            "train on. Use the split 'lesion'."
+        )
+    found = [source for source in sources if source.lower() == choice.source.lower()]
+    if not found:
         raise UsageError(
             f"split.source = {choice.source!r}: the data has {', '.join(map(repr, sources))}"
             f"{nearest(choice.source, sources)}. One must be held out and at least one other trained on: "
             "--split source:NAME."
         )
+    return found[0]
 
 
 def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
@@ -134,10 +146,15 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
         UsageError: no such clinic in the table, or no other.
 
     """
-    check_source(table, choice)
-    held_out = table["group"].isin(table.loc[table["dataset"] == choice.source, "group"])
+    clinic = check_source(table, choice)
+    held_out = table["group"].isin(table.loc[table["dataset"] == clinic, "group"])
     parts = pd.Series("test", index=table.index, name="part", dtype=object)
     rest = table[~held_out]
+    if rest.empty:
+        raise UsageError(
+            f"Every lesion has an image from {clinic}: nothing is left to train on. Hold out another clinic, or use the split "
+            "'lesion'."
+        )
     for index, groups in enumerate(groups_by_dx(rest)):
         if len(groups) == 1:
             raise UsageError(

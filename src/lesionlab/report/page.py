@@ -119,7 +119,8 @@ def _value(metrics: dict[str, Any], key: str) -> Any:
 
 
 def _interval(metrics: dict[str, Any], key: str, style: str) -> Markup:
-    if _value(metrics, key) is None:
+    value = _value(metrics, key)
+    if value is None or value[0] is None:
         return Markup('<span class="absent">not available</span>')
     low, high = _number(metrics, f"{key}.0", style), _number(metrics, f"{key}.1", style)
     return Markup(f'<span class="interval">{low} to {high}</span>')
