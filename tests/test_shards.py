@@ -93,6 +93,15 @@ def test_a_list_that_is_none_is_refused(content: bytes | None, message: str, tmp
         find_images([tmp_path / "list.txt"])
 
 
+def test_a_parquet_of_other_things_than_text_is_refused(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="PyArrow is not installed: pip install 'lesionlab[scale]'")
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"path": [1, 2]}), tmp_path / "list.parquet")
+    with pytest.raises(UsageError, match="its column 'path' holds int64, not text"):
+        list(find_images([tmp_path / "list.parquet"]))
+
+
 def test_a_killed_job_goes_on_and_does_nothing_twice(tiny: Path, photos: Path, tmp_path: Path) -> None:
     paths = chain.from_iterable(repeat(sorted(photos.glob("p??.png")), 60))
     (tmp_path / "many.txt").write_text("\n".join(map(str, paths)), encoding="utf-8")
@@ -141,6 +150,23 @@ def test_other_work_in_the_folder_is_refused(tiny: Path, photos: Path, tmp_path:
     with pytest.raises(UsageError, match="is not empty and holds no shards"):
         write_shards(sources, model, local_engine(model, 8), photos)
     assert not (photos / ".lock").exists()
+
+
+def test_the_same_names_in_another_folder_are_other_images(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, out = load_model(tiny), tmp_path / "out"
+    for number, place in enumerate(("a", "b")):
+        (tmp_path / place / "img").mkdir(parents=True)
+        Image.new("RGB", (40, 30), (90 * number, 40, 40)).save(tmp_path / place / "img" / "1.png")
+        monkeypatch.chdir(tmp_path / place)
+        sources = list(unique_names(map(Source.of_file, find_images([Path("img")]))))
+        if number == 0:
+            write_shards(sources, model, local_engine(model, 8), out, format="csv", shard_size=8)
+    with pytest.raises(UsageError, match="part-000000.csv holds other images"):
+        write_shards(sources, model, local_engine(model, 8), out, format="csv", shard_size=8)
+    sources = list(unique_names(map(Source.of_file, find_images([tmp_path / "a" / "img"]))))  # the same by another path
+    write_shards(sources, model, local_engine(model, 8), out, format="csv", shard_size=8)
 
 
 def test_a_shard_whose_file_is_gone_is_done_again(tiny: Path, photos: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ every engine gives the same bits on processors of the same kind.
 import csv
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Shard:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of names and paths, by which a shard is known again."""
-        lines = "\n".join(f"{source.image}\t{source.where}" for source in self.sources)
+        """SHA-256 of names and full paths, by which a shard is known again."""
+        lines = "\n".join(f"{source.image}\t{os.path.abspath(source.given)}" for source in self.sources)
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -197,13 +197,16 @@ def _text_paths(name: str) -> Iterator[str]:
 
 def _parquet_paths(name: str) -> Iterator[str]:
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException, parquet, types
     except ImportError as error:
         raise UsageError(f"To read {name}, install PyArrow: pip install 'lesionlab[scale]'.") from error
     try:
         with parquet.ParquetFile(name) as file:
             if "path" not in file.schema_arrow.names:
                 raise UsageError(f"{name} has no column 'path'; it has {', '.join(file.schema_arrow.names)}.")
+            kind = file.schema_arrow.field("path").type
+            if not any(is_text(kind) for is_text in (types.is_string, types.is_large_string, types.is_dictionary)):
+                raise UsageError(f"{name}: its column 'path' holds {kind}, not text. Write the paths as strings.")
             for batch in file.iter_batches(columns=["path"], batch_size=4096):
                 yield from filter(None, batch.column("path").to_pylist())
     except (OSError, ArrowException) as error:

@@ -135,7 +135,17 @@ def run_trial(choices: dict[str, Any], job: str, seed: int) -> None:
     network = build_network(recipe, *channel_statistics(pixels, training.rows), for_training=True, seed=seed)
     load_pretrained(network, recipe)
     checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", steps.data_key(table)
-    train(network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, data_key=key, report=_report)
+    told = []
+
+    def report(row: dict[str, float]) -> None:
+        told.append(row)
+        _report(row)
+
+    history = train(
+        network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, data_key=key, report=report
+    )
+    for row in [] if told else history:  # it had died after its last epoch: Ray wants to hear of a trial that it starts
+        _report(row)
 
 
 def _pixels(folder: Path, recipe: Recipe, table: pd.DataFrame) -> np.ndarray:
