@@ -34,6 +34,14 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(rows).assign(sha256=lambda t: t["image_id"])
 
 
+@pytest.mark.parametrize("name", ["source", "kaggle", "file"])
+def test_a_recipe_with_a_split_of_its_own_is_refused(name: str, tmp_path: Path) -> None:
+    recipe = read_recipe("quick").with_changes("split", name=name)
+    with pytest.raises(UsageError, match=f"Folds divide the lesions themselves: take split.name = '{name}' out"):
+        cross_validate(Request(recipe, None, tmp_path / "out", 0), 2)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
 def test_every_group_is_tested_on_once_and_diagnoses_are_even(table: pd.DataFrame, n_folds: int) -> None:
     folds = assign_folds(table, n_folds, seed=1)

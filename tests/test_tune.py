@@ -1,6 +1,7 @@
 """The search for a recipe: what its space may hold; then a search of two trials by Ray Tune."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.recipe import read_recipe
 from lesionlab.space import changed, read_space
+from lesionlab.tune import Search, _write_job, run_trial
 
 SPACE = """
 [optimizer]
@@ -72,6 +74,22 @@ def test_every_listed_network_is_looked_at_before_the_data(phantoms: Path, tmp_p
     command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out"]
     assert main([str(item) for item in command]) == 2
     assert "unknown architecture 'MobilNet' (did you mean 'MobileNet'?)" in capsys.readouterr().err
+
+
+def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
+    phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its checkpoint is whole: nothing is left to train, and Ray takes a trial that tells nothing for an error."""
+    ray_tune = pytest.importorskip("ray.tune", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    told: list[dict] = []
+    monkeypatch.setattr(ray_tune, "report", told.append)
+    monkeypatch.setattr(ray_tune, "get_context", lambda: SimpleNamespace(get_trial_id=lambda: "one"))
+    job = _write_job(Search(read_recipe(str(recipe)), tmp_path / "space.toml", phantoms, tmp_path), {})
+    run_trial({"optimizer.learning_rate": 1e-3}, str(job), seed=0)
+    first = list(told)
+    assert [row["epoch"] for row in first] == [1, 2, 3]
+    run_trial({"optimizer.learning_rate": 1e-3}, str(job), seed=0)
+    assert told[3:] == first
 
 
 @pytest.mark.timeout(900)

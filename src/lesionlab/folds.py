@@ -85,13 +85,14 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         address: of a Ray cluster, see `lesionlab.scale.cluster`; its nodes must see data and directory.
 
     Raises:
-        UsageError: too few lesions, or a directory that holds another run.
+        UsageError: a recipe with a split of its own, too few lesions, or a directory that holds another run.
         LesionlabError: a fold failed. Finished folds stay; the same call goes on.
 
     """
     asked = request.recipe.split.name
     if asked != "lesion":
         raise UsageError(f"Folds divide the lesions themselves: take split.name = {asked!r} out of the recipe.")
+    request = dataclasses.replace(request, recipe=request.recipe.with_full_paths())
     with rundir.claimed(request.out):
         identity = _identity(request, n_folds)
         finished = rundir.begin(request.out, identity, again=request.again)
@@ -120,7 +121,7 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
         parts = fold_parts(table, folds, fold, validation_share=share, seed=request.seed)
         path = (request.out / f"fold-{fold}.csv").resolve()
         write_csv(pd.DataFrame({"image_id": table["image_id"], "part": parts}), path)
-        recipe = request.recipe.with_full_paths().with_changes("split", name="file", file=str(path))
+        recipe = request.recipe.with_changes("split", name="file", file=str(path))
         data = request.data.resolve() if request.data else None
         out = (request.out / f"fold-{fold}").resolve()
         requests.append(dataclasses.replace(request, recipe=recipe, data=data, out=out))

@@ -14,10 +14,8 @@ from lesionlab.errors import UsageError
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
-_IMAGE_COLUMNS = (
-    "image_id",
-    *(alias for alias, column in ALIASES.items() if column == "image_id"),
-)  # the first that is there
+# Of metadata: the first that is there.
+_IMAGE_COLUMNS = ("image_id", *(alias for alias, column in ALIASES.items() if column == "image_id"))
 _WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
 

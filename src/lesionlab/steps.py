@@ -236,7 +236,12 @@ def divide(run: Run, prepared: Prepared) -> Divided:
 
 
 def _untrained(table: pd.DataFrame) -> list[str]:
-    """Diagnoses that are tested, and that no training image has, in `DX` order."""
+    """Diagnoses that are tested, and that no training image has, in `DX` order.
+
+    Raises:
+        UsageError: one diagnosis alone is trained on.
+
+    """
     trained, tested = (set(table.loc[table["part"] == part, "dx"]) for part in ("train", "test"))
     if len(trained) < 2:
         raise UsageError(

@@ -143,7 +143,7 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
     Groups with an image from that clinic are tested on whole.
 
     Raises:
-        UsageError: no such clinic in the table, or no other.
+        UsageError: no such clinic in the table, or no other, or a diagnosis that has too few lesions without it.
 
     """
     clinic = check_source(table, choice)
@@ -158,7 +158,7 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
     for index, groups in enumerate(groups_by_dx(rest)):
         if len(groups) == 1:
             raise UsageError(
-                f"Without {choice.source}, {NAME_OF[DX[index]]} ({DX[index]}) has one lesion: training and validation need "
+                f"Without {clinic}, {NAME_OF[DX[index]]} ({DX[index]}) has one lesion: training and validation need "
                 "one each."
             )
         order = shuffled(groups, seed)

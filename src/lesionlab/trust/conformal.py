@@ -79,11 +79,10 @@ def calibrate(
     first = np.sort(np.unique(lesions, return_index=True)[1])
     labels, probabilities = labels[first], probabilities[first]
     own = scores(probabilities, penalty)[np.arange(len(labels)), labels]
-    thresholds = []
+    thresholds, largest = [], largest_score(penalty)
     for index in range(len(DX)):
         found = np.sort(own[labels == index])
         rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
-        largest = largest_score(penalty)
         thresholds.append(min(float(found[rank - 1]), largest) if rank <= len(found) else largest)
     return Conformal(coverage, tuple(thresholds), tuple(np.bincount(labels, minlength=len(DX)).tolist()), penalty)
 
