@@ -162,6 +162,7 @@ def test_what_was_not_tested_or_trained_on_is_said(copy: Path) -> None:
     assert "Not trained on: mel." in text and "1,234 images were read and kept; of these" in text
     assert "not available</span> to" not in text
     card = write_card(copy).read_text(encoding="utf-8")
+    assert "are means over the 2 diagnoses that the test part has (mel, nv); the others are not tested" in card
     assert "**Not trained on, but tested: mel.**" in card and "of 1,234 images that were read and kept" in card
 
 
@@ -173,6 +174,7 @@ def test_a_rule_that_changes_nothing_costs_nothing(copy: Path, rule: str, expone
         assert ("costs some calibration" in text) is (exponent > 0)
     assert ("Before the rule the network had" in report) is (exponent > 0)
     assert ("answers the likeliest diagnosis" in card) is (exponent == 0)
+    assert rule == "prior-corrected" or "both chosen" not in card
 
 
 def test_what_histology_says_depends_on_its_figure(copy: Path) -> None:
