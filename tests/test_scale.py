@@ -218,6 +218,7 @@ def test_an_address_that_is_none_is_refused() -> None:
     [
         (RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.9.0"), "other versions.*Ray: 2.9.0"),
         (RuntimeError("no space left"), r"Ray did not start \(no space left\)"),
+        (Exception("The current node timed out during startup."), r"Ray did not start \(The current node timed out"),
         (ConnectionError("nothing found"), "There is no Ray cluster at 'auto'"),
     ],
 )

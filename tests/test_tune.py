@@ -92,6 +92,14 @@ def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     assert told[3:] == first
 
 
+def test_more_cores_than_a_node_has_are_refused(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+    """Ray would wait for a node that never comes."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    space = written(tmp_path, SPACE)
+    done = lesionlab("tune", recipe, "--space", space, "--data", phantoms, "--out", tmp_path / "out", "--cpus", 4096)
+    assert done.returncode == 2 and "--cpus 4096: no node has so many cores; the largest has" in done.stderr
+
+
 @pytest.mark.timeout(900)
 def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")

@@ -148,7 +148,7 @@ def _finished_folds(requests: list[Request], engine: str, address: str | None) -
         return
     with scale.cluster(address) as ray:
         resources = ray.cluster_resources()
-        cpus = max(1, int(resources.get("CPU", 1)) // len(requests))
+        cpus = max(1, min(int(resources.get("CPU", 1)) // len(requests), scale.largest_node(ray)))
         gpus = 1 if resources.get("GPU") else 0
         print(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
         calls = (((request, cpus), number) for number, request in enumerate(requests, start=1))

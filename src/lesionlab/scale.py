@@ -55,12 +55,17 @@ def cluster(address: str | None = None) -> Iterator[Any]:
             ray.init(address=address or "local", **quiet, **local)
     except (ConnectionError, TimeoutError) as error:
         raise LesionlabError(f"There is no Ray cluster at {address!r} ({_first_line(error)}). {_START}") from error
-    except RuntimeError as error:
+    except Exception as error:  # Ray gives up on a slow start with a bare one
         raise LesionlabError(_worded_start(error, address)) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def largest_node(ray: Any) -> int:
+    """Cores of the largest node: what asks for more waits for ever, however many the cluster has in all."""
+    return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
 
 
 _START = "Start one with 'ray start --head', or leave out --address to use this machine alone."
@@ -206,7 +211,7 @@ def _check_reachable(address: str) -> None:
         raise LesionlabError(f"No Ray cluster answers at {address} ({error}). {_START}") from error
 
 
-def _worded_start(error: RuntimeError, address: str | None) -> str:
+def _worded_start(error: Exception, address: str | None) -> str:
     text = str(error)
     if "ersion mismatch" in text:
         lines = " ".join(text.split())

@@ -173,6 +173,9 @@ def _report(row: dict[str, float]) -> None:
 def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, cpus: int) -> Any:
     from ray import tune
 
+    largest = scale.largest_node(ray)
+    if cpus > largest:
+        raise UsageError(f"--cpus {cpus}: no node has so many cores; the largest has {largest}. Give that or less.")
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # lines are our own
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # or an interrupted search would look like a finished one
     tuner_class, storage = tune.Tuner, search.out.resolve()
