@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_measure import SIDES, chosen_recipe
+from lesionlab.data.layouts import index_images
 from lesionlab.errors import UsageError
 from lesionlab.recipe import recipe_names
 
@@ -97,6 +98,8 @@ def _parse() -> argparse.Namespace:
     if options.epochs < 2 or min(options.images, options.steps) < 1:
         parser.error("--epochs must be at least 2, --images and --steps at least 1")
     try:
+        if options.data:
+            index_images(options.data)
         for name in options.recipe or ():
             chosen_recipe(name, options)
     except UsageError as error:

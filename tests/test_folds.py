@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
@@ -82,12 +84,19 @@ def test_options_of_folds(options: list[str], message: str, capsys) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_two_folds_by_ray_are_judged_together(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
+def test_two_folds_by_ray_are_judged_together(
+    phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
     out = tmp_path / "folds"
     options = ["--data", phantoms, "--recipe", recipe, "--epochs", 1, "--out", out, "--folds", 2, "--engine", "ray"]
-    done = lesionlab("run", *options)
+    done = lesionlab("run", *options, "--track", "mlflow")
     assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        tracked = store.execute("SELECT name, status FROM runs ORDER BY name").fetchall()
+    assert tracked == [("fold-1", "FINISHED"), ("fold-2", "FINISHED")]
     predictions, summary = pd.read_csv(out / "predictions.csv"), json.loads((out / "folds.json").read_text())
     folds = pd.read_csv(out / "folds.csv").set_index("image_id")["fold"]
     assert predictions["image"].is_unique and set(predictions["image"]) == set(folds.index)
@@ -100,6 +109,12 @@ def test_two_folds_by_ray_are_judged_together(phantoms: Path, recipe: Path, tmp_
     assert other.returncode == 2 and "seed" in other.stderr
     plain = lesionlab_here("run", *options[:-4])
     assert plain.returncode == 2 and "holds another run (it differs in: folds)" in plain.stderr
+
+
+def test_folds_among_the_images_are_refused(phantoms: Path, capsys) -> None:
+    out = phantoms / "folds"
+    assert main(["run", "--data", str(phantoms), "--folds", "2", "--out", str(out)]) == 2
+    assert "lies in the data folder" in capsys.readouterr().err and not out.exists()
 
 
 def test_folds_begun_anew_and_broken_off_are_all_made_anew(

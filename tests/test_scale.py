@@ -208,8 +208,9 @@ def test_nobody_at_the_address_is_said_in_seconds(phantoms: Path, tiny: Path, tm
     assert time.monotonic() - started < 20
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(UsageError, match="is no HOST:PORT"), scale.cluster("nonsense"):
+@pytest.mark.parametrize("address", ["nonsense", "", "head:port", ":6379"])
+def test_an_address_that_is_none_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match=f"--address '{address}' is no HOST:PORT"), scale.cluster(address):
         pass
 
 

@@ -16,7 +16,7 @@ import tiny_onnx
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.predict import load_model
-from lesionlab.shards import LOG, local_engine, read_log, write_shards
+from lesionlab.shards import JOB, LOG, local_engine, read_log, write_shards
 from lesionlab.sources import Source, find_images, unique_names
 
 
@@ -97,9 +97,13 @@ def test_a_parquet_of_other_things_than_text_is_refused(tmp_path: Path) -> None:
     pa = pytest.importorskip("pyarrow", reason="PyArrow is not installed: pip install 'lesionlab[scale]'")
     from pyarrow import parquet
 
-    parquet.write_table(pa.table({"path": [1, 2]}), tmp_path / "list.parquet")
-    with pytest.raises(UsageError, match="its column 'path' holds int64, not text"):
-        list(find_images([tmp_path / "list.parquet"]))
+    numbers = pa.array([1, 2])
+    for paths, kind in ((numbers, "int64"), (pa.array([b"a.jpg"]), "binary"), (numbers.dictionary_encode(), "int64")):
+        parquet.write_table(pa.table({"path": paths}), tmp_path / "list.parquet")
+        with pytest.raises(UsageError, match=f"its column 'path' holds {kind}.*, not text"):
+            list(find_images([tmp_path / "list.parquet"]))
+    parquet.write_table(pa.table({"path": pa.array(["a.jpg"]).dictionary_encode()}), tmp_path / "list.parquet")
+    assert [source.image for source in map(Source.of_file, find_images([tmp_path / "list.parquet"]))] == ["a"]
 
 
 def test_a_killed_job_goes_on_and_does_nothing_twice(tiny: Path, photos: Path, tmp_path: Path) -> None:
@@ -144,9 +148,18 @@ def test_other_work_in_the_folder_is_refused(tiny: Path, photos: Path, tmp_path:
     other = load_model(tiny_onnx.write(tmp_path / "other.onnx", scale=9.0))
     with pytest.raises(UsageError, match="holds another job: model_sha256"):
         write(sources, model=other)
-    (out / LOG).write_text("no json\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="holds a damaged"):
-        write(sources)
+    job, log = (out / JOB).read_text(encoding="utf-8"), (out / LOG).read_text(encoding="utf-8")
+    for damaged in ("no json\n", '{"shard": 0}\n', "[]\n", log.replace('"rows": 8', '"rows": "8"')):
+        (out / LOG).write_text(damaged, encoding="utf-8")
+        with pytest.raises(UsageError, match="holds a damaged"):
+            write(sources)
+    (out / LOG).write_text(log, encoding="utf-8")
+    for damaged in ("[1, 2]", "7", "null", "{"):
+        (out / JOB).write_text(damaged, encoding="utf-8")
+        with pytest.raises(UsageError, match="holds a damaged"):
+            write(sources)
+    (out / JOB).write_text(job, encoding="utf-8")
+    write(sources)
     with pytest.raises(UsageError, match="is not empty and holds no shards"):
         write_shards(sources, model, local_engine(model, 8), photos)
     assert not (photos / ".lock").exists()
@@ -169,12 +182,13 @@ def test_the_same_names_in_another_folder_are_other_images(
     write_shards(sources, model, local_engine(model, 8), out, format="csv", shard_size=8)
 
 
-def test_a_shard_whose_file_is_gone_is_done_again(tiny: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_shard_whose_file_is_gone_or_cut_is_done_again(tiny: Path, photos: Path, tmp_path: Path) -> None:
     command = ["predict", str(photos), "--model", str(tiny), "--shards", str(tmp_path / "out"), "--shard-size", "8"]
     command += ["--shard-format", "csv"]
     main(command)
     whole = joined(tmp_path / "out")
     (tmp_path / "out" / "part-000001.csv").unlink()
+    (tmp_path / "out" / "part-000002.csv").write_bytes(b"")
     main(command)
     assert joined(tmp_path / "out") == whole
     unreadable = (tmp_path / "out" / "unreadable.csv").read_text(encoding="utf-8").splitlines()
@@ -205,6 +219,8 @@ def test_a_file_that_was_away_for_a_while_gets_its_row(tiny: Path, photos: Path,
     [
         (["--engine", "ray"], "give --shards DIR"),
         (["--address", "head:6379"], "give --shards DIR"),
+        (["--shard-size", "8"], "give --shards DIR"),
+        (["--shard-format", "csv"], "give --shards DIR"),
         (["--shards", "out", "--json", "--out", "x.csv"], "leave out --out and --json"),
     ],
 )

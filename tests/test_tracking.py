@@ -12,6 +12,7 @@ from conftest import lesionlab_here
 from lesionlab import tracking
 from lesionlab.cli import main
 from lesionlab.cli_use import TRACKERS
+from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
 
 pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
@@ -63,6 +64,29 @@ def test_a_finished_run_is_handed_in_once_however_often(run: Path, store: str, c
     check_mlflow(store, run)
 
 
+def test_a_run_in_two_stores_is_once_in_each(run: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = f"sqlite:///{run.parent / 'other.db'}"
+    (run / "mlflow.json").write_text('["another program\'s"]', encoding="utf-8")
+    for uri in (store, "sqlite:///other.db", store, other):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert main(["track", str(run), "--to", "mlflow"]) == 0
+    check_mlflow(store, run)
+    check_mlflow(other, run)
+    assert set(json.loads((run / "mlflow.json").read_text())) == {store, other}
+
+
+def test_a_store_is_made_before_folds_write_into_it_side_by_side(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "folds")
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    for _ in range(2):
+        assert tracking.open_stores(("tensorboard", "mlflow")) == {"MLFLOW_TRACKING_URI": store}
+    from mlflow.tracking import MlflowClient
+
+    assert MlflowClient(tracking_uri=store).get_experiment_by_name("folds")
+    assert tracking.open_stores(("tensorboard",)) == {}
+    assert {"MLFLOW_EXPERIMENT_NAME": "folds", "KERAS_BACKEND": "tensorflow"}.items() <= settings().items()
+
+
 def scalars_of(run: Path) -> dict[str, list[float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -105,6 +129,15 @@ def test_a_server_that_is_not_there_is_said_in_seconds(run: Path, monkeypatch: p
     assert main(["track", str(run), "--to", "mlflow"]) == 1
     shown = capsys.readouterr().err
     assert "MLflow at http://127.0.0.1:9 does not take the run" in shown and "Traceback" not in shown
+
+
+def test_a_store_that_is_no_database_is_said(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "bad.db").write_text("no database " * 100, encoding="utf-8")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'bad.db'}")
+    assert main(["track", str(run), "--to", "mlflow"]) == 1
+    assert "bad.db does not take the run: (sqlite3.DatabaseError) file is not a database" in capsys.readouterr().err
 
 
 def test_a_tracker_that_fails_stops_no_training(run: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -1,5 +1,6 @@
 """The search for a recipe: what its space may hold; then a search of two trials by Ray Tune."""
 
+import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +53,8 @@ def test_a_space_is_read(tmp_path: Path) -> None:
         ("[optimizer]\nname = { low = 'adam', high = 'adamw' }", "low < high"),
         ("[optimizer]\nepochs = [3, 9]", "set the most epochs with --epochs"),
         ("[split]\ntest_share = [0.1, 0.2]", "judged on different lesions"),
+        ("[optimizer]\nlearning_rate = { low = 1e-3, high = 1e-2, log = 'no' }", "log must be true or false, not 'no'"),
+        ("[sides]\nfirst = [1, 2]", "unknown section 'sides'"),
         ("[decision]\nrule = ['none']", "is not tuned"),
     ],
 )
@@ -76,6 +79,52 @@ def test_every_listed_network_is_looked_at_before_the_data(phantoms: Path, tmp_p
     assert "unknown architecture 'MobilNet' (did you mean 'MobileNet'?)" in capsys.readouterr().err
 
 
+def test_every_size_of_an_image_is_looked_at_before_the_data(phantoms: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    space = written(tmp_path, "[model]\narchitecture = ['InceptionV3']\n[image]\nheight = { low = 64, high = 96 }\n")
+    command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out"]
+    assert main([str(item) for item in command]) == 2
+    assert "InceptionV3 at 64 x 64 px: Input size must be at least 75x75" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["photos", "."])
+def test_a_search_of_no_data_or_among_them_is_refused_before_anything_is_written(
+    data: str, phantoms: Path, tmp_path: Path, capsys
+) -> None:
+    given = phantoms if data == "." else phantoms / data
+    out = phantoms / "search"
+    command = ["tune", "quick", "--space", written(tmp_path, SPACE), "--data", given, "--out", out]
+    assert main([str(item) for item in command]) == 2
+    assert str(given) in capsys.readouterr().err and not out.exists()
+
+
+def test_failed_trials_are_said_and_end_with_1(
+    phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two trials as Ray gives them, one of them failed; then the finished search is asked for again."""
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    history = pd.DataFrame({"epoch": [1, 2], "val_balanced_accuracy": [0.3, 0.4]})
+    drawn = {"optimizer.learning_rate": 1e-3}
+    results = [
+        SimpleNamespace(metrics_dataframe=None, config=drawn, error=ValueError("Traceback …\nMemoryError: too much")),
+        SimpleNamespace(metrics_dataframe=history, config=drawn | {"optimizer.batch_size": 8}, error=None),
+    ]
+    calls = []
+    monkeypatch.setattr("lesionlab.scale.cluster", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr("lesionlab.tune._fit", lambda *_: calls.append(1) or results)
+    out = tmp_path / "out"
+    options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
+    done = lesionlab_here("tune", *options)
+    assert done.returncode == 1 and f"1 of 2 trials failed; why stands in {out / 'trials.csv'}" in done.stdout
+    assert pd.read_csv(out / "trials.csv")["error"].tolist()[1] == "MemoryError: too much"
+    assert read_recipe(str(out / "best.toml")).optimizer.batch_size == 8
+    again = lesionlab_here("tune", *options)
+    assert again.returncode == 1 and "--again starts it anew" in again.stdout and len(calls) == 1
+    (out / "search").mkdir()  # what a broken-off search leaves
+    anew = lesionlab_here("tune", *options, "--again", "--seed", 1)
+    assert anew.returncode == 1 and len(calls) == 2 and not (out / "search").exists()
+
+
 def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,10 +134,10 @@ def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     monkeypatch.setattr(ray_tune, "report", told.append)
     monkeypatch.setattr(ray_tune, "get_context", lambda: SimpleNamespace(get_trial_id=lambda: "one"))
     job = _write_job(Search(read_recipe(str(recipe)), tmp_path / "space.toml", phantoms, tmp_path), {})
-    run_trial({"optimizer.learning_rate": 1e-3}, str(job), seed=0)
+    run_trial({"optimizer.learning_rate": 1e-3}, str(job), seed=0, settings={})
     first = list(told)
     assert [row["epoch"] for row in first] == [1, 2, 3]
-    run_trial({"optimizer.learning_rate": 1e-3}, str(job), seed=0)
+    run_trial({"optimizer.learning_rate": 1e-3}, str(job), seed=0, settings={})
     assert told[3:] == first
 
 

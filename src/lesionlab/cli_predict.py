@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from lesionlab.cli_scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
@@ -81,10 +82,12 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
 def _check_options(options: Namespace) -> None:
     if options.resume and not (options.out or options.shards):
         raise UsageError("--resume goes on with the table that --out names: give --out FILE.csv.")
-    if options.address or options.engine == "ray":
-        options.engine = "ray"
-        if not options.shards:
+    options.engine = engine(options)
+    if not options.shards:
+        if options.engine == "ray":
             raise UsageError("--engine ray writes shards: give --shards DIR.")
+        if options.shard_size or options.shard_format:
+            raise UsageError("--shard-size and --shard-format are of shards: give --shards DIR.")
     elsewhere = [f"--{name}" for name in ("out", "json", "explain") if getattr(options, name)]
     if options.shards and elsewhere:
         raise UsageError(f"--shards writes nothing else: leave out {' and '.join(elsewhere)}.")

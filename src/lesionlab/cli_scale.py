@@ -37,7 +37,7 @@ def run_folds(request: Any, options: argparse.Namespace) -> None:
 
 def engine(options: argparse.Namespace) -> str:
     """Give the engine asked for; an address asks for Ray."""
-    return "ray" if options.address else options.engine
+    return "ray" if options.address is not None else options.engine
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -58,10 +58,12 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     )
     tune.add_argument("--cpus", type=positive, default=1, metavar="N", help="cores of a trial (default: 1)")
     tune.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster (default: this machine's cores)")
+    tune.add_argument("--again", action="store_true", help="search anew, whatever --out holds of a search")
     tune.set_defaults(command=_tune)
 
 
-def _tune(options: argparse.Namespace) -> None:
+def _tune(options: argparse.Namespace) -> int:
+    """Search; exit code 1 where trials failed."""
     from lesionlab.recipe import read_recipe
     from lesionlab.tune import Search, tune
 
@@ -71,4 +73,5 @@ def _tune(options: argparse.Namespace) -> None:
     if options.epochs is not None:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
     search = Search(recipe, options.space, options.data, options.out, options.trials, options.seed, options.limit)
-    tune(search, cpus=options.cpus, address=options.address)
+    found = tune(search, cpus=options.cpus, address=options.address, again=options.again)
+    return 1 if found.n_failed else 0

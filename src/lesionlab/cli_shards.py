@@ -9,7 +9,7 @@ from lesionlab import scale
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.predict import Model, Unreadable
 from lesionlab.progress import counter
-from lesionlab.shards import UNREADABLE, Answer, local_engine, write_shards
+from lesionlab.shards import FORMATS, SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
 from lesionlab.sources import Source
 
 
@@ -26,8 +26,8 @@ def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) 
             model,
             engine,
             options.shards,
-            format=options.shard_format,
-            shard_size=options.shard_size,
+            format=options.shard_format or FORMATS[0],
+            shard_size=options.shard_size or SHARD_SIZE,
             batch_size=options.batch_size,
             report=show,
         )

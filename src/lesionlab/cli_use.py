@@ -52,10 +52,8 @@ def _add_scale(predict: argparse.ArgumentParser) -> None:
     scale.add_argument(
         "--shards", type=Path, metavar="DIR", help="write files of some thousand rows each into a folder"
     )
-    scale.add_argument("--shard-format", choices=("parquet", "csv"), default="parquet", help="default: parquet")
-    scale.add_argument(
-        "--shard-size", type=positive, default=1000, metavar="N", help="images that one file answers (default: 1000)"
-    )
+    scale.add_argument("--shard-format", choices=("parquet", "csv"), help="default: parquet")
+    scale.add_argument("--shard-size", type=positive, metavar="N", help="images that one file answers (default: 1000)")
     cli_scale.add_engine(scale, "who computes (default: local)")
 
 

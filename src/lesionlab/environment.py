@@ -34,6 +34,11 @@ def called_as() -> str:
     return f"called from Python ({program.name or 'interactive'})"
 
 
+def settings() -> dict[str, str]:
+    """Settings of this process that its work on other machines needs too: Keras's backend; where MLflow is, and as whom."""
+    return {name: value for name, value in os.environ.items() if name == "KERAS_BACKEND" or name.startswith("MLFLOW_")}
+
+
 def n_cores() -> int:
     """Count the processor's cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

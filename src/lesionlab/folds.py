@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, evaluation, rundir, scale, steps
+from lesionlab import __version__, environment, evaluation, rundir, scale, steps, tracking
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json
-from lesionlab.lifecycle import run
+from lesionlab.lifecycle import run, settled
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
 from lesionlab.trust.metrics import evaluate_part
@@ -92,7 +92,8 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     asked = request.recipe.split.name
     if asked != "lesion":
         raise UsageError(f"Folds divide the lesions themselves: take split.name = {asked!r} out of the recipe.")
-    request = dataclasses.replace(request, recipe=request.recipe.with_full_paths())
+    request = settled(request)
+    settings = environment.settings() | tracking.open_stores(request.track)
     with rundir.claimed(request.out):
         identity = _identity(request, n_folds)
         finished = rundir.begin(request.out, identity, again=request.again)
@@ -103,7 +104,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         manifest = {"lesionlab": __version__, "request": identity, "seed": request.seed, "started": started}
         write_json(request.out / rundir.MANIFEST, manifest | {"finished": None})
         requests = [_as_begun(fold, started) for fold in _fold_requests(request, n_folds)]
-        for number, out in _finished_folds(requests, engine, address):
+        for number, out in _finished_folds(requests, engine, address, settings):
             say(f"fold {number} of {n_folds}: " + _headline(_metrics(out)["test"]))
         _judge(request, n_folds)
         write_json(request.out / rundir.MANIFEST, manifest | {"finished": evaluation.now()})
@@ -140,7 +141,9 @@ def _as_begun(fold: Request, started: str) -> Request:
     return dataclasses.replace(fold, again=held is not None and held.get("started", "") < started)
 
 
-def _finished_folds(requests: list[Request], engine: str, address: str | None) -> Iterator[tuple[int, Path]]:
+def _finished_folds(
+    requests: list[Request], engine: str, address: str | None, settings: dict[str, str]
+) -> Iterator[tuple[int, Path]]:
     if engine == "local":
         for number, request in enumerate(requests, start=1):
             print(f"\nFold {number} of {len(requests)}")
@@ -151,13 +154,14 @@ def _finished_folds(requests: list[Request], engine: str, address: str | None) -
         cpus = max(1, min(int(resources.get("CPU", 1)) // len(requests), scale.largest_node(ray)))
         gpus = 1 if resources.get("GPU") else 0
         print(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
-        calls = (((request, cpus), number) for number, request in enumerate(requests, start=1))
+        calls = (((request, cpus, settings), number) for number, request in enumerate(requests, start=1))
         for number, out in scale.in_parallel(ray, run_fold, calls, cpus=cpus, gpus=gpus):
             yield number, out
 
 
-def run_fold(request: Request, cpus: int) -> Path:
-    """Run one fold in a worker; what it prints goes into a file beside its directory."""
+def run_fold(request: Request, cpus: int, settings: dict[str, str]) -> Path:
+    """Run one fold in a worker, under the caller's settings; what it prints goes into a file beside its directory."""
+    os.environ.update(settings)
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(cpus))
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
     log = request.out.with_name(f"{request.out.name}.log")

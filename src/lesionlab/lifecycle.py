@@ -18,7 +18,7 @@ from lesionlab.environment import called_as
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
 
-__all__ = ["Request", "run"]
+__all__ = ["Request", "run", "settled"]
 
 
 def run(request: Request) -> Path:
@@ -29,10 +29,7 @@ def run(request: Request) -> Path:
         LesionlabError: a step failed.
         OSError: the disk is full or cannot be written.
     """
-    request = dataclasses.replace(request, recipe=request.recipe.with_full_paths())
-    if request.data:
-        index_images(request.data)  # a folder that is not there is said before a run directory is made
-        rundir.refuse_among_images(request.out, request.data)
+    request = settled(request)
     if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
         return _help_to_train(request)
     with rundir.claimed(request.out):
@@ -57,6 +54,19 @@ def run(request: Request) -> Path:
         for tracker in trackers:
             print(f"{tracker.name}: {tracker.finish()}")
     return request.out
+
+
+def settled(request: Request) -> Request:
+    """Name the recipe's files in full; refuse data that are not there and results among them, before anything is written.
+
+    Raises:
+        UsageError: no folder of images, or `out` lies in it.
+
+    """
+    if request.data:
+        index_images(request.data)
+        rundir.refuse_among_images(request.out, request.data)
+    return dataclasses.replace(request, recipe=request.recipe.with_full_paths())
 
 
 def _help_to_train(request: Request) -> Path:

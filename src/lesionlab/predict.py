@@ -94,11 +94,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that could not be read, and why."""
+    """An image that could not be read, and why: in words, and as the `code` of `lesionlab.data.images.ImageError`."""
 
     image: str
     source: str
     reason: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Model:
         results = list(self.stream(images, batch_size=batch_size, explain=explain))
         unreadable = tuple(item for item in results if isinstance(item, Unreadable))
         if unreadable and len(results) == 1:
-            raise ImageError(unreadable[0].reason, unreadable[0].source)
+            raise ImageError(unreadable[0].reason, unreadable[0].source, code=unreadable[0].code)
         return Predictions(tuple(item for item in results if isinstance(item, Prediction)), unreadable)
 
     def stream(
@@ -208,7 +209,7 @@ class Model:
         results: list[Prediction | Unreadable] = []
         for source, item in zip(batch, decoded, strict=True):
             if isinstance(item, ImageError):
-                results.append(Unreadable(source.image, source.where, item.reason))
+                results.append(Unreadable(source.image, source.where, item.reason, item.code))
             else:
                 row = next(rows)
                 results.append(_prediction(source, {name: values[row] for name, values in found.items()}, self.facts))

@@ -45,7 +45,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
 
     """
     ray = import_ray()
-    if address:
+    if address is not None:
         _check_reachable(address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
     local: dict[str, Any] = {} if address else {"num_cpus": n_cores(), "include_dashboard": False}
@@ -149,7 +149,7 @@ def _checked_images(results: tuple, shard: Shard) -> tuple:
 def _checked_node(results: tuple, node: str) -> str:
     """Tell a file that nobody can open from one that the node alone cannot."""
     for item in results:
-        if isinstance(item, Unreadable) and opens_now(item.reason, Path(item.source)):
+        if isinstance(item, Unreadable) and opens_now(item.code, Path(item.source)):
             raise LesionlabError(
                 f"Node {node} cannot read {item.source} ({item.reason}), but this machine can. Every node must see the "
                 "images under the same path: mount the folder there. What is done is kept; the same command goes on."

@@ -32,6 +32,9 @@ from lesionlab.sources import Source
 SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
 FORMATS = ("parquet", "csv")
 JOB, LOG, UNREADABLE = "job.json", "shards.jsonl", "unreadable.csv"
+# Of a line of the log: shard's number, its file and that file's size, its images' digest, rows in the file, who made it, and
+# image, source, reason and code of what could not be read.
+LINE = {"shard": int, "file": str, "bytes": int, "sources": str, "rows": int, "node": str, "unreadable": list}
 CSV_HEADER = ("image", *ISIC_COLUMNS)
 
 
@@ -110,7 +113,7 @@ def write_shards(
             name = f"part-{answer.shard.number:06d}.{format}"
             with replacing(folder / name) as temporary:
                 write([item for item in answer.results if isinstance(item, Prediction)], temporary)
-            line = _line(answer, name)
+            line = _line(answer, folder / name)
             log.write(json.dumps(line) + "\n")
             log.flush()
             _count(tally, line)
@@ -131,11 +134,22 @@ def local_engine(model: Model, batch_size: int) -> Engine:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read a line for each shard that is done: shard, file, sources (a digest), rows, node, unreadable; the latest counts."""
+    """Read a line for each shard that is done, with the keys of `LINE`; the latest of a shard counts.
+
+    Raises:
+        ValueError: a line is none of `write_shards`'s.
+
+    """
     path = folder / LOG
     lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    read = map(json.loads, lines[:-1])  # what follows the last line end was cut off by a kill
-    return list({line["shard"]: line for line in read}.values())
+    read: dict[int, dict[str, Any]] = {}
+    for number, text in enumerate(lines[:-1], start=1):  # what follows the last line end was cut off by a kill
+        line = json.loads(text)
+        is_whole = isinstance(line, dict) and all(type(line.get(key)) is kind for key, kind in LINE.items())
+        if not is_whole or not all(isinstance(entry, list) and len(entry) == 4 for entry in line["unreadable"]):
+            raise ValueError(f"line {number} of {LOG}: {text[:100]}")
+        read[line["shard"]] = line
+    return list(read.values())
 
 
 def _begin(folder: Path, model: Model, format: str, shard_size: int) -> dict[int, dict[str, Any]]:
@@ -151,15 +165,19 @@ def _begin(folder: Path, model: Model, format: str, shard_size: int) -> dict[int
         write_json(path, job | {"lesionlab": __version__})
         return {}
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = dict(json.loads(path.read_text(encoding="utf-8")))
         log = read_log(folder)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise UsageError(f"{folder} holds a damaged {JOB} or {LOG} ({error}). Choose another with --shards.") from error
     differing = [f"{key} {held.get(key)!r} there, {job[key]!r} now" for key in job if held.get(key) != job[key]]
     if differing:
         raise UsageError(f"{folder} holds another job: {'; '.join(differing)}. Choose another folder with --shards.")
     _cut_log(folder)
-    return {line["shard"]: line for line in log if (folder / line["file"]).exists()}
+    return {line["shard"]: line for line in log if _is_whole(folder / line["file"], line["bytes"])}
+
+
+def _is_whole(path: Path, n_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == n_bytes
 
 
 def _cut_log(folder: Path) -> None:
@@ -179,9 +197,9 @@ def _divided(sources: Iterable[Source], size: int) -> Iterator[Shard]:
         yield Shard(number, chosen)
 
 
-def opens_now(reason: str, path: Path) -> bool:
-    """Say whether a file that could not be opened, as its reason has it, can be read at this moment on this machine."""
-    if "cannot be opened" not in reason:
+def opens_now(code: str, path: Path) -> bool:
+    """Say whether a file that could not be opened, as its `ImageError` had it, can be read now, on this machine."""
+    if code != "missing":
         return False
     try:
         return bool(read_file(path))
@@ -198,7 +216,7 @@ def _left(shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: Tally
             yield shard
         elif line["sources"] == shard.digest:
             given = {source.image: source.given for source in shard.sources}
-            if any(opens_now(reason, given[image]) for image, _, reason in line["unreadable"]):
+            if any(opens_now(code, given[image]) for image, _, _, code in line["unreadable"]):
                 yield shard
                 continue
             tally.n_before += line["rows"] + len(line["unreadable"])
@@ -219,11 +237,14 @@ def _check_nothing_beyond(done: dict[int, dict[str, Any]], tally: Tally, folder:
         )
 
 
-def _line(answer: Answer, name: str) -> dict[str, Any]:
-    unreadable = [[item.image, item.source, item.reason] for item in answer.results if isinstance(item, Unreadable)]
+def _line(answer: Answer, path: Path) -> dict[str, Any]:
+    unreadable = [
+        [item.image, item.source, item.reason, item.code] for item in answer.results if isinstance(item, Unreadable)
+    ]
     return {
         "shard": answer.shard.number,
-        "file": name,
+        "file": path.name,
+        "bytes": path.stat().st_size,
         "sources": answer.shard.digest,
         "rows": len(answer.results) - len(unreadable),
         "node": answer.node,
@@ -277,9 +298,9 @@ def _parquet_writer() -> Callable[[list[Prediction], Path], None]:
 
 def _write_unreadable(folder: Path) -> None:
     rows = [
-        [*entry, line["node"]]
+        [image, path, reason, line["node"]]
         for line in sorted(read_log(folder), key=lambda line: line["shard"])
-        for entry in line["unreadable"]
+        for image, path, reason, _ in line["unreadable"]
     ]
     with replacing(folder / UNREADABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

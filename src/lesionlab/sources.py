@@ -205,7 +205,8 @@ def _parquet_paths(name: str) -> Iterator[str]:
             if "path" not in file.schema_arrow.names:
                 raise UsageError(f"{name} has no column 'path'; it has {', '.join(file.schema_arrow.names)}.")
             kind = file.schema_arrow.field("path").type
-            if not any(is_text(kind) for is_text in (types.is_string, types.is_large_string, types.is_dictionary)):
+            held = kind.value_type if types.is_dictionary(kind) else kind
+            if not (types.is_string(held) or types.is_large_string(held) or types.is_string_view(held)):
                 raise UsageError(f"{name}: its column 'path' holds {kind}, not text. Write the paths as strings.")
             for batch in file.iter_batches(columns=["path"], batch_size=4096):
                 yield from filter(None, batch.column("path").to_pylist())

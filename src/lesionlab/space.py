@@ -3,12 +3,13 @@
 In: a TOML file with a recipe's sections, where a value is a list or a range. Out: checked ranges by `section.key`.
 """
 
+import dataclasses
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from lesionlab.errors import UsageError
-from lesionlab.recipe import Recipe
+from lesionlab.recipe import Recipe, nearest
 
 _FIXED = {
     "split": "trials would be judged on different lesions",
@@ -66,18 +67,19 @@ def _read_range(path: Path, recipe: Recipe, section: str, key: str, given: Any) 
         return {"choices": checked}
     low, high = checked
     is_log = given.get("log", False)
+    if not isinstance(is_log, bool):
+        raise UsageError(f"{path}: {name}: log must be true or false, not {is_log!r}.")
     if isinstance(low, str | bool) or not low < high or (is_log and low <= 0):
         raise UsageError(f"{path}: {name} must have numbers low < high{', above 0' if is_log else ''}, not {given!r}.")
-    return {"low": low, "high": high, "log": bool(is_log), "whole": isinstance(low, int)}
+    return {"low": low, "high": high, "log": is_log, "whole": isinstance(low, int)}
 
 
 def changed(recipe: Recipe, choices: dict[str, Any]) -> Recipe:
     """Change keys of a recipe, given as `section.key`; raises UsageError where one does not exist or cannot be so."""
+    sections = {field.name for field in dataclasses.fields(Recipe) if dataclasses.is_dataclass(field.type)}
     for name, value in choices.items():
         section, _, key = name.partition(".")
-        if not hasattr(recipe, section) or isinstance(getattr(recipe, section), str):
-            raise UsageError(f"unknown section {section!r} of a recipe")
-        if not hasattr(getattr(recipe, section), key):
-            raise UsageError(f"unknown key {name}")
+        if section not in sections:
+            raise UsageError(f"unknown section {section!r} of a recipe{nearest(section, sorted(sections))}")
         recipe = recipe.with_changes(section, **{key: value})
     return recipe

@@ -1,6 +1,6 @@
 """MLflow: a run directory as a run of MLflow's, in a local SQLite file or on the server of `MLFLOW_TRACKING_URI`.
 
-The directory remembers its run in `mlflow.json`, so that a resumed run and a second import go on with the same one.
+The directory remembers in `mlflow.json` its run in each store, so that a resumed run and a second import go on with the same.
 """
 
 import json
@@ -27,13 +27,14 @@ _SETTINGS = {
 def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
     """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.start`."""
     recipe, manifest = tracking.read_choices(folder)
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+    uri = store_uri()
     client = _client(uri)
     with _failures(uri):
-        run_id = None if again else _remembered(client, folder, uri)
+        held = _remembered(folder)
+        run_id = None if again else _still_there(client, held.get(uri))
         if run_id is None:
             run_id = _create(client, folder, recipe.name)
-            write_json(folder / REMEMBERED, {"tracking_uri": uri, "run_id": run_id})
+            write_json(folder / REMEMBERED, held | {uri: run_id})
             for name, value in tracking.parameters(recipe, manifest).items():
                 client.log_param(run_id, name, value[:6000])
         client.update_run(run_id, status="RUNNING")
@@ -50,10 +51,33 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
     return tracking.Tracker("mlflow", epoch, finish)
 
 
+def store_uri() -> str:
+    """Give where runs go: `MLFLOW_TRACKING_URI`, or a file in the current folder; a SQLite file by its full path."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme, slashes, path = uri.partition(":///")
+    return f"{scheme}{slashes}{Path(path).resolve()}" if scheme == "sqlite" and path else uri
+
+
+def open_store() -> None:
+    """Make the store and its experiment where they are absent: many that do so side by side would disturb each other.
+
+    Raises:
+        UsageError: MLflow is not installed.
+        LesionlabError: its server or database does not answer.
+
+    """
+    uri = store_uri()
+    client = _client(uri)
+    with _failures(uri):
+        _experiment(client)
+
+
 def _client(uri: str) -> Any:
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
+        import alembic  # noqa: F401  for a database, the default
+        import sqlalchemy  # noqa: F401
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise UsageError(f"MLflow is not installed ({error}): pip install 'lesionlab[track]'.") from error
@@ -66,43 +90,63 @@ def _client(uri: str) -> Any:
 @contextmanager
 def _failures(uri: str) -> Iterator[None]:
     """Make of MLflow's failures, and of those of its database and its connection, one error that says what to do."""
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except (MlflowException, RequestException, ImportError) as error:
+    except (MlflowException, RequestException, SQLAlchemyError, CommandError, ImportError) as error:
         first = str(error).strip().splitlines()[0][:300]
         raise LesionlabError(
             f"MLflow at {uri} does not take the run: {first} (MLFLOW_TRACKING_URI names it)."
         ) from error
 
 
-def _remembered(client: Any, folder: Path, uri: str) -> str | None:
-    """The run that this directory was tracked as, if this store still has it."""
+def _remembered(folder: Path) -> dict[str, str]:
+    """The runs that this directory was tracked as, by store."""
+    try:
+        held = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
+        return {uri: run_id for uri, run_id in held.items() if isinstance(run_id, str)}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _still_there(client: Any, run_id: str | None) -> str | None:
+    """The run, if its store still has it."""
     from mlflow.exceptions import MlflowException
 
-    try:
-        remembered = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if remembered.get("tracking_uri") != uri:
+    if run_id is None:
         return None
     try:
-        found = client.get_run(remembered["run_id"])
+        found = client.get_run(run_id)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return None
         raise
-    return remembered["run_id"] if found.info.lifecycle_stage == "active" else None
+    return run_id if found.info.lifecycle_stage == "active" else None
 
 
 def _create(client: Any, folder: Path, recipe: str) -> str:
+    tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
+    return client.create_run(_experiment(client), run_name=folder.resolve().name, tags=tags).info.run_id
+
+
+def _experiment(client: Any) -> str:
+    """The id of the experiment that runs go into; made where it is absent."""
+    from mlflow.exceptions import MlflowException
+
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "lesionlab"
     experiment = client.get_experiment_by_name(name)
-    experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
-    return client.create_run(experiment_id, run_name=folder.resolve().name, tags=tags).info.run_id
+    if experiment is None:
+        try:
+            return client.create_experiment(name)
+        except MlflowException as error:  # another run has made it in between
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise error
+    return experiment.experiment_id
 
 
 def _log_epoch(client: Any, run_id: str, row: dict[str, float]) -> None:

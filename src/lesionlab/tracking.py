@@ -60,6 +60,22 @@ def start(name: str, folder: Path, *, again: bool = False) -> Tracker:
     raise UsageError(f"There is no tracker {name!r}. Known: {', '.join(TRACKERS)}.")
 
 
+def open_stores(names: tuple[str, ...]) -> dict[str, str]:
+    """Open what runs are about to write into side by side; give the settings that lead other processes to the same.
+
+    Raises:
+        UsageError: a tracker is not installed.
+        LesionlabError: its server or database does not answer.
+
+    """
+    if "mlflow" not in names:
+        return {}
+    from lesionlab.track_mlflow import open_store, store_uri
+
+    open_store()
+    return {"MLFLOW_TRACKING_URI": store_uri()}
+
+
 def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
     """Begin with every tracker asked for; one that fails from now on is said and left, and stops nothing."""
     return [_forgiving(start(name, folder, again=again), folder) for name in names]

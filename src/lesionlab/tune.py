@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, evaluation, rundir, scale, steps
+from lesionlab import __version__, environment, evaluation, rundir, scale, steps
 from lesionlab.data.pixels import decode_images, default_cache_dir
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import prove, split
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
+from lesionlab.lifecycle import settled
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.space import changed, read_space
 from lesionlab.stages import say
@@ -34,6 +35,10 @@ from lesionlab.steps import Request, Run
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"
+_OF_THE_NETWORK = {  # keys that decide whether a network can be built at all
+    "model.architecture", "model.weights", "model.frozen_until", "model.views",
+    "image.height", "image.width", "image.normalisation", "training.first_side",
+}  # fmt: skip
 _ATTEMPTS = 3  # of a trial whose worker died; each goes on after the last epoch
 
 
@@ -50,37 +55,60 @@ class Search:
     limit: int | None = None
 
 
-def tune(search: Search, *, cpus: int = 1, address: str | None = None) -> Path:
-    """Try recipes and write the best; return its path. The same call goes on with an interrupted search.
+@dataclass(frozen=True)
+class Found:
+    """What a search has found: the best recipe's file, and how many trials failed."""
+
+    best: Path
+    n_failed: int
+
+
+def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bool = False) -> Found:
+    """Try recipes and write the best. The same call goes on with an interrupted search.
 
     Args:
         search: what is asked for.
         cpus: cores of a trial; a trial takes a GPU as well where the cluster has any.
         address: of a Ray cluster, see `lesionlab.scale.cluster`; its nodes must see data and directory.
+        again: search anew, whatever the directory holds of a search.
 
     Raises:
         UsageError: the space, the data, or a directory that holds another search.
         LesionlabError: Ray is not installed or not reached, or every trial failed.
 
     """
-    search = dataclasses.replace(search, recipe=search.recipe.with_full_paths())
+    recipe = settled(Request(search.recipe, search.data, search.out)).recipe
+    search = dataclasses.replace(search, recipe=recipe)
     space = read_space(search.space, search.recipe)
     scale.import_ray()
     with rundir.claimed(search.out):
         identity = _identity(search, space)
-        if rundir.begin(search.out, identity, again=False):
-            print(f"This search was finished: {search.out / 'best.toml'}")
-            return search.out / "best.toml"
+        if rundir.begin(search.out, identity, again=again):
+            print(
+                f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
+            )
+            return _found(search.out)
+        if again:
+            _remove_checkpoints(search.out)
         manifest = {"lesionlab": __version__, "request": identity, "seed": search.seed, "finished": None}
         write_json(search.out / rundir.MANIFEST, manifest)
         job = _write_job(search, space)
         with scale.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
-        best = _write_results(search, results)
+        _write_results(search, results)
         write_json(search.out / rundir.MANIFEST, manifest | {"finished": evaluation.now()})
-        for name in (_NAME, "trials"):
-            shutil.rmtree(search.out / name, ignore_errors=True)  # checkpoints: large, and of no more use
-    return best
+        _remove_checkpoints(search.out)
+    return _found(search.out)
+
+
+def _found(out: Path) -> Found:
+    return Found(out / "best.toml", int((read_csv(out / "trials.csv")["error"] != "").sum()))
+
+
+def _remove_checkpoints(out: Path) -> None:
+    """Remove what Ray and the trials keep to go on by: large, and of no more use."""
+    for name in (_NAME, "trials"):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
@@ -110,15 +138,18 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
 
 
 def _networks(recipe: Recipe, space: dict[str, dict[str, Any]]) -> list[Recipe]:
-    """The recipe with every network that a trial may draw: each combination of the choices listed under [model]."""
-    listed = {
-        name: given["choices"] for name, given in space.items() if name.startswith("model.") and "choices" in given
+    """The recipe with every network that a trial may draw: each combination of choices, or of a range's ends."""
+    varied = {
+        name: given.get("choices") or [given["low"], given["high"]]
+        for name, given in space.items()
+        if name in _OF_THE_NETWORK
     }
-    return [changed(recipe, dict(zip(listed, drawn, strict=True))) for drawn in itertools.product(*listed.values())]
+    return [changed(recipe, dict(zip(varied, drawn, strict=True))) for drawn in itertools.product(*varied.values())]
 
 
-def run_trial(choices: dict[str, Any], job: str, seed: int) -> None:
-    """Train one recipe in a worker and report each epoch; a trial that was killed goes on after its last epoch."""
+def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, str]) -> None:
+    """Train one recipe in a worker, under the caller's settings, and report each epoch; killed, it goes on after its last."""
+    os.environ.update(settings)
     from ray import tune
 
     from lesionlab.model.train import Part, train
@@ -180,7 +211,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # or an interrupted search would look like a finished one
     tuner_class, storage = tune.Tuner, search.out.resolve()
     gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed)
+    trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
     trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
     if tuner_class.can_restore(str(storage / _NAME)):
         print("An interrupted search goes on.")
@@ -195,7 +226,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
     print(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
     try:
         return tuner.fit()
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
         raise LesionlabError(scale.worded(ray, error)) from error
 
 
@@ -235,7 +266,7 @@ def _domain(tune: Any, given: dict[str, Any]) -> Any:
     return (tune.loguniform if given["log"] else tune.uniform)(low, high)
 
 
-def _write_results(search: Search, results: Any) -> Path:
+def _write_results(search: Search, results: Any) -> None:
     """Write a row a trial, best first, and the best trial's recipe: that of the highest figure at any of its epochs."""
     rows = []
     for number, result in enumerate(results, start=1):
@@ -243,7 +274,9 @@ def _write_results(search: Search, results: Any) -> Path:
         reached = history is not None and METRIC in history
         best = float(history[METRIC].max()) if reached else float("nan")
         epochs = int(history["epoch"].max()) if reached else 0
-        rows.append({"trial": number, METRIC: best, "epochs": epochs, **result.config, "error": _error(result)})
+        rows.append(
+            {"trial": number, METRIC: best, "epochs": epochs, **result.config, "error": last_line(result.error or "")}
+        )
     table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last")
     write_csv(table, search.out / "trials.csv")
     if np.isnan(table[METRIC].iloc[0]):
@@ -264,13 +297,15 @@ def _write_results(search: Search, results: Any) -> Path:
     )
     limit = f" --limit {search.limit}" if search.limit else ""  # with another one, other lesions would be tested on
     recipe_file = search.out / "best.toml"
+    if (table["error"] != "").any():
+        say(f"{(table['error'] != '').sum()} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
     print(f"\nTest it: lesionlab run --data {search.data} --recipe {recipe_file} --seed {search.seed}{limit}")
     print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
-    return search.out / "best.toml"
 
 
-def _error(result: Any) -> str:
-    return " ".join(str(result.error).strip().splitlines()[-1:]) if result.error else ""
+def last_line(error: object) -> str:
+    """Give the last line of an error that carries a worker's traceback: what was raised."""
+    return " ".join(str(error).strip().splitlines()[-1:])
 
 
 def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from ray.tune import Callback
 
 from lesionlab.stages import say
+from lesionlab.tune import last_line
 
 
 class Lines(Callback):
@@ -22,6 +23,6 @@ class Lines(Callback):
         say(f"trial {self.n_ended}: {self.metric.removeprefix('val_').replace('_', ' ')} {reached}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Say that the trial failed; why stands in trials.csv."""
+        """Say why the trial failed."""
         self.n_ended += 1
-        say(f"trial {self.n_ended} failed")
+        say(f"trial {self.n_ended} failed: {last_line(trial.get_error() or 'no reason is known')}")

@@ -84,11 +84,15 @@ _FOREIGN = (
 
 
 class ImageError(LesionlabError):
-    """An image cannot be read: `reason` says why in words that do not name the file, the message names it too."""
+    """An image cannot be read: `reason` says why in words that do not name the file, the message names it too.
 
-    def __init__(self, reason: str, where: str = "") -> None:
+    `code` sorts reasons for programs: `missing` (the file cannot be opened), `not_an_image`, `too_large` or `unreadable`.
+    """
+
+    def __init__(self, reason: str, where: str = "", *, code: str = "unreadable") -> None:
         super().__init__(f"{where}: {reason}" if where else reason)
         self.reason = reason
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def _read(
             _draft(image, *((width, height) if is_turned else (height, width)), crop)
         return _decoded(image, height, width, crop), facts
     except ImageError as error:
-        raise ImageError(error.reason, where) from error.__cause__
+        raise ImageError(error.reason, where, code=error.code) from error.__cause__
     except Exception as error:  # Pillow's parsers raise whatever a damaged file leads them to
         raise ImageError(f"the image is damaged or cut short ({_in_words(error)})", where) from error
 
@@ -169,24 +173,26 @@ def read_file(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode):  # a pipe would never end
             raise ImageError("it is no plain file", str(path))
         if status.st_size > MAX_BYTES:
-            raise ImageError(_too_large(f"{status.st_size / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB"), str(path))
+            raise _too_large(f"{status.st_size / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB", str(path))
         return path.read_bytes()
     except OSError as error:
-        raise ImageError(f"the file cannot be opened ({error.strerror})", str(path)) from error
+        raise ImageError(f"the file cannot be opened ({error.strerror})", str(path), code="missing") from error
     except ValueError as error:  # a NUL in the name
-        raise ImageError(f"the file cannot be opened ({error})", str(path)) from error
+        raise ImageError(f"the file cannot be opened ({error})", str(path), code="missing") from error
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:
+    if not data:
+        raise ImageError("the file is empty (0 bytes)")
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
     except Image.UnidentifiedImageError as error:
-        raise ImageError(_why_not(data)) from error
+        raise ImageError(_why_not(data), code="not_an_image") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(_too_large("the image", f"{MAX_PIXELS / 1e6:.0f} megapixels")) from error
+        raise _too_large("the image", f"{MAX_PIXELS / 1e6:.0f} megapixels") from error
     if image.width * image.height > MAX_PIXELS:
         size = f"{image.width} x {image.height} pixels"
-        raise ImageError(_too_large(size, f"{MAX_PIXELS / 1e6:.0f} megapixels"))
+        raise _too_large(size, f"{MAX_PIXELS / 1e6:.0f} megapixels")
     return image
 
 
@@ -296,14 +302,13 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return None
 
 
-def _too_large(what: str, limit: str) -> str:
-    return f"{what} is too large: at most {limit} are read; save a smaller copy"
+def _too_large(what: str, limit: str, where: str = "") -> ImageError:
+    reason = f"{what} is too large: at most {limit} are read; save a smaller copy"
+    return ImageError(reason, where, code="too_large")
 
 
 def _why_not(data: bytes) -> str:
     """Say what a file is that no decoder took."""
-    if not data:
-        return "the file is empty (0 bytes)"
     head = data[:1024].lower()
     known = [name for offset, magic, name in _FOREIGN if data[offset : offset + len(magic)] == magic]
     if b"<html" in head or b"<!doctype html" in head:

@@ -203,15 +203,14 @@ def _add_predict(app: FastAPI, engine: Engine, settings: Settings, reference: Re
         meter.count(answers)
         unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
         if len(unreadable) == len(answers):
-            code = _code(unreadable[0].reason)
-            status = {"not_an_image": 415, "too_large": 413}.get(code, 422)
-            return JSONResponse(error_body(code, unreadable[0].reason), status)
+            status = {"not_an_image": 415, "too_large": 413}.get(unreadable[0].code, 422)
+            return JSONResponse(error_body(unreadable[0].code, unreadable[0].reason), status)
         return JSONResponse(head | {"results": [_result(answer, reference, neighbours) for answer in answers]})
 
 
 def _result(answer: Prediction | Unreadable, reference: Reference | None, neighbours: int) -> dict[str, Any]:
     if isinstance(answer, Unreadable):
-        return {"image": answer.image} | error_body(_code(answer.reason), answer.reason)
+        return {"image": answer.image} | error_body(answer.code, answer.reason)
     result = {key: value for key, value in answer.as_dict().items() if key != "path"}
     if answer.activation_maps is not None:
         height, width, _ = answer.activation_maps.shape
@@ -225,13 +224,6 @@ def _result(answer: Prediction | Unreadable, reference: Reference | None, neighb
     if reference is not None and answer.features is not None:
         result["neighbours"] = reference.nearest(answer.features, neighbours)
     return result
-
-
-def _code(reason: str) -> str:
-    """Sort a reason of `read_image` for programs; the reason itself is for people."""
-    if "read are" in reason:
-        return "not_an_image"
-    return "too_large" if "too large" in reason else "unreadable"
 
 
 def _add_errors(app: FastAPI) -> None:
