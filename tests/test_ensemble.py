@@ -105,7 +105,7 @@ def test_the_same_again_is_not_done_again(joined: Path, members: list[Path]) -> 
     done = lesionlab_here("ensemble", *members, "--out", joined, "--name", "two")
     assert done.returncode == 0 and "Nothing was done again" in done.stdout
     assert (joined / "manifest.json").read_bytes() == before
-    done = lesionlab_here("ensemble", *members, "--out", members[0], "--name", "two")
+    done = lesionlab_here("ensemble", *members, "--out", joined, "--name", "three")
     assert done.returncode == 2 and "holds another run" in done.stderr
 
 
@@ -121,6 +121,13 @@ def test_a_run_is_not_joined_with_itself(tmp_path: Path) -> None:
     for same in (tmp_path, tmp_path / ".." / tmp_path.name):
         with pytest.raises(UsageError, match=f"{same} is given twice. An ensemble needs two different runs or more."):
             ensemble([tmp_path, same], tmp_path / "out")
+
+
+def test_a_member_is_not_written_over(members: list[Path]) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in members[0].iterdir()}
+    done = lesionlab_here("ensemble", *members, "--out", members[0], "--again")
+    assert done.returncode == 2 and f"{members[0]} is one of the runs to join" in done.stderr
+    assert {path.name: path.stat().st_mtime_ns for path in members[0].iterdir()} == before
 
 
 def test_runs_that_do_not_fit(joined: Path, members: list[Path], recipe: Path, tmp_path: Path) -> None:

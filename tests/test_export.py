@@ -209,11 +209,30 @@ def test_int8_of_a_run(run: Path, tmp_path: Path, capfd) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["8.onnx"]
 
 
+@pytest.mark.parametrize("format", ["onnx", "onnx-int8"])
+def test_a_file_without_its_score_is_not_let_out(
+    format: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "model.onnx"
+    out.write_bytes(b"as it was")
+
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export_run.ood_export, "add_ood_score", fail)
+    with pytest.raises(KeyboardInterrupt):
+        export_run.export_run(run, format, out, allowed_loss=1.0)
+    assert out.read_bytes() == b"as it was" and list(tmp_path.iterdir()) == [out]
+
+
 def test_what_is_no_finished_run(run: Path, tmp_path: Path, phantoms: Path) -> None:
     with pytest.raises(UsageError, match="is no run directory. Give one that 'lesionlab run' has written"):
         export_run.export_run(tmp_path, "onnx")
     with pytest.raises(UsageError, match="nowhere does not exist. Choose another file with --out"):
         export_run.export_run(run, "onnx", tmp_path / "nowhere" / "m.onnx")
+    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "evaluation", "finished": "2026-11-26"}))
+    with pytest.raises(UsageError, match="holds an evaluation, by 'lesionlab evaluate', and no run"):
+        export_run.export_run(tmp_path, "onnx")
     (tmp_path / "manifest.json").write_text(json.dumps({"request": {}, "finished": None}))
     with pytest.raises(UsageError, match="is not finished. The same 'lesionlab run' goes on with it"):
         export_run.export_run(tmp_path, "onnx")

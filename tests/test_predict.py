@@ -119,6 +119,17 @@ def test_a_photograph_lying_on_its_side(model: Model) -> None:
     assert np.abs(found - found[0]).max() < 1e-6
 
 
+def test_grey_values_of_pictures_are_those_of_their_files(model: Model, tmp_path: Path) -> None:
+    grey = np.random.default_rng(2).integers(0, 2**16, (48, 64)).astype(np.uint16)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    swapped = Image.frombytes("I;16B", (64, 48), grey.astype(">u2").tobytes())
+    answers = model.predict([tmp_path / "grey.png", Image.fromarray(grey), swapped]).probabilities
+    assert np.abs(answers - answers[0]).max() == 0
+    for mode, kind in (("I", np.int32), ("F", np.float32)):
+        with pytest.raises(ImageError, match="image-1: its grey values have 32 bits"):
+            model.predict(Image.fromarray(grey.astype(kind), mode))
+
+
 def test_one_unreadable_image_raises(model: Model, photos: Path) -> None:
     with pytest.raises(ImageError, match="broken.jpg: the file is no image"):
         model.predict(photos / "broken.jpg")
@@ -330,6 +341,16 @@ def test_a_pattern_gives_each_file_once_by_links_too(pattern: str, photos: Path)
     assert len(list(find_images([photos / pattern]))) == len(before) + 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
+def test_folders_by_links_are_read_once(photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    for name, target in (("a", photos), ("b", photos / "b"), ("loop", tmp_path / "all")):
+        (tmp_path / "all" / name).symlink_to(target)
+    found = list(find_images([tmp_path / "all"]))
+    assert sorted(path.resolve() for path in found) == sorted(path.resolve() for path in find_images([photos]))
+    assert found[0] == tmp_path / "all" / "a" / "a1.png"
+
+
 def test_brackets_of_a_folder_are_its_own(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     folder = photos.rename(tmp_path / "ph [2024]")
     assert main(["predict", f"{folder}/z*.[pj]*", "--model", str(tiny)]) == 0
@@ -445,7 +466,7 @@ def test_overlays_of_names_that_are_odd_or_too_long(photos: Path, tiny: Path, tm
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "n_rows"), [(errno.EIO, 1, 3), (errno.ENAMETOOLONG, 1, 3), (errno.ENOSPC, 1, 1)]
+    ("number", "code", "n_rows"), [(errno.EIO, 1, 3), (errno.ENAMETOOLONG, 1, 3), (errno.ENOSPC, 1, 0)]
 )
 def test_an_overlay_that_cannot_be_written(
     number: int, code: int, n_rows: int, photos: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
@@ -459,11 +480,15 @@ def test_an_overlay_that_cannot_be_written(
 
     monkeypatch.setattr(overlay, "write_overlay", fail_once)
     command = ["predict", str(photos / "b"), "--model", str(tiny), "--out", str(tmp_path / "p.csv")]
-    assert main([*command, "--explain", str(tmp_path / "why")]) == code
+    command += ["--explain", str(tmp_path / "why")]
+    assert main(command) == code
     assert len(rows((tmp_path / "p.csv").read_text())) == n_rows
     said = capsys.readouterr().err
     if number == errno.ENOSPC:
-        assert "The disk is full" in said
+        assert "The disk is full" in said and "The same command with --resume goes on where it stopped." in said
+        monkeypatch.setattr(overlay, "write_overlay", write)
+        assert main([*command, "--resume"]) == 0
+        assert len(rows((tmp_path / "p.csv").read_text())) == len(list((tmp_path / "why").glob("*.png"))) == 3
     else:
         assert f"no overlay of {photos / 'b' / 'a1.png'}: it cannot be written ({os.strerror(number)})" in said
         assert "1 of 3 overlays could not be made." in said
@@ -599,7 +624,7 @@ def test_resume_refuses_a_table_without_numbers(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_interrupted_in_the_middle(how: signal.Signals, photos: Path, tiny: Path, tmp_path: Path) -> None:
+def test_interrupted_in_the_middle(how: signal.Signals, photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "p.csv"
     command = [sys.executable, "-m", "lesionlab", "predict", "-", "--model", str(tiny), "--out", str(out)]
     process = subprocess.Popen(
@@ -612,7 +637,11 @@ def test_interrupted_in_the_middle(how: signal.Signals, photos: Path, tiny: Path
         if out.exists() and out.stat().st_size > 1000:
             break
         time.sleep(0.05)
+    assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out)]) == 2
+    assert f"Another command is writing {out}" in capsys.readouterr().err
     process.send_signal(how)
+    time.sleep(0.02)
+    process.send_signal(how)  # an impatient one breaks nothing
     _, said = process.communicate(timeout=30)
     assert len(rows(out.read_text())) > 5
     if how == signal.SIGINT:

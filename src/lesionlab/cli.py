@@ -7,6 +7,7 @@ import argparse
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,13 +20,15 @@ from lesionlab.errors import LesionlabError, UsageError
 
 Command = Callable[[argparse.Namespace], int | None]
 
-_GO_ON = ("run", "train", "tune", "fetch")  # and predict, with --resume or --shards
+_GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     _open_closed_streams()
     _set_encoding()
+    if arguments is None:
+        _stop_once()
     options = _parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
@@ -46,6 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError:
             _drop_output()
         return _fail(_word_os_error(error, options), 1)
+
+
+def _stop_once() -> None:
+    """Have the first Ctrl-C stop this process in order, and further ones not break into that."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores it
+        signal.signal(signal.SIGINT, stop)
 
 
 def _open_closed_streams() -> None:
@@ -214,11 +228,10 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
     """Say whether what was done is kept: not every command goes on."""
-    if options.command_name == "predict":
-        goes_on = bool(options.resume or options.shards)
-    else:
-        goes_on = options.command_name in _GO_ON
-    if not goes_on:
+    is_table = options.command_name == "predict" and not options.shards
+    if is_table and options.out:
+        return "The same command with --resume goes on where it stopped."
+    if is_table or options.command_name not in _GO_ON:
         return "Start it again."
     same = "The same command" + (" without --again" if getattr(options, "again", False) else "")
     return f"{same} goes on where it stopped."

@@ -22,6 +22,7 @@ from lesionlab.cli_scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
+from lesionlab.files import locked
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
 from lesionlab.shards import CSV_HEADER, csv_row
 from lesionlab.sources import LeftOut, Source, find_images, is_read_from, unique_names
@@ -58,14 +59,14 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     overlays: _Overlays | None = None
     with ExitStack() as stack:
         sinks: list[Sink] = []
+        if options.explain:  # before the row, which says that the image is done
+            overlays = _Overlays(options.explain, model)
+            sinks.append(overlays.add)
         if options.out:
             table = stack.enter_context(_Table(options.out, resume=options.resume))
             done = table.done
             sources = _left(sources, done, model, options.out)
             sinks.append(table.add)
-        if options.explain:
-            overlays = _Overlays(options.explain, model)
-            sinks.append(overlays.add)
         if options.json:
             sinks.append(_print_json)
         elif not options.out:
@@ -179,18 +180,27 @@ class _Table:
         self.path, self.done = path, _nothing_done()
         try:
             _refuse_other_file(path)
-            if resume and path.exists():
-                self.done = _read_done(path)
-                self._file: IO[bytes] = open(path, "r+b", buffering=0)  # noqa: SIM115  closed on exit
-                self._end = self._file.seek(_whole_rows_end(path))
-                self._file.truncate()
-            else:
-                self._file = open(path, "wb", buffering=0)  # noqa: SIM115
-                self._end = 0
+            is_device = path.exists() and not path.is_file()
+            self._file: IO[bytes] = open(path, "wb" if is_device else "ab", buffering=0)  # noqa: SIM115  closed on exit
         except OSError as error:
             raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another file with --out.") from error
+        try:
+            self._end = 0 if is_device else self._whole_rows(resume)
+        except UsageError:
+            self._file.close()
+            raise
         if not self._end:
             self._write(_csv_line(CSV_HEADER))
+
+    def _whole_rows(self, resume: bool) -> int:
+        """Hold the file, and cut it behind its last whole row, or to nothing; say where it ends then."""
+        if not locked(self._file.fileno()):
+            raise UsageError(f"Another command is writing {self.path}. Wait for it, or choose another file with --out.")
+        end = 0
+        if resume:
+            self.done, end = _read_done(self.path), _whole_rows_end(self.path)
+        self._file.truncate(end)
+        return end
 
     def __enter__(self) -> "_Table":
         return self

@@ -43,11 +43,14 @@ def ensemble(
         again: do it again where `out` holds this very ensemble.
 
     Raises:
-        UsageError: fewer than two, one run twice, a run that is not finished, or runs that differ in images, split, size or crop.
+        UsageError: fewer than two, one run twice, a run that is not finished, runs that differ in images, split, size or crop, or
+            `out` is one of them.
         LesionlabError: a step failed.
 
     """
     manifests = _fitting(members)
+    if out.resolve() in [member.resolve() for member in members]:
+        raise UsageError(f"{out} is one of the runs to join. Choose another folder with --out.")
     recipe = dataclasses.replace(read_recipe(str(members[0] / "recipe.toml")), name=name, summary=_summary(members))
     if calibration:
         recipe = recipe.with_changes("decision", calibration=calibration)

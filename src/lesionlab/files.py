@@ -65,6 +65,24 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def locked(descriptor: int) -> bool:
+    """Hold an open file for this process until it is closed; False where another one holds it."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return True
+
+
 def is_temporary(name: str) -> bool:
     """Whether a name is one that `replacing` or `replacing_folder` gives until the file or folder is whole."""
     return name.startswith(_MARK)

@@ -64,9 +64,11 @@ def train_on_all(folder: Path) -> Path:
         network = with_decision(network, decision_of(facts["decision"]))
         with replacing(folder / rundir.FINAL) as temporary:
             network.save(temporary)
-        difference = export_onnx(network, folder / "final.onnx", facts, pixels[rows[:64]])
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
-        say(in_words(add_ood_score(folder / "final.onnx", pixels, training, reference)))
+        with replacing(folder / "final.onnx") as temporary:
+            difference = export_onnx(network, temporary, facts, pixels[rows[:64]])
+            score = add_ood_score(temporary, pixels, training, reference)
+        say(in_words(score))
         (folder / CHECKPOINT).unlink(missing_ok=True)
     say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on 64 images")
     return folder / "final.onnx"

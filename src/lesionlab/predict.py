@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from lesionlab.bundle import Bundle, Facts, open_bundle
-from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.images import ImageError, read_image, refuse_unknown_range
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
 from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
@@ -343,8 +343,11 @@ def _source(item: Any, number: int) -> Source:
 def _as_file(given: Image.Image | np.ndarray) -> bytes:
     """Pixels as an uncompressed PNG, so that they go the same way as a file: upright, sRGB, over white."""
     image = Image.fromarray(given) if isinstance(given, np.ndarray) else given
+    refuse_unknown_range(image)
     try:
-        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray(np.asarray(image).astype(np.uint16))
+        elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
             image = image.convert("RGB")
         file = BytesIO()
         image.save(file, "PNG", compress_level=0, exif=image.getexif())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab.errors import UsageError
-from lesionlab.files import is_temporary, write_json
+from lesionlab.files import is_temporary, locked, write_json
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
@@ -50,7 +50,7 @@ def claimed(folder: Path, mark: str = MANIFEST, kind: str = "run", option: str =
             f"{folder} cannot be written ({error.strerror}). Choose another folder with {option}."
         ) from error
     with lock:
-        if not _lock(lock.fileno()):
+        if not locked(lock.fileno()):
             raise UsageError(
                 f"Another run is at work in {folder}. Wait for it, or choose another folder with {option}."
             )
@@ -135,7 +135,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Read the folder's manifest, or None where there is none.
 
     Raises:
-        UsageError: the file is there but is no manifest.
+        UsageError: the file is there but is no manifest of a run.
 
     """
     path = folder / MANIFEST
@@ -143,9 +143,11 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest.get("kind") == EVALUATION:
+            raise UsageError(f"{folder} holds an evaluation, by 'lesionlab evaluate', and no run. Give another folder.")
         manifest["request"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path} is not a manifest of lesionlab's. Choose another folder with --out.") from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise UsageError(f"{path} is not a manifest of lesionlab's. Give another folder.") from error
     return manifest
 
 
@@ -181,21 +183,3 @@ def data_folder(manifest: dict[str, Any]) -> Path:
     """Give the folder of a run's images, wherever the command is called from."""
     folder, asked = Path(manifest["data"]["folder"]), Path(str(manifest["request"].get("data", "")))
     return asked if asked.is_absolute() and not folder.is_absolute() else folder
-
-
-def _lock(descriptor: int) -> bool:
-    if os.name == "nt":
-        import msvcrt
-
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        except OSError:
-            return False
-        return True
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

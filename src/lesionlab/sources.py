@@ -214,10 +214,20 @@ def _parquet_paths(name: str) -> Iterator[str]:
         raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
 
+def _is_new(item: str, seen: set[str]) -> bool:
+    """Say whether an item is seen for the first time, and remember it."""
+    n_before = len(seen)
+    seen.add(item)
+    return len(seen) > n_before
+
+
 def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
+    """Give a folder's images and those below; links to folders are followed, and a folder is read once under one of its names."""
     closed: list[OSError] = []
-    for place, folders, files in os.walk(folder, onerror=closed.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+    read = {os.path.realpath(folder)}
+    for place, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
+        visible = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in visible if _is_new(os.path.realpath(os.path.join(place, name)), read)]
         for name in sorted(files):
             if not name.lower().endswith(SUFFIXES):
                 left_out.add(name)

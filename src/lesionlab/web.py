@@ -88,7 +88,8 @@ def web_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export --format web`: print where the page is and how to look at it."""
     source, folder = _places(options.run, options.out)
     done = export_web(source, folder, runtime=options.runtime)
-    print(f"{done.folder} written: the page, the model {done.model!r} and its runtime, {done.size / 1e6:.0f} MB.")
+    whose = "lesionlab's own model" if source is None else "the model"
+    print(f"{done.folder} written: the page, {whose} {done.model!r} and its runtime, {done.size / 1e6:.0f} MB.")
     print(f"Any file server can host it. To look: python3 -m http.server --bind 127.0.0.1 --directory {done.folder}")
 
 

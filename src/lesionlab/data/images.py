@@ -269,8 +269,7 @@ def _plain(image: Image.Image, profile: bytes) -> Image.Image:
     """Make an image RGB or L, of 8 bits; transparency is laid over white, colours of the profile become sRGB."""
     if image.mode.startswith("I;16"):  # Pillow's own conversion clips at 255; RGB of 16 bits it shifts as well
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ImageError("its grey values have 32 bits, of which the range is unknown: save it with 8 or 16 bits")
+    refuse_unknown_range(image)
     if image.has_transparency_data:
         layer = _in_srgb(image.convert("RGBA"), profile)
         page = Image.new("RGB", layer.size, "white")
@@ -279,6 +278,12 @@ def _plain(image: Image.Image, profile: bytes) -> Image.Image:
     same = image if image.mode in ("RGB", "L", "CMYK") else image.convert("RGB")
     converted = _in_srgb(same, profile)
     return converted.convert("RGB") if converted.mode == "CMYK" else converted
+
+
+def refuse_unknown_range(image: Image.Image) -> None:
+    """Raise `ImageError` for grey values of 32 bits, whole or not."""
+    if image.mode in ("I", "F"):
+        raise ImageError("its grey values have 32 bits, of which the range is unknown: save it with 8 or 16 bits")
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:

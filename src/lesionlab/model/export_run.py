@@ -15,7 +15,7 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv
+from lesionlab.files import read_csv, replacing
 from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import ALLOWED_LOSS, Quantised, quantise
@@ -39,7 +39,6 @@ _FINAL_FILES = {
 }
 _OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", rundir.FINAL)
 _WRITERS = {
-    "onnx": export.export_onnx,
     "litert": export.export_litert,
     "savedmodel": export.export_savedmodel,
     "keras": export.export_keras,
@@ -109,20 +108,25 @@ def export_run(
     _refuse_other_files(path, usual, format)
     run = _read_run(folder, is_final=is_final)
     sample, _ = run.pixels("test", SAMPLE)
-    if format != "onnx-int8":
-        difference = _WRITERS[format](run.network, path, run.facts, sample)
-        score = _with_ood_score(run, path) if format == "onnx" else ""
+    if format == "onnx":
+        with replacing(path) as temporary:
+            difference = export.export_onnx(run.network, temporary, run.facts, sample)
+            score = _with_ood_score(run, temporary)
         return Exported(path, len(sample), difference, ood_score=score)
+    if format != "onnx-int8":
+        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
     calibration, _ = run.pixels("train", CALIBRATION)
     validation, labels = run.pixels("validation")
-    source = path.with_name(f".{path.stem}-float32.onnx")
-    try:
-        export.export_onnx(run.network, source, run.facts, sample, compact=False)
-        facts = run.facts | {"name": f"{run.facts['name']}-int8"}
-        result = quantise(source, path, facts, calibration, validation, labels, allowed_loss=allowed_loss)
-    finally:
-        source.unlink(missing_ok=True)
-    return Exported(path, len(validation), quantised=result, ood_score=_with_ood_score(run, path))
+    facts = run.facts | {"name": f"{run.facts['name']}-int8"}
+    with replacing(path) as temporary:
+        source = temporary.with_name(f"{temporary.stem}-float32.onnx")
+        try:
+            export.export_onnx(run.network, source, run.facts, sample, compact=False)
+            result = quantise(source, temporary, facts, calibration, validation, labels, allowed_loss=allowed_loss)
+        finally:
+            source.unlink(missing_ok=True)
+        score = _with_ood_score(run, temporary)
+    return Exported(path, len(validation), quantised=result, ood_score=score)
 
 
 def _with_ood_score(run: _Run, path: Path) -> str:
