@@ -381,8 +381,8 @@ def test_tables_that_do_not_fit(table: str, message: str, phantoms: Path, tmp_pa
     assert message in capsys.readouterr().err
 
 
-def test_one_diagnosis_alone(phantoms: Path, tmp_path: Path) -> None:
-    """Classes that are absent are "not available", not an error."""
+def test_one_diagnosis_alone(phantoms: Path, tmp_path: Path, capsys) -> None:
+    """Classes that are absent are "not available", not an error; what is defined is said all the same."""
     metadata = pd.read_csv(next(phantoms.glob("*.csv")))
     nevi = metadata[metadata["dx"] == "nv"]
     folder = tmp_path / "nevi"
@@ -399,3 +399,10 @@ def test_one_diagnosis_alone(phantoms: Path, tmp_path: Path) -> None:
     test = json.loads((tmp_path / "e" / "metrics.json").read_text())["test"]
     assert test["accuracy"] == test["balanced_accuracy"] == 1.0 and test["macro_auc"] is None
     assert "not available" in (tmp_path / "e" / "report.html").read_text()
+    shown = capsys.readouterr().out
+    assert "accuracy           1.000  (95 % interval" in shown and "macro auc          not defined: too few lesions" in shown
+    shutil.copytree(tmp_path / "e", tmp_path / "same")
+    assert main(["compare", str(tmp_path / "e"), str(tmp_path / "same")]) == 0
+    shown = capsys.readouterr().out
+    assert re.search("macro auc +not defined +not defined   not defined: too few lesions", shown)
+    assert not re.search(r"\bnan\b", shown)

@@ -97,6 +97,9 @@ def _print(first: str, second: str, result: Comparison) -> None:
     print(f"{'':24} {first[-24:]:>24} {second[-24:]:>24}   difference")
     rows = {name.replace("_", " "): figure for name, figure in result.figures.items()}
     for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
+        if np.isnan(figure.difference):
+            print(f"{name:24} {_value(figure.first):>24} {_value(figure.second):>24}   not defined: too few lesions")
+            continue
         low, high = figure.interval
         interval = "no interval: too few lesions" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
         change = f"{figure.difference:+.3f} ({interval})"
@@ -106,6 +109,10 @@ def _print(first: str, second: str, result: Comparison) -> None:
         f"{_p(result.mcnemar_p)}, counting images; the AUCs, DeLong p {_p(result.delong_p)}, counting lesions."
     )
     print(result.verdict(first, second) + "\n")
+
+
+def _value(value: float) -> str:
+    return "not defined" if np.isnan(value) else f"{value:.3f}"
 
 
 def _p(value: float) -> str:

@@ -36,6 +36,7 @@ from lesionlab.steps import LOOK_PX, Prepared, decode, describe_data, inspect
 from lesionlab.trust import conformal
 from lesionlab.trust.abstention import RISKS
 from lesionlab.trust.assess import Answers, assess, recalibrated
+from lesionlab.trust.bootstrap import in_words
 from lesionlab.trust.costs import read_costs
 from lesionlab.trust.inside import Seen
 from lesionlab.trust.operating import TASKS, as_task, judge
@@ -270,8 +271,5 @@ def evaluate_command(options: argparse.Namespace) -> None:
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
     print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
     for name in ("balanced_accuracy", "macro_auc", "accuracy"):
-        low, high = metrics["intervals"][name]
-        defined = metrics[name] is not None and low is not None
-        figure = f"{metrics[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})" if defined else "not available"
-        print(f"{name.replace('_', ' '):18} {figure}")
+        print(f"{name.replace('_', ' '):18} {in_words(metrics[name], metrics['intervals'][name])}")
     print(f"Report: {report}\n{NOT_A_DEVICE}")

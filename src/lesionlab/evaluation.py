@@ -20,7 +20,7 @@ from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_report
 from lesionlab.stages import say
 from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, Trained, decode
-from lesionlab.trust import conformal
+from lesionlab.trust import bootstrap, conformal
 from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.inside import Seen, see
@@ -179,8 +179,7 @@ def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.Data
 
 def _say_result(test: dict[str, Any]) -> None:
     for name in ("balanced_accuracy", "macro_auc", "accuracy"):
-        low, high = test["intervals"][name]
-        say(f"test {name.replace('_', ' '):17} {test[name]:.3f}  (95 % interval {low:.3f} to {high:.3f})")
+        say(f"test {name.replace('_', ' '):17} {bootstrap.in_words(test[name], test['intervals'][name])}")
     say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
 
 

@@ -25,6 +25,7 @@ from lesionlab.files import read_csv, write_csv, write_json
 from lesionlab.lifecycle import run, settled
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
+from lesionlab.trust import bootstrap
 from lesionlab.trust.metrics import evaluate_part
 
 HEADLINE = ("balanced_accuracy", "macro_auc", "accuracy")
@@ -200,11 +201,8 @@ def _judge(request: Request, n_folds: int) -> None:
         values = np.array([figure[name] for figure in figures], dtype=float)
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
         summary[name] = {"mean": mean, "standard_deviation": deviation}
-        low, high = overall["intervals"][name]
-        say(
-            f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {overall[name]:.3f} "
-            f"(95 % interval {low:.3f} to {high:.3f})"
-        )
+        together_in_words = bootstrap.in_words(overall[name], overall["intervals"][name])
+        say(f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
     print(NOT_A_DEVICE)
 

@@ -5,6 +5,8 @@ lesion are not independent, so a lesion is drawn with all of its images (cluster
 methods and their application", 1997, section 3.8).
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lesionlab.diagnosis import DX, INDEX_OF
@@ -79,6 +81,16 @@ def folds(lesions: np.ndarray, number: int, *, seed: int) -> np.ndarray:
     names, lesion_of_image = np.unique(lesions, return_inverse=True)
     dealt = np.random.default_rng(seed).permutation(len(names)) % number
     return dealt[lesion_of_image]
+
+
+def in_words(value: float | None, interval: Sequence[float | None]) -> str:
+    """Word a figure with its 95 % interval; either may be undefined, NaN or None."""
+    if value is None or np.isnan(value):
+        return "not defined: too few lesions"
+    low, high = interval
+    if low is None or high is None or np.isnan(low):
+        return f"{value:.3f}  (no interval: too few lesions)"
+    return f"{value:.3f}  (95 % interval {low:.3f} to {high:.3f})"
 
 
 def percentile_interval(values: np.ndarray) -> list[float]:
