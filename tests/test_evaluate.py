@@ -400,7 +400,10 @@ def test_one_diagnosis_alone(phantoms: Path, tmp_path: Path, capsys) -> None:
     assert test["accuracy"] == test["balanced_accuracy"] == 1.0 and test["macro_auc"] is None
     assert "not available" in (tmp_path / "e" / "report.html").read_text()
     shown = capsys.readouterr().out
-    assert "accuracy           1.000  (95 % interval" in shown and "macro auc          not defined: too few lesions" in shown
+    assert (
+        "accuracy           1.000  (95 % interval" in shown
+        and "macro auc          not defined: too few lesions" in shown
+    )
     shutil.copytree(tmp_path / "e", tmp_path / "same")
     assert main(["compare", str(tmp_path / "e"), str(tmp_path / "same")]) == 0
     shown = capsys.readouterr().out

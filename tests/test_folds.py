@@ -11,7 +11,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from conftest import lesionlab, lesionlab_here
-from lesionlab import evaluation
+from lesionlab import environment
 from lesionlab.cli import main
 from lesionlab.data.split import prove
 from lesionlab.diagnosis import DX
@@ -126,14 +126,14 @@ def test_folds_begun_anew_and_broken_off_are_all_made_anew(
     def fake_run(request: Request) -> Path:
         calls.append((request.out.name, request.again))
         request.out.mkdir(exist_ok=True)
-        now = evaluation.now()
+        now = environment.now()
         write_json(request.out / "manifest.json", {"request": {}, "data": {}, "started": now, "finished": now})
         write_json(request.out / "metrics.json", {"test": dict.fromkeys(HEADLINE, 0.5)})
         if interrupted:
             raise KeyboardInterrupt
         return request.out
 
-    monkeypatch.setattr("lesionlab.evaluation.now", lambda: str(next(clock)))
+    monkeypatch.setattr("lesionlab.environment.now", lambda: str(next(clock)))
     monkeypatch.setattr("lesionlab.folds.run", fake_run)
     monkeypatch.setattr("lesionlab.folds._judge", lambda *_: None)
     request = Request(read_recipe(str(recipe)), phantoms, tmp_path / "folds")

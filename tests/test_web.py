@@ -28,6 +28,7 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.model.ood_export import add_ood_score
 from lesionlab.predict import Prediction, load_model
+from lesionlab.serve.described import describe_model
 from lesionlab.trust.conformal import prediction_sets
 from test_images import CURVES, DISPLAY_P3, curve, icc_profile
 
@@ -505,7 +506,7 @@ def test_the_folder(static: Path) -> None:
     names = {file.name for file in static.iterdir()}
     assert names >= {*PUBLISHED, "model.onnx", *web_runtime.FILES.values()} and "engine-server.js" not in names
     facts = json.loads((static / "facts.json").read_text())
-    described = json.loads(json.dumps(web.describe_model(load_model())))
+    described = json.loads(json.dumps(describe_model(load_model())))
     assert described.items() <= facts.items()
     assert (static / "model.onnx").read_bytes() == load_model().bundle.data
     index = (static / "index.html").read_text()

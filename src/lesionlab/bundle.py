@@ -11,15 +11,17 @@ other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lesionlab import __version__
 from lesionlab.data.images import CROPS
 from lesionlab.diagnosis import DX, NAME_OF, NOT_A_DEVICE
-from lesionlab.errors import UsageError
+from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.onnx_scan import scan
 
 FORMAT = "lesionlab-1"
@@ -87,6 +89,31 @@ class Bundle:
     def has_ood_score(self) -> bool:
         """Whether the file says what is no dermatoscopic image; older files do not."""
         return self._gives("ood_score") and "threshold" in self.facts.ood
+
+    def run(self, outputs: Sequence[str], pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """Run the network.
+
+        Args:
+            outputs: `probabilities`, and what else the file has of `activation_maps`, `features` and `ood_score`.
+            pixels: uint8 (b, height, width, 3).
+
+        Returns:
+            Of each output a row an image, float32; of `probabilities` float64 (b, 7), rows sum to 1.
+
+        Raises:
+            LesionlabError: ONNX Runtime fails, or what the model gives are no probabilities.
+
+        """
+        try:
+            found = dict(zip(outputs, self.session.run(list(outputs), {"image": pixels}), strict=True))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
+            first = " ".join(str(error).split())[:200]
+            raise LesionlabError(f"ONNX Runtime fails on the model {self.facts.name!r}: {first}") from error
+        probabilities = found["probabilities"].astype(np.float64)
+        sums = probabilities.sum(axis=1, keepdims=True)
+        if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
+            raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
+        return found | {"probabilities": probabilities / sums}
 
     def _gives(self, name: str) -> bool:
         return any(output.name == name for output in self.session.get_outputs())

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, evaluation, rundir, steps
+from lesionlab import evaluation, rundir, steps
 from lesionlab.diagnosis import NOT_A_DEVICE
-from lesionlab.environment import called_as
 from lesionlab.errors import UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.recipe import Recipe, read_recipe
@@ -66,14 +65,7 @@ def ensemble(
         if rundir.begin(out, identity, again=again):
             print(f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew.")
             return out
-        manifest = {
-            "lesionlab": __version__,
-            "command": called_as(),
-            "request": identity,
-            "seed": request.seed,
-            "started": evaluation.now(),
-            "finished": None,
-        }
+        manifest = rundir.new_manifest(identity, request.seed)
         write_json(out / rundir.MANIFEST, manifest)
         write_text(out / "recipe.toml", recipe.to_toml())
         _evaluate(Run(request, manifest), members)

@@ -4,6 +4,7 @@ import os
 import platform
 import shlex
 import sys
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ def called_as() -> str:
 def settings() -> dict[str, str]:
     """Settings of this process that its work on other machines needs too: Keras's backend; where MLflow is, and as whom."""
     return {name: value for name, value in os.environ.items() if name == "KERAS_BACKEND" or name.startswith("MLFLOW_")}
+
+
+def now() -> str:
+    """Give the time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def n_cores() -> int:

@@ -21,10 +21,10 @@ from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import file_split, prove
 from lesionlab.diagnosis import NOT_A_DEVICE
-from lesionlab.environment import called_as
+from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table, measure_robustness
-from lesionlab.evaluation import now, predictions_table
+from lesionlab.evaluation import predictions_table
 from lesionlab.files import write_csv, write_json
 from lesionlab.predict import uncertainties
 from lesionlab.report.cases import write_cases

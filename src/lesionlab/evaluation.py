@@ -1,7 +1,6 @@
 """Step 14: what the trained network is worth, on every part; its export, its figures, its card and its report."""
 
 import dataclasses
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from lesionlab import rundir
 from lesionlab.bundle import open_bundle
 from lesionlab.data.split import PARTS
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.files import write_csv, write_json
 from lesionlab.report.card import write_card
@@ -181,8 +181,3 @@ def _say_result(test: dict[str, Any]) -> None:
     for name in ("balanced_accuracy", "macro_auc", "accuracy"):
         say(f"test {name.replace('_', ' '):17} {bootstrap.in_words(test[name], test['intervals'][name])}")
     say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
-
-
-def now() -> str:
-    """Give the time, UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

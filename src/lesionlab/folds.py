@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, environment, evaluation, rundir, scale, steps, tracking
+from lesionlab import environment, rundir, scale, steps, tracking
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
@@ -102,13 +102,13 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
             print(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
             return request.out
         started = _started(request)
-        manifest = {"lesionlab": __version__, "request": identity, "seed": request.seed, "started": started}
-        write_json(request.out / rundir.MANIFEST, manifest | {"finished": None})
+        manifest = rundir.new_manifest(identity, request.seed, started)
+        write_json(request.out / rundir.MANIFEST, manifest)
         requests = [_as_begun(fold, started) for fold in _fold_requests(request, n_folds)]
         for number, out in _finished_folds(requests, engine, address, settings):
             say(f"fold {number} of {n_folds}: " + _headline(_metrics(out)["test"]))
         _judge(request, n_folds)
-        write_json(request.out / rundir.MANIFEST, manifest | {"finished": evaluation.now()})
+        write_json(request.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
     return request.out
 
 
@@ -133,7 +133,7 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
 def _started(request: Request) -> str:
     """Say when these folds were last begun anew: a call that goes on with them begins nothing."""
     held = rundir.read_manifest(request.out)
-    return held["started"] if held and "started" in held and not request.again else evaluation.now()
+    return held["started"] if held and "started" in held and not request.again else environment.now()
 
 
 def _as_begun(fold: Request, started: str) -> Request:

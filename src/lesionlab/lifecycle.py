@@ -10,11 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lesionlab import __version__, evaluation, rundir, steps, tracking
+from lesionlab import evaluation, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.diagnosis import NOT_A_DEVICE
-from lesionlab.environment import called_as
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
 
@@ -39,14 +38,7 @@ def run(request: Request) -> Path:
             print(f"This run was finished on {finished['finished'][:16]}: {request.out / 'report.html'}")
             print("Nothing was done again; --again starts it anew.")
             return request.out
-        manifest = {
-            "lesionlab": __version__,
-            "command": called_as(),
-            "request": identity,
-            "seed": request.seed,
-            "started": evaluation.now(),
-            "finished": None,
-        }
+        manifest = rundir.new_manifest(identity, request.seed)
         write_json(request.out / rundir.MANIFEST, manifest)
         write_text(request.out / "recipe.toml", request.recipe.to_toml())
         trackers = tracking.start_all(request.track, request.out, again=request.again)

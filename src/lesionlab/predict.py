@@ -25,7 +25,7 @@ from lesionlab.bundle import Bundle, Facts, open_bundle
 from lesionlab.data.images import ImageError, read_image, refuse_unknown_range
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
 from lesionlab.environment import n_cores
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import UsageError
 from lesionlab.sources import Source, find_images
 from lesionlab.trust.conformal import prediction_sets
 
@@ -228,16 +228,7 @@ class Model:
         outputs += ["activation_maps"] if explain else []
         outputs += ["features"] if features else []
         outputs += ["ood_score"] if self.bundle.has_ood_score else []
-        try:
-            found = dict(zip(outputs, self.bundle.session.run(outputs, {"image": np.stack(pixels)}), strict=True))
-        except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
-            first = " ".join(str(error).split())[:200]
-            raise LesionlabError(f"ONNX Runtime fails on the model {self.facts.name!r}: {first}") from error
-        probabilities = found["probabilities"].astype(np.float64)
-        sums = probabilities.sum(axis=1, keepdims=True)
-        if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
-            raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
-        return found | {"probabilities": probabilities / sums}
+        return self.bundle.run(outputs, np.stack(pixels))
 
 
 def load_model(path: str | Path | None = None) -> Model:

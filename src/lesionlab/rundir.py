@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lesionlab import __version__
+from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.files import is_temporary, locked, write_json
 
@@ -87,6 +89,18 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
         )
     sweep(folder)
     return manifest if manifest.get("finished") else None
+
+
+def new_manifest(request: dict[str, Any], seed: int, started: str | None = None) -> dict[str, Any]:
+    """Begin the manifest of what `request` identifies, by the command at work; `started` now, or as given."""
+    return {
+        "lesionlab": __version__,
+        "command": called_as(),
+        "request": request,
+        "seed": seed,
+        "started": started or now(),
+        "finished": None,
+    }
 
 
 def contents(folder: Path) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, environment, evaluation, rundir, scale, steps
+from lesionlab import environment, rundir, scale, steps
 from lesionlab.data.pixels import decode_images, default_cache_dir
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import prove, split
@@ -90,13 +90,13 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
             return _found(search.out)
         if again:
             _remove_checkpoints(search.out)
-        manifest = {"lesionlab": __version__, "request": identity, "seed": search.seed, "finished": None}
+        manifest = rundir.new_manifest(identity, search.seed)
         write_json(search.out / rundir.MANIFEST, manifest)
         job = _write_job(search, space)
         with scale.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
         _write_results(search, results)
-        write_json(search.out / rundir.MANIFEST, manifest | {"finished": evaluation.now()})
+        write_json(search.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
         _remove_checkpoints(search.out)
     return _found(search.out)
 

@@ -14,15 +14,14 @@ from typing import Any
 
 from lesionlab.bundle import packaged_models
 from lesionlab.data.images import MAX_ASPECT, MAX_SCANNED_PIXELS, MIN_SIDE_PX
-from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing_folder, write_json
 from lesionlab.predict import Model, load_model
+from lesionlab.serve.described import PAGE, describe_model
 from lesionlab.serve.guard import POLICY
 from lesionlab.serve.settings import Limits
 from lesionlab.web_runtime import VERSION, read_runtime
 
-PAGE = Path(__file__).parent / "page"
 MODEL, FACTS, MARK = "model.onnx", "facts.json", "lesionlab-engine"
 _SERVER_ONLY = ("engine-server.js",)
 
@@ -34,30 +33,6 @@ class Exported:
     folder: Path
     model: str
     size: int
-
-
-def describe_model(model: Model) -> dict[str, Any]:
-    """Give what a page must know of a model: the body of `/v1/model`, and `facts.json` of a static page."""
-    facts = model.facts
-    return {
-        "name": facts.name,
-        "version": facts.lesionlab,
-        "classes": list(DX),
-        "class_names": [NAME_OF[dx] for dx in DX],
-        "malignant": list(MALIGNANT),
-        "height": facts.height,
-        "width": facts.width,
-        "crop": facts.crop,
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
-        "ood": dict(facts.ood),
-        "notice": facts.notice,
-        "training_data": facts.training_data,
-        "licence": facts.licence,
-        "card": facts.card,
-        "has_activation_maps": model.bundle.has_activation_maps,
-        "has_ood": model.bundle.has_ood_score,
-    }
 
 
 def export_web(source: Path | None, folder: Path, *, runtime: Path | None = None) -> Exported:

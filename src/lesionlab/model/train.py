@@ -26,6 +26,7 @@ from lesionlab.model.batches import Batches, predict
 from lesionlab.model.fused import refresh_statistics, set_weights
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
+from lesionlab.trust.metrics import headline
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -249,13 +250,8 @@ def _learning_rate(model: keras.Model) -> float:
 def _validate(network: keras.Model, pixels: np.ndarray, validation: Part) -> dict[str, float]:
     with devices.alone():
         probabilities = predict(network, pixels, validation.rows)
-    predicted = probabilities.argmax(axis=1)
-    present = np.unique(validation.labels)
-    recalls = [np.mean(predicted[validation.labels == label] == label) for label in present]
-    chosen = probabilities[np.arange(len(probabilities)), validation.labels]
-    log_loss = -np.mean(np.log(np.maximum(chosen, 1e-15)))
-    figures = (log_loss, np.mean(predicted == validation.labels), np.mean(recalls))
-    return dict(zip(_VALIDATED, map(float, figures), strict=True))
+    figures = headline(validation.labels, probabilities)
+    return dict(zip(_VALIDATED, (figures[name] for name in ("log_loss", "accuracy", "balanced_accuracy")), strict=True))
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:

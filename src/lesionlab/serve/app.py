@@ -23,13 +23,13 @@ from lesionlab.data.images import ImageError
 from lesionlab.diagnosis import DX, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
+from lesionlab.serve.described import PAGE, describe_model
 from lesionlab.serve.engine import Busy, Engine
 from lesionlab.serve.guard import App, Guard, error_body
 from lesionlab.serve.metrics import Meter
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
-from lesionlab.web import PAGE, describe_model
 
 MOST_NEIGHBOURS = 10
 _UPLOAD = {

@@ -14,7 +14,6 @@ import numpy as np
 from lesionlab.bundle import Bundle
 from lesionlab.diagnosis import DX
 from lesionlab.environment import n_cores
-from lesionlab.errors import LesionlabError
 from lesionlab.progress import track
 
 _BATCH = 8
@@ -54,7 +53,7 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
             cannot be read; called from several threads.
 
     Raises:
-        LesionlabError: what the model gives are no probabilities.
+        LesionlabError: as of `Bundle.run`.
 
     """
     there = {output.name for output in bundle.session.get_outputs()}
@@ -74,7 +73,7 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
         return Seen(np.full((number, len(DX)), np.nan))
     facts = bundle.facts
     frame = (facts.height, facts.width, facts.crop)
-    return Seen(_checked(probabilities, bundle), columns.get("features"), columns.get("activation_maps"), frame)
+    return Seen(probabilities, columns.get("features"), columns.get("activation_maps"), frame)
 
 
 def _see_batch(
@@ -85,9 +84,9 @@ def _see_batch(
     is_there = np.array([image is not None for image in images])
     if not is_there.any():
         return [*[None] * len(outputs), is_there]
-    answers = bundle.session.run(outputs, {"image": np.stack([image for image in images if image is not None])})
+    answers = bundle.run(outputs, np.stack([image for image in images if image is not None]))
     rows: list[np.ndarray | None] = []
-    for answer in answers:
+    for answer in answers.values():
         row = np.full((len(images), *answer.shape[1:]), np.nan, answer.dtype)
         row[is_there] = answer
         rows.append(row)
@@ -103,12 +102,3 @@ def _joined(parts: list[np.ndarray | None], found: list[list[np.ndarray | None]]
         size = len(row[-1]) if row[-1] is not None else 0
         filled.append(part if part is not None else np.full((size, *shape), np.nan, np.float32))
     return np.concatenate(filled)
-
-
-def _checked(probabilities: np.ndarray, bundle: Bundle) -> np.ndarray:
-    values = probabilities.astype(np.float64)
-    sums = values.sum(axis=1, keepdims=True)
-    is_right = (np.abs(sums[:, 0] - 1) < 1e-3) & (values >= 0).all(axis=1)
-    if not (is_right | np.isnan(sums[:, 0])).all():
-        raise LesionlabError(f"The model {bundle.facts.name!r} is damaged: what it gives are no probabilities.")
-    return values / sums
