@@ -150,3 +150,14 @@ def test_two_inputs_are_refused(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
     with pytest.raises(UsageError, match="does not take and give what its facts say"):
         open_bundle(tmp_path / "m.onnx")
+
+
+def test_a_name_that_is_a_run_as_well_is_refused(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = open_bundle("bundled").sha256
+    (tmp_path / "bundled").mkdir()
+    assert open_bundle("bundled").sha256 == own  # no model in it
+    (tmp_path / "bundled" / "model.onnx").write_bytes(tiny.read_bytes())
+    with pytest.raises(UsageError, match=r"a run here: give \./bundled for the run"):
+        open_bundle("bundled")
+    assert open_bundle("./bundled").sha256 == open_bundle(tiny).sha256 and open_bundle(None).sha256 == own

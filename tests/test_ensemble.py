@@ -138,6 +138,8 @@ def test_runs_that_do_not_fit(joined: Path, members: list[Path], recipe: Path, t
 
     assert "two runs or more" in refused(members[0])
     assert "is no run directory" in refused(members[0], tmp_path)
+    said = refused(joined, members[0])
+    assert f"{joined} is an ensemble. Give the runs that it was made of: {members[0]} {members[1]}." in said
     other = tmp_path / "split"
     shutil.copytree(members[0], other)
     table = pd.read_csv(other / "splits.csv", dtype=str)
@@ -146,6 +148,10 @@ def test_runs_that_do_not_fit(joined: Path, members: list[Path], recipe: Path, t
     assert "has another split" in refused(members[0], other)
     sized = tmp_path / "sized"
     shutil.copytree(members[0], sized)
+    (sized / "recipe.toml").rename(tmp_path / "recipe.toml")
+    done = lesionlab_here("ensemble", members[0], sized, "--out", tmp_path / "out")
+    assert done.returncode == 1 and f"The run in {sized} is damaged: recipe.toml is gone" in done.stderr
+    (tmp_path / "recipe.toml").rename(sized / "recipe.toml")
     changed = read_recipe(str(sized / "recipe.toml")).with_changes("image", height=32)
     (sized / "recipe.toml").write_text(changed.to_toml())
     assert "another image size" in refused(members[0], sized)

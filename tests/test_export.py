@@ -1,6 +1,7 @@
 """Exports: one input, the facts inside, equal to Keras on real images, or nothing is written."""
 
 import json
+import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -207,6 +208,25 @@ def test_int8_of_a_run(run: Path, tmp_path: Path, capfd) -> None:
     assert "is of --format onnx-int8, not of onnx" in capfd.readouterr().err
     assert open_bundle(tmp_path / "8.onnx").facts.name == "quick-int8"
     assert [path.name for path in tmp_path.iterdir()] == ["8.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("metrics.json", "{}", "metrics.json does not say how it decides"),
+        ("recipe.toml", None, "recipe.toml is gone"),
+        ("recipe.toml", "[image]\nheight = 48\nwidth = 48\n", "takes other images than recipe.toml has it"),
+        ("splits.csv", "image_id,lesion_id,group,dx,part\n", "splits.csv has no image of the part 'test'"),
+    ],
+)
+def test_a_damaged_run_is_said(file: str, text: str | None, message: str, run: Path, tmp_path: Path, capsys) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    (folder / file).unlink()
+    if text is not None:
+        (folder / file).write_text(text)
+    out = tmp_path / "out.keras"
+    assert main(["export", str(folder), "--format", "keras", "--out", str(out)]) == 1
+    assert message in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.parametrize("format", ["onnx", "onnx-int8"])

@@ -97,10 +97,13 @@ def test_a_folder_in_order_with_the_unreadable_apart(model: Model, photos: Path)
 def test_all_kinds_of_input_give_the_same_answer(model: Model, photos: Path) -> None:
     path = photos / "a1.png"
     pixels = np.asarray(Image.open(path))
-    kinds = [path, str(path), path.read_bytes(), Image.open(path), Image.open(path).convert("RGBA"), pixels]
+    data = path.read_bytes()
+    kinds = [path, str(path), data, Image.open(path), Image.open(path).convert("RGBA"), pixels]
+    kinds += [bytearray(data), memoryview(data)]
     answers = model.predict(kinds)
     assert np.abs(answers.probabilities - answers.probabilities[0]).max() < 1e-6
-    assert [item.image for item in answers] == ["a1", "a1", "image-3", "a1", "image-5", "image-6"]
+    names = [item.image for item in answers]
+    assert names == ["a1", "a1", "image-3", "a1", "image-5", "image-6", "image-7", "image-8"]
     assert model.predict(np.stack([pixels, pixels])).probabilities.shape == (2, 7)
     assert len(model.predict(str(photos / "z*"))) == 4
     for kind in kinds:
@@ -156,6 +159,8 @@ def test_what_is_no_image(model: Model, given_images: object, message: str) -> N
         model.predict([], batch_size=0)
     with pytest.raises(UsageError, match="batch_size must be a whole number of at least 1, not 2.5"):
         model.predict([], batch_size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="workers must be a whole number of at least 1, not -1"):
+        model.stream([], workers=-1)
     with pytest.raises(UsageError, match="5 is no model: give the path of a .onnx file"):
         load_model(5)  # type: ignore[arg-type]
 
@@ -342,13 +347,17 @@ def test_a_pattern_gives_each_file_once_by_links_too(pattern: str, photos: Path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege")
-def test_folders_by_links_are_read_once(photos: Path, tmp_path: Path) -> None:
+def test_folders_by_links_are_read_once(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     (tmp_path / "all").mkdir()
     for name, target in (("a", photos), ("b", photos / "b"), ("loop", tmp_path / "all")):
         (tmp_path / "all" / name).symlink_to(target)
     found = list(find_images([tmp_path / "all"]))
     assert sorted(path.resolve() for path in found) == sorted(path.resolve() for path in find_images([photos]))
     assert found[0] == tmp_path / "all" / "a" / "a1.png"
+    for overlays in ("all/a/why", "photos/why", "photos/b/why"):
+        command = ["predict", str(tmp_path / "all"), "--model", str(tiny), "--explain", str(tmp_path / overlays)]
+        assert main(command) == 2 and not (tmp_path / overlays).exists()
+        assert "lies among the images to predict" in capsys.readouterr().err
 
 
 def test_brackets_of_a_folder_are_its_own(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
@@ -574,6 +583,17 @@ def test_resume(cut: int, photos: Path, tiny: Path, tmp_path: Path, capsys) -> N
     assert out.read_bytes() == whole
 
 
+def test_resume_goes_on_with_a_table_that_a_spreadsheet_has_saved(photos: Path, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.csv"
+    command = ["predict", str(photos / "b"), "--model", str(tiny), "--out", str(out), "--resume"]
+    assert main(command) == 0
+    whole = rows(out.read_text())
+    lines = out.read_bytes().splitlines()
+    out.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join([*lines[:2], b"", b""]))
+    assert main(command) == 0
+    assert [row for row in rows(out.read_text("utf-8-sig")) if row] == whole
+
+
 def test_resume_refuses_another_table_or_model(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "p.csv"
     other = tiny_onnx.write(tmp_path / "other.onnx", scale=-8.0)
@@ -608,7 +628,8 @@ def test_resume_tells_images_of_the_same_name_apart(photos: Path, tiny: Path, tm
         (",0,0,0,0,0,0", "is no table of predictions"),
         ("", "is no table of predictions"),
         (f"{'1' * 200_000},0,0,0,0,0,0", "is no table of predictions"),
-        ("nan,0,0,0,0,0,0", "was written by another model"),
+        ("0.9,0.1,0,0,0,0,0", "was written by another model"),
+        ("0.9,0.1,0,0,0,0,0\nb1,nan,0,0,0,0,0,0", "the row of b1 holds no probabilities"),
     ],
 )
 def test_resume_refuses_a_table_without_numbers(

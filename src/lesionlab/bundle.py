@@ -11,6 +11,7 @@ other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -216,10 +217,16 @@ def _find(path: str | Path | None) -> Path:
                 "load_model('FILE.onnx')); 'lesionlab run' writes model.onnx."
             )
         return models[0]
-    for model in models:
-        if str(path) == model.stem:
-            return model
     of_run = Path(path) / "model.onnx"
+    for model in models:
+        if str(path) != model.stem:
+            continue
+        if of_run.is_file():
+            raise UsageError(
+                f"{path!s} is the name of a model that comes with lesionlab, and a run here: give .{os.sep}{path} for the "
+                "run; lesionlab's own is taken where no model is given."
+            )
+        return model
     return of_run if of_run.is_file() else Path(path)
 
 

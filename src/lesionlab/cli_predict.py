@@ -236,7 +236,7 @@ def _refuse_other_file(path: Path) -> None:
         return
     header = _csv_line(CSV_HEADER).encode().rstrip()
     with path.open("rb") as file:
-        line = file.readline(len(header) + 2)  # a line end may be two bytes
+        line = file.readline(len(BOM_UTF8) + len(header) + 2).removeprefix(BOM_UTF8)  # a line end may be two bytes
         first_row = file.readline(1024)
     is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
     if not is_ours:
@@ -266,15 +266,23 @@ def _no_table(path: Path) -> UsageError:
 
 def _read_done(path: Path) -> _Done:
     with path.open("rb") as file:
-        lines = file.read(_whole_rows_end(path)).decode("utf-8", "replace").splitlines()
+        lines = file.read(_whole_rows_end(path)).removeprefix(BOM_UTF8).decode("utf-8", "replace").splitlines()
     try:
-        rows = list(csv.reader(lines))
+        rows = [
+            row for row in csv.reader(lines) if row
+        ]  # an editor or a spreadsheet leaves empty lines, and the mark above
+        if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
+            raise _no_table(path)
         row_of = {row[0]: number for number, row in enumerate(rows[1:])}
-        probabilities = np.array([row[1:] for row in rows[1:]], np.float32)
-    except (csv.Error, ValueError, IndexError) as error:
+        probabilities = np.array([row[1:] for row in rows[1:]], np.float32).reshape(-1, len(DX))
+    except (csv.Error, ValueError) as error:
         raise _no_table(path) from error
-    if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
-        raise _no_table(path)
+    is_right = np.abs(probabilities.sum(axis=1) - 1) < _SAME
+    if not is_right.all():
+        name = rows[1 + int(is_right.argmin())][0]
+        raise UsageError(
+            f"{path}: the row of {name} holds no probabilities that sum to 1. Take the row out, and --resume predicts it anew."
+        )
     return _Done(row_of, probabilities)
 
 

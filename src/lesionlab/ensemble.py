@@ -9,7 +9,6 @@ as many fewer as there are members, so that up to four together take no longer t
 """
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,9 @@ import pandas as pd
 
 from lesionlab import evaluation, rundir, steps
 from lesionlab.diagnosis import NOT_A_DEVICE
-from lesionlab.errors import UsageError
+from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
-from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.recipe import ImageChoice
 from lesionlab.stages import say
 from lesionlab.steps import Divided, Prepared, Request, Run, Trained
 
@@ -50,7 +49,7 @@ def ensemble(
     manifests = _fitting(members)
     if out.resolve() in [member.resolve() for member in members]:
         raise UsageError(f"{out} is one of the runs to join. Choose another folder with --out.")
-    recipe = dataclasses.replace(read_recipe(str(members[0] / "recipe.toml")), name=name, summary=_summary(members))
+    recipe = dataclasses.replace(rundir.recipe_of(members[0]), name=name, summary=_summary(members))
     if calibration:
         recipe = recipe.with_changes("decision", calibration=calibration)
     first = manifests[0]
@@ -87,7 +86,7 @@ def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.n
 
     each = []
     for number, folder in enumerate(members):
-        views = max(1, read_recipe(str(folder / "recipe.toml")).model.views // len(members))
+        views = max(1, rundir.recipe_of(folder).model.views // len(members))
         each.append(uncalibrated(folder, file, statistics, views=views, first_view=number * views))
     network = join(each, name)
     round_weights(network)
@@ -112,11 +111,16 @@ def uncalibrated(
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
 
-    recipe = read_recipe(str(folder / "recipe.toml"))
+    recipe = rundir.recipe_of(folder)
     network = build_network(recipe, *statistics, views=views, first_view=first_view)
-    set_weights(network, load_network(folder / file).get_weights())
+    weights = load_network(folder / file).get_weights()
+    if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
+        raise LesionlabError(
+            f"{folder / file} is no network of the recipe beside it: one of the two is another run's. Make the run anew."
+        )
+    set_weights(network, weights)
     last = network.get_layer("probabilities")
-    decision = decision_of(json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"])
+    decision = decision_of(rundir.decision_of(folder))
     kernel, bias = last.get_weights()
     last.set_weights(unfold_calibration(kernel, bias, decision))
     return network
@@ -138,7 +142,7 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
     names = _names(members)
     with run.stages.step(11):
         network = joined(members, "model.keras", run.request.recipe.name, (divided.mean, divided.std))
-        architectures = [read_recipe(str(member / "recipe.toml")).model.architecture for member in members]
+        architectures = [rundir.recipe_of(member).model.architecture for member in members]
         run.manifest["model"] = {
             "architecture": " + ".join(architectures),
             "parameters": network.count_params(),
@@ -149,9 +153,16 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
         run.manifest["model"]["optimizer"] = f"none: the runs {names} are trained already"
         say(run.manifest["model"]["optimizer"])
     with run.stages.step(13):
-        histories = [pd.read_csv(member / "history.csv").assign(run=member.resolve().name) for member in members]
+        histories = [_history(member) for member in members]
         write_csv(pd.concat(histories), run.request.out / "history.csv")
         return steps.settle(run, prepared, divided, network)
+
+
+def _history(member: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(member / "history.csv").assign(run=member.resolve().name)
+    except (OSError, ValueError) as error:  # pandas's errors are ValueErrors
+        raise LesionlabError(f"The run in {member} is damaged: its history.csv cannot be read. Put it back.") from error
 
 
 def _names(members: Sequence[Path]) -> str:
@@ -171,6 +182,9 @@ def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
     if twice:
         raise UsageError(f"{twice[0]} is given twice. An ensemble needs two different runs or more.")
     manifests = [rundir.read_finished(member) for member in members]
+    for member, manifest in zip(members, manifests, strict=True):
+        if inner := manifest["request"].get("members"):
+            raise UsageError(f"{member} is an ensemble. Give the runs that it was made of: {' '.join(inner)}.")
     for member, manifest in zip(members[1:], manifests[1:], strict=True):
         if manifest["data"]["fingerprint"] != manifests[0]["data"]["fingerprint"]:
             raise UsageError(
@@ -196,6 +210,5 @@ def _parts(member: Path) -> pd.Series:
     return read_csv(member / "splits.csv").set_index("image_id")["part"].sort_index()
 
 
-def _image(member: Path) -> Any:
-    recipe: Recipe = read_recipe(str(member / "recipe.toml"))
-    return recipe.image
+def _image(member: Path) -> ImageChoice:
+    return rundir.recipe_of(member).image

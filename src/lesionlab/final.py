@@ -18,7 +18,7 @@ from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.ensemble import joined
 from lesionlab.errors import LesionlabError
 from lesionlab.files import read_csv, replacing, write_csv
-from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.recipe import Recipe
 from lesionlab.stages import say
 from lesionlab.steps import data_key, decode
 
@@ -46,7 +46,7 @@ def train_on_all(folder: Path) -> Path:
     from lesionlab.model.zoo import with_decision
 
     manifest = rundir.read_finished(folder)
-    recipe = read_recipe(str(folder / "recipe.toml"))
+    recipe = rundir.recipe_of(folder)
     members = [Path(member) for member in manifest["request"].get("members", ())]
     for member in members:
         if not (member / rundir.FINAL).exists():

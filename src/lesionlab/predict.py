@@ -178,6 +178,8 @@ class Model:
             raise UsageError(f"batch_size must be a whole number of at least 1, not {batch_size!r}.")
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, not {batch_size}.")
+        if workers is not None and not (isinstance(workers, int) and workers >= 1):
+            raise UsageError(f"workers must be a whole number of at least 1, not {workers!r}.")
         if explain and not self.bundle.has_activation_maps:
             raise UsageError(
                 f"The model {self.facts.name!r} has no activation maps: it does not end in a global average."
@@ -297,7 +299,7 @@ def _sources(images: Any) -> Iterable[Source]:
     if isinstance(images, str | Path):
         return map(Source.of_file, find_images([images]))
     is_one_array = isinstance(images, np.ndarray) and images.ndim in (0, 2, 3)
-    if isinstance(images, bytes | Image.Image) or is_one_array or hasattr(images, "read"):
+    if isinstance(images, bytes | bytearray | memoryview | Image.Image) or is_one_array or hasattr(images, "read"):
         return [_source(images, 1)]
     if not isinstance(images, Iterable):
         raise UsageError(f"{type(images).__name__} is no image: give {_TAKEN}.")
@@ -326,6 +328,8 @@ def _source(item: Any, number: int) -> Source:
         name = Path(getattr(item, "filename", "") or name).stem
     elif hasattr(item, "read"):
         raise UsageError(f"{name}: an open file is no image: give its path, or its bytes, as its read() gives them.")
+    elif isinstance(item, bytearray | memoryview):
+        item = bytes(item)
     elif not isinstance(item, bytes):
         raise UsageError(f"{name}: {type(item).__name__} is no image: give {_TAKEN}.")
     return Source(name, name, item)

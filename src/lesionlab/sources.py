@@ -83,7 +83,7 @@ def is_read_from(given: str, folder: Path) -> bool:
     """Whether a folder is among those that a path is looked for in; what a list names is not looked at."""
     name, own = _local(given), folder.resolve()
     if os.path.isdir(name):
-        return own.is_relative_to(Path(name).resolve())
+        return any(own.is_relative_to(real) for real in _real_folders(name))
     start, pattern = _split_pattern(name)
     if not pattern:
         return not name.lower().endswith(_LISTS) and own == Path(name).parent.resolve()
@@ -221,13 +221,24 @@ def _is_new(item: str, seen: set[str]) -> bool:
     return len(seen) > n_before
 
 
-def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
-    """Give a folder's images and those below; links to folders are followed, and a folder is read once under one of its names."""
-    closed: list[OSError] = []
+def _folders(folder: str, closed: list[OSError]) -> Iterator[tuple[str, list[str]]]:
+    """Give a folder and those below, with their files; links are followed, a folder is read once under one of its names."""
     read = {os.path.realpath(folder)}
     for place, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
         visible = sorted(name for name in folders if not name.startswith("."))
         folders[:] = [name for name in visible if _is_new(os.path.realpath(os.path.join(place, name)), read)]
+        yield place, files
+
+
+def _real_folders(folder: str) -> Iterator[str]:
+    """Give the real paths of a folder and of those that links in it lead to."""
+    yield os.path.realpath(folder)
+    yield from (os.path.realpath(place) for place, _ in _folders(folder, []) if os.path.islink(place))
+
+
+def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
+    closed: list[OSError] = []
+    for place, files in _folders(folder, closed):
         for name in sorted(files):
             if not name.lower().endswith(SUFFIXES):
                 left_out.add(name)

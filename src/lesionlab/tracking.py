@@ -15,7 +15,7 @@ import pandas as pd
 
 from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.recipe import Recipe
 from lesionlab.stages import say
 
 TRACKERS = ("mlflow", "tensorboard")
@@ -127,7 +127,7 @@ def read_choices(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     manifest = rundir.read_manifest(folder)
     if manifest is None:
         raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
-    return read_recipe(str(folder / "recipe.toml")), manifest
+    return rundir.recipe_of(folder), manifest
 
 
 def epoch_figures(row: dict[str, float]) -> dict[str, float]:

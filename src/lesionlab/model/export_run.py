@@ -1,7 +1,6 @@
 """`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from lesionlab.files import read_csv, replacing
 from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import ALLOWED_LOSS, Quantised, quantise
-from lesionlab.recipe import ImageChoice, read_recipe
+from lesionlab.recipe import ImageChoice
 
 SAMPLE = 64
 CALIBRATION = 256
@@ -68,6 +67,8 @@ class _Run:
     def pixels(self, part: str, most: int | None = None, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
         chosen = self.table[self.table["part"] == part]
+        if chosen.empty:
+            raise LesionlabError(f"The run is damaged: its splits.csv has no image of the part {part!r}. Make it anew.")
         if most is not None and len(chosen) > most:
             chosen = chosen.sample(most, random_state=seed)
         try:
@@ -140,10 +141,10 @@ def _with_ood_score(run: _Run, path: Path) -> str:
 
 def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Facts for the bundle of a finished run, from the files of its directory."""
-    recipe = read_recipe(str(folder / "recipe.toml"))
+    recipe = rundir.recipe_of(folder)
     card = folder / "card.md"
     training_data, licence = describe_training_data(manifest["data"])
-    decision = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["decision"]
+    decision = rundir.decision_of(folder)
     return make_facts(
         name=recipe.name,
         height=recipe.image.height,
@@ -184,9 +185,15 @@ def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
-    image = read_recipe(str(folder / "recipe.toml")).image
+    image = rundir.recipe_of(folder).image
     facts = (final_facts if is_final else run_facts)(folder, manifest)
-    return _Run(load_network(folder / (rundir.FINAL if is_final else "model.keras")), facts, image, table)
+    file = folder / (rundir.FINAL if is_final else "model.keras")
+    network = load_network(file)
+    if tuple(network.input_shape[1:3]) != (image.height, image.width):
+        raise LesionlabError(
+            f"{file} takes other images than {rundir.RECIPE} has it: one of the two is another run's. Make the run anew."
+        )
+    return _Run(network, facts, image, table)
 
 
 def _paths(data: Path, folder: Path) -> pd.DataFrame:
