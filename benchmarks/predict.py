@@ -1,6 +1,7 @@
 """What prediction costs: cold start, a folder of files, memory, and int8 beside float32.
 
     python benchmarks/predict.py --run RUN [--data ../shared/ham10000/HAM10000_images] [--n 2000] [--int8 FILE.onnx]
+    python benchmarks/predict.py [--data ...] [--n 2000]        # the packaged model beside its int8 form
 
 RUN is a run directory with `model.onnx` and `model.keras`, the same network. Whatever is compared runs in turn, several
 times, and the ratio is of the medians, so that other work on the machine falls on both sides.
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
+from lesionlab.bundle import packaged_models
 from lesionlab.data.images import read_image
 from lesionlab.environment import n_cores
 from lesionlab.predict import Model, load_model
@@ -46,13 +48,15 @@ print((len(sys.argv) - 3) / (time.perf_counter() - start) if len(sys.argv) > 3 e
 def main() -> None:
     """Print one line for each comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--run", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/ham10000/HAM10000_images"))
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--int8", type=Path)
     options = parser.parse_args()
     images = list(itertools.islice(sorted(options.data.glob("*.jpg")), options.n))
+    if options.run is None:
+        return beside_int8(*packaged_models()[:2], images, options.rounds)
     memory(options.run, images)  # first: Linux counts what this process holds to the children's peak
     model = load_model(options.run / "model.onnx")
     print(f"{len(images):,} files, {model.facts.name}, {model.facts.height} x {model.facts.width} px")

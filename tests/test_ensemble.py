@@ -130,6 +130,20 @@ def test_a_member_is_not_written_over(members: list[Path]) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in members[0].iterdir()} == before
 
 
+def test_an_ensemble_among_the_images_is_refused(members: list[Path], phantoms: Path) -> None:
+    done = lesionlab_here("ensemble", *members, "--out", phantoms / "two")
+    assert done.returncode == 2 and "lies in the data folder" in done.stderr and not (phantoms / "two").exists()
+
+
+def test_the_weights_that_members_began_with_are_not_wanted(members: list[Path], tmp_path: Path) -> None:
+    runs = [Path(shutil.copytree(member, tmp_path / member.name)) for member in members]
+    for run in runs:
+        recipe = read_recipe(str(run / "recipe.toml")).with_changes("model", weights="/gone/start.weights.h5")
+        (run / "recipe.toml").write_text(recipe.to_toml())
+    done = lesionlab_here("ensemble", *runs, "--out", tmp_path / "out")
+    assert "start.weights.h5" not in done.stderr
+
+
 def test_runs_that_do_not_fit(joined: Path, members: list[Path], recipe: Path, tmp_path: Path) -> None:
     def refused(*runs: Path) -> str:
         done = lesionlab_here("ensemble", *runs, "--out", tmp_path / "out")

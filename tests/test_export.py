@@ -16,7 +16,7 @@ from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import export, export_run
+from lesionlab.model import export, export_file, export_run
 from lesionlab.model.backend import keras
 from lesionlab.model.decide import Decision, apply_decision
 from lesionlab.model.load import load_network
@@ -208,6 +208,33 @@ def test_int8_of_a_run(run: Path, tmp_path: Path, capfd) -> None:
     assert "is of --format onnx-int8, not of onnx" in capfd.readouterr().err
     assert open_bundle(tmp_path / "8.onnx").facts.name == "quick-int8"
     assert [path.name for path in tmp_path.iterdir()] == ["8.onnx"]
+
+
+def test_int8_of_a_file(run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "model.onnx"
+    export_run.export_run(run, "onnx", source)
+    command = ["export", str(source), "--format", "onnx-int8", "--data", str(phantoms), "--allowed-loss", "100"]
+    assert main(command) == 2
+    assert "images that can be read; int8 wants at least 512 to be judged" in capsys.readouterr().err
+    monkeypatch.setattr(export_file, "CALIBRATION", 32)
+    monkeypatch.setattr(export_file, "_LEAST", 64)
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "quick-int8.onnx written" in shown and "images that the model may have been trained on" in shown
+    before, after = load_model(source), load_model("quick-int8.onnx")
+    assert after.facts.card.startswith(
+        "> This file computes in 8-bit integers; the figures below are those of its float32 form."
+    )
+    assert after.facts.thresholds == before.facts.thresholds and after.facts.card.endswith(before.facts.card)
+    paths = [Path(path) for path in read_collection(phantoms).table["path"][:20]]
+    assert np.abs(after.predict(paths).probabilities - before.predict(paths).probabilities).mean() < 0.1
+    assert after.bundle.has_ood_score == before.bundle.has_ood_score
+    assert main(["export", "quick-int8.onnx", *command[2:]]) == 2
+    assert "is a model of 8-bit integers already" in capsys.readouterr().err
+    assert main([*command, "--out", str(source)]) == 2
+    assert main(["export", str(source), "--data", str(phantoms)]) == 2
+    assert "--data goes with a model file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,22 @@ def test_what_is_no_finished_run(tmp_path: Path, trained: Path) -> None:
     (moved / "manifest.json").write_text(json.dumps(manifest))
     done = lesionlab_here("train", moved)
     assert done.returncode == 1 and "nowhere does not exist. Put them back." in done.stderr
+
+
+def test_it_is_not_trained_on_other_images_than_the_run(trained: Path, phantoms: Path, tmp_path: Path) -> None:
+    run, data = Path(shutil.copytree(trained, tmp_path / "run")), Path(shutil.copytree(phantoms, tmp_path / "data"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["data"]["folder"] = str(data)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    before = (run / "final.keras").read_bytes()
+    first, second = (next(data.rglob(f"{name}.jpg")) for name in pd.read_csv(run / "splits.csv")["image_id"][:2])
+    kept = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    done = lesionlab_here("train", run)
+    assert done.returncode == 1 and f"The images in {data} are other ones than the run" in done.stderr
+    first.write_bytes(kept[:100])
+    done = lesionlab_here("train", run)
+    assert done.returncode == 1 and f"1 images of the run cannot be read any more ({first.stem}: " in done.stderr
+    first.unlink()
+    done = lesionlab_here("train", run)
+    assert done.returncode == 1 and f"({first.stem}" in done.stderr and (run / "final.keras").read_bytes() == before

@@ -89,14 +89,18 @@ def test_two_folds_by_ray_are_judged_together(
 ) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
     pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    store = tmp_path / "store"
+    store.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
     out = tmp_path / "folds"
     options = ["--data", phantoms, "--recipe", recipe, "--epochs", 1, "--out", out, "--folds", 2, "--engine", "ray"]
     done = lesionlab("run", *options, "--track", "mlflow")
     assert done.returncode == 0, done.stderr
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
-        tracked = store.execute("SELECT name, status FROM runs ORDER BY name").fetchall()
+    with closing(sqlite3.connect(store / "mlflow.db")) as database:
+        tracked = database.execute("SELECT name, status FROM runs ORDER BY name").fetchall()
     assert tracked == [("fold-1", "FINISHED"), ("fold-2", "FINISHED")]
+    assert len(list(store.rglob("model.onnx"))) == 2 and not (tmp_path / "mlruns").exists()
     predictions, summary = pd.read_csv(out / "predictions.csv"), json.loads((out / "folds.json").read_text())
     folds = pd.read_csv(out / "folds.csv").set_index("image_id")["fold"]
     assert predictions["image"].is_unique and set(predictions["image"]) == set(folds.index)

@@ -37,6 +37,17 @@ def test_it_fits_and_says_what_it_is(model: Model) -> None:
     assert model.bundle.has_activation_maps
 
 
+def test_its_8_bit_form_answers_alike(model: Model, ham10000: Path) -> None:
+    files = packaged_models()
+    assert [file.stem for file in files] == ["bundled", "bundled-int8"] and sum(f.stat().st_size for f in files) <= 16e6
+    small = load_model("bundled-int8")
+    assert "8-bit integers" in small.facts.card and small.facts.ood["threshold"] > 0
+    table = read_collection(ham10000).table
+    paths = list(table[table["path"] != ""].groupby("dx").head(12)["path"])
+    same = np.equal([item.dx for item in small.predict(paths)], [item.dx for item in model.predict(paths)])
+    assert same.mean() > 0.9
+
+
 def test_the_card_in_the_documentation_is_the_one_inside(model: Model) -> None:
     card = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
     assert card == model.facts.card

@@ -133,6 +133,19 @@ def test_grey_values_of_pictures_are_those_of_their_files(model: Model, tmp_path
             model.predict(Image.fromarray(grey.astype(kind), mode))
 
 
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBa"])
+def test_what_is_transparent_is_laid_over_white(mode: str, model: Model) -> None:
+    clear = Image.new("RGBA", (64, 48), (10, 10, 10, 0))
+    if mode == "PA":
+        given = Image.new("P", (64, 48), 3).convert("PA")
+        given.putalpha(0)
+    else:
+        given = clear.convert("LA" if "L" in mode else "RGBA").convert(mode)
+    white = Image.new("RGB", (64, 48), "white")
+    answers = model.predict([given, white]).probabilities
+    assert np.abs(answers[0] - answers[1]).max() < 1e-6
+
+
 def test_one_unreadable_image_raises(model: Model, photos: Path) -> None:
     with pytest.raises(ImageError, match="broken.jpg: the file is no image"):
         model.predict(photos / "broken.jpg")

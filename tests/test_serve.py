@@ -24,6 +24,7 @@ import tiny_onnx
 from conftest import command, lesionlab
 from lesionlab.data.layouts import read_collection
 from lesionlab.predict import load_model
+from lesionlab.serve.settings import make_settings
 
 TOKEN = "a-token-of-thirty-two-characters"
 
@@ -104,6 +105,15 @@ def png(width: int = 64, height: int = 48) -> bytes:
 
 
 # What it is for
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "asked"),
+    [("127.0.0.1", ("Clinic-PC",), "clinic-pc"), ("127.0.0.2", (), "127.0.0.2"), ("fe80::1", (), "[fe80::1]")],
+)
+def test_its_own_names_are_known(host: str, allowed: tuple[str, ...], asked: str) -> None:
+    settings = make_settings(host=host, port=8000, allow_hosts=allowed, insecure_no_token=True)
+    assert asked in settings.hosts  # as the guard asks
 
 
 def test_the_same_answers_as_predict(url: str, photos: list[Path], model: Path) -> None:

@@ -204,12 +204,13 @@ def test_a_file_that_was_away_for_a_while_gets_its_row(tiny: Path, photos: Path,
     command = [*common, "--shards", str(out), "--shard-size", "4", "--shard-format", "csv"]
     assert main(command) == 1
     before = {path.name: path.stat().st_mtime_ns for path in out.glob("part-*")}
+    (out / ".lesionlab-part-000001-xyz.csv").write_text("of a killed command")
     late.write_bytes((photos / "p20.png").read_bytes())
     assert main(command) == 1
     assert main([*common, "--out", str(tmp_path / "whole.csv")]) == 1
     assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
     again = [name for name, time in before.items() if (out / name).stat().st_mtime_ns != time]
-    assert again == ["part-000002.csv"]
+    assert again == ["part-000002.csv"] and not list(out.glob(".lesionlab-*"))
     unreadable = (out / "unreadable.csv").read_text(encoding="utf-8").splitlines()
     assert len(unreadable) == 2 and unreadable[1].startswith("gone,")
 

@@ -3,10 +3,12 @@
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 
 from conftest import lesionlab_here
 from lesionlab import tracking
@@ -122,6 +124,68 @@ def test_epochs_arrive_as_they_end_and_a_new_start_is_a_new_run(run: Path, store
     assert len(client.get_metric_history(found.info.run_id, "loss")) == 2
     tracking.start("mlflow", run, again=True)
     assert len(runs_in(store)) == 2
+
+
+def test_what_broke_off_is_completed(run: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start that fails on its parameters is not remembered; an epoch that fails is logged by the import."""
+    from mlflow.tracking import MlflowClient
+
+    log_batch = MlflowClient.log_batch
+
+    def fail(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("gone")
+
+    monkeypatch.setattr(MlflowClient, "log_batch", fail)
+    with pytest.raises(LesionlabError, match="does not take the run: gone"):
+        tracking.start("mlflow", run)
+    assert not (run / "mlflow.json").exists()
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    tracker = tracking.start("mlflow", run)
+    monkeypatch.setattr(MlflowClient, "log_batch", fail)
+    with pytest.raises(LesionlabError):
+        tracker.epoch(tracking.read_history(run)[0])
+    monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
+    tracker.finish()
+    client, found = runs_in(store)[0]
+    assert len(found.data.params) > 40
+    for name in ("loss", "val_loss", "val_accuracy"):
+        assert [metric.step for metric in client.get_metric_history(found.info.run_id, name)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("to", ["mlflow", "tensorboard"])
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("metrics.json", "[]"), ("metrics.json", "{"), ("history.csv", ""), ("history.csv", "a,b\n1,2\n")],
+)
+def test_a_damaged_run_is_not_begun(file: str, text: str, to: str, run: Path, store: str, capsys) -> None:
+    (run / file).write_text(text)
+    assert main(["track", str(run), "--to", to]) == 1
+    assert f"is damaged: its {file} cannot be read" in capsys.readouterr().err
+    assert not (run / "mlflow.json").exists() and not (run / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message", "code"),
+    [("sqlite:///", "names no file", 2), ("sqlite:////nowhere/at/all.db", "cannot be written", 1)],
+)
+def test_a_store_that_cannot_be_is_said_at_once(
+    uri: str, message: str, code: int, run: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert main(["track", str(run), "--to", "mlflow"]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_a_new_start_begins_tensorboard_anew(run: Path) -> None:
+    for again in (False, True):
+        tracker = tracking.start("tensorboard", run, again=again)
+        for epoch in (1, 2, 3):
+            tracker.epoch({"epoch": epoch, "loss": 1.0 / epoch})
+        for _ in range(50):  # written by a thread of TensorBoard's, within a second or so
+            if len(scalars_of(run).get("epoch/loss", ())) == 3:
+                break
+            time.sleep(0.2)
+        assert scalars_of(run)["epoch/loss"] == pytest.approx([1, 1 / 2, 1 / 3])
 
 
 def test_a_server_that_is_not_there_is_said_in_seconds(run: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

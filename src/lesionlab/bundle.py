@@ -287,7 +287,7 @@ def _invalid_fact(facts: Facts) -> str | None:
         are_valid[side] = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 4096
     are_valid["crop"] = facts.crop in CROPS
     are_valid["temperature"] = isinstance(facts.temperature, int | float)
-    are_valid["decision"] = isinstance(facts.decision, dict)
+    are_valid["decision"] = isinstance(facts.decision, dict) and _are_lines_valid(facts.decision.get("operating", []))
     are_valid["thresholds"] = isinstance(facts.thresholds, dict) and all(
         name in THRESHOLDS and isinstance(value, int | float) and 0 <= value <= 1
         for name, value in facts.thresholds.items()
@@ -297,12 +297,30 @@ def _invalid_fact(facts: Facts) -> str | None:
     return next((name for name, is_valid in are_valid.items() if not is_valid), None)
 
 
+def _are_lines_valid(lines: Any) -> bool:
+    """Whether these are operating points, as `lesionlab.evaluation` writes them."""
+    return isinstance(lines, list) and all(
+        isinstance(line, dict)
+        and isinstance(line.get("task"), str)
+        and isinstance(line.get("wanted"), str)
+        and isinstance(line.get("at_least"), int | float)
+        and isinstance(line.get("threshold"), int | float | None)
+        for line in lines
+    )
+
+
 def _are_sets_valid(conformal: Mapping[str, Any]) -> bool:
-    found = conformal.get("thresholds", [0.0] * len(DX))
+    """Whether there are no sets, or all that `lesionlab.trust.conformal.Conformal` holds."""
+    if not conformal:
+        return True
+    thresholds, lesions = conformal.get("thresholds"), conformal.get("images")
     return (
-        isinstance(found, list)
-        and len(found) == len(DX)
-        and all(isinstance(t, int | float) and 0 <= t <= 1 for t in found)
+        isinstance(conformal.get("coverage"), int | float)
+        and isinstance(thresholds, list)
+        and isinstance(lesions, list)
+        and len(thresholds) == len(lesions) == len(DX)
+        and all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds)
+        and all(isinstance(value, int | float) and value >= 0 for value in lesions)
     )
 
 

@@ -172,7 +172,7 @@ def _run(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
     data_name = options.data.resolve().name if options.data else "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
-    choices = {"again": options.again, "devices": options.devices, "track": tuple(options.track)}
+    choices = {"again": options.again, "devices": options.devices, "track": tuple(dict.fromkeys(options.track))}
     request = Request(recipe, options.data, out, options.seed, options.limit, **choices)
     if cli_scale.asks_for_folds(options):
         cli_scale.run_folds(request, options)

@@ -132,6 +132,12 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     export.add_argument(
         "--final", action="store_true", help="the network that 'lesionlab train' has made, not the run's own"
     )
+    export.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="of onnx-int8, for a .onnx file or a packaged model's name in place of RUN: images with diagnoses to judge it on",
+    )
     export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model; for web a folder")
     export.add_argument(
         "--allowed-loss",
@@ -182,6 +188,8 @@ def _compare(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     if options.allowed_loss is not None and options.format != "onnx-int8":
         raise UsageError(f"--allowed-loss is of --format onnx-int8, not of {options.format}: leave it out.")
+    if options.data and (options.format != "onnx-int8" or options.final or options.run is None):
+        raise UsageError("--data goes with a model file: lesionlab export FILE.onnx --format onnx-int8 --data DIR.")
     if options.final and options.format == "web":
         raise UsageError("--final is not of --format web: give RUN/final.onnx in place of RUN.")
     if options.format == "web":
@@ -193,6 +201,10 @@ def _export(options: argparse.Namespace) -> None:
             f"The format {options.format} takes a run: lesionlab export RUN --format {options.format}; "
             "the model that comes with lesionlab, and --runtime, are for --format web."
         )
+    if options.data:
+        from lesionlab.model.export_file import export_file_command
+
+        return export_file_command(options)
     from lesionlab.model.export_run import export_command
 
     export_command(options)

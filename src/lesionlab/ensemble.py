@@ -53,7 +53,9 @@ def ensemble(
     if calibration:
         recipe = recipe.with_changes("decision", calibration=calibration)
     first = manifests[0]
-    request = Request(recipe, rundir.data_folder(first), out, first["seed"], first["request"]["limit"])
+    data = rundir.data_folder(first)
+    rundir.refuse_among_images(out, data)
+    request = Request(recipe, data, out, first["seed"], first["request"]["limit"])
     identity = {
         "recipe": recipe.to_toml(),
         "members": [str(member.resolve()) for member in members],
@@ -132,7 +134,7 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     steps.explore(run, prepared)  # 5
     steps.load(run, prepared)  # 6
     divided = steps.divide(run, prepared)  # 7 to 10
-    _check_split(members, divided)
+    _check_data(run, members, divided)
     evaluation.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
@@ -200,7 +202,11 @@ def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
     return manifests
 
 
-def _check_split(members: Sequence[Path], divided: Divided) -> None:
+def _check_data(run: Run, members: Sequence[Path], divided: Divided) -> None:
+    if run.manifest["data"]["fingerprint"] != rundir.read_finished(members[0])["data"]["fingerprint"]:
+        raise UsageError(
+            f"The images of {members[0]} are other ones now. Put the old ones back, or make the runs anew."
+        )
     now = divided.table.set_index("image_id")["part"].sort_index()
     if not now.equals(_parts(members[0])):
         raise UsageError(f"The images of {members[0]} are split otherwise now: they or its recipe.toml have changed.")

@@ -186,7 +186,7 @@ def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, An
     lines = [{"task": "malignant", "wanted": "line of predict", "at_least": None}]
     lines[0]["threshold"] = described["thresholds"].get("malignant")
     rows = []
-    for line in [*lines, *described["operating"]]:
+    for line in [*lines, *(line for line in described["operating"] if line["task"] in TASKS)]:
         is_positive, score = as_task(answers.labels, answers.probabilities, TASKS[line["task"]])
         if line["threshold"] is not None and is_positive.any() and not is_positive.all():
             rows.append(line | judge(is_positive, score, float(line["threshold"]), answers.lesions))

@@ -20,7 +20,7 @@ from lesionlab.errors import LesionlabError
 from lesionlab.files import read_csv, replacing, write_csv
 from lesionlab.recipe import Recipe
 from lesionlab.stages import say
-from lesionlab.steps import data_key, decode
+from lesionlab.steps import data_key, decode, fingerprint
 
 CHECKPOINT = "final-checkpoint.npz"
 
@@ -70,7 +70,7 @@ def train_on_all(folder: Path) -> Path:
             score = add_ood_score(temporary, pixels, training, reference)
         say(in_words(score))
         (folder / CHECKPOINT).unlink(missing_ok=True)
-    say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on 64 images")
+    say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on {len(rows[:64])} images")
     return folder / "final.onnx"
 
 
@@ -114,7 +114,19 @@ def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.Data
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
     rows = table["image_id"].map(row_of)
-    return table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows]), cache.pixels
+    faults = cache.facts["error"].to_numpy()[rows]
+    if (faults != "").any():
+        (first, *_), unread = np.flatnonzero(faults != ""), int((faults != "").sum())
+        raise LesionlabError(
+            f"{unread:,} images of the run cannot be read any more ({table['image_id'][first]}: {faults[first]}). Put them back."
+        )
+    table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
+    if fingerprint(table) != manifest["data"]["fingerprint"]:
+        raise LesionlabError(
+            f"The images in {data} are other ones than the run in {folder} was made of: their contents have changed. Put the "
+            "old ones back, or make the run anew."
+        )
+    return table, cache.pixels
 
 
 def _say_epoch(row: dict[str, float]) -> None:

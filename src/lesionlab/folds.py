@@ -104,8 +104,8 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         started = _started(request)
         manifest = rundir.new_manifest(identity, request.seed, started)
         write_json(request.out / rundir.MANIFEST, manifest)
-        requests = [_as_begun(fold, started) for fold in _fold_requests(request, n_folds)]
-        for number, out in _finished_folds(requests, engine, address, settings):
+        requests = _fold_requests(request, n_folds)
+        for number, out in _finished_folds(requests, started, engine, address, settings):
             say(f"fold {number} of {n_folds}: " + _headline(_metrics(out)["test"]))
         _judge(request, n_folds)
         write_json(request.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
@@ -143,24 +143,24 @@ def _as_begun(fold: Request, started: str) -> Request:
 
 
 def _finished_folds(
-    requests: list[Request], engine: str, address: str | None, settings: dict[str, str]
+    requests: list[Request], started: str, engine: str, address: str | None, settings: dict[str, str]
 ) -> Iterator[tuple[int, Path]]:
     if engine == "local":
         for number, request in enumerate(requests, start=1):
             print(f"\nFold {number} of {len(requests)}")
-            yield number, run(request)
+            yield number, run(_as_begun(request, started))
         return
     with scale.cluster(address) as ray:
         resources = ray.cluster_resources()
         cpus = max(1, min(int(resources.get("CPU", 1)) // len(requests), scale.largest_node(ray)))
         gpus = 1 if resources.get("GPU") else 0
         print(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
-        calls = (((request, cpus, settings), number) for number, request in enumerate(requests, start=1))
+        calls = (((request, started, cpus, settings), number) for number, request in enumerate(requests, start=1))
         for number, out in scale.in_parallel(ray, run_fold, calls, cpus=cpus, gpus=gpus):
             yield number, out
 
 
-def run_fold(request: Request, cpus: int, settings: dict[str, str]) -> Path:
+def run_fold(request: Request, started: str, cpus: int, settings: dict[str, str]) -> Path:
     """Run one fold in a worker, under the caller's settings; what it prints goes into a file beside its directory."""
     os.environ.update(settings)
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(cpus))
@@ -168,7 +168,7 @@ def run_fold(request: Request, cpus: int, settings: dict[str, str]) -> Path:
     log = request.out.with_name(f"{request.out.name}.log")
     with log.open("w", encoding="utf-8") as file, redirect_stdout(file):
         try:
-            return run(request)
+            return run(_as_begun(request, started))  # asked anew by Ray, where its worker died, it goes on
         except LesionlabError as error:
             raise LesionlabError(f"{request.out.name} on node {scale.node_name()}: {error}") from error
 

@@ -72,11 +72,19 @@ def _help_to_train(request: Request) -> Path:
 
 def _thirteen_steps(run: Run) -> tuple[steps.Prepared, steps.Divided, steps.Trained]:
     steps.record_libraries(run)  # 1
+    _check_model(run)
     prepared = steps.prepare(run)  # 2 to 4
     steps.explore(run, prepared)  # 5
     steps.load(run, prepared)  # 6
     divided = steps.divide(run, prepared)  # 7 to 10
     return prepared, divided, steps.fit(run, prepared, divided)  # 11 to 13
+
+
+def _check_model(run: Run) -> None:
+    """Refuse a network that cannot be built before the data are read, which takes longer."""
+    from lesionlab.model.zoo import check_model
+
+    check_model(run.request.recipe)
 
 
 def _fourteen_steps(run: Run) -> None:

@@ -316,6 +316,7 @@ def _each_source(images: Iterable[Any]) -> Iterator[Source]:
             yield _source(item, number)
 
 
+_WITH_ALPHA = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}  # other modes have no alpha
 _TAKEN = "a path, bytes, a PIL image, uint8 RGB pixels (height, width, 3), or several of these"
 
 
@@ -343,7 +344,7 @@ def _as_file(given: Image.Image | np.ndarray) -> bytes:
         if image.mode.startswith("I;16"):
             image = Image.fromarray(np.asarray(image).astype(np.uint16))
         elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-            image = image.convert("RGB")
+            image = image.convert(_WITH_ALPHA.get(image.mode, "RGB"))
         file = BytesIO()
         image.save(file, "PNG", compress_level=0, exif=image.getexif())
     except (OSError, ValueError, SyntaxError) as error:

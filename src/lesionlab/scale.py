@@ -79,7 +79,7 @@ def ray_engine(ray: Any, model: Model, batch_size: int) -> Engine:
         digest, versions = model.bundle.sha256, _versions()
         calls = (((stored, digest, _absolute(shard), batch_size, versions), shard) for shard in shards)
         for shard, (results, node) in in_parallel(ray, _answer, calls):
-            yield Answer(shard, _checked_images(results, shard), _checked_node(results, node))
+            yield Answer(shard, _checked_images(results, shard), _checked_node(results, shard, node))
 
     return engine
 
@@ -95,7 +95,7 @@ def in_parallel(
     Args:
         ray: connected.
         function: of this package, so that every node that has lesionlab knows it; without side effects, or safe to repeat.
-        calls: `(arguments, label)` of each call; read only as far as there are cores.
+        calls: `(arguments, label)` of each call; read only as far as two calls a core are under way.
         cpus: cores that a call takes.
         gpus: likewise.
 
@@ -146,10 +146,10 @@ def _checked_images(results: tuple, shard: Shard) -> tuple:
     return results
 
 
-def _checked_node(results: tuple, node: str) -> str:
+def _checked_node(results: tuple, shard: Shard, node: str) -> str:
     """Tell a file that nobody can open from one that the node alone cannot."""
-    for item in results:
-        if isinstance(item, Unreadable) and opens_now(item.code, Path(item.source)):
+    for item, source in zip(results, shard.sources, strict=True):
+        if isinstance(item, Unreadable) and opens_now(item.code, Path(source.given)):
             raise LesionlabError(
                 f"Node {node} cannot read {item.source} ({item.reason}), but this machine can. Every node must see the "
                 "images under the same path: mount the folder there. What is done is kept; the same command goes on."

@@ -26,7 +26,7 @@ from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing, write_json
 from lesionlab.predict import BATCH_SIZE, Model, Prediction, Unreadable, short
-from lesionlab.rundir import claimed
+from lesionlab.rundir import claimed, sweep
 from lesionlab.sources import Source
 
 SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
@@ -173,6 +173,7 @@ def _begin(folder: Path, model: Model, format: str, shard_size: int) -> dict[int
     if differing:
         raise UsageError(f"{folder} holds another job: {'; '.join(differing)}. Choose another folder with --shards.")
     _cut_log(folder)
+    sweep(folder)
     return {line["shard"]: line for line in log if _is_whole(folder / line["file"], line["bytes"])}
 
 

@@ -112,12 +112,11 @@ class Trained:
 
 
 def record_libraries(run: Run) -> None:
-    """Step 1. Keras is imported here and not before: it takes seconds. A model that cannot be built or spread is said here."""
+    """Step 1. Keras is imported here and not before: it takes seconds. Devices that are not there are said here."""
     with run.stages.step(1):
-        from lesionlab.model import backend, devices, zoo
+        from lesionlab.model import backend, devices
 
         recipe = run.request.recipe
-        zoo.check_model(recipe)
         backend.seed_everything(run.request.seed)
         devices.join_hosts()
         with devices.spread(run.request.devices, recipe.optimizer.batch_size):
@@ -338,9 +337,14 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "rows": len(collection.table),
         "images": len(table),
         "lesions": int(table["lesion_id"].nunique()),
-        "fingerprint": _digest(table, ["image_id", "lesion_id", "dx", "sha256"]),
+        "fingerprint": fingerprint(table),
         "is_generated": phantom.is_generated(collection.table["image_id"]),
     }
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """By what data are known again: SHA-256 of ids, lesions, diagnoses and contents of the images that a run takes."""
+    return _digest(table, ["image_id", "lesion_id", "dx", "sha256"])
 
 
 def data_key(table: pd.DataFrame) -> str:
@@ -361,7 +365,11 @@ def _generated_folder(seed: int) -> Path:
     if not folder.exists():
         say(f"no --data: {DEMO_LESIONS} generated lesions are drawn into {folder}")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        phantom.write_phantoms(folder, lesions=DEMO_LESIONS, seed=seed, size_px=DEMO_SIZE_PX)
+        try:
+            phantom.write_phantoms(folder, lesions=DEMO_LESIONS, seed=seed, size_px=DEMO_SIZE_PX)
+        except (OSError, UsageError):
+            if not folder.exists():  # another run that began with this one was faster: the same lesions
+                raise
     return folder
 
 

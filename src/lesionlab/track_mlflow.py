@@ -6,6 +6,7 @@ The directory remembers in `mlflow.json` its run in each store, so that a resume
 import json
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,14 +30,16 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
     recipe, manifest = tracking.read_choices(folder)
     uri = store_uri()
     client = _client(uri)
+    from mlflow import entities
+
     with _failures(uri):
         held = _remembered(folder)
         run_id = None if again else _still_there(client, held.get(uri))
         if run_id is None:
-            run_id = _create(client, folder, recipe.name)
+            run_id = _create(client, uri, folder, recipe.name)
+            values = tracking.parameters(recipe, manifest).items()
+            client.log_batch(run_id, params=[entities.Param(name, value[:6000]) for name, value in values])
             write_json(folder / REMEMBERED, held | {uri: run_id})
-            for name, value in tracking.parameters(recipe, manifest).items():
-                client.log_param(run_id, name, value[:6000])
         client.update_run(run_id, status="RUNNING")
 
     def epoch(row: dict[str, float]) -> None:
@@ -44,8 +47,9 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
             _log_epoch(client, run_id, row)
 
     def finish() -> str:
+        history, found = tracking.read_history(folder), tracking.read_figures(folder)
         with _failures(uri):
-            _log_finished(client, run_id, folder)
+            _log_finished(client, run_id, folder, history, found)
         return f"run {run_id} of {uri}"
 
     return tracking.Tracker("mlflow", epoch, finish)
@@ -56,6 +60,27 @@ def store_uri() -> str:
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme, slashes, path = uri.partition(":///")
     return f"{scheme}{slashes}{Path(path).resolve()}" if scheme == "sqlite" and path else uri
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """Give the file of a SQLite store that can be written, None for a store of another kind.
+
+    Raises:
+        UsageError: the address names no file.
+        LesionlabError: the file's folder is not there or cannot be written; MLflow itself would try for minutes.
+
+    """
+    scheme, _, path = uri.partition("://")
+    if scheme != "sqlite":
+        return None
+    file = Path(path[1:])
+    if len(path) < 2:
+        raise UsageError(f"MLFLOW_TRACKING_URI={uri} names no file: sqlite:////full/path/mlflow.db.")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise LesionlabError(
+            f"MLflow at {uri} cannot be written: name a file in a folder of yours (MLFLOW_TRACKING_URI)."
+        )
+    return file
 
 
 def open_store() -> None:
@@ -69,7 +94,7 @@ def open_store() -> None:
     uri = store_uri()
     client = _client(uri)
     with _failures(uri):
-        _experiment(client)
+        _experiment(client, uri)
 
 
 def _client(uri: str) -> Any:
@@ -81,6 +106,7 @@ def _client(uri: str) -> Any:
         from mlflow.tracking import MlflowClient
     except ImportError as error:
         raise UsageError(f"MLflow is not installed ({error}): pip install 'lesionlab[track]'.") from error
+    _sqlite_file(uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     with _failures(uri):
@@ -128,20 +154,21 @@ def _still_there(client: Any, run_id: str | None) -> str | None:
     return run_id if found.info.lifecycle_stage == "active" else None
 
 
-def _create(client: Any, folder: Path, recipe: str) -> str:
+def _create(client: Any, uri: str, folder: Path, recipe: str) -> str:
     tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
-    return client.create_run(_experiment(client), run_name=folder.resolve().name, tags=tags).info.run_id
+    return client.create_run(_experiment(client, uri), run_name=folder.resolve().name, tags=tags).info.run_id
 
 
-def _experiment(client: Any) -> str:
-    """The id of the experiment that runs go into; made where it is absent."""
+def _experiment(client: Any, uri: str) -> str:
+    """The id of the experiment that runs go into; made where it is absent, with its files beside a SQLite file."""
     from mlflow.exceptions import MlflowException
 
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or "lesionlab"
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return client.create_experiment(name)
+            file = _sqlite_file(uri)
+            return client.create_experiment(name, str(file.parent / "mlruns") if file else None)
         except MlflowException as error:  # another run has made it in between
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
@@ -150,19 +177,26 @@ def _experiment(client: Any) -> str:
 
 
 def _log_epoch(client: Any, run_id: str, row: dict[str, float]) -> None:
-    for name, value in tracking.epoch_figures(row).items():
-        client.log_metric(run_id, name, value, step=int(row["epoch"]))
+    _log_figures(client, run_id, tracking.epoch_figures(row), step=int(row["epoch"]))
 
 
-def _log_finished(client: Any, run_id: str, folder: Path) -> None:
+def _log_figures(client: Any, run_id: str, figures: dict[str, float], step: int) -> None:
+    """Log figures in one request, so that all are there or none."""
+    from mlflow.entities import Metric
+
+    now = int(1000 * time.time())
+    client.log_batch(run_id, metrics=[Metric(name, value, now, step) for name, value in figures.items()])
+
+
+def _log_finished(
+    client: Any, run_id: str, folder: Path, history: list[dict[str, float]], figures: dict[str, float]
+) -> None:
     """Add the epochs that are not there yet, the figures and the files."""
     logged = {metric.step for metric in client.get_metric_history(run_id, "loss")}
-    for row in tracking.read_history(folder):
+    for row in history:
         if int(row["epoch"]) not in logged:
             _log_epoch(client, run_id, row)
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    for name, value in tracking.figures(metrics).items():
-        client.log_metric(run_id, name, value)
+    _log_figures(client, run_id, figures, step=0)
     _, manifest = tracking.read_choices(folder)
     environment = manifest.get("environment", {})
     facts = {"lesionlab.version": manifest["lesionlab"], "lesionlab.fingerprint": manifest["data"]["fingerprint"]}

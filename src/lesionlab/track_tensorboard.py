@@ -3,7 +3,6 @@
 `tensorboard --logdir runs` then shows every run beside the others. TensorFlow is not needed.
 """
 
-import json
 import shutil
 from pathlib import Path
 
@@ -13,26 +12,32 @@ from lesionlab.errors import UsageError
 FOLDER = "tensorboard"
 
 
-def start_tensorboard(folder: Path) -> tracking.Tracker:
-    """Write event files anew while the run trains, and once more, in full, when it is finished."""
+def start_tensorboard(folder: Path, *, again: bool = False) -> tracking.Tracker:
+    """Write events while the run trains, and once more, in full, when it is finished."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise UsageError(f"TensorBoard's writer is not installed ({error}): pip install 'lesionlab[track]'.") from error
     place = folder / FOLDER
+    if again:
+        shutil.rmtree(place, ignore_errors=True)
+    live: list[SummaryWriter] = []  # one, from the first epoch on
 
     def epoch(row: dict[str, float]) -> None:
-        with SummaryWriter(str(place)) as writer:
-            _add_epoch(writer, row)
+        if not live:
+            live.append(SummaryWriter(str(place), flush_secs=1))
+        _add_epoch(live[0], row)
 
     def finish() -> str:
-        shutil.rmtree(place, ignore_errors=True)  # what was written while it trained is written again, whole
+        history, figures = tracking.read_history(folder), tracking.read_figures(folder)
         recipe, manifest = tracking.read_choices(folder)
-        metrics = tracking.figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+        for writer in live:
+            writer.close()
+        shutil.rmtree(place, ignore_errors=True)  # what was written while it trained is written again, whole
         with SummaryWriter(str(place)) as writer:
-            for row in tracking.read_history(folder):
+            for row in history:
                 _add_epoch(writer, row)
-            for name, value in metrics.items():
+            for name, value in figures.items():
                 writer.add_scalar(name.replace(".", "/", 1), value, 0)
             choices = tracking.parameters(recipe, manifest)
             writer.add_text("recipe", "\n".join(f"    {name} = {value}" for name, value in choices.items()))

@@ -6,6 +6,7 @@ finished run and its files; for TensorBoard event files. A tracker that fails ne
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def start(name: str, folder: Path, *, again: bool = False) -> Tracker:
     if name == "tensorboard":
         from lesionlab.track_tensorboard import start_tensorboard
 
-        return start_tensorboard(folder)
+        return start_tensorboard(folder, again=again)
     raise UsageError(f"There is no tracker {name!r}. Known: {', '.join(TRACKERS)}.")
 
 
@@ -90,6 +91,7 @@ def import_run(folder: Path, to: str) -> str:
 
     """
     rundir.read_finished(folder)
+    read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
     return start(to, folder).finish()
 
 
@@ -118,8 +120,36 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of `history.csv`, one an epoch."""
-    return pd.read_csv(folder / "history.csv").to_dict("records")  # type: ignore[return-value]
+    """The rows of `history.csv`, one an epoch.
+
+    Raises:
+        LesionlabError: it is damaged or gone.
+
+    """
+    try:
+        table = pd.read_csv(folder / "history.csv", dtype=float)
+        return table[["epoch", "loss", *table.columns.difference(["epoch", "loss"])]].to_dict("records")  # type: ignore[return-value]
+    except (OSError, ValueError, KeyError) as error:  # pandas's own errors are ValueErrors
+        raise _damaged(folder, "history.csv") from error
+
+
+def read_figures(folder: Path) -> dict[str, float]:
+    """The `figures` of a finished run.
+
+    Raises:
+        LesionlabError: `metrics.json` is damaged or gone.
+
+    """
+    try:
+        return figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, AttributeError) as error:
+        raise _damaged(folder, "metrics.json") from error
+
+
+def _damaged(folder: Path, name: str) -> LesionlabError:
+    return LesionlabError(
+        f"The run in {folder} is damaged: its {name} cannot be read. Put it back, or make the run anew."
+    )
 
 
 def read_choices(folder: Path) -> tuple[Recipe, dict[str, Any]]:

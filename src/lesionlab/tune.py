@@ -12,6 +12,7 @@ import dataclasses
 import itertools
 import json
 import os
+import shlex
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,10 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     from lesionlab.model.zoo import check_model
 
     for recipe in _networks(search.recipe, space):
-        check_model(recipe)
+        try:
+            check_model(recipe)
+        except UsageError as error:
+            raise UsageError(f"{search.space}: {error}") from error
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
     prepared = steps.prepare(Run(request, {}))
     table = prepared.cleaned.table
@@ -295,11 +299,11 @@ def _write_results(search: Search, results: Any) -> None:
             for name, value in config.items()
         )
     )
-    limit = f" --limit {search.limit}" if search.limit else ""  # with another one, other lesions would be tested on
-    recipe_file = search.out / "best.toml"
+    command = ["lesionlab", "run", "--data", search.data, "--recipe", search.out / "best.toml", "--seed", search.seed]
+    command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
     if (table["error"] != "").any():
         say(f"{(table['error'] != '').sum()} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
-    print(f"\nTest it: lesionlab run --data {search.data} --recipe {recipe_file} --seed {search.seed}{limit}")
+    print(f"\nTest it: {shlex.join(map(str, command))}")
     print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
 
 

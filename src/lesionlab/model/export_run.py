@@ -104,9 +104,7 @@ def export_run(
         raise UsageError(f"{folder} holds no {rundir.FINAL}: make it first, by lesionlab train {folder}.")
     usual = folder / (_FINAL_FILES if is_final else _FILES)[format]
     path = out or usual
-    if not path.parent.is_dir():
-        raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
-    _refuse_other_files(path, usual, format)
+    refuse_other_files(path, usual, format)
     run = _read_run(folder, is_final=is_final)
     sample, _ = run.pixels("test", SAMPLE)
     if format == "onnx":
@@ -123,7 +121,16 @@ def export_run(
         source = temporary.with_name(f"{temporary.stem}-float32.onnx")
         try:
             export.export_onnx(run.network, source, run.facts, sample, compact=False)
-            result = quantise(source, temporary, facts, calibration, validation, labels, allowed_loss=allowed_loss)
+            result = quantise(
+                source,
+                temporary,
+                facts,
+                calibration,
+                validation,
+                labels,
+                judged_on="validation images" + (", trained on as well" if is_final else ""),
+                allowed_loss=allowed_loss,
+            )
         finally:
             source.unlink(missing_ok=True)
         score = _with_ood_score(run, temporary)
@@ -215,8 +222,10 @@ def _refuse_what_is_not_installed(format: str) -> None:
         raise UsageError(f"The format {format} cannot be written here: {reason}.")
 
 
-def _refuse_other_files(path: Path, usual: Path, format: str) -> None:
-    """Refuse a name that is not the format's, a folder for a file, and the models that a run itself has written."""
+def refuse_other_files(path: Path, usual: Path, format: str) -> None:
+    """Refuse a folder that is not there, a name that is not the format's, a folder for a file, and a run's own models."""
+    if not path.parent.is_dir():
+        raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
     suffix = usual.suffix
     if suffix and path.suffix.lower() != suffix:
         raise UsageError(f"{path} does not end in {suffix}, as a file of the format {format} does. Change --out.")
@@ -231,6 +240,11 @@ def export_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export`: print what was written and the proof."""
     allowed = ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
     done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=allowed)
+    say_written(done)
+
+
+def say_written(done: Exported) -> None:
+    """Print what was written and the proof."""
     print(f"{done.path} written.")
     if done.ood_score:
         print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")
@@ -240,9 +254,8 @@ def export_command(options: argparse.Namespace) -> None:
         )
         return
     result = done.quantised
-    known = ", trained on as well" if options.final else ""
     print(
-        f"Balanced accuracy on {result.images:,} validation images{known}: {result.balanced_accuracy:.4f}, float32 "
+        f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
         f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
         f"float32 {result.size_float32 / 1e6:.1f} MB."
     )

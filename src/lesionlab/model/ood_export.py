@@ -28,6 +28,7 @@ from lesionlab.trust.ood import (
 
 MOST_TRAINING, MOST_REFERENCE = 1500, 1000
 OUTPUT = "ood_score"
+_PREFIX = "ood/"  # of the names of what the score adds to a graph
 TOLERANCE = 0.02  # of a score of 1 to 4
 _BATCH = 16
 
@@ -68,6 +69,19 @@ def add_ood_score(
         onnx.save(model, temporary)
         _prove(temporary, chosen[-32:], ood_scores(score, {name: values[-32:] for name, values in held.items()}))
     return score
+
+
+def without_score(model: Any) -> Any:
+    """Take out of an ONNX model, in place, what `add_ood_score` has put in; the model itself is given back."""
+    graph = model.graph
+    for items in (graph.node, graph.initializer):
+        kept = [item for item in items if not item.name.startswith(_PREFIX)]
+        del items[:]
+        items.extend(kept)
+    outputs = [output for output in graph.output if output.name != OUTPUT]
+    del graph.output[:]
+    graph.output.extend(outputs)
+    return model
 
 
 def in_words(score: OodScore | None) -> str:
@@ -132,7 +146,7 @@ class _Graph:
         from onnx import numpy_helper
 
         self.count += 1
-        name = f"ood/constant_{self.count}"
+        name = f"{_PREFIX}constant_{self.count}"
         self.graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
         return name
 
@@ -140,8 +154,10 @@ class _Graph:
         from onnx import helper
 
         self.count += 1
-        output = output or f"ood/{operator}_{self.count}"
-        self.graph.node.append(helper.make_node(operator, inputs, [output], name=f"ood/{self.count}", **attributes))
+        output = output or f"{_PREFIX}{operator}_{self.count}"
+        self.graph.node.append(
+            helper.make_node(operator, inputs, [output], name=f"{_PREFIX}{self.count}", **attributes)
+        )
         return output
 
 

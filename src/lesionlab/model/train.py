@@ -299,7 +299,7 @@ def _resume(path: Path, model: keras.Model, network: keras.Model, data_key: str)
             for index, variable in enumerate(variables):
                 variable.assign(stored[f"variable_{index}"])
             best = [stored[f"best_{index}"] for index in range(len(network.weights))]
-    except (KeyError, ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise LesionlabError(f"{path} cannot be continued from ({error}). Delete it, and start again.") from error
     return progress, best
 

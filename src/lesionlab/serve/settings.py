@@ -95,9 +95,10 @@ def make_settings(
         raise UsageError(
             'A token needs 16 characters or more: python -c "import secrets; print(secrets.token_urlsafe())"'
         )
-    hosts = (*LOOPBACK_NAMES, *allow_hosts)
-    if not is_local:
-        hosts = (*hosts, ANY_HOST) if token and not allow_hosts else (*hosts, host)
+    own = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    hosts = tuple(name.lower() for name in (*LOOPBACK_NAMES, own, *allow_hosts))
+    if token and not is_local and not allow_hosts:
+        hosts = (*hosts, ANY_HOST)
     return Settings(host, port, token, hosts, model, reference, limits or Limits())
 
 
