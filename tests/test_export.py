@@ -11,12 +11,13 @@ import onnx
 import pandas as pd
 import pytest
 
+from lesionlab import export_file, export_run
 from lesionlab.bundle import make_facts, open_bundle
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import export, export_file, export_run
+from lesionlab.model import export
 from lesionlab.model.backend import keras
 from lesionlab.model.decide import Decision, apply_decision
 from lesionlab.model.load import load_network

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lesionlab.predict import uncertainties
 from lesionlab.trust import abstention
 from lesionlab.trust.bootstrap import folds
 from lesionlab.trust.calibration import calibration
+from lesionlab.trust.uncertainty import uncertainties
 from lesionlab.trust.vector_scaling import (
     VectorScaling,
     cross_fitted,

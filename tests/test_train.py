@@ -21,8 +21,8 @@ from lesionlab.model.decide import EXPONENTS, Decision, apply_decision, choose_d
 from lesionlab.model.export import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
 from lesionlab.model.zoo import build_network, check_model, load_pretrained, name_of_network, with_decision
-from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
+from lesionlab.trust.uncertainty import uncertainties
 
 CORRECTED = DecisionChoice("prior-corrected")
 MEAN, STD = np.array([180.0, 140.0, 130.0]), np.array([40.0, 35.0, 30.0])

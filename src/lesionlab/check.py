@@ -15,8 +15,8 @@ from lesionlab.explore import write_exploration_page
 from lesionlab.steps import LOOK_PX, decode, inspect
 
 
-def check(folder: Path) -> int:
-    """Read a folder and print what is in it and what is wrong with it; returns the number of images set aside."""
+def check(folder: Path) -> None:
+    """Read a folder and print what is in it and what is wrong with it."""
     collection = read_collection(folder)
     cleaned = inspect(collection)
     console = Console(markup=False, emoji=False)  # names of files are printed as they are: [old], :bug:
@@ -27,7 +27,6 @@ def check(folder: Path) -> int:
     )
     console.print(_diagnoses(cleaned))
     console.print(_findings((*collection.findings, *cleaned.findings)))
-    return len(cleaned.set_aside)
 
 
 def explore_folder(folder: Path, out: Path) -> Path:

@@ -1,6 +1,5 @@
 """`lesionlab predict`: images in, a table out: CSV in ISIC's columns, JSON lines, or bars on a terminal."""
 
-import csv
 import errno
 import json
 import os
@@ -9,28 +8,23 @@ import sys
 from argparse import Namespace
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass
-from io import StringIO
+from contextlib import ExitStack
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
+from typing import Any
 
 from lesionlab.cli_scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
-from lesionlab.files import locked
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
+from lesionlab.predicted_table import Done, PredictedTable, csv_line, not_done
 from lesionlab.shards import CSV_HEADER, csv_row
 from lesionlab.sources import LeftOut, Source, find_images, is_read_from, unique_names
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis
 _WIDE = 24 + 2 + _BAR + 7 + _NAME + 2 + 44  # columns of a terminal that take a line for an image with all names in full
-_SAME = 1e-3  # between two runs of one model; another model differs by more
 
 Sink = Callable[[Prediction], None]
 
@@ -55,7 +49,7 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
         from lesionlab.cli_shards import predict_shards
 
         return predict_shards(sources, model, options)
-    done = _nothing_done()
+    done = Done()
     overlays: _Overlays | None = None
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -63,9 +57,9 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
             overlays = _Overlays(options.explain, model)
             sinks.append(overlays.add)
         if options.out:
-            table = stack.enter_context(_Table(options.out, resume=options.resume))
+            table = stack.enter_context(PredictedTable(options.out, resume=options.resume))
             done = table.done
-            sources = _left(sources, done, model, options.out)
+            sources = not_done(sources, done, model, options.out)
             sinks.append(table.add)
         if options.json:
             sinks.append(_print_json)
@@ -160,176 +154,6 @@ def _with_progress(results: Iterator[Any], options: Namespace) -> Iterable[Any]:
     return track(results, "predicting")
 
 
-@dataclass
-class _Done:
-    """The rows of a table, by image: probabilities float32 (n, 7), to know its model by; and how many were met again."""
-
-    row_of: dict[str, int]
-    probabilities: np.ndarray
-    n_skipped: int = 0
-
-
-def _nothing_done() -> _Done:
-    return _Done({}, np.zeros((0, len(DX)), np.float32))
-
-
-class _Table:
-    """A CSV file that is valid at any moment: a row is written whole, or taken back."""
-
-    def __init__(self, path: Path, *, resume: bool) -> None:
-        self.path, self.done = path, _nothing_done()
-        try:
-            _refuse_other_file(path)
-            is_device = path.exists() and not path.is_file()
-            self._file: IO[bytes] = open(path, "wb" if is_device else "ab", buffering=0)  # noqa: SIM115  closed on exit
-        except OSError as error:
-            raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another file with --out.") from error
-        try:
-            self._end = 0 if is_device else self._whole_rows(resume)
-        except UsageError:
-            self._file.close()
-            raise
-        if not self._end:
-            self._write(_csv_line(CSV_HEADER))
-
-    def _whole_rows(self, resume: bool) -> int:
-        """Hold the file, and cut it behind its last whole row, or to nothing; say where it ends then."""
-        if not locked(self._file.fileno()):
-            raise UsageError(f"Another command is writing {self.path}. Wait for it, or choose another file with --out.")
-        end = 0
-        if resume:
-            self.done, end = _read_done(self.path), _whole_rows_end(self.path)
-        self._file.truncate(end)
-        return end
-
-    def __enter__(self) -> "_Table":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def add(self, prediction: Prediction) -> None:
-        """Append a row.
-
-        Raises:
-            OSError: the disk is full; the file then ends with the row before.
-
-        """
-        self._write(_csv_line(csv_row(prediction)))
-
-    def _write(self, line: str) -> None:
-        data = line.encode()
-        try:
-            written = self._file.write(data)
-            if written != len(data):
-                self._file.write(data[written:])  # a full disk takes a part first, and raises on the rest
-        except OSError:
-            with suppress(OSError):  # a pipe or device cannot be cut
-                self._file.truncate(self._end)
-            raise
-        self._end += len(data)
-
-
-def _refuse_other_file(path: Path) -> None:
-    """Leave alone what is no table of predictions, nor the beginning of its first line as a killed process leaves it."""
-    if not path.is_file():
-        return
-    header = _csv_line(CSV_HEADER).encode().rstrip()
-    with path.open("rb") as file:
-        line = file.readline(len(BOM_UTF8) + len(header) + 2).removeprefix(BOM_UTF8)  # a line end may be two bytes
-        first_row = file.readline(1024)
-    is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
-    if not is_ours:
-        raise _no_table(path)
-    if _is_one_hot(first_row):
-        raise UsageError(
-            f"{path} has ISIC's columns, but its first row holds a 1 and six 0: it is a truth, not predictions, and is left "
-            "as it is. Choose another file with --out."
-        )
-
-
-def _is_one_hot(row: bytes) -> bool:
-    """Whether the row of a table in ISIC's columns says what an image is; no network is that certain."""
-    try:
-        return sorted(map(float, row.split(b",")[1:])) == [0.0] * (len(DX) - 1) + [1.0]
-    except ValueError:
-        return False
-
-
-def _no_table(path: Path) -> UsageError:
-    columns = ",".join(CSV_HEADER)
-    return UsageError(
-        f"{path} is no table of predictions with the columns {columns}, and is left as it is. "
-        "Choose another file with --out."
-    )
-
-
-def _read_done(path: Path) -> _Done:
-    with path.open("rb") as file:
-        lines = file.read(_whole_rows_end(path)).removeprefix(BOM_UTF8).decode("utf-8", "replace").splitlines()
-    try:
-        rows = [
-            row for row in csv.reader(lines) if row
-        ]  # an editor or a spreadsheet leaves empty lines, and the mark above
-        if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
-            raise _no_table(path)
-        row_of = {row[0]: number for number, row in enumerate(rows[1:])}
-        probabilities = np.array([row[1:] for row in rows[1:]], np.float32).reshape(-1, len(DX))
-    except (csv.Error, ValueError) as error:
-        raise _no_table(path) from error
-    is_right = np.abs(probabilities.sum(axis=1) - 1) < _SAME
-    if not is_right.all():
-        name = rows[1 + int(is_right.argmin())][0]
-        raise UsageError(
-            f"{path}: the row of {name} holds no probabilities that sum to 1. Take the row out, and --resume predicts it anew."
-        )
-    return _Done(row_of, probabilities)
-
-
-def _whole_rows_end(path: Path) -> int:
-    """Where the last whole line ends, in bytes: a killed process may have left a piece of one."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - 4096)
-            file.seek(start)
-            at = file.read(end - start).rfind(b"\n")
-            if at >= 0:
-                return start + at + 1
-            end = start
-    return 0
-
-
-def _left(sources: Iterable[Source], done: _Done, model: Model, path: Path) -> Iterator[Source]:
-    """Give the sources that the table has no row of; the first it has is predicted again, to know model and image by.
-
-    Raises:
-        UsageError: the table's rows are another model's, or of other images.
-
-    """
-    is_known = False
-    for source in sources:
-        if source.image not in done.row_of:
-            yield source
-            continue
-        done.n_skipped += 1
-        if is_known:
-            continue
-        (result,) = model.stream([source])
-        if isinstance(result, Prediction):
-            is_known = True
-            before = done.probabilities[done.row_of[source.image]]
-            now = np.array(list(result.probabilities.values()))
-            differences = np.abs(before - now)
-            if not (differences <= _SAME).all():
-                worst = int(differences.argmax())
-                raise UsageError(
-                    f"{path} was written by another model, or of other images: {source.image} has "
-                    f"{ISIC_COLUMNS[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
-                    "Choose another file with --out, or leave out --resume."
-                )
-
-
 class _Overlays:
     """A folder of overlays; one that cannot be made is said and counted, and the others go on."""
 
@@ -368,15 +192,9 @@ class _Overlays:
         _say(f"lesionlab: no overlay of {prediction.source}: {reason}")
 
 
-def _csv_line(row: Iterable[str]) -> str:
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()
-
-
 def _print_csv() -> Sink:
-    sys.stdout.write(_csv_line(CSV_HEADER))
-    return lambda prediction: print(_csv_line(csv_row(prediction)), end="")
+    sys.stdout.write(csv_line(CSV_HEADER))
+    return lambda prediction: print(csv_line(csv_row(prediction)), end="")
 
 
 def _print_json(prediction: Prediction) -> None:

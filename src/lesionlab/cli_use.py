@@ -202,10 +202,10 @@ def _export(options: argparse.Namespace) -> None:
             "the model that comes with lesionlab, and --runtime, are for --format web."
         )
     if options.data:
-        from lesionlab.model.export_file import export_file_command
+        from lesionlab.export_file import export_file_command
 
         return export_file_command(options)
-    from lesionlab.model.export_run import export_command
+    from lesionlab.export_run import export_command
 
     export_command(options)
 

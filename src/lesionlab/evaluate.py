@@ -26,7 +26,6 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table, measure_robustness
 from lesionlab.evaluation import predictions_table
 from lesionlab.files import write_csv, write_json
-from lesionlab.predict import uncertainties
 from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
 from lesionlab.report.figures_robustness import write_robustness
@@ -41,6 +40,7 @@ from lesionlab.trust.costs import read_costs
 from lesionlab.trust.inside import Seen
 from lesionlab.trust.operating import TASKS, as_task, judge
 from lesionlab.trust.skin_tone import with_skin_tone
+from lesionlab.trust.uncertainty import uncertainties
 
 
 @dataclass(frozen=True)

@@ -144,8 +144,8 @@ def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
 
 def export(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
+    from lesionlab.export_run import run_facts
     from lesionlab.model.export import export_onnx, why_no_onnx
-    from lesionlab.model.export_run import run_facts
     from lesionlab.model.ood_export import add_ood_score, in_words
 
     reason = why_no_onnx()

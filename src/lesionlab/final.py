@@ -39,9 +39,9 @@ def train_on_all(folder: Path) -> Path:
         LesionlabError: images of the run are gone.
 
     """
+    from lesionlab.export_run import final_facts
     from lesionlab.model.decide import decision_of
     from lesionlab.model.export import export_onnx
-    from lesionlab.model.export_run import final_facts
     from lesionlab.model.ood_export import add_ood_score, in_words
     from lesionlab.model.zoo import with_decision
 

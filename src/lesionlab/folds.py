@@ -22,7 +22,7 @@ from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json
-from lesionlab.lifecycle import run, settled
+from lesionlab.lifecycle import identify, run, settled
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
 from lesionlab.trust import bootstrap
@@ -96,7 +96,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     request = settled(request)
     settings = environment.settings() | tracking.open_stores(request.track)
     with rundir.claimed(request.out):
-        identity = _identity(request, n_folds)
+        identity = identify(request) | {"folds": n_folds}
         finished = rundir.begin(request.out, identity, again=request.again)
         if finished:
             print(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
@@ -213,9 +213,3 @@ def _metrics(out: Path) -> dict[str, Any]:
 
 def _headline(test: dict[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {test[name]:.3f}" for name in HEADLINE)
-
-
-def _identity(request: Request, n_folds: int) -> dict[str, Any]:
-    data = str(request.data.resolve()) if request.data else f"generated: {steps.DEMO_LESIONS} lesions"
-    recipe = request.recipe.to_toml()
-    return {"recipe": recipe, "data": data, "seed": request.seed, "limit": request.limit, "folds": n_folds}

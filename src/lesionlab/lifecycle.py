@@ -17,7 +17,7 @@ from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
 
-__all__ = ["Request", "run", "settled"]
+__all__ = ["Request", "identify", "run", "settled"]
 
 
 def run(request: Request) -> Path:
@@ -32,7 +32,7 @@ def run(request: Request) -> Path:
     if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
         return _help_to_train(request)
     with rundir.claimed(request.out):
-        identity = _identity(request)
+        identity = identify(request)
         finished = rundir.begin(request.out, identity, again=request.again)
         if finished:
             print(f"This run was finished on {finished['finished'][:16]}: {request.out / 'report.html'}")
@@ -93,7 +93,8 @@ def _fourteen_steps(run: Run) -> None:
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
-def _identity(request: Request) -> dict[str, Any]:
+def identify(request: Request) -> dict[str, Any]:
+    """Say what makes a run this one: the same goes on where it stopped, another is refused."""
     data = str(request.data.resolve()) if request.data else f"generated: {steps.DEMO_LESIONS} lesions"
     identity = {"recipe": request.recipe.to_toml(), "data": data, "seed": request.seed, "limit": request.limit}
     if request.recipe.split.name == "file":

@@ -28,6 +28,7 @@ from lesionlab.environment import n_cores
 from lesionlab.errors import UsageError
 from lesionlab.sources import Source, find_images
 from lesionlab.trust.conformal import prediction_sets
+from lesionlab.trust.uncertainty import uncertainties
 
 BATCH_SIZE = 4  # stays in a core's cache: 8 is slower, and takes 1.6 times the memory
 _MOST_WORKERS = 8  # each holds a batch's activations
@@ -253,12 +254,6 @@ def decide(malignant_probability: float, uncertainty: float, thresholds: Mapping
     if uncertainty > thresholds.get("uncertainty", 1.0):
         return "uncertain"
     return "malignant" if malignant_probability >= thresholds.get("malignant", 0.5) else "benign"
-
-
-def uncertainties(probabilities: np.ndarray) -> np.ndarray:
-    """Entropy of each row of probabilities (n, 7) over that of seven equal ones: float (n,), 0 to 1."""
-    logarithms = np.log(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
-    return np.maximum(0.0, -(probabilities * logarithms).sum(axis=1) / np.log(len(DX)))
 
 
 def _prediction(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -> Prediction:

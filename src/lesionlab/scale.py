@@ -239,6 +239,11 @@ def worded(ray: Any, error: Exception) -> str:
     return f"Ray failed: {_first_line(cause or error)} {goes_on}"
 
 
+def last_line(error: object) -> str:
+    """Give the last line of an error that carries a worker's traceback: what was raised."""
+    return " ".join(str(error).strip().splitlines()[-1:])
+
+
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__

@@ -279,7 +279,13 @@ def _write_results(search: Search, results: Any) -> None:
         best = float(history[METRIC].max()) if reached else float("nan")
         epochs = int(history["epoch"].max()) if reached else 0
         rows.append(
-            {"trial": number, METRIC: best, "epochs": epochs, **result.config, "error": last_line(result.error or "")}
+            {
+                "trial": number,
+                METRIC: best,
+                "epochs": epochs,
+                **result.config,
+                "error": scale.last_line(result.error or ""),
+            }
         )
     table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last")
     write_csv(table, search.out / "trials.csv")
@@ -305,11 +311,6 @@ def _write_results(search: Search, results: Any) -> None:
         say(f"{(table['error'] != '').sum()} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
     print(f"\nTest it: {shlex.join(map(str, command))}")
     print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
-
-
-def last_line(error: object) -> str:
-    """Give the last line of an error that carries a worker's traceback: what was raised."""
-    return " ".join(str(error).strip().splitlines()[-1:])
 
 
 def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 from ray.tune import Callback
 
+from lesionlab.scale import last_line
 from lesionlab.stages import say
-from lesionlab.tune import last_line
 
 
 class Lines(Callback):

@@ -35,12 +35,11 @@ TIMEOUT_S = 60.0
 _CHUNK_BYTES = 2**20
 
 
-def read_runtime(archive: Path | None = None, cache: Path | None = None) -> dict[str, bytes]:
+def read_runtime(archive: Path | None = None) -> dict[str, bytes]:
     """Give the runtime's files, by the names that the page knows.
 
     Args:
         archive: the tarball as npm publishes it; None to take it from the cache, or to download it into the cache.
-        cache: folder; lesionlab's by default.
 
     Raises:
         UsageError: `archive` is not that tarball.
@@ -50,7 +49,7 @@ def read_runtime(archive: Path | None = None, cache: Path | None = None) -> dict
     if archive is not None:
         data = _given(archive)
     else:
-        data = _cached((cache or _cache_folder()) / "runtime" / ARCHIVE)
+        data = _cached(_cache_folder() / "runtime" / ARCHIVE)
     return _unpack(data)
 
 

@@ -21,6 +21,7 @@ Points = NDArray[np.float64]
 """Places in lesion units, (n, 2), x to the right and y downwards."""
 
 REACH = 2.8  # fields are defined on [-REACH, REACH] squared, in lesion units
+_SPECK = 0.006
 COARSE = 3  # soft fields are drawn at a third of the resolution, then enlarged
 TILE_PX, TILE_CELL_PX = 1024, 12  # the mesh of lines that networks and skin furrows are cut from
 MELANIN_ABSORBS = (0.46, 0.92, 1.18)
@@ -125,9 +126,9 @@ def _turned(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
-def grain(rng: np.random.Generator, view: View, size: float = 0.006) -> Plane:
-    """Draw fine irregularity, mean 0 and deviation about 1, whose specks are about `size` lesion units wide."""
-    return view.sample(_grain_tile(), _turned(rng) / size, TILE_PX / 2 + rng.uniform(-60, 60, 2))
+def grain(rng: np.random.Generator, view: View) -> Plane:
+    """Draw fine irregularity, mean 0 and deviation about 1, whose specks are about 0.006 lesion units wide."""
+    return view.sample(_grain_tile(), _turned(rng) / _SPECK, TILE_PX / 2 + rng.uniform(-60, 60, 2))
 
 
 class Marks:

@@ -29,7 +29,6 @@ class Batches(keras.utils.PyDataset):
         mixup: float = 0.0,
         degrade: float = 0.0,
         seed: int | None = None,
-        epoch: int = 0,
         are_full: bool = False,
         share: tuple[int, int] = (0, 1),
         as_rows: bool = False,
@@ -52,11 +51,11 @@ class Batches(keras.utils.PyDataset):
         self._weights = weights[labels].astype(np.float32)
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
         self._batch_size, self._mixup, self._degrade = batch_size, mixup, degrade
-        self._seed, self._epoch = seed, epoch
+        self._seed, self._epoch = seed, 0
         self._are_full, self._share, self._read_bytes = are_full, share, 0
         self._as_rows = as_rows
         self.side = 0  # longer side that images are scaled to, in px; 0 leaves them
-        self.start_epoch(epoch)
+        self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Draw the order of an epoch (0-based); the same seed and epoch give the same order."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from lesionlab.diagnosis import DX
-from lesionlab.predict import uncertainties
 from lesionlab.recipe import DecisionChoice
 from lesionlab.trust.operating import TASKS, as_task, draw
+from lesionlab.trust.uncertainty import uncertainties
 from lesionlab.trust.vector_scaling import VectorScaling, fit_temperature, fit_vector_scaling, temper
 
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
@@ -151,9 +151,7 @@ def _log_prior(training_labels: np.ndarray) -> np.ndarray:
 
 
 def _shifted(probabilities: np.ndarray, log_shift: np.ndarray) -> np.ndarray:
-    logits = np.log(np.maximum(probabilities, 1e-30)) + log_shift
-    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weighted / weighted.sum(axis=1, keepdims=True)
+    return VectorScaling((1.0,) * len(DX), tuple(log_shift))(probabilities)
 
 
 def _balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -33,9 +33,7 @@ TOLERANCE = 0.02  # of a score of 1 to 4
 _BATCH = 16
 
 
-def add_ood_score(
-    path: Path, pixels: np.ndarray, training: np.ndarray, reference: np.ndarray, *, seed: int = 0
-) -> OodScore | None:
+def add_ood_score(path: Path, pixels: np.ndarray, training: np.ndarray, reference: np.ndarray) -> OodScore | None:
     """Give a model file an out-of-distribution score; None, and the file as it was, where the images are too few.
 
     Args:
@@ -43,7 +41,6 @@ def add_ood_score(
         pixels: uint8 (n, height, width, 3), dermatoscopic images as the network takes them.
         training: which of them to fit to, integers: the training part; 1,500 are drawn of more.
         reference: which of them to draw the line by: the validation part; 1,000 are drawn of more.
-        seed: of the draws.
 
     Raises:
         LesionlabError: the file's score differs from the one fitted; the file is then left as it was.
@@ -53,7 +50,7 @@ def add_ood_score(
 
     if min(len(training), len(reference)) < LEAST_IMAGES:
         return None
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     training, reference = _drawn(training, MOST_TRAINING, rng), _drawn(reference, MOST_REFERENCE, rng)
     chosen = pixels[np.concatenate([training, reference])]
     seen = _see(path, chosen)

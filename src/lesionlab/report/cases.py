@@ -18,11 +18,11 @@ from lesionlab.data.images import ImageError
 from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
 from lesionlab.files import replacing_folder, write_text
-from lesionlab.predict import uncertainties
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
 from lesionlab.trust.conformal import prediction_sets
 from lesionlab.trust.inside import Seen
+from lesionlab.trust.uncertainty import uncertainties
 
 _PX = 224
 _SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")

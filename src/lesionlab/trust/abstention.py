@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-from lesionlab.predict import uncertainties
 from lesionlab.trust.bootstrap import effective_number, folds, share_of_lesions, wilson_interval
 from lesionlab.trust.operating import TASKS, as_task
+from lesionlab.trust.uncertainty import uncertainties
 
 RISKS = (0.05, 0.1, 0.2)
 CONFIDENCE = 0.95

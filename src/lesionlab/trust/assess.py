@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab.predict import uncertainties
 from lesionlab.trust import conformal, operating
 from lesionlab.trust.abstention import RISKS, abstention
 from lesionlab.trust.abstention import cross_judged as cross_abstention
@@ -22,6 +21,7 @@ from lesionlab.trust.costs import expected_cost
 from lesionlab.trust.metrics import curves, evaluate_part, headline
 from lesionlab.trust.subgroups import subgroups
 from lesionlab.trust.suspects import suspects
+from lesionlab.trust.uncertainty import uncertainties
 from lesionlab.trust.vector_scaling import cross_fitted, fit_vector_scaling, fitted_temperature
 
 CONFIRMED = "histo"

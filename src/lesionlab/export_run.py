@@ -64,13 +64,13 @@ class _Run:
     image: ImageChoice
     table: pd.DataFrame
 
-    def pixels(self, part: str, most: int | None = None, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    def pixels(self, part: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
         chosen = self.table[self.table["part"] == part]
         if chosen.empty:
             raise LesionlabError(f"The run is damaged: its splits.csv has no image of the part {part!r}. Make it anew.")
         if most is not None and len(chosen) > most:
-            chosen = chosen.sample(most, random_state=seed)
+            chosen = chosen.sample(most, random_state=0)
         try:
             images = [
                 read_image(Path(path), self.image.height, self.image.width, self.image.crop) for path in chosen["path"]

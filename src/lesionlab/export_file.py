@@ -17,8 +17,8 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import UsageError
+from lesionlab.export_run import CALIBRATION, Exported, refuse_other_files, say_written
 from lesionlab.files import replacing
-from lesionlab.model.export_run import CALIBRATION, Exported, refuse_other_files, say_written
 from lesionlab.model.ood_export import MOST_REFERENCE, MOST_TRAINING, add_ood_score, in_words, without_score
 from lesionlab.model.quantise import ALLOWED_LOSS, quantise
 from lesionlab.progress import track
