@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -232,6 +233,20 @@ def test_why_ray_does_not_start_is_worded(raised: Exception, message: str, monke
     monkeypatch.setattr(ray, "init", start)
     with pytest.raises(LesionlabError, match=message), scale.cluster("auto"):
         pass
+
+
+def test_a_port_that_is_no_clusters_is_worded(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def start(**_: Any) -> None:
+        raise ConnectionError("no GCS")
+
+    monkeypatch.setattr(ray, "init", start)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        message = f"Something listens at {address}, but Ray gets no connection .no GCS.*RAY_AUTH_MODE=token"
+        with pytest.raises(LesionlabError, match=message), scale.cluster(address):
+            pass
 
 
 def test_without_ray_the_extra_is_named(phantoms: Path, tiny: Path, tmp_path: Path) -> None:

@@ -149,7 +149,8 @@ def test_other_work_in_the_folder_is_refused(tiny: Path, photos: Path, tmp_path:
     with pytest.raises(UsageError, match="holds another job: model_sha256"):
         write(sources, model=other)
     job, log = (out / JOB).read_text(encoding="utf-8"), (out / LOG).read_text(encoding="utf-8")
-    for damaged in ("no json\n", '{"shard": 0}\n', "[]\n", log.replace('"rows": 8', '"rows": "8"')):
+    stranger = log.replace('"unreadable": []', '"unreadable": [["who", "x", "r", "missing"]]')
+    for damaged in ("no json\n", '{"shard": 0}\n', "[]\n", log.replace('"rows": 8', '"rows": "8"'), stranger):
         (out / LOG).write_text(damaged, encoding="utf-8")
         with pytest.raises(UsageError, match="holds a damaged"):
             write(sources)

@@ -106,8 +106,18 @@ def test_failed_trials_are_said_and_end_with_1(
     history = pd.DataFrame({"epoch": [1, 2], "val_balanced_accuracy": [0.3, 0.4]})
     drawn = {"optimizer.learning_rate": 1e-3}
     results = [
-        SimpleNamespace(metrics_dataframe=None, config=drawn, error=ValueError("Traceback …\nMemoryError: too much")),
-        SimpleNamespace(metrics_dataframe=history, config=drawn | {"optimizer.batch_size": 8}, error=None),
+        SimpleNamespace(
+            path="/s/run_trial_1a2b3_00001_1_x",
+            metrics_dataframe=None,
+            config=drawn,
+            error=ValueError("Traceback …\nMemoryError: too much"),
+        ),
+        SimpleNamespace(
+            path="/s/run_trial_1a2b3_00000_0_x",
+            metrics_dataframe=history,
+            config=drawn | {"optimizer.batch_size": 8},
+            error=None,
+        ),
     ]
     calls = []
     monkeypatch.setattr("lesionlab.scale.cluster", lambda address: contextlib.nullcontext())
@@ -116,10 +126,13 @@ def test_failed_trials_are_said_and_end_with_1(
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
     done = lesionlab_here("tune", *options)
     assert done.returncode == 1 and f"1 of 2 trials failed; why stands in {out / 'trials.csv'}" in done.stdout
-    assert pd.read_csv(out / "trials.csv")["error"].tolist()[1] == "MemoryError: too much"
+    trials = pd.read_csv(out / "trials.csv")
+    assert trials["error"].tolist()[1] == "MemoryError: too much" and trials["trial"].tolist() == [1, 2]
     assert read_recipe(str(out / "best.toml")).optimizer.batch_size == 8
     again = lesionlab_here("tune", *options)
     assert again.returncode == 1 and "--again starts it anew" in again.stdout and len(calls) == 1
+    other = lesionlab_here("run", "--data", phantoms, "--recipe", recipe, "--out", out, "--again")
+    assert other.returncode == 2 and f"{out} holds a search, not a run" in other.stderr
     (out / "search").mkdir()  # what a broken-off search leaves
     anew = lesionlab_here("tune", *options, "--again", "--seed", 1)
     assert anew.returncode == 1 and len(calls) == 2 and not (out / "search").exists()

@@ -70,13 +70,15 @@ def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, An
         again: start anew, whatever the folder's run has done: its networks are removed.
 
     Raises:
-        UsageError: the folder holds another run that got as far as training.
+        UsageError: the folder holds another run that got as far as training, or with `again` something of another kind.
 
     """
     manifest = read_manifest(folder)
     if manifest is None:
         return None
     held = manifest["request"]
+    if again and _kind(held) != _kind(request):
+        raise UsageError(f"{folder} holds {_kind(held)}, not {_kind(request)}. Choose another folder with --out.")
     if again:
         write_json(folder / MANIFEST, manifest | {"finished": None})  # a kill from here on leaves an unfinished run
         for path in (path for pattern in _TRAINED for path in folder.glob(pattern)):
@@ -103,6 +105,12 @@ def new_manifest(request: dict[str, Any], seed: int, started: str | None = None)
         "started": started or now(),
         "finished": None,
     }
+
+
+def _kind(request: dict[str, Any]) -> str:
+    """Name what a request identifies, by the key that it alone has."""
+    kinds = {"space": "a search", "members": "an ensemble", "folds": "folds"}
+    return next((name for key, name in kinds.items() if key in request), "a run")
 
 
 def contents(folder: Path) -> list[str]:

@@ -8,6 +8,7 @@ whose worker or node dies is computed again elsewhere, and its answer is taken o
 import logging
 import os
 import platform
+import re
 import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -54,7 +55,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
             warnings.simplefilter("ignore")  # of Ray's own imports and of sockets that it leaves to the collector
             ray.init(address=address or "local", **quiet, **local)
     except (ConnectionError, TimeoutError) as error:
-        raise LesionlabError(f"There is no Ray cluster at {address!r} ({_first_line(error)}). {_START}") from error
+        raise LesionlabError(_worded_refusal(error, address)) from error
     except Exception as error:  # Ray gives up on a slow start with a bare one
         raise LesionlabError(_worded_start(error, address)) from error
     try:
@@ -211,6 +212,15 @@ def _check_reachable(address: str) -> None:
         raise LesionlabError(f"No Ray cluster answers at {address} ({error}). {_START}") from error
 
 
+def _worded_refusal(error: Exception, address: str | None) -> str:
+    if address in (None, "auto", "local"):
+        return f"There is no Ray cluster at {address!r} ({_first_line(error)}). {_START}"
+    return (
+        f"Something listens at {address}, but Ray gets no connection ({_first_line(error)}). Is it the head's port? A cluster "
+        "that wants a token, as 'ray start' does where it finds ~/.ray/auth_token, takes RAY_AUTH_MODE=token and that file here."
+    )
+
+
 def _worded_start(error: Exception, address: str | None) -> str:
     text = str(error)
     if "ersion mismatch" in text:
@@ -237,6 +247,12 @@ def worded(ray: Any, error: Exception) -> str:
     if isinstance(error, kinds.WorkerCrashedError | kinds.NodeDiedError | kinds.ObjectLostError):
         return f"A worker died {_ATTEMPTS + 1} times at the same piece of work: {_first_line(error)} {goes_on}"
     return f"Ray failed: {_first_line(cause or error)} {goes_on}"
+
+
+def trial_number(name: str) -> int:
+    """Find the number of one of Ray Tune's trials, from 1, in its id or its folder's name, `run_trial_1a2b3_00004_4_...`."""
+    found = re.search(r"_(\d{5})(?:_|$)", name)
+    return int(found[1]) + 1 if found else 0
 
 
 def last_line(error: object) -> str:

@@ -217,6 +217,8 @@ def _left(shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: Tally
             yield shard
         elif line["sources"] == shard.digest:
             given = {source.image: source.given for source in shard.sources}
+            if not given.keys() >= {image for image, *_ in line["unreadable"]}:
+                raise UsageError(f"{folder} holds a damaged {LOG} ({line['file']}). Choose another with --shards.")
             if any(opens_now(code, given[image]) for image, _, _, code in line["unreadable"]):
                 yield shard
                 continue

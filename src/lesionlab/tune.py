@@ -272,8 +272,9 @@ def _domain(tune: Any, given: dict[str, Any]) -> Any:
 
 def _write_results(search: Search, results: Any) -> None:
     """Write a row a trial, best first, and the best trial's recipe: that of the highest figure at any of its epochs."""
+    by_number = {scale.trial_number(Path(result.path).name): result for result in results}
     rows = []
-    for number, result in enumerate(results, start=1):
+    for number, result in sorted(by_number.items()):  # of a search that was broken off Ray gives them in another order
         history = result.metrics_dataframe
         reached = history is not None and METRIC in history
         best = float(history[METRIC].max()) if reached else float("nan")
@@ -287,13 +288,13 @@ def _write_results(search: Search, results: Any) -> None:
                 "error": scale.last_line(result.error or ""),
             }
         )
-    table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last")
+    table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last", kind="stable")
     write_csv(table, search.out / "trials.csv")
     if np.isnan(table[METRIC].iloc[0]):
         raise LesionlabError(
             f"Every trial failed. The first: {table['error'].iloc[0]}; see {search.out / 'trials.csv'}."
         )
-    config = results[int(table["trial"].iloc[0]) - 1].config
+    config = by_number[int(table["trial"].iloc[0])].config
     recipe = changed(search.recipe, config)
     write_text(search.out / "best.toml", recipe.to_toml())
     say(

@@ -4,7 +4,7 @@ from typing import Any
 
 from ray.tune import Callback
 
-from lesionlab.scale import last_line
+from lesionlab.scale import last_line, trial_number
 from lesionlab.stages import say
 
 
@@ -13,16 +13,13 @@ class Lines(Callback):
 
     def __init__(self, metric: str) -> None:
         self.metric = metric
-        self.n_ended = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say the trial's last figure."""
-        self.n_ended += 1
         last = trial.last_result or {}
         reached = f"{last[self.metric]:.3f} after {last['epoch']:.0f} epochs" if self.metric in last else "no epoch"
-        say(f"trial {self.n_ended}: {self.metric.removeprefix('val_').replace('_', ' ')} {reached}")
+        say(f"trial {trial_number(trial.trial_id)}: {self.metric.removeprefix('val_').replace('_', ' ')} {reached}")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why the trial failed."""
-        self.n_ended += 1
-        say(f"trial {self.n_ended} failed: {last_line(trial.get_error() or 'no reason is known')}")
+        say(f"trial {trial_number(trial.trial_id)} failed: {last_line(trial.get_error() or 'no reason is known')}")
