@@ -17,9 +17,10 @@ from lesionlab.data.split import prove
 from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
 from lesionlab.files import write_json
-from lesionlab.folds import HEADLINE, assign_folds, cross_validate, fold_parts
+from lesionlab.folds import assign_folds, cross_validate, fold_parts
 from lesionlab.recipe import read_recipe
 from lesionlab.steps import Request
+from lesionlab.trust.metrics import HEADLINE
 
 N_GROUPS = 23  # of each diagnosis: not a multiple of the folds
 

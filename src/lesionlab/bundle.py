@@ -298,7 +298,7 @@ def _invalid_fact(facts: Facts) -> str | None:
 
 
 def _are_lines_valid(lines: Any) -> bool:
-    """Whether these are operating points, as `lesionlab.evaluation` writes them."""
+    """Whether these are operating points, as `lesionlab.evaluate_run` writes them."""
     return isinstance(lines, list) and all(
         isinstance(line, dict)
         and isinstance(line.get("task"), str)

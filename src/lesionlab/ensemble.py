@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import evaluation, rundir, steps
+from lesionlab import evaluate_run, rundir, steps
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
@@ -108,7 +108,7 @@ def uncalibrated(
         first_view: which of the four comes first.
 
     """
-    from lesionlab.model.decide import decision_of, unfold_calibration
+    from lesionlab.model.decide import read_decision, unfold_calibration
     from lesionlab.model.fused import set_weights
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
@@ -122,7 +122,7 @@ def uncalibrated(
         )
     set_weights(network, weights)
     last = network.get_layer("probabilities")
-    decision = decision_of(rundir.decision_of(folder))
+    decision = read_decision(rundir.decision_of(folder))
     kernel, bias = last.get_weights()
     last.set_weights(unfold_calibration(kernel, bias, decision))
     return network
@@ -135,7 +135,7 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     steps.load(run, prepared)  # 6
     divided = steps.divide(run, prepared)  # 7 to 10
     _check_data(run, members, divided)
-    evaluation.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
+    evaluate_run.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 

@@ -24,7 +24,7 @@ from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.evaluate_answers import acquaintance, answers_of_model, answers_of_table, measure_robustness
-from lesionlab.evaluation import predictions_table
+from lesionlab.evaluate_run import predictions_table
 from lesionlab.files import write_csv, write_json
 from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
@@ -38,6 +38,7 @@ from lesionlab.trust.assess import Answers, assess, recalibrated
 from lesionlab.trust.bootstrap import in_words
 from lesionlab.trust.costs import read_costs
 from lesionlab.trust.inside import Seen
+from lesionlab.trust.metrics import HEADLINE
 from lesionlab.trust.operating import TASKS, as_task, judge
 from lesionlab.trust.skin_tone import with_skin_tone
 from lesionlab.trust.uncertainty import uncertainties
@@ -270,6 +271,6 @@ def evaluate_command(options: argparse.Namespace) -> None:
     )
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
     print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
-    for name in ("balanced_accuracy", "macro_auc", "accuracy"):
+    for name in HEADLINE:
         print(f"{name.replace('_', ' '):18} {in_words(metrics[name], metrics['intervals'][name])}")
     print(f"Report: {report}\n{NOT_A_DEVICE}")

@@ -40,7 +40,7 @@ def train_on_all(folder: Path) -> Path:
 
     """
     from lesionlab.export_run import final_facts
-    from lesionlab.model.decide import decision_of
+    from lesionlab.model.decide import read_decision
     from lesionlab.model.export import export_onnx
     from lesionlab.model.ood_export import add_ood_score, in_words
     from lesionlab.model.zoo import with_decision
@@ -61,7 +61,7 @@ def train_on_all(folder: Path) -> Path:
         else:
             network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
         facts = final_facts(folder, manifest)
-        network = with_decision(network, decision_of(facts["decision"]))
+        network = with_decision(network, read_decision(facts["decision"]))
         with replacing(folder / rundir.FINAL) as temporary:
             network.save(temporary)
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))

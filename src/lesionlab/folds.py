@@ -26,9 +26,7 @@ from lesionlab.lifecycle import identify, run, settled
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
 from lesionlab.trust import bootstrap
-from lesionlab.trust.metrics import evaluate_part
-
-HEADLINE = ("balanced_accuracy", "macro_auc", "accuracy")
+from lesionlab.trust.metrics import HEADLINE, evaluate_part
 
 
 def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lesionlab import evaluation, rundir, steps, tracking
+from lesionlab import evaluate_run, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.diagnosis import NOT_A_DEVICE
@@ -89,7 +89,7 @@ def _check_model(run: Run) -> None:
 
 def _fourteen_steps(run: Run) -> None:
     prepared, divided, trained = _thirteen_steps(run)
-    evaluation.evaluate(run, prepared, divided, trained)  # 14
+    evaluate_run.evaluate(run, prepared, divided, trained)  # 14
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 

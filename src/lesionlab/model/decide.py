@@ -134,7 +134,7 @@ def unfold_calibration(kernel: np.ndarray, bias: np.ndarray, decision: Decision)
     return kernel / scale, (bias - offset) / scale
 
 
-def decision_of(facts: Mapping[str, Any]) -> Decision:
+def read_decision(facts: Mapping[str, Any]) -> Decision:
     """Read what `metrics.json` holds under `decision`."""
     names = {field.name for field in dataclasses.fields(Decision)}
     return Decision(**{name: value for name, value in facts.items() if name in names})

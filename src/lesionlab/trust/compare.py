@@ -12,10 +12,9 @@ import numpy as np
 from scipy.stats import binomtest, norm, rankdata
 
 from lesionlab.trust.bootstrap import bootstrap, percentile_interval
-from lesionlab.trust.metrics import auc, headline
+from lesionlab.trust.metrics import HEADLINE, auc, headline
 from lesionlab.trust.operating import TASKS, as_task
 
-FIGURES = ("balanced_accuracy", "macro_auc", "accuracy")
 _NO_INTERVAL = (float("nan"), float("nan"))
 _MIN_LESIONS = 2  # of which draws can differ
 
@@ -44,7 +43,7 @@ class Comparison:
 
     Attributes:
         images: how many were compared; `lesions` how many they show.
-        figures: by name, of `FIGURES`.
+        figures: by name, of `lesionlab.trust.metrics.HEADLINE`.
         only_first_right: images that the first model alone answers rightly; likewise `only_second_right`.
         mcnemar_p: exact two-sided McNemar test of these two counts (Psychometrika 12, 1947); images count as independent.
         malignant_auc: malignant against benign, its interval by DeLong's method over lesions; `delong_p` is the test's.
@@ -102,7 +101,7 @@ def compare(
                 values[1][name] - values[0][name],
                 _interval(draws[1][name] - draws[0][name]),
             )
-            for name in FIGURES
+            for name in HEADLINE
         },
         only_first_right=only_first,
         only_second_right=only_second,

@@ -26,7 +26,8 @@ from lesionlab.trust.bootstrap import (
 
 _CLASSES = len(DX)
 _CURVE_POINTS = 200
-_HEADLINE = ("accuracy", "balanced_accuracy", "macro_auc", "log_loss", "mel_at_90")
+HEADLINE = ("balanced_accuracy", "macro_auc", "accuracy")  # what runs are compared by
+_WITH_INTERVAL = (*HEADLINE, "log_loss", "mel_at_90")
 _RATES = ("recall", "specificity", "precision", "npv")  # shares of lesions, of which Wilson's interval can be taken
 
 
@@ -70,7 +71,7 @@ def _headline_intervals(
     labels: np.ndarray, is_right: np.ndarray, lesions: np.ndarray, draws: dict[str, np.ndarray]
 ) -> dict[str, list[float]]:
     none = [float("nan")] * 2
-    intervals = {name: percentile_interval(draws[name]) for name in _HEADLINE}
+    intervals = {name: percentile_interval(draws[name]) for name in _WITH_INTERVAL}
     intervals = {name: none if low == high else [low, high] for name, (low, high) in intervals.items()}
     if np.isnan(intervals["accuracy"][0]) and len(np.unique(lesions)) > 1:
         intervals["accuracy"] = wilson_interval(float(is_right.mean()), effective_number(lesions)) or none

@@ -24,7 +24,7 @@ from lesionlab.trust import bootstrap, conformal
 from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.inside import Seen, see
-from lesionlab.trust.metrics import evaluate_part, headline
+from lesionlab.trust.metrics import HEADLINE, evaluate_part, headline
 from lesionlab.trust.operating import TASKS, as_task, net_benefit
 from lesionlab.trust.skin_tone import with_skin_tone
 from lesionlab.trust.vector_scaling import fit_vector_scaling, fitted_temperature
@@ -178,6 +178,6 @@ def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.Data
 
 
 def _say_result(test: dict[str, Any]) -> None:
-    for name in ("balanced_accuracy", "macro_auc", "accuracy"):
+    for name in HEADLINE:
         say(f"test {name.replace('_', ' '):17} {bootstrap.in_words(test[name], test['intervals'][name])}")
     say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
