@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from conftest import lesionlab_here
-from lesionlab import tracking
+from lesionlab import tracked_run, tracking
 from lesionlab.cli import main
 from lesionlab.cli_use import TRACKERS
 from lesionlab.environment import settings
@@ -143,7 +143,7 @@ def test_what_broke_off_is_completed(run: Path, store: str, monkeypatch: pytest.
     tracker = tracking.start("mlflow", run)
     monkeypatch.setattr(MlflowClient, "log_batch", fail)
     with pytest.raises(LesionlabError):
-        tracker.epoch(tracking.read_history(run)[0])
+        tracker.epoch(tracked_run.read_history(run)[0])
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     tracker.finish()
     client, found = runs_in(store)[0]
@@ -208,7 +208,7 @@ def test_a_tracker_that_fails_stops_no_training(run: Path, monkeypatch: pytest.M
     def fail(*_: object) -> str:
         raise LesionlabError("the server is gone.")
 
-    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracking.Tracker(name, fail, fail))
+    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracked_run.Tracker(name, fail, fail))
     (tracker,) = tracking.start_all(("mlflow",), run, again=False)
     tracker.epoch({"epoch": 1})
     tracker.epoch({"epoch": 2})

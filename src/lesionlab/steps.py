@@ -36,7 +36,7 @@ from lesionlab.explore import write_exploration
 from lesionlab.files import replacing, write_csv
 from lesionlab.recipe import Recipe
 from lesionlab.stages import Stages, say
-from lesionlab.tracking import Tracker
+from lesionlab.tracked_run import Tracker
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesionlab import tracking
+from lesionlab import tracked_run
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_json
 
@@ -25,9 +25,9 @@ _SETTINGS = {
 }
 
 
-def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
+def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
     """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.start`."""
-    recipe, manifest = tracking.read_choices(folder)
+    recipe, manifest = tracked_run.read_choices(folder)
     uri = store_uri()
     client = _client(uri)
     from mlflow import entities
@@ -37,7 +37,7 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
         run_id = None if again else _still_there(client, held.get(uri))
         if run_id is None:
             run_id = _create(client, uri, folder, recipe.name)
-            values = tracking.parameters(recipe, manifest).items()
+            values = tracked_run.parameters(recipe, manifest).items()
             client.log_batch(run_id, params=[entities.Param(name, value[:6000]) for name, value in values])
             write_json(folder / REMEMBERED, held | {uri: run_id})
         client.update_run(run_id, status="RUNNING")
@@ -47,12 +47,12 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracking.Tracker:
             _log_epoch(client, run_id, row)
 
     def finish() -> str:
-        history, found = tracking.read_history(folder), tracking.read_figures(folder)
+        history, found = tracked_run.read_history(folder), tracked_run.read_figures(folder)
         with _failures(uri):
             _log_finished(client, run_id, folder, history, found)
         return f"run {run_id} of {uri}"
 
-    return tracking.Tracker("mlflow", epoch, finish)
+    return tracked_run.Tracker("mlflow", epoch, finish)
 
 
 def store_uri() -> str:
@@ -177,7 +177,7 @@ def _experiment(client: Any, uri: str) -> str:
 
 
 def _log_epoch(client: Any, run_id: str, row: dict[str, float]) -> None:
-    _log_figures(client, run_id, tracking.epoch_figures(row), step=int(row["epoch"]))
+    _log_figures(client, run_id, tracked_run.epoch_figures(row), step=int(row["epoch"]))
 
 
 def _log_figures(client: Any, run_id: str, figures: dict[str, float], step: int) -> None:
@@ -197,13 +197,13 @@ def _log_finished(
         if int(row["epoch"]) not in logged:
             _log_epoch(client, run_id, row)
     _log_figures(client, run_id, figures, step=0)
-    _, manifest = tracking.read_choices(folder)
+    _, manifest = tracked_run.read_choices(folder)
     environment = manifest.get("environment", {})
     facts = {"lesionlab.version": manifest["lesionlab"], "lesionlab.fingerprint": manifest["data"]["fingerprint"]}
     facts |= {f"lesionlab.{key}": environment[key] for key in ("backend", "device") if key in environment}
     for name, value in facts.items():
         client.set_tag(run_id, name, value)
-    for name in tracking.FILES:
+    for name in tracked_run.FILES:
         if (folder / name).is_file():
             client.log_artifact(run_id, str(folder / name))
     client.set_terminated(run_id, "FINISHED")

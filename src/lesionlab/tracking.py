@@ -6,35 +6,14 @@ finished run and its files; for TensorBoard event files. A tracker that fails ne
 """
 
 import argparse
-import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
 
 from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.recipe import Recipe
 from lesionlab.stages import say
+from lesionlab.tracked_run import Tracker, read_figures, read_history
 
 TRACKERS = ("mlflow", "tensorboard")
-FILES = (
-    "report.html metrics.json predictions.csv splits.csv history.csv recipe.toml manifest.json card.md model.onnx model.keras"
-).split()
-
-
-@dataclass(frozen=True)
-class Tracker:
-    """A tracker at work on one run directory.
-
-    `epoch` takes a row of the history; `finish` takes what the finished directory holds and says where it can be seen.
-    """
-
-    name: str
-    epoch: Callable[[dict[str, float]], None]
-    finish: Callable[[], str]
 
 
 def start(name: str, folder: Path, *, again: bool = False) -> Tracker:
@@ -93,76 +72,6 @@ def import_run(folder: Path, to: str) -> str:
     rundir.read_finished(folder)
     read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
     return start(to, folder).finish()
-
-
-def parameters(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, str]:
-    """Every choice of a run, the defaults too, as `section.key`; and seed, data and its limit."""
-    flat: dict[str, Any] = {}
-    for key, value in asdict(recipe).items():
-        flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
-    request = manifest["request"]
-    flat |= {"seed": request["seed"], "limit": request["limit"], "data": request["data"]}
-    return {key: str(value) for key, value in flat.items()}
-
-
-def figures(metrics: dict[str, Any]) -> dict[str, float]:
-    """The numbers of `metrics.json` that runs are compared by, as `test.balanced_accuracy`, with intervals as `…_low`."""
-    found: dict[str, float] = {}
-    for part in ("train", "validation", "test"):
-        values = metrics.get(part, {})
-        found |= {f"{part}.{name}": v for name, v in values.items() if isinstance(v, int | float)}
-        for name, interval in (values.get("intervals") or {}).items():
-            if isinstance(interval, list) and len(interval) == 2 and None not in interval:
-                found |= {f"{part}.{name}_low": interval[0], f"{part}.{name}_high": interval[1]}
-        calibration = values.get("calibration") or {}
-        found |= {f"{part}.{n}": calibration[n] for n in ("ece", "brier") if isinstance(calibration.get(n), float)}
-    return found
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of `history.csv`, one an epoch.
-
-    Raises:
-        LesionlabError: it is damaged or gone.
-
-    """
-    try:
-        table = pd.read_csv(folder / "history.csv", dtype=float)
-        return table[["epoch", "loss", *table.columns.difference(["epoch", "loss"])]].to_dict("records")  # type: ignore[return-value]
-    except (OSError, ValueError, KeyError) as error:  # pandas's own errors are ValueErrors
-        raise _damaged(folder, "history.csv") from error
-
-
-def read_figures(folder: Path) -> dict[str, float]:
-    """The `figures` of a finished run.
-
-    Raises:
-        LesionlabError: `metrics.json` is damaged or gone.
-
-    """
-    try:
-        return figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError) as error:
-        raise _damaged(folder, "metrics.json") from error
-
-
-def _damaged(folder: Path, name: str) -> LesionlabError:
-    return LesionlabError(
-        f"The run in {folder} is damaged: its {name} cannot be read. Put it back, or make the run anew."
-    )
-
-
-def read_choices(folder: Path) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe and the manifest of a run directory."""
-    manifest = rundir.read_manifest(folder)
-    if manifest is None:
-        raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
-    return rundir.recipe_of(folder), manifest
-
-
-def epoch_figures(row: dict[str, float]) -> dict[str, float]:
-    """What of a row of the history is drawn over the epochs; what is not defined is left out."""
-    return {name: float(value) for name, value in row.items() if name != "epoch" and value == value}
 
 
 def track_command(options: argparse.Namespace) -> None:
