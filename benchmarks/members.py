@@ -1,7 +1,8 @@
-"""Which runs to join? Each alone and every pair, judged on the validation part alone, by cross-fitting.
+"""Which runs to join? Each alone and every two, three or four, judged on the validation part alone, by cross-fitting.
 
 Calibration and decision rule are fitted to four fifths of the validation lesions and judged on the fifth, five ways of
-dividing; the mean of the five is printed. A run alone takes four flipped views of an image, a member of a pair two.
+dividing; the mean of the five is printed. A run alone takes four flipped views of an image, members share them out as
+`lesionlab ensemble` has it.
 
     python benchmarks/members.py runs/ham10000-bundled runs/ham10000-bundled-light [RUN ...]
 """
@@ -32,7 +33,7 @@ DIVISIONS = 5
 
 
 def main() -> None:
-    """Print a row for each run and for each pair."""
+    """Print a row for each run and for each join."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+")
     runs = parser.parse_args().runs
@@ -40,10 +41,16 @@ def main() -> None:
     views = [_logits(run, of_run) for run, of_run in zip(runs, tables, strict=True)]  # (4, n, 7) each
     print("| run | log loss | macro AUC | melanoma AUC | accuracy | after the rule: balanced accuracy, accuracy |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for run, of_run in zip(runs, views, strict=True):
-        print(f"| {run.name} | {_row(of_run.mean(axis=0), table)} |", flush=True)
-    for (run, a), (other, b) in itertools.combinations(zip(runs, views, strict=True), 2):
-        print(f"| {run.name} and {other.name} | {_row((a[:2].mean(axis=0) + b[2:].mean(axis=0)) / 2, table)} |")
+    for number in range(1, min(4, len(runs)) + 1):
+        for members in itertools.combinations(range(len(runs)), number):
+            names = " and ".join(runs[member].name for member in members)
+            print(f"| {names} | {_row(_joined([views[member] for member in members]), table)} |", flush=True)
+
+
+def _joined(views: list[np.ndarray]) -> np.ndarray:
+    """Logits (n, 7): the mean over members, logits (4, n, 7) each, of which each takes its share of the views."""
+    share = 4 // len(views)
+    return np.mean([of_run[at * share : (at + 1) * share].mean(axis=0) for at, of_run in enumerate(views)], axis=0)
 
 
 def _table(run: Path) -> pd.DataFrame:
