@@ -217,17 +217,16 @@ def _find(path: str | Path | None) -> Path:
                 "load_model('FILE.onnx')); 'lesionlab run' writes model.onnx."
             )
         return models[0]
+    own = next((model for model in models if model.stem == str(path)), None)
     of_run = Path(path) / "model.onnx"
-    for model in models:
-        if str(path) != model.stem:
-            continue
-        if of_run.is_file():
-            raise UsageError(
-                f"{path!s} is the name of a model that comes with lesionlab, and a run here: give .{os.sep}{path} for the "
-                "run; lesionlab's own is taken where no model is given."
-            )
-        return model
-    return of_run if of_run.is_file() else Path(path)
+    if not of_run.is_file():
+        return own or Path(path)
+    if own:
+        raise UsageError(
+            f"{path!s} is the name of a model that comes with lesionlab, and a run here: give .{os.sep}{path} for the "
+            "run; lesionlab's own is taken where no model is given."
+        )
+    return of_run
 
 
 def _read(file: Path) -> bytes:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,35 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def walk(
+    folder: str | Path, is_skipped: Callable[[str], object], onerror: Callable[[OSError], object]
+) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """Give a folder and those below, depth first, each with what is in it and no folder, in the order of the names.
+
+    Links to folders are followed, and a folder is read once, under the name that it is met by first.
+
+    Args:
+        folder: to begin with.
+        is_skipped: whether a folder of this name is left out, with all below it.
+        onerror: called where a folder cannot be read.
+
+    """
+    waiting, read = [str(folder)], set[str]()
+    while waiting:
+        place = waiting.pop()
+        if (real := os.path.realpath(place)) in read:
+            continue
+        read.add(real)
+        try:
+            with os.scandir(place) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            onerror(error)
+            continue
+        yield place, [entry for entry in ordered if not entry.is_dir()]
+        waiting += [entry.path for entry in reversed(ordered) if entry.is_dir() and not is_skipped(entry.name)]
 
 
 def locked(descriptor: int) -> bool:

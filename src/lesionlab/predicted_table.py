@@ -62,7 +62,8 @@ class PredictedTable:
             raise UsageError(f"Another command is writing {self.path}. Wait for it, or choose another file with --out.")
         end = 0
         if resume:
-            self.done, end = _read_done(self.path), _whole_rows_end(self.path)
+            end = _whole_rows_end(self.path)
+            self.done = _read_done(self.path, end)
         self._file.truncate(end)
         return end
 
@@ -128,9 +129,9 @@ def _no_table(path: Path) -> UsageError:
     )
 
 
-def _read_done(path: Path) -> Done:
+def _read_done(path: Path, end: int) -> Done:
     with path.open("rb") as file:
-        lines = file.read(_whole_rows_end(path)).removeprefix(BOM_UTF8).decode("utf-8", "replace").splitlines()
+        lines = file.read(end).removeprefix(BOM_UTF8).decode("utf-8", "replace").splitlines()
     try:
         rows = [
             row for row in csv.reader(lines) if row

@@ -14,6 +14,7 @@ from typing import Any
 
 from lesionlab.data.images import SUFFIXES
 from lesionlab.errors import UsageError
+from lesionlab.files import walk
 
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
@@ -214,34 +215,24 @@ def _parquet_paths(name: str) -> Iterator[str]:
         raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
 
-def _is_new(item: str, seen: set[str]) -> bool:
-    """Say whether an item is seen for the first time, and remember it."""
-    n_before = len(seen)
-    seen.add(item)
-    return len(seen) > n_before
-
-
-def _folders(folder: str, closed: list[OSError]) -> Iterator[tuple[str, list[str]]]:
-    """Give a folder and those below, with their files; links are followed, a folder is read once under one of its names."""
-    read = {os.path.realpath(folder)}
-    for place, folders, files in os.walk(folder, onerror=closed.append, followlinks=True):
-        visible = sorted(name for name in folders if not name.startswith("."))
-        folders[:] = [name for name in visible if _is_new(os.path.realpath(os.path.join(place, name)), read)]
-        yield place, files
-
-
 def _real_folders(folder: str) -> Iterator[str]:
     """Give the real paths of a folder and of those that links in it lead to."""
     yield os.path.realpath(folder)
-    yield from (os.path.realpath(place) for place, _ in _folders(folder, []) if os.path.islink(place))
+    yield from (
+        os.path.realpath(place) for place, _ in walk(folder, _is_hidden, lambda error: None) if os.path.islink(place)
+    )
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
     closed: list[OSError] = []
-    for place, files in _folders(folder, closed):
-        for name in sorted(files):
-            if not name.lower().endswith(SUFFIXES):
-                left_out.add(name)
-            elif not name.startswith("."):
-                yield Path(place, name)
+    for _, entries in walk(folder, _is_hidden, closed.append):
+        for entry in entries:
+            if not entry.name.lower().endswith(SUFFIXES):
+                left_out.add(entry.name)
+            elif not _is_hidden(entry.name):
+                yield Path(entry.path)
     yield from (Path(error.filename) for error in closed)  # listed as unreadable, not passed over

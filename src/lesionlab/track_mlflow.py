@@ -83,8 +83,8 @@ def _sqlite_file(uri: str) -> Path | None:
     return file
 
 
-def open_store() -> None:
-    """Make the store and its experiment where they are absent: many that do so side by side would disturb each other.
+def open_store() -> str:
+    """Make the store and its experiment where they are absent, since many that do so side by side disturb each other; say where.
 
     Raises:
         UsageError: MLflow is not installed.
@@ -95,6 +95,7 @@ def open_store() -> None:
     client = _client(uri)
     with _failures(uri):
         _experiment(client, uri)
+    return uri
 
 
 def _client(uri: str) -> Any:

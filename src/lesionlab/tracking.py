@@ -50,10 +50,9 @@ def open_stores(names: tuple[str, ...]) -> dict[str, str]:
     """
     if "mlflow" not in names:
         return {}
-    from lesionlab.track_mlflow import open_store, store_uri
+    from lesionlab.track_mlflow import open_store
 
-    open_store()
-    return {"MLFLOW_TRACKING_URI": store_uri()}
+    return {"MLFLOW_TRACKING_URI": open_store()}
 
 
 def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:

@@ -308,8 +308,8 @@ def _write_results(search: Search, results: Any) -> None:
     )
     command = ["lesionlab", "run", "--data", search.data, "--recipe", search.out / "best.toml", "--seed", search.seed]
     command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
-    if (table["error"] != "").any():
-        say(f"{(table['error'] != '').sum()} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
+    if n_failed := (table["error"] != "").sum():
+        say(f"{n_failed} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
     print(f"\nTest it: {shlex.join(map(str, command))}")
     print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
 

@@ -6,7 +6,6 @@ only what cannot be read as a table of images, lesions and diagnoses is an error
 """
 
 import filecmp
-import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -31,6 +30,7 @@ from lesionlab.data.metadata import (
 )
 from lesionlab.data.tables import read_start, read_table
 from lesionlab.errors import UsageError
+from lesionlab.files import walk
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -125,7 +125,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _scan(folder: Path) -> _Scan:
-    files = _walk(folder, set())
+    files = _walk(folder)
     pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
     pictures.sort(key=lambda path: not any(_PREFERRED.search(part) for part in path.relative_to(folder).parts[:-1]))
     images: dict[str, Path] = {}
@@ -135,21 +135,18 @@ def _scan(folder: Path) -> _Scan:
     return _Scan(images, twice, tables, archives)
 
 
-def _walk(folder: Path, seen: set[Path]) -> list[Path]:
+def _walk(folder: Path) -> list[Path]:
     """List files in sorted order, a folder's own before its subfolders'; links are followed, once."""
-    if (real := folder.resolve()) in seen:
-        return []
-    seen.add(real)
-    try:
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        raise UsageError(f"{folder} cannot be read ({error.strerror}).") from error
-    found = [folder / entry.name for entry in ordered if entry.is_file() and not _SKIPPED_FILE.search(entry.name)]
-    for entry in ordered:
-        if entry.is_dir() and not _SKIPPED_FOLDER.search(entry.name):
-            found += _walk(folder / entry.name, seen)
-    return found
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+    return [
+        Path(entry.path)
+        for _, entries in walk(folder, _SKIPPED_FOLDER.search, refuse)
+        for entry in entries
+        if entry.is_file() and not _SKIPPED_FILE.search(entry.name)
+    ]
 
 
 def _id_of(path: Path) -> str:

@@ -21,7 +21,7 @@ Points = NDArray[np.float64]
 """Places in lesion units, (n, 2), x to the right and y downwards."""
 
 REACH = 2.8  # fields are defined on [-REACH, REACH] squared, in lesion units
-_SPECK = 0.006
+_SPECK = 0.006  # width of a speck of grain, in lesion units
 COARSE = 3  # soft fields are drawn at a third of the resolution, then enlarged
 TILE_PX, TILE_CELL_PX = 1024, 12  # the mesh of lines that networks and skin furrows are cut from
 MELANIN_ABSORBS = (0.46, 0.92, 1.18)
