@@ -117,6 +117,14 @@ def test_trained_on_all_lesions_by_training_the_members(joined: Path, members: l
     assert "all of them" in facts.training_data and facts.name == "two"
 
 
+def test_it_is_tracked_without_epochs_of_its_own(joined: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")
+    run = Path(shutil.copytree(joined, tmp_path / "run"))
+    done = lesionlab_here("track", run, "--to", "tensorboard")
+    assert done.returncode == 0 and "tensorboard --logdir" in done.stdout, done.stderr
+    assert list((run / "tensorboard").iterdir())
+
+
 def test_a_run_is_not_joined_with_itself(tmp_path: Path) -> None:
     for same in (tmp_path, tmp_path / ".." / tmp_path.name):
         with pytest.raises(UsageError, match=f"{same} is given twice. An ensemble needs two different runs or more."):

@@ -71,20 +71,28 @@ def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -
     assert "--trials: '0' is not a whole number of at least 1" in capsys.readouterr().err
 
 
-def test_every_listed_network_is_looked_at_before_the_data(phantoms: Path, tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[model]\narchitecture = ['small-cnn', 'MobilNet']\n",
+            "unknown architecture 'MobilNet' (did you mean 'MobileNet'?)",
+        ),
+        (
+            "[model]\narchitecture = ['InceptionV3']\n[image]\nheight = { low = 64, high = 96 }\n",
+            "InceptionV3 at 64 x 64 px: Input size must be at least 75x75",
+        ),
+    ],
+)
+def test_every_network_is_looked_at_before_the_data(
+    text: str, message: str, phantoms: Path, tmp_path: Path, capsys
+) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
-    space = written(tmp_path, "[model]\narchitecture = ['small-cnn', 'MobilNet']\n")
+    space = written(tmp_path, text)
     command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out"]
     assert main([str(item) for item in command]) == 2
-    assert "unknown architecture 'MobilNet' (did you mean 'MobileNet'?)" in capsys.readouterr().err
-
-
-def test_every_size_of_an_image_is_looked_at_before_the_data(phantoms: Path, tmp_path: Path, capsys) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
-    space = written(tmp_path, "[model]\narchitecture = ['InceptionV3']\n[image]\nheight = { low = 64, high = 96 }\n")
-    command = ["tune", "quick", "--space", space, "--data", phantoms, "--out", tmp_path / "out"]
-    assert main([str(item) for item in command]) == 2
-    assert "InceptionV3 at 64 x 64 px: Input size must be at least 75x75" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert message in shown and str(space) in shown
 
 
 @pytest.mark.parametrize("data", ["photos", "."])

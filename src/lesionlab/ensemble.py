@@ -21,6 +21,7 @@ from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.recipe import ImageChoice
+from lesionlab.run_files import decision_of, history_of, recipe_of
 from lesionlab.stages import say
 from lesionlab.steps import Divided, Prepared, Request, Run, Trained
 
@@ -49,7 +50,7 @@ def ensemble(
     manifests = _fitting(members)
     if out.resolve() in [member.resolve() for member in members]:
         raise UsageError(f"{out} is one of the runs to join. Choose another folder with --out.")
-    recipe = dataclasses.replace(rundir.recipe_of(members[0]), name=name, summary=_summary(members))
+    recipe = dataclasses.replace(recipe_of(members[0]), name=name, summary=_summary(members))
     if calibration:
         recipe = recipe.with_changes("decision", calibration=calibration)
     first = manifests[0]
@@ -88,7 +89,7 @@ def joined(members: Sequence[Path], file: str, name: str, statistics: tuple[np.n
 
     each = []
     for number, folder in enumerate(members):
-        views = max(1, rundir.recipe_of(folder).model.views // len(members))
+        views = max(1, recipe_of(folder).model.views // len(members))
         each.append(uncalibrated(folder, file, statistics, views=views, first_view=number * views))
     network = join(each, name)
     round_weights(network)
@@ -113,7 +114,7 @@ def uncalibrated(
     from lesionlab.model.load import load_network
     from lesionlab.model.zoo import build_network
 
-    recipe = rundir.recipe_of(folder)
+    recipe = recipe_of(folder)
     network = build_network(recipe, *statistics, views=views, first_view=first_view)
     weights = load_network(folder / file).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
@@ -122,7 +123,7 @@ def uncalibrated(
         )
     set_weights(network, weights)
     last = network.get_layer("probabilities")
-    decision = read_decision(rundir.decision_of(folder))
+    decision = read_decision(decision_of(folder))
     kernel, bias = last.get_weights()
     last.set_weights(unfold_calibration(kernel, bias, decision))
     return network
@@ -144,7 +145,7 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
     names = _names(members)
     with run.stages.step(11):
         network = joined(members, "model.keras", run.request.recipe.name, (divided.mean, divided.std))
-        architectures = [rundir.recipe_of(member).model.architecture for member in members]
+        architectures = [recipe_of(member).model.architecture for member in members]
         run.manifest["model"] = {
             "architecture": " + ".join(architectures),
             "parameters": network.count_params(),
@@ -155,16 +156,9 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
         run.manifest["model"]["optimizer"] = f"none: the runs {names} are trained already"
         say(run.manifest["model"]["optimizer"])
     with run.stages.step(13):
-        histories = [_history(member) for member in members]
+        histories = [history_of(member).assign(run=member.resolve().name) for member in members]
         write_csv(pd.concat(histories), run.request.out / "history.csv")
         return steps.settle(run, prepared, divided, network)
-
-
-def _history(member: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(member / "history.csv").assign(run=member.resolve().name)
-    except (OSError, ValueError) as error:  # pandas's errors are ValueErrors
-        raise LesionlabError(f"The run in {member} is damaged: its history.csv cannot be read. Put it back.") from error
 
 
 def _names(members: Sequence[Path]) -> str:
@@ -217,4 +211,4 @@ def _parts(member: Path) -> pd.Series:
 
 
 def _image(member: Path) -> ImageChoice:
-    return rundir.recipe_of(member).image
+    return recipe_of(member).image

@@ -17,10 +17,9 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import UsageError
-from lesionlab.export_run import CALIBRATION, Exported, refuse_other_files, say_written
-from lesionlab.files import replacing
+from lesionlab.export_run import CALIBRATION, Exported, allowed_loss_of, refuse_other_files, say_written, write_int8
 from lesionlab.model.ood_export import MOST_REFERENCE, MOST_TRAINING, add_ood_score, in_words, without_score
-from lesionlab.model.quantise import ALLOWED_LOSS, quantise
+from lesionlab.model.quantise import ALLOWED_LOSS
 from lesionlab.progress import track
 
 _LEAST = 2 * CALIBRATION
@@ -50,38 +49,34 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
         raise UsageError(f"{path} is the model itself. Choose another file with --out.")
     model, facts = _float32(bundle, source)
     pixels, labels = _drawn(data, bundle)
-    judged, known = pixels[CALIBRATION:], labels[CALIBRATION:]
-    with replacing(path) as temporary:
-        plain = temporary.with_name(f"{temporary.stem}-float32.onnx")
-        try:
-            plain.write_bytes(model.SerializeToString())
-            result = quantise(
-                plain,
-                temporary,
-                facts,
-                pixels[:CALIBRATION],
-                judged,
-                known,
-                judged_on="images that the model may have been trained on",
-                allowed_loss=allowed_loss,
-            )
-        finally:
-            plain.unlink(missing_ok=True)
+    judged = pixels[CALIBRATION:]
+    cut = len(judged) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
+
+    def add_score(written: Path) -> str:
         rows = np.arange(len(judged))
-        cut = len(rows) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
-        score = in_words(add_ood_score(temporary, judged, rows[:cut], rows[cut:])) if bundle.has_ood_score else ""
-    return Exported(path, len(judged), quantised=result, ood_score=score)
+        return in_words(add_ood_score(written, judged, rows[:cut], rows[cut:])) if bundle.has_ood_score else ""
+
+    return write_int8(
+        path,
+        lambda plain: plain.write_bytes(model.SerializeToString()),
+        facts,
+        pixels[:CALIBRATION],
+        (judged, labels[CALIBRATION:]),
+        add_score,
+        judged_on="images that the model may have been trained on",
+        allowed_loss=allowed_loss,
+    )
 
 
 def _float32(bundle: Bundle, source: Path) -> tuple[Any, dict[str, Any]]:
-    """The model without its out-of-distribution score, which is fitted anew, and the facts of its int8 form."""
+    """The model without its out-of-distribution score, which is fitted anew, and its facts without it."""
     import onnx
 
     model = onnx.load_model_from_string(bundle.data)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise UsageError(f"{source} is a model of 8-bit integers already. Give the float32 file that it was made of.")
     facts = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    return without_score(model), facts | {"name": f"{facts['name']}-int8", "ood": {}}
+    return without_score(model), facts | {"ood": {}}
 
 
 def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +100,4 @@ def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
 
 def export_file_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export MODEL --format onnx-int8 --data DIR`: print what was written and how it compares."""
-    allowed = ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
-    done = export_file(options.run, options.data, options.out, allowed_loss=allowed)
-    say_written(done)
+    say_written(export_file(options.run, options.data, options.out, allowed_loss=allowed_loss_of(options)))

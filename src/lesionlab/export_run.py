@@ -1,6 +1,7 @@
 """`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.recipe import ImageChoice
+from lesionlab.run_files import damaged, decision_of, recipe_of
 
 SAMPLE = 64
 CALIBRATION = 256
@@ -57,8 +59,9 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run's network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
+    """A run's folder, network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
 
+    folder: Path
     network: Any
     facts: dict[str, Any]
     image: ImageChoice
@@ -68,7 +71,7 @@ class _Run:
         """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
         chosen = self.table[self.table["part"] == part]
         if chosen.empty:
-            raise LesionlabError(f"The run is damaged: its splits.csv has no image of the part {part!r}. Make it anew.")
+            raise damaged(self.folder, f"its splits.csv has no image of the part {part!r}")
         if most is not None and len(chosen) > most:
             chosen = chosen.sample(most, random_state=0)
         try:
@@ -115,26 +118,57 @@ def export_run(
     if format != "onnx-int8":
         return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
     calibration, _ = run.pixels("train", CALIBRATION)
-    validation, labels = run.pixels("validation")
-    facts = run.facts | {"name": f"{run.facts['name']}-int8"}
+    return write_int8(
+        path,
+        lambda source: export.export_onnx(run.network, source, run.facts, sample, compact=False),
+        run.facts,
+        calibration,
+        run.pixels("validation"),
+        lambda written: _with_ood_score(run, written),
+        judged_on="validation images" + (", trained on as well" if is_final else ""),
+        allowed_loss=allowed_loss,
+    )
+
+
+def write_int8(
+    path: Path,
+    write_float32: Callable[[Path], object],
+    facts: dict[str, Any],
+    calibration: np.ndarray,
+    judged: tuple[np.ndarray, np.ndarray],
+    add_score: Callable[[Path], str],
+    *,
+    judged_on: str,
+    allowed_loss: float,
+) -> Exported:
+    """Write a model as int8, with a score of what is no lesion; whole or not at all.
+
+    Args:
+        path: of the int8 file.
+        write_float32: writes the float32 file that it is made of to a path.
+        facts: of the float32 model.
+        calibration: pixels, uint8 (k, height, width, 3).
+        judged: pixels, likewise (n, ...), and their labels (n,).
+        add_score: gives the file at a path its score, and says so in words.
+        judged_on: what `judged` is, in words.
+        allowed_loss: of balanced accuracy, 0 to 1.
+
+    Raises:
+        LesionlabError: int8 loses more than allowed.
+
+    """
+    named = facts | {"name": f"{facts['name']}-int8"}
     with replacing(path) as temporary:
         source = temporary.with_name(f"{temporary.stem}-float32.onnx")
         try:
-            export.export_onnx(run.network, source, run.facts, sample, compact=False)
+            write_float32(source)
             result = quantise(
-                source,
-                temporary,
-                facts,
-                calibration,
-                validation,
-                labels,
-                judged_on="validation images" + (", trained on as well" if is_final else ""),
-                allowed_loss=allowed_loss,
+                source, temporary, named, calibration, *judged, judged_on=judged_on, allowed_loss=allowed_loss
             )
         finally:
             source.unlink(missing_ok=True)
-        score = _with_ood_score(run, temporary)
-    return Exported(path, len(validation), quantised=result, ood_score=score)
+        score = add_score(temporary)
+    return Exported(path, result.images, quantised=result, ood_score=score)
 
 
 def _with_ood_score(run: _Run, path: Path) -> str:
@@ -148,10 +182,10 @@ def _with_ood_score(run: _Run, path: Path) -> str:
 
 def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """Facts for the bundle of a finished run, from the files of its directory."""
-    recipe = rundir.recipe_of(folder)
+    recipe = recipe_of(folder)
     card = folder / "card.md"
     training_data, licence = describe_training_data(manifest["data"])
-    decision = rundir.decision_of(folder)
+    decision = decision_of(folder)
     return make_facts(
         name=recipe.name,
         height=recipe.image.height,
@@ -192,7 +226,7 @@ def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
-    image = rundir.recipe_of(folder).image
+    image = recipe_of(folder).image
     facts = (final_facts if is_final else run_facts)(folder, manifest)
     file = folder / (rundir.FINAL if is_final else "model.keras")
     network = load_network(file)
@@ -200,7 +234,7 @@ def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
         raise LesionlabError(
             f"{file} takes other images than {rundir.RECIPE} has it: one of the two is another run's. Make the run anew."
         )
-    return _Run(network, facts, image, table)
+    return _Run(folder, network, facts, image, table)
 
 
 def _paths(data: Path, folder: Path) -> pd.DataFrame:
@@ -236,10 +270,15 @@ def refuse_other_files(path: Path, usual: Path, format: str) -> None:
         raise UsageError(f"{path} is a run's own model. Choose another file with --out.")
 
 
+def allowed_loss_of(options: argparse.Namespace) -> float:
+    """Give `--allowed-loss` as a fraction."""
+    return ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
+
+
 def export_command(options: argparse.Namespace) -> None:
     """Run `lesionlab export`: print what was written and the proof."""
-    allowed = ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
-    done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=allowed)
+    loss = allowed_loss_of(options)
+    done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=loss)
     say_written(done)
 
 

@@ -19,6 +19,7 @@ from lesionlab.ensemble import joined
 from lesionlab.errors import LesionlabError
 from lesionlab.files import read_csv, replacing, write_csv
 from lesionlab.recipe import Recipe
+from lesionlab.run_files import recipe_of
 from lesionlab.stages import say
 from lesionlab.steps import data_key, decode, fingerprint
 
@@ -46,7 +47,7 @@ def train_on_all(folder: Path) -> Path:
     from lesionlab.model.zoo import with_decision
 
     manifest = rundir.read_finished(folder)
-    recipe = rundir.recipe_of(folder)
+    recipe = recipe_of(folder)
     members = [Path(member) for member in manifest["request"].get("members", ())]
     for member in members:
         if not (member / rundir.FINAL).exists():

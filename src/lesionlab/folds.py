@@ -6,7 +6,6 @@ prediction by the network that was not trained on it) and `folds.json` (metrics 
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -23,6 +22,7 @@ from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json
 from lesionlab.lifecycle import identify, run, settled
+from lesionlab.run_files import metrics_of
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
 from lesionlab.trust import bootstrap
@@ -104,7 +104,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         write_json(request.out / rundir.MANIFEST, manifest)
         requests = _fold_requests(request, n_folds)
         for number, out in _finished_folds(requests, started, engine, address, settings):
-            say(f"fold {number} of {n_folds}: " + _headline(_metrics(out)["test"]))
+            say(f"fold {number} of {n_folds}: " + _headline(metrics_of(out)["test"]))
         _judge(request, n_folds)
         write_json(request.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
     return request.out
@@ -192,7 +192,7 @@ def _judge(request: Request, n_folds: int) -> None:
     probabilities = together[list(ISIC_COLUMNS)].to_numpy()
     lesions = together["lesion_id"].to_numpy()
     overall = evaluate_part(encode_labels(together["truth"]), probabilities, lesions, seed=request.seed)
-    figures = [_metrics(out)["test"] for out in outs]
+    figures = [metrics_of(out)["test"] for out in outs]
     summary: dict[str, Any] = {"n_folds": n_folds, "together": overall, "folds": figures}
     print(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
     for name in HEADLINE:
@@ -203,10 +203,6 @@ def _judge(request: Request, n_folds: int) -> None:
         say(f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
     print(NOT_A_DEVICE)
-
-
-def _metrics(out: Path) -> dict[str, Any]:
-    return json.loads((out / "metrics.json").read_text(encoding="utf-8"))
 
 
 def _headline(test: dict[str, Any]) -> str:

@@ -14,9 +14,8 @@ from typing import Any
 
 from lesionlab import __version__
 from lesionlab.environment import called_as, now
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import UsageError
 from lesionlab.files import is_temporary, locked, write_json
-from lesionlab.recipe import Recipe, read_recipe
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
@@ -201,36 +200,6 @@ def read_finished(folder: Path) -> dict[str, Any]:
         hint = f" Give one of the runs in it, such as {inner}." if inner else ""
         raise UsageError(f"{folder} holds folds or a search, and no network of its own.{hint}")
     return manifest
-
-
-def recipe_of(folder: Path) -> Recipe:
-    """Read a run's recipe.
-
-    Raises:
-        LesionlabError: it is gone.
-        UsageError: it cannot be read.
-
-    """
-    path = folder / RECIPE
-    if not path.is_file():
-        raise LesionlabError(f"The run in {folder} is damaged: {RECIPE} is gone. Put it back, or make the run anew.")
-    return read_recipe(str(path))
-
-
-def decision_of(folder: Path) -> dict[str, Any]:
-    """Read what a run has chosen on its validation part: the block `decision` of `metrics.json`.
-
-    Raises:
-        LesionlabError: it is not there.
-
-    """
-    path = folder / "metrics.json"
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["decision"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LesionlabError(
-            f"The run in {folder} is damaged: {path.name} does not say how it decides. Put it back, or make the run anew."
-        ) from error
 
 
 def data_folder(manifest: dict[str, Any]) -> Path:

@@ -1,16 +1,14 @@
 """What of a run directory a tracker of experiments gets: its choices, its epochs, its figures, its files."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from lesionlab import rundir
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import UsageError
 from lesionlab.recipe import Recipe
+from lesionlab.run_files import damaged, history_of, metrics_of, recipe_of
 
 FILES = (
     "report.html metrics.json predictions.csv splits.csv history.csv recipe.toml manifest.json card.md model.onnx model.keras"
@@ -35,7 +33,8 @@ def parameters(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, str]:
     for key, value in asdict(recipe).items():
         flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
     request = manifest["request"]
-    flat |= {"seed": request["seed"], "limit": request["limit"], "data": request["data"]}
+    data = request["data"] if "data" in request else manifest["data"]["folder"]  # an ensemble's is its members'
+    flat |= {"seed": manifest["seed"], "limit": request["limit"], "data": data}
     return {key: str(value) for key, value in flat.items()}
 
 
@@ -54,17 +53,16 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of `history.csv`, one an epoch.
+    """The rows of `history.csv`, one an epoch; none of an ensemble, which its members were trained for.
 
     Raises:
         LesionlabError: it is damaged or gone.
 
     """
-    try:
-        table = pd.read_csv(folder / "history.csv", dtype=float)
-        return table[["epoch", "loss", *table.columns.difference(["epoch", "loss"])]].to_dict("records")  # type: ignore[return-value]
-    except (OSError, ValueError, KeyError) as error:  # pandas's own errors are ValueErrors
-        raise _damaged(folder, "history.csv") from error
+    history = history_of(folder)
+    if not {"epoch", "loss"} <= set(history):
+        raise damaged(folder, "its history.csv cannot be read")
+    return [] if "run" in history else history.to_dict("records")  # type: ignore[return-value]
 
 
 def read_figures(folder: Path) -> dict[str, float]:
@@ -75,15 +73,9 @@ def read_figures(folder: Path) -> dict[str, float]:
 
     """
     try:
-        return figures(json.loads((folder / "metrics.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError) as error:
-        raise _damaged(folder, "metrics.json") from error
-
-
-def _damaged(folder: Path, name: str) -> LesionlabError:
-    return LesionlabError(
-        f"The run in {folder} is damaged: its {name} cannot be read. Put it back, or make the run anew."
-    )
+        return figures(metrics_of(folder))
+    except AttributeError as error:
+        raise damaged(folder, "its metrics.json cannot be read") from error
 
 
 def read_choices(folder: Path) -> tuple[Recipe, dict[str, Any]]:
@@ -91,7 +83,7 @@ def read_choices(folder: Path) -> tuple[Recipe, dict[str, Any]]:
     manifest = rundir.read_manifest(folder)
     if manifest is None:
         raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
-    return rundir.recipe_of(folder), manifest
+    return recipe_of(folder), manifest
 
 
 def epoch_figures(row: dict[str, float]) -> dict[str, float]:
