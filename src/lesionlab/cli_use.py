@@ -126,7 +126,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         nargs="?",
         type=Path,
         metavar="RUN",
-        help="run directory; for web also a .onnx file (default: lesionlab's model)",
+        help="run directory; for web or with --data also a .onnx file or the name of lesionlab's own model",
     )
     export.add_argument("--format", choices=FORMATS, default="onnx", help="default: onnx")
     export.add_argument(
@@ -136,9 +136,11 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         "--data",
         type=Path,
         metavar="DIR",
-        help="of onnx-int8, for a .onnx file or a packaged model's name in place of RUN: images with diagnoses to judge it on",
+        help="of onnx-int8, for a model in place of a run: images with diagnoses to judge it on",
     )
-    export.add_argument("--out", type=Path, metavar="FILE", help="default: beside the run's model; for web a folder")
+    export.add_argument(
+        "--out", type=Path, metavar="FILE", help="default: beside the run's model, with --data here; for web a folder"
+    )
     export.add_argument(
         "--allowed-loss",
         type=points,
