@@ -11,6 +11,7 @@ from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.recipe import read_recipe
+from lesionlab.scale import trial_number
 from lesionlab.space import changed, read_space
 from lesionlab.tune import Search, _write_job, run_trial
 
@@ -168,6 +169,20 @@ def test_more_cores_than_a_node_has_are_refused(phantoms: Path, recipe: Path, tm
     space = written(tmp_path, SPACE)
     done = lesionlab("tune", recipe, "--space", space, "--data", phantoms, "--out", tmp_path / "out", "--cpus", 4096)
     assert done.returncode == 2 and "--cpus 4096: no node has so many cores; the largest has" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("1a2b3_00004", 5),
+        ("24170_00001", 2),
+        ("run_trial_24170_00000_0_batch_size=16,learning_rate=0.0001_2026-11-26_04-50-31", 1),
+        ("run_trial_1a2b3_00012_12_batch_size=16_2026-11-26_04-50-31", 13),
+    ],
+)
+def test_a_trials_number_is_found_whatever_id_its_search_was_given(name: str, number: int) -> None:
+    """One search in ten has an id of decimal digits alone; all its trials had one number, and all but one were lost."""
+    assert trial_number(name) == number
 
 
 @pytest.mark.timeout(900)

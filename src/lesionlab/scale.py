@@ -250,8 +250,11 @@ def worded(ray: Any, error: Exception) -> str:
 
 
 def trial_number(name: str) -> int:
-    """Find the number of one of Ray Tune's trials, from 1, in its id or its folder's name, `run_trial_1a2b3_00004_4_...`."""
-    found = re.search(r"_(\d{5})(?:_|$)", name)
+    """Find the number of one of Ray Tune's trials, from 1, in its id, `1a2b3_00004`, or its folder's name.
+
+    The search's own part of the id, before the number, may be five decimal digits as well.
+    """
+    found = re.search(r"(?:^|_)[0-9a-f]{5}_(\d{5})(?:_|$)", name)
     return int(found[1]) + 1 if found else 0
 
 
