@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     used = for_use(network, recipe, divided.mean, divided.std)
     views = predict(used, prepared.pixels, validation.rows)
     np.savez(figures.with_suffix(".npz"), labels=validation.labels, plain=plain, views=views)
-    results = {"epochs": len(history), "minutes": round((time.perf_counter() - started) / 60, 1)}
+    results: dict[str, Any] = {"epochs": len(history), "minutes": round((time.perf_counter() - started) / 60, 1)}
     for way, probabilities in (("plain", plain), ("views", views)):
         corrected = shifted_by_priors(probabilities, training.labels, 1.0)
         results[way] = headline(validation.labels, probabilities) | {

@@ -54,7 +54,8 @@ def main() -> int:
     if lacking := [f"{INSTALL[name]}, or leave it out with --side." for name in missing if name in wanted]:
         print(*lacking, sep="\n", file=sys.stderr)
         return 2
-    rows, failed = [], []
+    rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     for name in options.recipe or recipe_names():
         recipe = chosen_recipe(name, options)
         for side in sides:
@@ -62,7 +63,10 @@ def main() -> int:
                 continue
             print(f"{name} on {side} ...", file=sys.stderr, flush=True)
             row = _measure(name, side, options)
-            rows, failed = ([*rows, row], failed) if row else (rows, [*failed, f"{name} on {side}"])
+            if row:
+                rows.append(row)
+            else:
+                failed.append(f"{name} on {side}")
     _report(rows)
     for what in failed:
         print(f"FAILED: {what}. Its last lines on standard error say why.")

@@ -5,13 +5,14 @@ channels last, autocast, a fused optimizer, one compiled graph for augmentation,
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
+from lesionlab.model.degrade import NOISE, NOISE_SHARE
 from lesionlab.recipe import AugmentChoice, Recipe
 
 # (filters, stride) of the 13 separable blocks; Howard et al., "MobileNets", 2017, table 1.
@@ -55,7 +56,7 @@ def make_step(
         return (losses * weights[rows]).mean()
 
     compiled = torch.compile(loss_of, mode=mode)
-    batches = iter(())
+    batches: Iterator[torch.Tensor] = iter(())
 
     def step() -> torch.Tensor:
         nonlocal batches
@@ -90,7 +91,10 @@ def mobilenet(dropout: float, classes: int = 7) -> nn.Sequential:
 
 
 def augmented(images: torch.Tensor, choice: AugmentChoice) -> torch.Tensor:
-    """Flip, turn, zoom and shift in one resampling; then brightness and contrast. Float (b, 3, h, w), 0 to 255, in and out."""
+    """Flip, turn, zoom and shift in one resampling, change colours by one matrix, add noise.
+
+    As `lesionlab.model.augment` does, so that both sides have the same work. Float (b, 3, h, w), 0 to 255, in and out.
+    """
     count, device = len(images), images.device
 
     def drawn(reach: float) -> torch.Tensor:
@@ -104,13 +108,31 @@ def augmented(images: torch.Tensor, choice: AugmentChoice) -> torch.Tensor:
     across = torch.stack([flip_x * scale * angle.cos(), -scale * angle.sin(), drawn(2 * choice.shift)], 1)
     down = torch.stack([scale * angle.sin(), flip_y * scale * angle.cos(), drawn(2 * choice.shift)], 1)
     grid = functional.affine_grid(torch.stack([across, down], 1), list(images.shape), align_corners=False)
-    images = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    if choice.brightness:
-        images = (images + 255 * drawn(choice.brightness)[:, None, None, None]).clamp(0, 255)
-    if choice.contrast:
-        mean = images.mean((2, 3), keepdim=True)
-        images = ((images - mean) * (1 + drawn(choice.contrast)[:, None, None, None]) + mean).clamp(0, 255)
+    images = functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    if choice.colour:
+        images = _recoloured(images, choice.colour)
+    if choice.degrade:
+        noisy = (torch.rand(count, 1, 1, 1, device=device) < NOISE_SHARE * choice.degrade).float()
+        strength = noisy * torch.rand(count, 1, 1, 1, device=device) * 255 * NOISE
+        images = (images + strength * torch.randn_like(images)).clamp(0, 255)
     return images
+
+
+def _recoloured(images: torch.Tensor, reach: float) -> torch.Tensor:
+    count, device = len(images), images.device
+
+    def factor(channels: int, low: float, high: float) -> torch.Tensor:
+        is_changed = (torch.rand(count, 1, device=device) < 0.5).float()
+        return ((low + (high - low) * torch.rand(count, channels, device=device)) * reach * is_changed).exp()
+
+    light, contrast = factor(1, -2.0, 1.2), factor(1, -3.0, 1.0)
+    saturation, balance = factor(1, -2.0, 1.0)[:, :, None], factor(3, -0.6, 0.6)
+    colours = saturation * torch.eye(3, device=device) + (1 - saturation) / 3  # (b, 3, 3)
+    colours = colours * (light * balance)[:, :, None]  # rows give the new channels
+    mean = images.mean((2, 3))  # (b, 3)
+    offset = torch.einsum("bij,bj->bi", colours, mean * (1 - contrast))
+    changed = torch.einsum("bij,bjhw->bihw", colours * contrast[:, :, None], images)
+    return (changed + offset[:, :, None, None]).clamp(0, 255)
 
 
 def _gflop(network: nn.Module, size: tuple[int, ...], device: str) -> float:

@@ -74,11 +74,16 @@ def by_keras(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     ):
         rows = np.arange(len(pixels))
         parts = [training.Part(rows[side], labels[side]) for side in (slice(-VALIDATED), slice(-VALIDATED, None))]
-        how = {
-            "resident": {"auto": None, "yes": True, "no": False}[options.resident],
-            "report": lambda row: epochs.append((row["seconds"], time.perf_counter())),
-        }
-        training.train(network, recipe, pixels, *parts, seed=0, checkpoint=Path(folder) / "c.npz", **how)
+        training.train(
+            network,
+            recipe,
+            pixels,
+            *parts,
+            seed=0,
+            checkpoint=Path(folder) / "c.npz",
+            report=lambda row: epochs.append((row["seconds"], time.perf_counter())),
+            resident={"auto": None, "yes": True, "no": False}[options.resident],
+        )
         (model,), (batches,) = models, made
         kept = [batches[index] for index in range(min(ON_DEVICE, len(batches)))]
     on_device = [tuple(map(keras.ops.convert_to_tensor, batch)) for batch in kept]

@@ -10,6 +10,7 @@ Of a network itself: `lesionlab run --split source:CLINIC`.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def row(clinic: str, table: pd.DataFrame, features: np.ndarray, labels: np.ndarr
     print(f"{clinic:15} {len(tested):7,}  {'   '.join(cells)}")
 
 
-def fitted(features: np.ndarray, labels: np.ndarray):  # noqa: ANN201
+def fitted(features: np.ndarray, labels: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Fit the classifier and give the function from features to probabilities (n, 7)."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=500))
     model.fit(features, labels)

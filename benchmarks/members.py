@@ -9,6 +9,7 @@ dividing; the mean of the five is printed. A run alone takes four flipped views 
 
 import argparse
 import itertools
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -76,7 +77,9 @@ def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     labels, training = encode_labels(validation["dx"]), encode_labels(table.loc[table["part"] == "train", "dx"])
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
-    def fitted(use, labels: np.ndarray, probabilities: np.ndarray):
+    def fitted(
+        use: Callable[..., np.ndarray], labels: np.ndarray, probabilities: np.ndarray
+    ) -> Callable[[np.ndarray], np.ndarray]:
         return partial(use, decision=choose_decision(CHOICE, labels, probabilities, training))
 
     rows = []

@@ -85,8 +85,8 @@ def _shipped(path: str) -> Path:
 
 
 def _opened(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        image = image.convert("RGBA")
+    with Image.open(path) as file:
+        image = file.convert("RGBA")
         paper = Image.new("RGBA", image.size, "white")
         return np.asarray(Image.alpha_composite(paper, image).convert("RGB"))
 
@@ -181,7 +181,7 @@ def _skin(rng: np.random.Generator) -> np.ndarray:
 
 def _composed(lesion: np.ndarray, scenes: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
     """A clinical photograph's like: the middle of a lesion's image, 8 to 18 % as wide, blended into a scene."""
-    scene = np.asarray(Image.fromarray(scenes[rng.integers(len(scenes))]).resize((SIDE, SIDE))).astype(float)
+    scene = np.asarray(Image.fromarray(scenes[int(rng.integers(len(scenes)))]).resize((SIDE, SIDE))).astype(float)
     size = int(rng.uniform(0.08, 0.18) * SIDE)
     small = np.asarray(Image.fromarray(lesion).resize((size, size), Image.Resampling.LANCZOS)).astype(float)
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]

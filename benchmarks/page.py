@@ -78,7 +78,7 @@ def differences(model: Model, page: Page, lesions: list[Path], folder: Path) -> 
     """Print the table."""
     print("| images | files | largest difference | median |\n| --- | --- | --- | --- |")
     for kind, saves in kinds().items():
-        paths = []
+        paths: list[Path] = []
         for lesion in lesions:
             image = Image.open(lesion).convert("RGB")
             for suffix, save in saves:
@@ -107,17 +107,17 @@ def kinds() -> dict[str, list[tuple[str, Save]]]:
     }
 
 
-def saving(mode: str = "RGB", **options: object) -> Save:
+def saving(mode: str = "RGB", **options: Any) -> Save:
     """Save in a mode."""
     return lambda image, path: image.convert(mode).save(path, **options)
 
 
-def large(**options: object) -> Save:
+def large(**options: Any) -> Save:
     """Save as a photograph."""
     return lambda image, path: image.resize(PHOTOGRAPH_PX, Image.Resampling.BICUBIC).save(path, quality=90, **options)
 
 
-def clear(image: Image.Image, path: Path, **options: object) -> None:
+def clear(image: Image.Image, path: Path, **options: Any) -> None:
     """Save with transparency that grows from top to bottom."""
     layer = image.copy()
     layer.putalpha(Image.linear_gradient("L").resize(image.size))

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def main() -> None:
     options = parser.parse_args()
     images = list(itertools.islice(sorted(options.data.glob("*.jpg")), options.n))
     if options.run is None:
-        return beside_int8(*packaged_models()[:2], images, options.rounds)
+        float32, int8 = packaged_models()[:2]
+        return beside_int8(float32, int8, images, options.rounds)
     memory(options.run, images)  # first: Linux counts what this process holds to the children's peak
     model = load_model(options.run / "model.onnx")
     print(f"{len(images):,} files, {model.facts.name}, {model.facts.height} x {model.facts.width} px")
@@ -126,12 +128,16 @@ def memory(run: Path, images: list[Path]) -> None:
 def beside_int8(float32: Path, int8: Path, images: list[Path], rounds: int) -> None:
     """Speed and size of both models, and how many answers are the same. Accuracy: `lesionlab score` on each."""
     models = [load_model(float32), load_model(int8)]
-    times = in_turn(rounds, *(timed(lambda model=model: exhaust(model.stream(images))) for model in models))
+    times = in_turn(rounds, *(timed(partial(_answer, model, images)) for model in models))
     first, second = (len(images) / t for t in times)
     answers = [[item.dx for item in model.predict(images)] for model in models]
     same = np.mean([a == b for a, b in zip(*answers, strict=True)])
     print(f"int8: {second:.0f} img/s, float32 {first:.0f}, ratio {second / first:.2f}; {same:.1%} same answers")
     print(f"  {int8.stat().st_size / 1e6:.1f} MB, float32 {float32.stat().st_size / 1e6:.1f} MB")
+
+
+def _answer(model: Model, images: list[Path]) -> None:
+    exhaust(model.stream(images))
 
 
 def in_turn(rounds: int, *sides: Callable[[], float]) -> list[float]:

@@ -9,6 +9,7 @@ import argparse
 import json
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,7 +98,8 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def as_file(image: Image.Image, kind: str = "PNG", orientation: int | None = None) -> bytes:
     """Save an image without loss."""
-    file, more = BytesIO(), {"lossless": True} if kind == "WEBP" else {}
+    file = BytesIO()
+    more: dict[str, Any] = {"lossless": True} if kind == "WEBP" else {}
     if orientation:
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = orientation

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lesionlab import scale
 from lesionlab.data.phantom import write_phantoms
-from lesionlab.predict import load_model
+from lesionlab.predict import Model, load_model
 from lesionlab.shards import Engine, local_engine, write_shards
 from lesionlab.sources import Source, unique_names
 
@@ -49,7 +49,7 @@ def main() -> None:
     print(f"Ray / local: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}); the same answers")
 
 
-def measure(engine: Engine, model, paths: list[Path], out: Path, shard_size: int) -> float:
+def measure(engine: Engine, model: Model, paths: list[Path], out: Path, shard_size: int) -> float:
     """Write shards of all paths into a folder and return the seconds that took."""
     started = time.perf_counter()
     sources = unique_names(map(Source.of_file, paths))

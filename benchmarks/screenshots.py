@@ -8,6 +8,7 @@ With a run, the picture of README.md instead: of its report the head and the fir
 import argparse
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Page, expect
 
@@ -16,14 +17,19 @@ from lesionlab.web import export_web
 from page import hosting, opened_browser
 
 OPENED = 2  # of the twelve
-REPORT = {"viewport": {"width": 1020, "height": 1265}}
+REPORT: dict[str, Any] = {"viewport": {"width": 1020, "height": 1265}}
 ONLY_THE_FIGURES = """() => {
     document.querySelector("header nav").remove();
     const wanted = '[aria-label^="Confusion matrix"], [aria-label^="ROC curve of each"]';
     for (const part of document.querySelectorAll("main > *")) if (!part.querySelector(wanted)) part.remove();
 }"""
-SCREEN = {"viewport": {"width": 1280, "height": 1010}}
-PHONE = {"viewport": {"width": 390, "height": 1150}, "device_scale_factor": 4 / 3, "is_mobile": True, "has_touch": True}
+SCREEN: dict[str, Any] = {"viewport": {"width": 1280, "height": 1010}}
+PHONE = SCREEN | {
+    "viewport": {"width": 390, "height": 1150},
+    "device_scale_factor": 4 / 3,
+    "is_mobile": True,
+    "has_touch": True,
+}
 LOOKS = {"page": SCREEN, "page-dark": SCREEN | {"color_scheme": "dark"}, "page-phone": PHONE}
 # Without a head a touch screen is no coarse pointer.
 FINGER = "--blink-settings=primaryPointerType=2,availablePointerTypes=2"

@@ -106,7 +106,7 @@ def ask_all(port: int, bodies: Sequence[bytes], clients: int) -> list[float]:
             if body is None:
                 return
             started = time.perf_counter()
-            status, _ = ask(connection, body)
+            status, _retry_after = ask(connection, body)
             seconds.append(time.perf_counter() - started)
             if status != 200:
                 raise SystemExit(f"answered {status}")

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
-def opened(browser: Browser, url: str, **options: object) -> Iterator[Page]:
+def opened(browser: Browser, url: str, **options: Any) -> Iterator[Page]:
     """A page that may ask its own server alone, and must raise nothing."""
     context = browser.new_context(**options)
     page = context.new_page()

@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from lesionlab.model.backend import keras
+from lesionlab.model.degrade import NOISE, NOISE_SHARE
 from lesionlab.recipe import AugmentChoice
-
-NOISE_SHARE = 0.25  # of the images that are made worse: noise; the others are `lesionlab.model.degrade`'s
-_NOISE = 0.12  # of 255: the largest standard deviation
 
 
 class _OfImages(keras.layers.Layer):
@@ -102,7 +100,7 @@ class RandomNoise(_OfImages):
     def _change(self, images: Any, count: Any) -> Any:
         ops = keras.ops
         is_noisy = ops.cast(self._uniform(count, 1, 0.0, 1.0) < self.share, "float32")
-        strength = is_noisy * self._uniform(count, 1, 0.0, 255 * _NOISE)
+        strength = is_noisy * self._uniform(count, 1, 0.0, 255 * NOISE)
         noise = keras.random.normal(ops.shape(images), seed=self.seed_generator)
         return ops.clip(images + strength * noise, 0.0, 255.0)
 

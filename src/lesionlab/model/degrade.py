@@ -12,6 +12,9 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+NOISE_SHARE = 0.25  # of the images that are made worse: noise, which `lesionlab.model.augment` adds on the device
+NOISE = 0.12  # of 255: its largest standard deviation
+
 
 def degraded(pixels: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
     """Make an image worse, with the chance `share`.

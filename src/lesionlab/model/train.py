@@ -20,9 +20,10 @@ from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.model import devices
-from lesionlab.model.augment import NOISE_SHARE, with_augmentation
+from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
+from lesionlab.model.degrade import NOISE_SHARE
 from lesionlab.model.fused import refresh_statistics, set_weights
 from lesionlab.model.zoo import build_network
 from lesionlab.recipe import OptimizerChoice, Recipe
