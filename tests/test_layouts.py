@@ -184,6 +184,14 @@ def test_isic_needs_the_lesions_of_its_training_images(isic: Path) -> None:
 PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"
 
 
+def test_every_table_that_is_not_read_is_listed(folder: Path) -> None:
+    write(folder / "README.txt", "about")
+    write(folder / "clinics.csv", "image_id,clinic\nISIC_1,Vienna\n")
+    write(folder / "truth" / "ISIC2018_Task3_Training_GroundTruth.csv", one_hot(("ISIC_1", "mel")))
+    found = by_kind(read_collection(folder))["table-unused"]
+    assert found.items == ("clinics.csv", "truth/ISIC2018_Task3_Training_GroundTruth.csv")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -557,6 +565,7 @@ def test_what_is_no_image_of_the_data_set_is_passed_over(folder: Path) -> None:
     draw(folder / "images", "._ISIC_2", "ISIC_2_segmentation")
     (folder / "images" / "ISIC_3.png.part").write_bytes(b"")
     (folder / "images" / "loop").symlink_to(folder)
+    (folder / "images" / "itself").symlink_to("itself")
     assert read_collection(folder).findings == ()
     assert {name: path.relative_to(folder).as_posix() for name, path in index_images(folder).items()} == {
         name: f"images/{name}.png" for name in IMAGES

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from lesionlab.data import phantom
-from lesionlab.data.phantom import count_lesions, draw_lesion, is_generated, write_phantoms
+from lesionlab.data.phantom import count_lesions, is_generated, write_phantoms
 from lesionlab.data.phantom_lesion import MIMICS, STRUCTURES, TRAITS
 from lesionlab.data.phantom_structures import PAINTERS
 from lesionlab.diagnosis import DX
@@ -135,19 +135,13 @@ def test_size_is_as_asked(tmp_path: Path, size_px: tuple[int, int]) -> None:
             assert (image.mode, image.height, image.width) == ("RGB", *size_px)
 
 
-@pytest.mark.parametrize("dx", DX)
-def test_draw_lesion_gives_an_image_from_a_number_or_a_generator(dx: str) -> None:
-    image = draw_lesion(dx, 11, 90, 120)
-    assert image.shape == (90, 120, 3) and image.dtype == np.uint8 and image.std() > 3
-    assert np.array_equal(image, draw_lesion(dx, np.random.default_rng(11), 90, 120))
-    rng = np.random.default_rng(11)
-    assert not np.array_equal(draw_lesion(dx, rng, 90, 120), draw_lesion(dx, rng, 90, 120))
-
-
 def test_structures_scale_with_the_size() -> None:
     for dx in DX:
-        large = Image.fromarray(draw_lesion(dx, 4, 225, 300)).resize((40, 30), Image.Resampling.BOX)
-        small = Image.fromarray(draw_lesion(dx, 4, 90, 120)).resize((40, 30), Image.Resampling.BOX)
+        seed, clinic = np.random.SeedSequence(4), phantom.CLINICS[0]
+        large, small = (
+            Image.fromarray(phantom._picture(dx, seed, 0, clinic, size)).resize((40, 30), Image.Resampling.BOX)
+            for size in ((225, 300), (90, 120))
+        )
         assert np.abs(np.asarray(large, float) - np.asarray(small, float)).mean() < 8
 
 
@@ -197,13 +191,6 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="No space left"):
         write_phantoms(tmp_path / "a", lesions=9, size_px=SMALL)
     assert not list(tmp_path.iterdir())
-
-
-def test_an_unknown_diagnosis_or_size_is_named() -> None:
-    with pytest.raises(UsageError, match="no diagnosis 'MEL' to draw: choose one of mel, nv, bcc"):
-        draw_lesion("MEL", 0, 90, 120)
-    with pytest.raises(UsageError, match="an image of 8 x 120 px is too small"):
-        draw_lesion("mel", 0, 8, 120)
 
 
 def test_diagnoses_can_be_learnt_but_not_read_off(folder: Path, table: pd.DataFrame) -> None:

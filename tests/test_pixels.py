@@ -17,7 +17,8 @@ from PIL import Image
 
 from lesionlab.data import pixels as pixels_module
 from lesionlab.data.images import CROPS, read_image
-from lesionlab.data.pixels import PixelCache, decode_images, default_cache_dir
+from lesionlab.data.pixels import PixelCache, decode_images
+from lesionlab.environment import default_cache_dir
 from lesionlab.errors import LesionlabError, UsageError
 
 COLUMNS = "image_id sha256 width height format mode error mean_r mean_g mean_b".split()

@@ -367,6 +367,8 @@ def test_folders_by_links_are_read_once(photos: Path, tiny: Path, tmp_path: Path
     found = list(find_images([tmp_path / "all"]))
     assert sorted(path.resolve() for path in found) == sorted(path.resolve() for path in find_images([photos]))
     assert found[0] == tmp_path / "all" / "a" / "a1.png"
+    (photos / "itself").symlink_to("itself")  # leads nowhere, and is no image by its name
+    assert len(list(find_images([tmp_path / "all"]))) == len(found)
     for overlays in ("all/a/why", "photos/why", "photos/b/why"):
         command = ["predict", str(tmp_path / "all"), "--model", str(tiny), "--explain", str(tmp_path / overlays)]
         assert main(command) == 2 and not (tmp_path / overlays).exists()

@@ -143,9 +143,10 @@ def test_figures_agree_with_the_models_answers(finished: tuple[Path, str], lesio
 
 
 def test_evaluate_reports_it(finished: tuple[Path, str], phantoms: Path, tmp_path: Path, capsys) -> None:
-    arguments = ["evaluate", "--data", str(phantoms), "--out", str(tmp_path / "e"), "--robustness"]
-    assert main([*arguments, str(finished[0] / "predictions.csv")]) == 2
-    assert "needs a model" in capsys.readouterr().err
+    arguments = ["evaluate", "--data", str(phantoms), "--out", str(tmp_path / "e")]
+    for option in (["--robustness"], ["--robustness-lesions", "20"]):  # either asks for it
+        assert main([*arguments, *option, str(finished[0] / "predictions.csv")]) == 2
+        assert "needs a model" in capsys.readouterr().err
     assert main([*arguments, str(finished[0] / "model.onnx"), "--robustness-lesions", "20"]) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())["robustness"]
     assert metrics["images"] == 20 and len(metrics["corruptions"]) == 15 and len(metrics["covered"]) == 10

@@ -207,7 +207,7 @@ def _replace(column: str, row: int, value: str):
         (lambda given: given.iloc[3:], r"gives no part to 3 images: I00000, I00001, I00002"),
         (lambda given: given.rename(columns={"part": "fold"}), r"has no column 'part'; it has image_id, fold"),
         (lambda given: given.assign(part="train"), r"puts no image in the part 'validation'"),
-        (lambda given: given.iloc[:0, :0], r"is not a readable CSV file"),
+        (lambda given: given.iloc[:0, :0], r"is empty"),
     ],
 )
 def test_a_wrong_file_is_named(change, message: str, tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_wrong_file_is_named(change, message: str, tmp_path: Path) -> None:
 
 
 def test_no_split_file() -> None:
-    with pytest.raises(UsageError, match="There is no split file nowhere.csv"):
+    with pytest.raises(UsageError, match="nowhere.csv cannot be opened"):
         split(make_table(), SplitChoice(name="file", file="nowhere.csv"), seed=0)
 
 

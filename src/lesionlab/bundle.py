@@ -315,6 +315,7 @@ def _are_sets_valid(conformal: Mapping[str, Any]) -> bool:
     thresholds, lesions = conformal.get("thresholds"), conformal.get("images")
     return (
         isinstance(conformal.get("coverage"), int | float)
+        and isinstance(conformal.get("penalty", 0.0), int | float)
         and isinstance(thresholds, list)
         and isinstance(lesions, list)
         and len(thresholds) == len(lesions) == len(DX)

@@ -9,7 +9,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from lesionlab import __version__, cli_scale, cli_serve, cli_use
@@ -17,8 +17,6 @@ from lesionlab.cli_numbers import devices, positive, whole_number
 from lesionlab.cli_parser import Parser
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
-
-Command = Callable[[argparse.Namespace], int | None]
 
 _GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
 

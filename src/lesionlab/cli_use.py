@@ -105,7 +105,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
         "--robustness", action="store_true", help="corrupt, turn and cover the images too: some minutes more"
     )
     evaluate.add_argument(
-        "--robustness-lesions", type=positive, default=200, metavar="N", help="of which at most (default: 200)"
+        "--robustness-lesions", type=positive, metavar="N", help="the same, of at most so many lesions (default: 200)"
     )
     evaluate.set_defaults(command=_evaluate)
 

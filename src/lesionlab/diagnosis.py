@@ -33,5 +33,6 @@ ISIC_COLUMNS = tuple(d.isic for d in DIAGNOSES)
 NAME_OF = {d.dx: d.name for d in DIAGNOSES}
 INDEX_OF = {dx: index for index, dx in enumerate(DX)}
 MALIGNANT = tuple(d.dx for d in DIAGNOSES if d.is_malignant)
+IS_MALIGNANT = tuple(d.is_malignant for d in DIAGNOSES)  # in DX order
 
 NOT_A_DEVICE = "Research software, not a medical device: it must not be used to diagnose or to decide on treatment."

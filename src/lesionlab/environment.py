@@ -1,4 +1,4 @@
-"""Step 1: what a run ran on, so that its numbers can be taken again."""
+"""Step 1: what a run ran on, so that its numbers can be taken again; and where on this machine things are kept."""
 
 import os
 import platform
@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from lesionlab.errors import UsageError
 
 _PACKAGES = (
     "keras tensorflow-cpu tensorflow jax torch numpy pandas pillow scikit-learn scipy matplotlib "
@@ -74,3 +76,20 @@ def _memory_gib() -> float | None:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def default_cache_dir() -> Path:
+    """Return the cache's folder: $LESIONLAB_CACHE, else $XDG_CACHE_HOME/lesionlab, else ~/.cache/lesionlab.
+
+    Raises:
+        UsageError: neither variable is set and the user has no home.
+    """
+    if own := os.environ.get("LESIONLAB_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "lesionlab"
+    except RuntimeError as error:  # a user without a home, as in some containers
+        raise UsageError(
+            "There is no home directory to keep decoded images in: name a folder in the environment variable LESIONLAB_CACHE."
+        ) from error

@@ -43,6 +43,8 @@ from lesionlab.trust.operating import TASKS, as_task, judge
 from lesionlab.trust.skin_tone import with_skin_tone
 from lesionlab.trust.uncertainty import uncertainties
 
+_ROBUSTNESS_LESIONS = 200  # by default
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -174,7 +176,7 @@ def measure(
     metrics["own_uncertain"] = int(is_unsure.sum())
     promise = None
     if described["conformal"]:
-        promise = conformal.Conformal(**described["conformal"])
+        promise = conformal.read_promise(described["conformal"])
     elif drawn:
         promise = conformal.calibrate(drawn.labels, drawn.probabilities, drawn.lesions)
     given = answers.labels, answers.probabilities
@@ -184,10 +186,10 @@ def measure(
 
 def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
-    lines = [{"task": "malignant", "wanted": "line of predict", "at_least": None}]
-    lines[0]["threshold"] = described["thresholds"].get("malignant")
+    threshold = described["thresholds"].get("malignant")
+    own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
     rows = []
-    for line in [*lines, *(line for line in described["operating"] if line["task"] in TASKS)]:
+    for line in [own, *(line for line in described["operating"] if line["task"] in TASKS)]:
         is_positive, score = as_task(answers.labels, answers.probabilities, TASKS[line["task"]])
         if line["threshold"] is not None and is_positive.any() and not is_positive.all():
             rows.append(line | judge(is_positive, score, float(line["threshold"]), answers.lesions))
@@ -267,7 +269,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
         split=options.split,
         costs=options.costs,
         risks=(options.risk,) if options.risk else RISKS,
-        robustness_lesions=options.robustness_lesions if options.robustness else None,
+        robustness_lesions=options.robustness_lesions or (_ROBUSTNESS_LESIONS if options.robustness else None),
     )
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
     print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")

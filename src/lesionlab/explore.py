@@ -17,8 +17,8 @@ AGE_BANDS_YEARS = (0, 20, 30, 40, 50, 60, 70, 80, 121)
 _CHUNK = 256
 
 
-def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_generated: bool) -> dict[str, Any]:
-    """Write `exploration.json` and `figures/` into a folder and return what the file holds.
+def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_generated: bool) -> None:
+    """Write `exploration.json` and `figures/` into a folder.
 
     Args:
         table: columns of `Cleaned.table`.
@@ -34,7 +34,6 @@ def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
     figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
-    return explored
 
 
 def write_exploration_page(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_generated: bool) -> Path:

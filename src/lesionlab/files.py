@@ -90,8 +90,14 @@ def walk(
         except OSError as error:
             onerror(error)
             continue
-        yield place, [entry for entry in ordered if not entry.is_dir()]
-        waiting += [entry.path for entry in reversed(ordered) if entry.is_dir() and not is_skipped(entry.name)]
+        folders = {entry.name: entry.path for entry in ordered if _is_folder(entry)}
+        yield place, [entry for entry in ordered if entry.name not in folders]
+        waiting += [path for name, path in reversed(folders.items()) if not is_skipped(name)]
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """As `entry.is_dir()`, which raises an error at a link that leads to itself or to where none may look."""
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
 def locked(descriptor: int) -> bool:

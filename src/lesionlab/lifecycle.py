@@ -17,8 +17,6 @@ from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
 
-__all__ = ["Request", "identify", "run", "settled"]
-
 
 def run(request: Request) -> Path:
     """Take a classifier through its whole life and return the run directory.

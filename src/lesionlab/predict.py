@@ -23,7 +23,7 @@ from PIL import Image
 
 from lesionlab.bundle import Bundle, Facts, open_bundle
 from lesionlab.data.images import ImageError, read_image, refuse_unknown_range
-from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF
+from lesionlab.diagnosis import DX, IS_MALIGNANT, NAME_OF
 from lesionlab.environment import n_cores
 from lesionlab.errors import UsageError
 from lesionlab.sources import Source, find_images
@@ -31,9 +31,8 @@ from lesionlab.trust.conformal import prediction_sets
 from lesionlab.trust.uncertainty import uncertainties
 
 BATCH_SIZE = 4  # stays in a core's cache: 8 is slower, and takes 1.6 times the memory
-_MOST_WORKERS = 8  # each holds a batch's activations
+MOST_WORKERS = 8  # each holds a batch's activations
 NOT_DERMATOSCOPIC = "not dermatoscopic"
-_IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ class Model:
             raise UsageError(
                 f"The model {self.facts.name!r} has no activation maps: it does not end in a global average."
             )
-        return self._stream(_sources(images), batch_size, explain, workers or min(_MOST_WORKERS, n_cores()))
+        return self._stream(_sources(images), batch_size, explain, workers or min(MOST_WORKERS, n_cores()))
 
     def _stream(
         self, sources: Iterable[Source], batch_size: int, explain: bool, workers: int
@@ -260,7 +259,7 @@ def _prediction(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -
     """Word what the model gives for one image: `found` holds its row of each output."""
     row, ood_score = found["probabilities"], found.get("ood_score")
     dx = DX[int(row.argmax())]
-    malignant = float(row[_IS_MALIGNANT].sum())
+    malignant = float(row[list(IS_MALIGNANT)].sum())
     uncertainty = float(uncertainties(row[None])[0])
     is_dermatoscopic = None if ood_score is None else bool(ood_score <= facts.ood["threshold"])
     decision = decide(malignant, uncertainty, facts.thresholds)

@@ -50,11 +50,11 @@ class PredictedTable:
             raise UsageError(f"{path} cannot be written ({error.strerror}). Choose another file with --out.") from error
         try:
             self._end = 0 if is_device else self._whole_rows(resume)
-        except UsageError:
+            if not self._end:
+                self._write(csv_line(CSV_HEADER))
+        except BaseException:
             self._file.close()
             raise
-        if not self._end:
-            self._write(csv_line(CSV_HEADER))
 
     def _whole_rows(self, resume: bool) -> int:
         """Hold the file, and cut it behind its last whole row, or to nothing; say where it ends then."""

@@ -86,7 +86,7 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class OptimizerChoice:
-    """Optimizer, batch, epochs and the annealer of the learning rate."""
+    """Optimizer, batch, epochs and the annealer of the learning rate; `weight_decay` is of adamw alone."""
 
     name: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = _between(1e-3, 1e-8, 1)

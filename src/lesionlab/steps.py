@@ -17,7 +17,7 @@ from lesionlab.data import phantom
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.layouts import Collection, index_images, read_collection
-from lesionlab.data.pixels import PixelCache, decode_images, default_cache_dir
+from lesionlab.data.pixels import PixelCache, decode_images
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import (
     PARTS,
@@ -30,7 +30,7 @@ from lesionlab.data.split import (
     take_lesions,
 )
 from lesionlab.diagnosis import DIAGNOSES, DX
-from lesionlab.environment import record_environment
+from lesionlab.environment import default_cache_dir, record_environment
 from lesionlab.errors import UsageError
 from lesionlab.explore import write_exploration
 from lesionlab.files import replacing, write_csv

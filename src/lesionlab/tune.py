@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import environment, rundir, scale, steps
-from lesionlab.data.pixels import decode_images, default_cache_dir
+from lesionlab.data.pixels import decode_images
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import prove, split
 from lesionlab.diagnosis import NOT_A_DEVICE
@@ -188,7 +188,9 @@ def _pixels(folder: Path, recipe: Recipe, table: pd.DataFrame) -> np.ndarray:
     images = read_csv(folder / "images.csv")
     pairs = list(zip(images["image_id"], images["path"], strict=True))
     image = recipe.image
-    cache = decode_images(pairs, height=image.height, width=image.width, crop=image.crop, cache_dir=default_cache_dir())
+    cache = decode_images(
+        pairs, height=image.height, width=image.width, crop=image.crop, cache_dir=environment.default_cache_dir()
+    )
     faults = cache.facts["error"].iloc[table["row"]]
     if (faults != "").any():
         row = faults.index[faults != ""][0]

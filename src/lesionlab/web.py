@@ -8,12 +8,11 @@ import argparse
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata
 from pathlib import Path
 from typing import Any
 
 from lesionlab.bundle import packaged_models
-from lesionlab.data.images import MAX_ASPECT, MAX_SCANNED_PIXELS, MIN_SIDE_PX
+from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MAX_SCANNED_PIXELS, MIN_SIDE_PX
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing_folder, write_json
 from lesionlab.predict import Model, load_model
@@ -88,7 +87,7 @@ def describe_page_model(model: Model) -> dict[str, Any]:
         "reference": False,
         "limits": {
             "file_bytes": limits.file_bytes,
-            "pixels": limits.pixels,
+            "pixels": MAX_PIXELS,
             "files": limits.files,
             "side_px": MIN_SIDE_PX,
             "aspect": MAX_ASPECT,
@@ -134,12 +133,8 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _licences(model: Model) -> str:
-    try:
-        ours = metadata("lesionlab")["License-Expression"] or "Apache-2.0"
-    except PackageNotFoundError:
-        ours = "Apache-2.0"
     return (
-        f"The page, of lesionlab: {ours}.\n\n"
+        "The page, of lesionlab: Apache-2.0.\n\n"
         f"model.onnx, {model.facts.name}: trained on {model.facts.training_data}.\nLicence: {model.facts.licence}.\n\n"
         f"ort*, of onnxruntime-web {VERSION} (https://onnxruntime.ai): MIT License\n\n{_MIT}"
     )

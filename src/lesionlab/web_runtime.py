@@ -16,6 +16,7 @@ from io import BytesIO
 from pathlib import Path
 
 from lesionlab import __version__
+from lesionlab.environment import default_cache_dir
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.progress import track
@@ -49,7 +50,7 @@ def read_runtime(archive: Path | None = None) -> dict[str, bytes]:
     if archive is not None:
         data = _given(archive)
     else:
-        data = _cached(_cache_folder() / "runtime" / ARCHIVE)
+        data = _cached(default_cache_dir() / "runtime" / ARCHIVE)
     return _unpack(data)
 
 
@@ -121,9 +122,3 @@ def _unpack(data: bytes) -> dict[str, bytes]:
             if member.name in FILES and (file := archive.extractfile(member)):
                 found[FILES[member.name]] = file.read()
     return found
-
-
-def _cache_folder() -> Path:
-    from lesionlab.data.pixels import default_cache_dir
-
-    return default_cache_dir()

@@ -19,8 +19,6 @@ from lesionlab.data.layouts import Collection
 from lesionlab.data.metadata import UNKNOWN
 from lesionlab.errors import LesionlabError, UsageError
 
-__all__ = ["Cleaned", "Finding", "clean", "join_groups", "judge_ages"]
-
 OLDEST_YEARS = 120
 # HAM10000 rounds ages to 5 years. Its 39 zeros (21 lesions, all of one clinic) may be infants, but 5 show a benign
 # keratosis, which no infant has: a zero is no age to learn from or to report on.

@@ -6,6 +6,7 @@ only what cannot be read as a table of images, lesions and diagnoses is an error
 """
 
 import filecmp
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -90,7 +91,10 @@ def read_collection(folder: Path) -> Collection:
         table, findings = read_rows(read_table(metadata), metadata) if metadata else _read_isic(truths, scan)
         table, found = _with_paths(table, folder, scan, metadata or truths[0])
         layout = _name_layout(scan, metadata) if metadata else "ISIC 2018 Task 3"
-        found += _report_predictions(folder, predictions)
+        taken = [metadata] if metadata else [*truths, *_groupings(scan)]
+        found += _report_unused(
+            folder, [path for path in scan.tables if path not in [*taken, *predictions]], predictions
+        )
         return _collection(folder, layout, table, [*_report_twice(folder, scan), *findings, *found])
     if scan.archives:
         return _read_medmnist(folder, _one(folder, scan.archives, _ADVICE_ARCHIVES))
@@ -145,7 +149,7 @@ def _walk(folder: Path) -> list[Path]:
         Path(entry.path)
         for _, entries in walk(folder, _SKIPPED_FOLDER.search, refuse)
         for entry in entries
-        if entry.is_file() and not _SKIPPED_FILE.search(entry.name)
+        if os.path.isfile(entry.path) and not _SKIPPED_FILE.search(entry.name)
     ]
 
 
@@ -154,9 +158,14 @@ def _id_of(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
-def _report_predictions(folder: Path, predictions: list[Path]) -> list[Finding]:
-    items = [str(path.relative_to(folder)) for path in predictions]
-    return finding("table-unused", "A table is not read", "ignored: it holds predictions, not diagnoses", items)
+def _report_unused(folder: Path, others: list[Path], predictions: list[Path]) -> list[Finding]:
+    """Say which tables are passed over; a README is no table."""
+
+    def said(decision: str, paths: list[Path]) -> list[Finding]:
+        items = [str(path.relative_to(folder)) for path in paths if path.suffix.lower() != ".txt"]
+        return finding("table-unused", "A table is not read", decision, items)
+
+    return said("ignored", others) + said("ignored: it holds predictions, not diagnoses", predictions)
 
 
 def _report_twice(folder: Path, scan: _Scan) -> list[Finding]:
@@ -216,7 +225,11 @@ def _name_layout(scan: _Scan, metadata: Path) -> str:
 
 
 def _read_isic(truths: list[Path], scan: _Scan) -> tuple[pd.DataFrame, list[Finding]]:
-    return read_isic(truths, [path for path in scan.tables if _GROUPINGS.search(path.name)])
+    return read_isic(truths, _groupings(scan))
+
+
+def _groupings(scan: _Scan) -> list[Path]:
+    return [path for path in scan.tables if _GROUPINGS.search(path.name)]
 
 
 def _absolute(folder: Path, paths: Iterable[Path | None]) -> list[str]:
@@ -232,7 +245,8 @@ def _with_paths(table: pd.DataFrame, folder: Path, scan: _Scan, metadata: Path) 
     if not any(paths):
         raise UsageError(
             f"{metadata} lists {len(table):,} images (first: {table['image_id'].iloc[0]}), and none of them is among the "
-            f"{len(images):,} images of the folder (first: {next(iter(images.values())).name})."
+            f"{len(images):,} images of the folder (first: {next(iter(images.values())).name}). Name the images as the table "
+            "does, or put them there."
         )
     unlisted = sorted(set(images) - set(table["image_id"]))
     what, decision = "An image has no row in the metadata", "left out: no diagnosis"
@@ -271,9 +285,7 @@ def _read_diagnosis_folders(folder: Path, scan: _Scan, predictions: list[Path]) 
     made = [str(path.relative_to(folder)) for path in pictures if _id_of(path) in shared]
     what = "A file name stands in several folders"
     findings = finding("image-id-made", what, "the folder's name is put before it", made)
-    others = [path.name for path in scan.tables if path not in predictions]
-    findings += finding("table-unused", "A table is not read", "ignored", others)
-    findings += _report_predictions(folder, predictions)
+    findings += _report_unused(folder, [path for path in scan.tables if path not in predictions], predictions)
     findings += finding("lesion-unknown", "Folders give no lesion ids", _WITHOUT_LESIONS, table["image_id"])
     return _collection(folder, "a folder per diagnosis", table, findings)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lesionlab.data.pixels import default_cache_dir
+from lesionlab.environment import default_cache_dir
 from lesionlab.errors import UsageError
 from lesionlab.progress import track
 

@@ -23,7 +23,7 @@ from PIL import Image
 from lesionlab.data.phantom_lesion import draw_body, lay_body
 from lesionlab.data.phantom_skin import CLINICS, Clinic, draw_skin, draw_view, lay_hairs, lay_skin, photograph
 from lesionlab.data.phantom_structures import paint_structures
-from lesionlab.diagnosis import DX, INDEX_OF
+from lesionlab.diagnosis import DX
 from lesionlab.environment import n_cores
 from lesionlab.errors import UsageError
 from lesionlab.progress import track
@@ -137,27 +137,6 @@ def write_phantoms(
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def draw_lesion(dx: str, seed: int | np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
-    """Draw one picture of one generated lesion, uint8 RGB (height, width, 3), 0 to 255.
-
-    Args:
-        dx: one of `lesionlab.diagnosis.DX`.
-        seed: a number, or a generator, which moves on by two draws.
-        height: pixels; structures scale with it.
-        width: pixels.
-
-    Raises:
-        UsageError: `dx` is no diagnosis, or the size is under 16 pixels.
-
-    """
-    if dx not in INDEX_OF:
-        raise UsageError(f"no diagnosis {dx!r} to draw: choose one of {', '.join(DX)}")
-    _check_size((height, width))
-    rng = np.random.default_rng(seed)
-    clinic = CLINICS[rng.integers(len(CLINICS))]
-    return _picture(dx, np.random.SeedSequence(int(rng.integers(2**63))), 0, clinic, (height, width))
 
 
 def is_generated(image_ids: Iterable[str]) -> bool:

@@ -34,8 +34,6 @@ from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track
 
-__all__ = ["PixelCache", "decode_images", "default_cache_dir"]
-
 VERSION = 3  # to be raised when the same file comes to give other pixels
 BLOCK = 16  # images a thread takes at a time: 2.4 MB at 224 px
 STALE_SECONDS = 24 * 3600
@@ -90,23 +88,6 @@ class _Request:
         lines = [f"{VERSION} {self.height} {self.width} {self.crop}"]
         lines += [file.sha256 or f"- {file.error}" for file in self.files]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
-
-
-def default_cache_dir() -> Path:
-    """Return the cache's folder: $LESIONLAB_CACHE, else $XDG_CACHE_HOME/lesionlab, else ~/.cache/lesionlab.
-
-    Raises:
-        UsageError: neither variable is set and the user has no home.
-    """
-    if own := os.environ.get("LESIONLAB_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "lesionlab"
-    except RuntimeError as error:  # a user without a home, as in some containers
-        raise UsageError(
-            "There is no home directory to keep decoded images in: name a folder in the environment variable LESIONLAB_CACHE."
-        ) from error
 
 
 def decode_images(

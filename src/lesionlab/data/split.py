@@ -217,12 +217,7 @@ def split_file_digest(path: Path) -> str:
 
 def _read_split_file(path: Path) -> pd.DataFrame:
     """Read the rows of a split file, and `ROW`; ids without suffix, as those of the metadata."""
-    if not path.exists():
-        raise UsageError(f"There is no split file {path}.")
-    try:
-        given = read_table(path)
-    except UsageError as error:
-        raise UsageError(f"{path} is not a readable CSV file: {error}") from error
+    given = read_table(path)
     require(given, ["image_id", "part"], path)
     ids = [
         check_image_id(value, f"{path}, row {row}") for value, row in zip(given["image_id"], given[ROW], strict=True)

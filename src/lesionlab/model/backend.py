@@ -69,20 +69,6 @@ with _without_start_up_lines():
 # TensorFlow warns of functions that it traces anew, which every network of a run needs once.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
-__all__ = [
-    "clipped_anew",
-    "compiles_by_shape",
-    "compiles_with_xla",
-    "device_name",
-    "free_device_bytes",
-    "full_precision",
-    "fused_batch_norm",
-    "keras",
-    "seed_everything",
-    "trains_on_cpu_with_tensorflow",
-    "with_inputs_anew",
-]
-
 
 def compiles_with_xla() -> bool | str:
     """Say what `compile(jit_compile=...)` should be: on a CPU TensorFlow is a third faster without XLA."""

@@ -6,7 +6,6 @@ one whose folded weights fit in few bits, `store_compactly` then stores those wi
 become 32 bits again. ONNX Runtime does that once, when it opens the file; the arithmetic stays float32.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ def round_weights(network: keras.Model) -> None:
     A folded weight changes by 0.4 % at most of the largest of its output channel; one of a small kernel by 0.05 % of itself,
     if it is 6e-5 or more. Depthwise kernels stay.
     """
-    for layer in _in_order(network):
+    for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.Conv2D):
             kernel, *bias = layer.get_weights()
             factor = _folded_factor(layer)
@@ -73,14 +72,6 @@ def _in_bytes(values: np.ndarray, axis: tuple[int, ...]) -> tuple[np.ndarray, np
     step = np.max(np.abs(values), axis=axis, keepdims=True).astype(np.float32) / np.float32(_LEVELS)
     step = np.where(step > 0, step, np.float32(1))
     return np.rint(values / step).astype(np.int8), step
-
-
-def _in_order(network: keras.Model) -> Iterator[Any]:
-    for layer in network.layers:
-        if isinstance(layer, keras.Model):
-            yield from _in_order(layer)
-        else:
-            yield layer
 
 
 def _folded_factor(layer: Any) -> np.ndarray | float:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from lesionlab.data.images import ImageError
 from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT, NAME_OF, NOT_A_DEVICE
 from lesionlab.files import replacing_folder, write_text
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
@@ -70,7 +70,7 @@ def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
     sets = prediction_sets(seen.probabilities, model["conformal"]["thresholds"]) if model["conformal"] else None
-    malignant = [DX.index(dx) for dx in MALIGNANT]
+    malignant = [INDEX_OF[dx] for dx in MALIGNANT]
     known = table.reindex(columns=list(_SHOWN)).astype(object)
     return [
         {

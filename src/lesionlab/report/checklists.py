@@ -151,7 +151,7 @@ _CLAIM: tuple[_Row, ...] = (
     ("24", "initial parameters", "network", ""),
     ("25", "training, augmentation, hyperparameters", "training", "the whole recipe stands in the report"),
     ("26", "how the final model was chosen", "training", "say what else was tried"),
-    ("27", "ensembles", "network", "views of one network"),
+    ("27", "ensembles", "network", "views of one network, or the runs that an ensemble joins"),
     ("28", "measures of performance", "figures", ""),
     ("29", "significance and uncertainty", "figures", ""),
     ("30", "robustness and sensitivity", "", "lesionlab evaluate --robustness"),

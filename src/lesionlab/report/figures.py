@@ -13,10 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from PIL import Image
 
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.diagnosis import DX, INDEX_OF, ISIC_COLUMNS
 from lesionlab.files import read_csv, replacing, write_json
 from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
+from lesionlab.run_files import history_of
 
 MISTAKES = 24  # in the gallery
 MISTAKE_PX = 192
@@ -31,7 +32,7 @@ def write_run_figures(run_dir: Path, pixels: np.ndarray, table: pd.DataFrame) ->
         table: `image_id` and `row`, the image's place in `pixels`.
     """
     metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
-    history = pd.read_csv(run_dir / "history.csv")
+    history = history_of(run_dir)
     predictions = read_csv(run_dir / "predictions.csv", ISIC_COLUMNS)
     folder = run_dir / "figures"
     folder.mkdir(exist_ok=True)
@@ -70,7 +71,7 @@ def write_mistakes(folder: Path, predictions: pd.DataFrame, pixels: np.ndarray, 
     wrong = test[test["truth"] != test["predicted"]].copy()
     probabilities = wrong[list(ISIC_COLUMNS)].to_numpy()
     wrong["confidence"] = probabilities.max(axis=1, initial=0)
-    wrong["given_to_truth"] = [row[DX.index(dx)] for row, dx in zip(probabilities, wrong["truth"], strict=True)]
+    wrong["given_to_truth"] = [row[INDEX_OF[dx]] for row, dx in zip(probabilities, wrong["truth"], strict=True)]
     wrong = wrong.sort_values(["confidence", "image"], ascending=[False, True])[:MISTAKES]
     row_of = dict(zip(table["image_id"], table["row"], strict=True))
     (folder / "mistakes").mkdir(exist_ok=True)

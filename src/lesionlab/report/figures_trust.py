@@ -24,7 +24,7 @@ def trust_figure(metrics: dict[str, Any]) -> Any:
     for (name, label), colour in zip(_stages(metrics), _STAGE_COLOURS, strict=False):
         found = metrics[name]["calibration"]
         _line(reliability, _filled(found), colour, f"{label}: {found['ece']:.3f}")
-    for row in _filled(found):
+    for row in _filled(found):  # of the answer as given, the last
         interval = wilson_interval(row["happened"], int(row["images"]))
         reliability.plot([row["stated"]] * 2, interval or [0.0, 1.0], color=colour, lw=0.8, alpha=0.6)
     reliability.set(title="Reliability of the answer (ECE)", xlabel="stated probability", ylabel="share right")

@@ -10,13 +10,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab.diagnosis import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
 from lesionlab.files import write_text
 from lesionlab.report.checklists import checklists
+from lesionlab.run_files import history_of
 from lesionlab.stages import STEPS
 
 _SMALLEST_P = 0.001
@@ -29,7 +29,7 @@ def write_report(run_dir: Path) -> Path:
         run_dir: holds metrics.json, manifest.json, history.csv, recipe.toml, exploration.json and figures/.
     """
     facts = {name: _read_json(run_dir / f"{name}.json") for name in ("metrics", "manifest", "exploration")}
-    history = pd.read_csv(run_dir / "history.csv")
+    history = history_of(run_dir)
     page = _environment(run_dir, facts["metrics"]).get_template("report.html.j2")
     text = page.render(
         **facts,
@@ -142,8 +142,7 @@ def _inline_svg(path: Path) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     prefix = re.sub(r"\W", "-", path.stem)
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'(xlink:href="#|href="#|url\(#)', rf"\g<1>{prefix}-", text)
-    text = text.replace(f'xlink:href="#{prefix}-{prefix}-', f'xlink:href="#{prefix}-')
+    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
 
 

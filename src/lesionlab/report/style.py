@@ -46,7 +46,7 @@ def new_figure(width_inch: float, height_inch: float) -> Figure:
 def save_figure(figure: Figure, path: Path, is_generated: bool) -> None:
     """Write a figure as SVG, or as JPEG where the suffix says so; generated lesions are marked as such."""
     if is_generated:
-        figure.supxlabel("generated lesions, of no patient", fontsize=8, color="#b3261e")
+        figure.suptitle("generated lesions, of no patient", fontsize=8, color="#b3261e")
     with matplotlib.rc_context(STYLE), replacing(path) as temporary:
         if path.suffix == ".svg":
             figure.savefig(temporary, format="svg", metadata={"Date": None})

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from lesionlab import __version__
-from lesionlab.data.images import ImageError
+from lesionlab.data.images import MAX_PIXELS, ImageError
 from lesionlab.diagnosis import DX, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError
 from lesionlab.predict import Model, Prediction, Unreadable, load_model
@@ -159,7 +159,7 @@ def _add_model(app: FastAPI, model: Model, settings: Settings, reference: Refere
     limits = settings.limits
     described = describe_model(model) | {
         "reference": reference is not None,
-        "limits": {"file_bytes": limits.file_bytes, "pixels": limits.pixels, "files": limits.files},
+        "limits": {"file_bytes": limits.file_bytes, "pixels": MAX_PIXELS, "files": limits.files},
     }
 
     @app.get("/v1/model")

@@ -95,8 +95,10 @@ def read_reference(folder: Path, model: Model) -> Reference:
 
     seen = see(model.bundle, len(table), read)
     if seen.features is None:
-        raise UsageError(f"The model {facts.name!r} gives no features, or no image of {folder} can be read.")
+        raise UsageError(f"The model {facts.name!r} gives no features to compare images by. Leave out --reference.")
     readable = ~np.isnan(seen.features).any(axis=1)
+    if not readable.any():
+        raise UsageError(f"No image of {folder} can be read.")
     features = seen.features[readable]
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
     return Reference(table[readable].reset_index(drop=True), features / lengths)

@@ -34,13 +34,6 @@ class Limits:
     header_seconds: float = 10.0
     body_seconds: float = 30.0
 
-    @property
-    def pixels(self) -> int:
-        """Pixels of one image, as everywhere in lesionlab."""
-        from lesionlab.data.images import MAX_PIXELS  # needs NumPy, which the parser of `serve` does without
-
-        return MAX_PIXELS
-
 
 @dataclass(frozen=True)
 class Settings:

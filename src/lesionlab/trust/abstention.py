@@ -1,10 +1,13 @@
 """When to say "show this to a specialist": how many images can be answered if at most a chosen share may be wrong.
 
 In: labels, probabilities and uncertainties of images that the line is drawn on, and of others that it is judged on. Out:
-plain numbers. The line is the largest uncertainty up to which the error is proved to be at most the chosen risk, with 95 %
+plain numbers. The line is the largest uncertainty up to which the error is at most the chosen risk, with 95 %
 confidence: exact binomial bounds (Clopper and Pearson, Biometrika 26, 1934) at 20 shares of images answered, Bonferroni's
 correction for looking at 20 (Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017).
 Lesions count: of several images of one lesion, the first does.
+
+The bound supposes images that nothing else was chosen on. A run draws the line on its validation part, which has also chosen
+the epoch, the scaling and the decision rule: a little hope is in it, and what counts is the figure on the test part.
 """
 
 from collections.abc import Sequence

@@ -13,7 +13,7 @@ import numpy as np
 
 from lesionlab.data.metadata import find_dx
 from lesionlab.data.tables import ROW, number, read_table
-from lesionlab.diagnosis import DX
+from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.errors import UsageError
 from lesionlab.trust.bootstrap import draw_weights, percentile_interval, sums_over_draws
 
@@ -42,7 +42,7 @@ def read_costs(path: Path) -> np.ndarray:
     costs = np.empty((len(DX), len(DX)))
     for dx, row in rows.items():
         for answer, column in columns.items():
-            costs[DX.index(dx), DX.index(answer)] = _cost(path, table.loc[row, column], table.loc[row, ROW], column)
+            costs[INDEX_OF[dx], INDEX_OF[answer]] = _cost(path, table.loc[row, column], table.loc[row, ROW], column)
     return costs
 
 

@@ -4,20 +4,18 @@ In: an open bundle and a way to read each image. Out: arrays, a row an image. Ne
 have neither features nor activation maps.
 """
 
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from lesionlab.bundle import Bundle
-from lesionlab.diagnosis import DX
 from lesionlab.environment import n_cores
+from lesionlab.predict import BATCH_SIZE, MOST_WORKERS
 from lesionlab.progress import track
 
-_BATCH = 8
-_MOST_WORKERS = 8
+_OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_maps": np.float32}
 
 
 @dataclass(frozen=True)
@@ -56,49 +54,19 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
         LesionlabError: as of `Bundle.run`.
 
     """
-    there = {output.name for output in bundle.session.get_outputs()}
-    outputs = [name for name in ("probabilities", "features", "activation_maps") if name in there]
-    batches = [range(start, min(start + _BATCH, number)) for start in range(0, number, _BATCH)]
-    found: list[list[np.ndarray | None]] = []
-    with ThreadPoolExecutor(min(_MOST_WORKERS, n_cores()), thread_name_prefix="see") as pool:
-        under_way: deque[Future[list[np.ndarray | None]]] = deque()
-        for batch in track(batches, "predicting"):
-            under_way.append(pool.submit(_see_batch, bundle, outputs, batch, read))
-            if len(under_way) > 2 * _MOST_WORKERS:
-                found.append(under_way.popleft().result())
-        found += [future.result() for future in under_way]
-    columns = {name: _joined([part[index] for part in found], found) for index, name in enumerate(outputs)}
-    probabilities = columns["probabilities"]
-    if probabilities is None:  # not one image could be read
-        return Seen(np.full((number, len(DX)), np.nan))
-    facts = bundle.facts
-    frame = (facts.height, facts.width, facts.crop)
-    return Seen(probabilities, columns.get("features"), columns.get("activation_maps"), frame)
+    shapes = {output.name: output.shape[1:] for output in bundle.session.get_outputs() if output.name in _OUTPUTS}
+    made = {name: np.full((number, *shape), np.nan, _OUTPUTS[name]) for name, shape in shapes.items()}
 
+    def run(start: int) -> None:
+        pixels = {row: read(row) for row in range(start, min(start + BATCH_SIZE, number))}
+        images = {row: image for row, image in pixels.items() if image is not None}
+        if images:
+            for name, answers in bundle.run(list(shapes), np.stack(list(images.values()))).items():
+                made[name][list(images)] = answers
 
-def _see_batch(
-    bundle: Bundle, outputs: list[str], batch: range, read: Callable[[int], np.ndarray | None]
-) -> list[np.ndarray | None]:
-    """Run one batch: an array for each output, with rows of NaN for unreadable images, None if all are; last, which are there."""
-    images = [read(number) for number in batch]
-    is_there = np.array([image is not None for image in images])
-    if not is_there.any():
-        return [*[None] * len(outputs), is_there]
-    answers = bundle.run(outputs, np.stack([image for image in images if image is not None]))
-    rows: list[np.ndarray | None] = []
-    for answer in answers.values():
-        row = np.full((len(images), *answer.shape[1:]), np.nan, answer.dtype)
-        row[is_there] = answer
-        rows.append(row)
-    return [*rows, is_there]
-
-
-def _joined(parts: list[np.ndarray | None], found: list[list[np.ndarray | None]]) -> np.ndarray | None:
-    shape = next((part.shape[1:] for part in parts if part is not None), None)
-    if shape is None:
-        return None
-    filled = []
-    for part, row in zip(parts, found, strict=True):
-        size = len(row[-1]) if row[-1] is not None else 0
-        filled.append(part if part is not None else np.full((size, *shape), np.nan, np.float32))
-    return np.concatenate(filled)
+    starts = range(0, number, BATCH_SIZE)
+    with ThreadPoolExecutor(min(MOST_WORKERS, n_cores()), thread_name_prefix="see") as pool:
+        for _ in track(pool.map(run, starts), "predicting", total=len(starts)):
+            pass
+    frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
+    return Seen(made["probabilities"], made.get("features"), made.get("activation_maps"), frame)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.bundle import Bundle
-from lesionlab.diagnosis import DX, MALIGNANT
+from lesionlab.diagnosis import DX, IS_MALIGNANT
 from lesionlab.environment import n_cores
 from lesionlab.progress import track
 from lesionlab.trust.bootstrap import RESAMPLES, percentile_interval
@@ -34,7 +34,7 @@ SYMMETRIES = (
 )
 _MARK_SEVERITY = 3
 _BATCH = 8
-_IS_MALIGNANT = np.array([dx in MALIGNANT for dx in DX])
+_IS_MALIGNANT = np.array(IS_MALIGNANT)
 
 
 @dataclass(frozen=True)
