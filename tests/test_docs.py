@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lesionlab.cli import _parser
 from lesionlab.recipe import Recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +30,16 @@ def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
     assert documented == {key: json.dumps(value) for key, value in keys.items()}
     names = {row[0].strip("| `") for row in rows if len(row) == 3} - {"name", "---"}
     assert names == set(recipe_names())
+
+
+def test_every_command_and_option_is_documented() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## `lesionlab (\w+)`\n(.*?)(?=^## )", text, flags=re.DOTALL | re.MULTILINE))
+    commands = next(action.choices for action in _parser()._actions if isinstance(action.choices, dict))
+    assert set(sections) == set(commands)
+    for name, command in commands.items():
+        options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}
+        assert options <= set(re.findall(r"--[a-z-]+", sections[name])), name
 
 
 def test_the_public_names_exist_and_are_documented() -> None:

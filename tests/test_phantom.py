@@ -156,9 +156,9 @@ def test_tables_of_the_drawing_agree() -> None:
     ("options", "message"),
     [
         ({"lesions": 0}, "0 generated lesions were asked for: give 1 or more"),
-        ({"seed": -1}, "the seed is -1: give 0 or more"),
+        ({"seed": -1}, "The seed is -1: give 0 or more"),
         ({"workers": 0}, "0 workers were asked for: give 1 or more"),
-        ({"size_px": (450, 15)}, "an image of 450 x 15 px is too small to draw: 16 px is the least"),
+        ({"size_px": (450, 15)}, "An image of 450 x 15 px is too small to draw: 16 px is the least"),
     ],
 )
 def test_bad_numbers_are_named(tmp_path: Path, options: dict, message: str) -> None:
@@ -171,7 +171,7 @@ def test_a_full_folder_or_a_file_is_refused_and_kept(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(UsageError, match=f"{tmp_path} is not empty: generated lesions go into a folder that is absent"):
         write_phantoms(tmp_path, lesions=1, size_px=SMALL)
-    with pytest.raises(UsageError, match="mine.txt is a file: name a folder that is absent or empty"):
+    with pytest.raises(UsageError, match="mine.txt is a file. Name a folder that is absent or empty"):
         write_phantoms(tmp_path / "mine.txt", lesions=1, size_px=SMALL)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 

@@ -42,7 +42,8 @@ class Facts:
         height: of the input, in pixels; likewise `width`.
         crop: `centre` or `stretch`, see `lesionlab.data.images.read_image`.
         temperature: that the logits are divided by, already in the graph.
-        decision: `rule`, `exponent`, `log_shift` of the decision rule, already in the graph.
+        decision: of the run, as in its `metrics.json`: the rule, what calibrates (both already
+            in the graph), and `operating`, the lines that were drawn.
         thresholds: `malignant` and `uncertainty`, 0 to 1, see `lesionlab.predict.decide`; may be empty.
         conformal: `coverage` promised, `thresholds` (7,) and `images` (7,) that each was found on, see
             `lesionlab.trust.conformal`; may be empty.

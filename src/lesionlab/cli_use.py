@@ -12,7 +12,7 @@ FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras", "web")
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Add `predict`, `score`, `evaluate`, `compare` and `export` to the subcommands of `lesionlab`."""
+    """Add `predict`, `score`, `evaluate`, `compare`, `export` and `track` to the subcommands of `lesionlab`."""
     _add_predict(commands)
     _add_score(commands)
     _add_evaluate(commands)

@@ -248,7 +248,7 @@ def short(value: float) -> float:
 def decide(malignant_probability: float, uncertainty: float, thresholds: Mapping[str, float]) -> str:
     """Take the decision: `uncertain` above the threshold `uncertainty`, else `malignant` from `malignant` on, or `benign`.
 
-    Where the model's facts set no threshold, nothing is uncertain, and malignant is what more likely is than not.
+    Where the model's facts set no threshold, nothing is uncertain, and what is more likely malignant than not is `malignant`.
     """
     if uncertainty > thresholds.get("uncertainty", 1.0):
         return "uncertain"

@@ -53,7 +53,9 @@ def score(predictions: Path, truth: Path, *, part: str | None = None, allow_miss
         notes.append(f"{len(expected.images) - len(rows):,} images of {truth} have no prediction and are not scored.")
     weights = expected.weights[rows]
     if not weights[:, 0].sum() > 0:
-        raise UsageError(f"{truth}: no scored image has a score_weight above 0.")
+        raise UsageError(
+            f"{truth}: no scored image has a score_weight above 0. Give at least one a weight, or leave the column out."
+        )
     return score_arrays(expected.values[rows], predicted.values, weights[:, 0], weights[:, 1]) | {"notes": notes}
 
 

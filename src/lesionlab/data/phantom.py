@@ -156,21 +156,21 @@ def count_lesions(lesions: int) -> dict[str, int]:
 
 def _check(folder: Path, lesions: int, seed: int, size_px: tuple[int, int], workers: int | None) -> None:
     if lesions < 1:
-        raise UsageError(f"{lesions} generated lesions were asked for: give 1 or more")
+        raise UsageError(f"{lesions} generated lesions were asked for: give 1 or more.")
     if seed < 0:
-        raise UsageError(f"the seed is {seed}: give 0 or more")
+        raise UsageError(f"The seed is {seed}: give 0 or more.")
     if workers is not None and workers < 1:
-        raise UsageError(f"{workers} workers were asked for: give 1 or more")
+        raise UsageError(f"{workers} workers were asked for: give 1 or more.")
     _check_size(size_px)
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file: name a folder that is absent or empty")
+        raise UsageError(f"{folder} is a file. Name a folder that is absent or empty.")
     if folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty: generated lesions go into a folder that is absent or empty")
+        raise UsageError(f"{folder} is not empty: generated lesions go into a folder that is absent or empty.")
 
 
 def _check_size(size_px: tuple[int, int]) -> None:
     if min(size_px) < 16:
-        raise UsageError(f"an image of {size_px[0]} x {size_px[1]} px is too small to draw: 16 px is the least")
+        raise UsageError(f"An image of {size_px[0]} x {size_px[1]} px is too small to draw: 16 px is the least.")
 
 
 def _rows(lesions: int, seed: int) -> list[list[Row]]:

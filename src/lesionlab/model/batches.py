@@ -75,7 +75,7 @@ class Batches(keras.utils.PyDataset):
         return math.ceil(len(self._rows) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, one-hot (b, 7), weights (b,)."""
+        """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, or int32 rows (b,); one-hot (b, 7); weights (b,)."""
         places = np.arange(len(self._order))[index * self._batch_size : (index + 1) * self._batch_size]
         if not self._mixup:
             return self._read(self._shared(places))
