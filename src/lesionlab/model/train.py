@@ -5,10 +5,7 @@ its history. Each epoch draws its order, augmentation and dropout from `(seed, e
 resumed gives the same numbers as one that was not.
 """
 
-import dataclasses
-import json
 import time
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +15,11 @@ import numpy as np
 
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import replacing
 from lesionlab.model import devices
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
+from lesionlab.model.checkpoint import resume, save
 from lesionlab.model.degrade import NOISE_SHARE
 from lesionlab.model.fused import refresh_statistics, set_weights
 from lesionlab.model.zoo import build_network
@@ -48,17 +45,6 @@ class Part:
 
     rows: np.ndarray
     labels: np.ndarray
-
-
-@dataclass
-class _Progress:
-    """What a checkpoint holds beside the variables; the plateau's counters go on where they stood."""
-
-    data_key: str = ""
-    epochs_done: int = 0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
-    best_score: float = -1.0
-    plateau: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def class_weights(labels: np.ndarray, rule: str) -> np.ndarray:
@@ -155,36 +141,13 @@ def train(
     """
     if validation is None and recipe.optimizer.annealer == "plateau":
         raise UsageError(f"Recipe {recipe.name}: the annealer 'plateau' needs a validation part. Use 'cosine'.")
-    drawn = recipe.loss.sampling
     if resident is None:
         resident = _can_reside(recipe, len(training.rows) * pixels[0].nbytes)
-    batches = Batches(
-        pixels,
-        training.rows,
-        training.labels,
-        batch_size=recipe.optimizer.batch_size,
-        class_weights=class_weights(training.labels, recipe.loss.class_weights),
-        sampling=None if drawn == "none" else class_weights(training.labels, drawn),
-        mixup=recipe.augment.mixup,
-        degrade=(1 - NOISE_SHARE) * recipe.augment.degrade,
-        seed=seed,
-        are_full=compiles_by_shape(),
-        share=(devices.host_number(), devices.host_count()),
-        as_rows=resident,
-        workers=2,
-    )
+    batches = _batches(recipe, pixels, training, seed, resident)
     set_normalisation_memory(network, len(batches))
-    on_device = pixels[training.rows] if resident else None
-    model = with_augmentation(network, recipe.augment, seed, resident=on_device)
-    model.compile(
-        optimizer=make_optimizer(recipe.optimizer, len(batches)),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.loss.label_smoothing),
-        weighted_metrics=[],
-        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
-        jit_compile=compiles_with_xla(),
-    )
-    model.optimizer.build(model.trainable_variables)
-    progress, best = _resume(checkpoint, model, network, data_key)
+    model = with_augmentation(network, recipe.augment, seed, resident=pixels[training.rows] if resident else None)
+    _compile(model, recipe, len(batches))
+    progress, best = resume(checkpoint, model, network, data_key)
     refresh_statistics(network)
     devices.check_same_start(progress.epochs_done)
     judged = devices.local_copy(network) if devices.is_spread() else network
@@ -203,10 +166,40 @@ def train(
         progress.epochs_done = epoch + 1
         progress.history.append({column: row[column] for column in HISTORY_COLUMNS})
         if devices.host_number() == 0:
-            _save(checkpoint, _variables(network, model), best, progress)
+            save(checkpoint, model, network, best, progress)
         report(progress.history[-1])
     set_weights(network, best)
     return progress.history
+
+
+def _batches(recipe: Recipe, pixels: np.ndarray, training: Part, seed: int, resident: bool) -> Batches:
+    drawn = recipe.loss.sampling
+    return Batches(
+        pixels,
+        training.rows,
+        training.labels,
+        batch_size=recipe.optimizer.batch_size,
+        class_weights=class_weights(training.labels, recipe.loss.class_weights),
+        sampling=None if drawn == "none" else class_weights(training.labels, drawn),
+        mixup=recipe.augment.mixup,
+        degrade=(1 - NOISE_SHARE) * recipe.augment.degrade,
+        seed=seed,
+        are_full=compiles_by_shape(),
+        share=(devices.host_number(), devices.host_count()),
+        as_rows=resident,
+        workers=2,
+    )
+
+
+def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    model.compile(
+        optimizer=make_optimizer(recipe.optimizer, steps_per_epoch),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.loss.label_smoothing),
+        weighted_metrics=[],
+        metrics=[keras.metrics.CategoricalAccuracy(name="accuracy")],
+        jit_compile=compiles_with_xla(),
+    )
+    model.optimizer.build(model.trainable_variables)
 
 
 def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
@@ -278,36 +271,6 @@ def _make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, 
     if state:
         plateau.best, plateau.wait = state["best"], int(state["wait"])
     return plateau
-
-
-def _save(path: Path, variables: list[Any], best: list[np.ndarray], progress: _Progress) -> None:
-    arrays = {f"variable_{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
-    arrays |= {f"best_{i}": value for i, value in enumerate(best)}
-    facts = np.frombuffer(json.dumps(dataclasses.asdict(progress)).encode(), dtype=np.uint8)
-    with replacing(path) as temporary:
-        np.savez(temporary, allow_pickle=False, progress=facts, **arrays)
-
-
-def _resume(path: Path, model: keras.Model, network: keras.Model, data_key: str) -> tuple[_Progress, list[np.ndarray]]:
-    if not path.exists():
-        return _Progress(data_key), network.get_weights()
-    variables = _variables(network, model)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            progress = _Progress(**json.loads(stored["progress"].tobytes()))
-            if progress.data_key != data_key:
-                raise ValueError("images, labels or the parts of the split have changed since")
-            for index, variable in enumerate(variables):
-                variable.assign(stored[f"variable_{index}"])
-            best = [stored[f"best_{index}"] for index in range(len(network.weights))]
-    except (KeyError, ValueError, TypeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise LesionlabError(f"{path} cannot be continued from ({error}). Delete it, and start again.") from error
-    return progress, best
-
-
-def _variables(network: keras.Model, model: keras.Model) -> list[Any]:
-    """Weights and the optimizer's state; not the random generators, which each epoch sets itself."""
-    return [*network.weights, *model.optimizer.variables]
 
 
 class _Bar(keras.callbacks.Callback):
