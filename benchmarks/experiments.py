@@ -23,6 +23,7 @@ from lesionlab.model.decide import shifted_by_priors
 from lesionlab.model.train import Part, for_use, train
 from lesionlab.model.zoo import build_network, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.training import say_epoch
 from lesionlab.trust.metrics import headline
 
 # What a variant changes of the recipe `bundled`. The first model: 192 px, images as they are, the first block frozen, rare
@@ -101,7 +102,7 @@ def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     started = time.perf_counter()
     history = train(
         network, recipe, prepared.pixels, training, validation, seed=seed, checkpoint=folder / "checkpoint.npz",
-        report=steps._say_epoch,
+        report=say_epoch,
     )  # fmt: skip
     network.save(folder / "model.keras")
     plain = predict(network, prepared.pixels, validation.rows)

@@ -23,10 +23,12 @@ from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.recipe import ImageChoice
 from lesionlab.run_files import decision_of, history_of, recipe_of
 from lesionlab.stages import say
-from lesionlab.steps import Divided, Prepared, Request, Run, Trained
+from lesionlab.steps import Divided, Prepared, Request, Run
 
 if TYPE_CHECKING:
     import keras
+
+    from lesionlab.training import Trained
 
 
 def ensemble(
@@ -140,8 +142,10 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
-def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[Path]) -> Trained:
+def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[Path]) -> "Trained":
     """Steps 11 to 13, without training."""
+    from lesionlab.training import settle
+
     names = _names(members)
     with run.stages.step(11):
         network = joined(members, "model.keras", run.request.recipe.name, (divided.mean, divided.std))
@@ -158,7 +162,7 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
     with run.stages.step(13):
         histories = [history_of(member).assign(run=member.resolve().name) for member in members]
         write_csv(pd.concat(histories), run.request.out / "history.csv")
-        return steps.settle(run, prepared, divided, network)
+        return settle(run, prepared, divided, network)
 
 
 def _names(members: Sequence[Path]) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_report
 from lesionlab.stages import say
-from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, Trained, decode
+from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, decode
 from lesionlab.trust import bootstrap, conformal
 from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
@@ -29,8 +29,11 @@ from lesionlab.trust.operating import TASKS, as_task, net_benefit
 from lesionlab.trust.skin_tone import with_skin_tone
 from lesionlab.trust.vector_scaling import fit_vector_scaling, fitted_temperature
 
+if TYPE_CHECKING:
+    from lesionlab.training import Trained
 
-def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> None:
+
+def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: "Trained") -> None:
     """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
     from lesionlab.model.batches import predict
 
@@ -69,7 +72,7 @@ def _understand(
 
 
 def measure(
-    run: Run, divided: Divided, trained: Trained, probabilities: np.ndarray, look: np.ndarray
+    run: Run, divided: Divided, trained: "Trained", probabilities: np.ndarray, look: np.ndarray
 ) -> dict[str, Any]:
     """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table.
 
@@ -101,7 +104,7 @@ def measure(
 
 
 def before_the_rule(
-    trained: Trained, validation_labels: np.ndarray, test_labels: np.ndarray, lesions: np.ndarray, *, seed: int
+    trained: "Trained", validation_labels: np.ndarray, test_labels: np.ndarray, lesions: np.ndarray, *, seed: int
 ) -> dict[str, Any]:
     """Judge the test part as trained, as calibrated before the rule, and calibrated in other ways: the rule gives that up.
 
@@ -142,7 +145,7 @@ def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def export(run: Run, prepared: Prepared, divided: Divided, trained: Trained) -> dict[str, Any]:
+def export(run: Run, prepared: Prepared, divided: Divided, trained: "Trained") -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
     from lesionlab.export_run import run_facts
     from lesionlab.model.export import export_onnx, why_no_onnx

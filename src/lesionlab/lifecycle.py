@@ -8,7 +8,7 @@ import dataclasses
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lesionlab import evaluate_run, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
@@ -16,6 +16,9 @@ from lesionlab.data.split import split_file_digest
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
 from lesionlab.steps import Request, Run
+
+if TYPE_CHECKING:
+    from lesionlab.training import Trained
 
 
 def run(request: Request) -> Path:
@@ -68,21 +71,17 @@ def _help_to_train(request: Request) -> Path:
     return request.out
 
 
-def _thirteen_steps(run: Run) -> tuple[steps.Prepared, steps.Divided, steps.Trained]:
+def _thirteen_steps(run: Run) -> "tuple[steps.Prepared, steps.Divided, Trained]":
     steps.record_libraries(run)  # 1
-    _check_model(run)
+    from lesionlab.model.zoo import check_model  # with Keras, which step 1 imports
+    from lesionlab.training import fit
+
+    check_model(run.request.recipe)  # before the data are read, which takes longer
     prepared = steps.prepare(run)  # 2 to 4
     steps.explore(run, prepared)  # 5
     steps.load(run, prepared)  # 6
     divided = steps.divide(run, prepared)  # 7 to 10
-    return prepared, divided, steps.fit(run, prepared, divided)  # 11 to 13
-
-
-def _check_model(run: Run) -> None:
-    """Refuse a network that cannot be built before the data are read, which takes longer."""
-    from lesionlab.model.zoo import check_model
-
-    check_model(run.request.recipe)
+    return prepared, divided, fit(run, prepared, divided)  # 11 to 13
 
 
 def _fourteen_steps(run: Run) -> None:

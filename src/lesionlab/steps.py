@@ -1,4 +1,4 @@
-"""Steps 1 to 13 of a run, one function for those that belong together; each calls a room that can be used alone.
+"""Steps 1 to 10 of a run, one function for those that belong together; each calls a room that can be used alone.
 
 What a step finds goes into the run's manifest and onto the terminal; what the next step needs is returned.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import __version__, rundir
+from lesionlab import __version__
 from lesionlab.data import phantom
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
@@ -33,7 +33,7 @@ from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.environment import default_cache_dir, record_environment
 from lesionlab.errors import UsageError
 from lesionlab.explore import write_exploration
-from lesionlab.files import replacing, write_csv
+from lesionlab.files import write_csv
 from lesionlab.recipe import Recipe
 from lesionlab.stages import Stages, say
 from lesionlab.tracked_run import Tracker
@@ -99,16 +99,6 @@ class Divided:
     def labels_of(self, part: str) -> np.ndarray:
         """Integer labels of a part, in the order of `rows`."""
         return self.labels[(self.table["part"] == part).to_numpy()]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """Steps 11 to 13: the network with its decision rule inside; probabilities of test and validation part without it."""
-
-    network: Any
-    decision: Any
-    as_trained: np.ndarray
-    validated: np.ndarray
 
 
 def record_libraries(run: Run) -> None:
@@ -250,84 +240,6 @@ def _untrained(table: pd.DataFrame) -> list[str]:
     return [dx for dx in DX if dx in tested - trained]
 
 
-def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
-    """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
-    from lesionlab.model.devices import in_company, leave_hosts, spread
-    from lesionlab.model.train import for_use
-
-    recipe = run.request.recipe
-    with in_company(), spread(run.request.devices, recipe.optimizer.batch_size) as devices:
-        network = _build(run, divided)
-        run.manifest["model"]["devices"] = devices
-        with run.stages.step(13):
-            _train(run, prepared, divided, network)
-        leave_hosts()
-    return settle(run, prepared, divided, for_use(network, recipe, divided.mean, divided.std))
-
-
-def _build(run: Run, divided: Divided) -> Any:
-    """Steps 11 and 12: the network with its starting weights, and how it is optimised."""
-    from lesionlab.model.train import describe_optimizer
-    from lesionlab.model.zoo import build_network, load_pretrained
-
-    recipe = run.request.recipe
-    with run.stages.step(11):
-        network = build_network(recipe, divided.mean, divided.std, for_training=True, seed=run.request.seed)
-        facts = {
-            "architecture": recipe.model.architecture,
-            "parameters": network.count_params(),
-            "weights": load_pretrained(network, recipe),
-        }
-        run.manifest["model"] = facts
-        say(f"{facts['architecture']}, {facts['parameters']:,} parameters; weights: {facts['weights']}")
-    with run.stages.step(12):
-        run.manifest["model"]["optimizer"] = describe_optimizer(recipe.optimizer)
-        say(run.manifest["model"]["optimizer"])
-    return network
-
-
-def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None:
-    """Step 13: train the network in place and write its history."""
-    from lesionlab.model.train import Part, train
-
-    def report(row: dict[str, float]) -> None:
-        _say_epoch(row)
-        for tracker in run.trackers:
-            tracker.epoch(row)
-
-    training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
-    learnt_from = divided.table[divided.table["part"] != "test"]
-    history = train(
-        network,
-        run.request.recipe,
-        prepared.pixels,
-        training,
-        validation,
-        seed=run.request.seed,
-        checkpoint=run.checkpoint or run.request.out / rundir.CHECKPOINT,
-        data_key=data_key(learnt_from),
-        report=report,
-    )
-    write_csv(pd.DataFrame(history), run.request.out / "history.csv")
-
-
-def settle(run: Run, prepared: Prepared, divided: Divided, network: Any) -> Trained:
-    """End of step 13: choose the decision rule of a trained network on the validation part, put it inside, save it."""
-    from lesionlab.model.batches import predict
-    from lesionlab.model.decide import choose_decision
-    from lesionlab.model.zoo import with_decision
-
-    validated = predict(network, prepared.pixels, divided.rows("validation"))
-    decision = choose_decision(
-        run.request.recipe.decision, divided.labels_of("validation"), validated, divided.labels_of("train")
-    )
-    as_trained = predict(network, prepared.pixels, divided.rows("test"))
-    network = with_decision(network, decision)
-    with replacing(run.request.out / "model.keras") as temporary:
-        network.save(temporary)
-    return Trained(network, decision, as_trained, validated)
-
-
 def describe_data(prepared: Prepared) -> dict[str, Any]:
     """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
     table, collection = prepared.cleaned.table, prepared.collection
@@ -371,13 +283,6 @@ def _generated_folder(seed: int) -> Path:
             if not folder.exists():  # another run that began with this one was faster: the same lesions
                 raise
     return folder
-
-
-def _say_epoch(row: dict[str, float]) -> None:
-    say(
-        f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  validation: loss {row['val_loss']:.3f}, accuracy "
-        f"{row['val_accuracy']:.3f}, balanced {row['val_balanced_accuracy']:.3f}  {row['seconds']:.0f} s"
-    )
 
 
 def _say_proof(proof: SplitProof) -> None:
