@@ -18,6 +18,7 @@ from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_report
+from lesionlab.run_files import run_facts
 from lesionlab.stages import say
 from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, decode
 from lesionlab.trust import bootstrap, conformal
@@ -147,7 +148,6 @@ def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
 
 def export(run: Run, prepared: Prepared, divided: Divided, trained: "Trained") -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
-    from lesionlab.export_run import run_facts
     from lesionlab.model.export import export_onnx, why_no_onnx
     from lesionlab.model.ood_export import add_ood_score, in_words
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import rundir
-from lesionlab.bundle import ON_ALL, make_facts
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import read_collection
 from lesionlab.data.prepare import encode_labels
@@ -20,7 +19,7 @@ from lesionlab.model import export, ood_export
 from lesionlab.model.load import load_network
 from lesionlab.model.quantise import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.recipe import ImageChoice
-from lesionlab.run_files import damaged, decision_of, recipe_of
+from lesionlab.run_files import damaged, final_facts, recipe_of, run_facts
 
 SAMPLE = 64
 CALIBRATION = 256
@@ -178,45 +177,6 @@ def _with_ood_score(run: _Run, path: Path) -> str:
     pixels = np.concatenate([training, reference])
     score = ood_export.add_ood_score(path, pixels, rows[: len(training)], rows[len(training) :])
     return ood_export.in_words(score)
-
-
-def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Facts for the bundle of a finished run, from the files of its directory."""
-    recipe = recipe_of(folder)
-    card = folder / "card.md"
-    training_data, licence = describe_training_data(manifest["data"])
-    decision = decision_of(folder)
-    return make_facts(
-        name=recipe.name,
-        height=recipe.image.height,
-        width=recipe.image.width,
-        crop=recipe.image.crop,
-        decision=decision,
-        temperature=decision["temperature"],
-        thresholds=decision["thresholds"],
-        conformal=decision["conformal"],
-        training_data=training_data,
-        licence=licence,
-        card=card.read_text(encoding="utf-8") if card.is_file() else "",
-    )
-
-
-def final_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
-    """Facts of the network that is trained on all lesions of a finished run: whose figures the card has is said in it."""
-    facts = run_facts(folder, manifest)
-    about = (
-        f"> These weights were trained by the recipe `{facts['name']}` on all lesions named below. The figures are those of the "
-        "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
-    )
-    return facts | {"training_data": facts["training_data"] + ON_ALL, "card": about + facts["card"]}
-
-
-def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
-    """Say what a run's data were, and under what licence; `data` is the manifest's. The folder's name is left out."""
-    counts = f"{data['images']:,} images of {data['lesions']:,} lesions, fingerprint {data['fingerprint'][:16]}"
-    if data["is_generated"]:
-        return f"generated lesions, of no patient: {counts}", "none: nothing of it is anybody's"
-    return f"{counts}, read as {data['layout']}", "that of the data; of HAM10000: CC BY-NC 4.0, non-commercial use only"
 
 
 def _read_run(folder: Path, *, is_final: bool = False) -> _Run:

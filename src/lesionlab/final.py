@@ -19,7 +19,7 @@ from lesionlab.ensemble import joined
 from lesionlab.errors import LesionlabError
 from lesionlab.files import read_csv, replacing, write_csv
 from lesionlab.recipe import Recipe
-from lesionlab.run_files import recipe_of
+from lesionlab.run_files import final_facts, recipe_of
 from lesionlab.stages import say
 from lesionlab.steps import data_key, decode, fingerprint
 
@@ -40,7 +40,6 @@ def train_on_all(folder: Path) -> Path:
         LesionlabError: images of the run are gone.
 
     """
-    from lesionlab.export_run import final_facts
     from lesionlab.model.decide import read_decision
     from lesionlab.model.export import export_onnx
     from lesionlab.model.ood_export import add_ood_score, in_words

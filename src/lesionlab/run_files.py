@@ -1,4 +1,4 @@
-"""What stands in the directory of a run: its recipe, its history, its metrics; or that the directory is damaged.
+"""What stands in the directory of a run: recipe, history, metrics, what its model says of itself; or that it is damaged.
 
 In: a run directory that has been trained in. Apart from `lesionlab.rundir`, which predictions need too, so that these start
 without what recipes need.
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lesionlab import rundir
+from lesionlab.bundle import ON_ALL, make_facts
 from lesionlab.errors import LesionlabError
 from lesionlab.recipe import Recipe, read_recipe
 
@@ -70,6 +71,45 @@ def history_of(folder: Path) -> pd.DataFrame:
         return history.astype(dict.fromkeys(history.columns.drop("run", errors="ignore"), float))
     except (OSError, ValueError) as error:  # pandas's own errors are ValueErrors
         raise damaged(folder, "its history.csv cannot be read") from error
+
+
+def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Facts for the bundle of a finished run, from the files of its directory."""
+    recipe = recipe_of(folder)
+    card = folder / "card.md"
+    training_data, licence = describe_training_data(manifest["data"])
+    decision = decision_of(folder)
+    return make_facts(
+        name=recipe.name,
+        height=recipe.image.height,
+        width=recipe.image.width,
+        crop=recipe.image.crop,
+        decision=decision,
+        temperature=decision["temperature"],
+        thresholds=decision["thresholds"],
+        conformal=decision["conformal"],
+        training_data=training_data,
+        licence=licence,
+        card=card.read_text(encoding="utf-8") if card.is_file() else "",
+    )
+
+
+def final_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Facts of the network that is trained on all lesions of a finished run: whose figures the card has is said in it."""
+    facts = run_facts(folder, manifest)
+    about = (
+        f"> These weights were trained by the recipe `{facts['name']}` on all lesions named below. The figures are those of the "
+        "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
+    )
+    return facts | {"training_data": facts["training_data"] + ON_ALL, "card": about + facts["card"]}
+
+
+def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
+    """Say what a run's data were, and under what licence; `data` is the manifest's. The folder's name is left out."""
+    counts = f"{data['images']:,} images of {data['lesions']:,} lesions, fingerprint {data['fingerprint'][:16]}"
+    if data["is_generated"]:
+        return f"generated lesions, of no patient: {counts}", "none: nothing of it is anybody's"
+    return f"{counts}, read as {data['layout']}", "that of the data; of HAM10000: CC BY-NC 4.0, non-commercial use only"
 
 
 def damaged(folder: Path, what: str) -> LesionlabError:
