@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from lesionlab.cli import _parser
 from lesionlab.recipe import Recipe, recipe_names
 
@@ -49,6 +51,18 @@ def test_the_public_names_exist_and_are_documented() -> None:
         value = getattr(lesionlab, name)
         if callable(value):
             assert value.__doc__, name
+
+
+def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
+    api = pytest.importorskip("mypy.api", reason="mypy is not installed: pip install -e '.[dev]'")
+    import lesionlab
+
+    good = "".join(f"reveal_type(lesionlab.{name})\n" for name in lesionlab.__all__)
+    (tmp_path / "use.py").write_text(f"import lesionlab\n{good}lesionlab.load_modle()\n", encoding="utf-8")
+    said, faults, _ = api.run(["--follow-imports=silent", str(tmp_path / "use.py")])
+    revealed = [line for line in said.splitlines() if "Revealed type" in line]
+    assert len(revealed) == len(lesionlab.__all__) and not any('"Any"' in line for line in revealed), said + faults
+    assert 'has no attribute "load_modle"' in said
 
 
 def test_links_in_the_documentation_lead_somewhere() -> None:

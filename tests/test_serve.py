@@ -405,6 +405,12 @@ def test_the_token_opens_the_api(model: Path, photos: list[Path]) -> None:
         assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
         assert post(url, ("a.jpg", data), Authorization="Bearer wrong").status_code == 401
         assert post(url, ("a.jpg", data), Authorization=f"Bearer {TOKEN}").status_code == 200
+        assert post(url, ("a.jpg", data), Authorization=f"bearer {TOKEN}").status_code == 200  # RFC 9110, 11.1
+        assert post(url, ("a.jpg", data), Authorization=TOKEN).status_code == 401
+        schema = httpx.get(f"{url}/openapi.json", headers={"Authorization": f"Bearer {TOKEN}"}).json()
+        assert (
+            schema["paths"]["/v1/predict"]["post"]["security"] and "security" not in schema["paths"]["/healthz"]["get"]
+        )
         assert httpx.get(f"{url}/metrics").status_code == 401
         assert httpx.get(url).status_code == 200 and is_alive(url)
 
@@ -427,6 +433,58 @@ def test_it_starts_fast_without_keras_and_ends_when_told(model: Path) -> None:
         assert process.wait(timeout=20) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
     code = "import sys, lesionlab.serve.app; sys.exit(any(name in sys.modules for name in ('keras', 'pandas', 'tensorflow')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_probes_are_answered_whatever_name_they_ask_by(url: str) -> None:
+    for path in ("healthz", "readyz"):
+        assert httpx.get(f"{url}/{path}", headers={"Host": "10.1.2.3:8000"}).status_code == 200
+        assert httpx.head(f"{url}/{path}").status_code == 200
+    assert httpx.get(f"{url}/metrics", headers={"Host": "10.1.2.3:8000"}).status_code == 421
+
+
+def test_requests_are_counted_by_status_and_only_answers_are_timed(model: Path, photos: list[Path]) -> None:
+    with serving("--model", model) as (url, _):
+        assert post(url, ("a.jpg", photos[0].read_bytes())).status_code == 200
+        assert post(url, ("a.jpg", b"none")).status_code == 415
+        assert httpx.post(f"{url}/v1/predict?neighbours=3", files={"image": b"x"}).status_code == 422
+        assert httpx.get(f"{url}/v1/model", headers={"Host": "elsewhere.org"}).status_code == 421
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+    for status, number in (("200", 1), ("415", 1), ("422", 1), ("421", 1)):
+        (line,) = [line for line in lines if line.startswith(f'lesionlab_requests_total{{status="{status}"}}')]
+        assert float(line.split()[-1]) >= number
+    assert "lesionlab_predict_seconds_count 2.0" in lines  # the 415 was looked at, the others were not
+
+
+@pytest.mark.timeout(120)
+def test_a_request_that_outlasts_the_goodbye_is_told_so(model: Path, photos: list[Path], tmp_path: Path) -> None:
+    """In process: a real one would take the seconds of the goodbye."""
+    import asyncio
+
+    from lesionlab.serve.guard import Guard
+    from lesionlab.serve.settings import make_settings
+
+    async def never(scope: object, receive: object, send: object) -> None:
+        await asyncio.sleep(3600)
+
+    sent: list[dict] = []
+
+    async def ask() -> None:
+        guard = Guard(never, make_settings(host="127.0.0.1", port=0), sent.append)
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"127.0.0.1")]}
+
+        async def receive() -> dict:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: dict) -> None:
+            sent.append(message)
+
+        task = asyncio.create_task(guard(scope, receive, send))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await task
+
+    asyncio.run(ask())
+    assert sent[0]["status"] == 503 and b"stopping" in sent[1]["body"] and sent[-1] == 503
 
 
 def test_openapi_is_true(url: str) -> None:

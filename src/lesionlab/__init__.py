@@ -11,7 +11,31 @@ first used, so that `import lesionlab` loads neither Keras nor pandas. Research 
 
 import os
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
+    from lesionlab.data.clean import clean as clean
+    from lesionlab.data.duplicates import near_duplicates as near_duplicates
+    from lesionlab.data.layouts import index_images as index_images
+    from lesionlab.data.layouts import read_collection as read_collection
+    from lesionlab.data.phantom import write_phantoms as write_phantoms
+    from lesionlab.data.pixels import decode_images as decode_images
+    from lesionlab.data.prepare import channel_statistics as channel_statistics
+    from lesionlab.data.prepare import encode_labels as encode_labels
+    from lesionlab.data.split import prove as prove
+    from lesionlab.data.split import split as split
+    from lesionlab.diagnosis import DIAGNOSES as DIAGNOSES
+    from lesionlab.diagnosis import DX as DX
+    from lesionlab.environment import record_environment as record_environment
+    from lesionlab.errors import LesionlabError as LesionlabError
+    from lesionlab.errors import UsageError as UsageError
+    from lesionlab.lifecycle import Request as Request
+    from lesionlab.lifecycle import run as run
+    from lesionlab.predict import load_model as load_model
+    from lesionlab.recipe import Recipe as Recipe
+    from lesionlab.recipe import read_recipe as read_recipe
+    from lesionlab.report.page import write_report as write_report
+    from lesionlab.trust.metrics import evaluate_part as evaluate_part
 
 # ONNX Runtime's official builds report to Microsoft, with the model's name and hashes, unless they are told not to before they
 # are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
@@ -46,11 +70,13 @@ _HOME = {
 __all__ = ["__version__", *_HOME]
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name from its module on first use."""
-    if name not in _HOME:
-        raise AttributeError(f"module 'lesionlab' has no attribute {name!r}")
-    return getattr(import_module(_HOME[name]), name)
+if not TYPE_CHECKING:  # a misspelt name is an error to a type checker
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name from its module on first use."""
+        if name not in _HOME:
+            raise AttributeError(f"module 'lesionlab' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -124,9 +124,9 @@ def is_temporary(name: str) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    r"""Write UTF-8 text atomically; of a file's name that is no Unicode, bytes become `\udcNN`, which JSON reads back."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:

@@ -220,8 +220,18 @@ def global_average(network: keras.Model) -> Any:
 
 
 def proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.ndarray], sample: np.ndarray) -> float:
-    """Return the largest difference in probability from the network's own, or raise where it is over `TOLERANCE`."""
-    difference = float(np.abs(predict(sample) - keras_probabilities(network, sample)).max())
+    """Return the largest difference in probability from the network's own.
+
+    Raises:
+        LesionlabError: it is over `TOLERANCE`, or an answer is another one.
+
+    """
+    found, expected = predict(sample), keras_probabilities(network, sample)
+    difference = float(np.abs(found - expected).max())
+    if n_others := int((found.argmax(axis=1) != expected.argmax(axis=1)).sum()):
+        raise LesionlabError(
+            f"The {what} export gives {n_others} of {len(sample)} images another answer than Keras; nothing was written."
+        )
     if not difference <= TOLERANCE:
         raise LesionlabError(
             f"The {what} export differs from Keras by {difference:.1e} in probability (allowed: {TOLERANCE}); nothing was "

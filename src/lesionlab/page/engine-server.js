@@ -84,7 +84,7 @@ export async function predict(file, model, signal) {
 // A data: address, which a saved report can hold; a blob: address would end with the page. Null where it does not come.
 async function picture(url, signal) {
   try {
-    const response = await asked(url, { signal });
+    const response = await asked(url.replace(/^\//, ""), { signal });  // below the prefix of a proxy, as all else
     if (!response.ok) return null;
     const blob = await response.blob();
     return await new Promise((done, fail) => {

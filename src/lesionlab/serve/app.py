@@ -4,17 +4,19 @@ Every answer says that this is research software, and every error is `{"error": 
 """
 
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import anyio.to_thread
-from fastapi import FastAPI, Query, Request, Response
+from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -59,11 +61,37 @@ class _ErrorBody(BaseModel):
     error: _Error
 
 
-class _Result(BaseModel):
-    """Of one image: what `lesionlab predict --json` prints, or an error."""
+class _Maps(BaseModel):
+    height: int
+    width: int
+    classes: list[str]
+    values: list[list[float]] = Field(description="Of each class the map, row by row.")
 
-    model_config = ConfigDict(extra="allow")
+
+class _Neighbour(BaseModel):
     image: str
+    dx: str
+    name: str
+    similarity: float = Field(description="Cosine of the features, -1 to 1.")
+    url: str
+
+
+class _Result(BaseModel):
+    """Of one image: what `lesionlab predict --json` prints, or `image` and `error` alone."""
+
+    image: str
+    error: _Error | None = None
+    dx: str | None = Field(None, description="Code of the likeliest diagnosis.")
+    name: str | None = None
+    probabilities: dict[str, float] | None = Field(None, description="By code; they sum to 1.")
+    malignant_probability: float | None = None
+    uncertainty: float | None = Field(None, description="0 (sure) to 1.")
+    decision: Literal["malignant", "benign", "uncertain", "not dermatoscopic"] | None = None
+    prediction_set: list[str] | None = Field(None, description="What cannot be ruled out, the likeliest first.")
+    ood_score: float | None = None
+    is_dermatoscopic: bool | None = None
+    activation_maps: _Maps | None = Field(None, description="With explain=true.")
+    neighbours: list[_Neighbour] | None = Field(None, description="With neighbours, where there is a reference folder.")
 
 
 class _Answer(BaseModel):
@@ -116,14 +144,16 @@ def make_app(settings: Settings) -> App:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={status: _ERRORS[status] for status in (400, 401, 421)},
+        responses={status: _ERRORS[status] for status in (400, 421)},
     )
+    # For the schema alone: what asks for the token is the guard, before a body is read.
+    token = [Depends(HTTPBearer(auto_error=False))] if settings.token else []
     _add_errors(app)
-    _add_state(app, engine, meter)
-    _add_model(app, model, settings, reference)
-    _add_predict(app, engine, settings, reference, meter)
+    _add_state(app, engine, meter, token)
+    _add_model(app, model, settings, reference, token)
+    _add_predict(app, engine, settings, reference, meter, token)
     _add_page(app)
-    return Guard(app, settings)
+    return Guard(app, settings, meter.count_request)
 
 
 def _add_page(app: FastAPI) -> None:
@@ -137,38 +167,50 @@ async def _send(file: Path, _: Request) -> Response:
     return FileResponse(file)
 
 
-def _add_state(app: FastAPI, engine: Engine, meter: Meter) -> None:
+def _add_state(app: FastAPI, engine: Engine, meter: Meter, token: Sequence[Any]) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> _Health:
         """Say that the process is alive."""
         return _Health(status="alive")
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", responses={503: _ERRORS[503]})
     async def readyz() -> _Health:
         """Say whether an image would be taken now."""
         engine.check(1)
         return _Health(status="ready")
 
-    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {}}}, 401: _ERRORS[401]},
+        dependencies=token,
+    )
     async def metrics() -> Response:
         """Give counters and times, for Prometheus."""
         return meter.page(engine.waiting)
 
 
-def _add_model(app: FastAPI, model: Model, settings: Settings, reference: Reference | None) -> None:
+def _add_model(
+    app: FastAPI, model: Model, settings: Settings, reference: Reference | None, token: Sequence[Any]
+) -> None:
     limits = settings.limits
     described = describe_model(model) | {
         "reference": reference is not None,
         "limits": {"file_bytes": limits.file_bytes, "pixels": MAX_PIXELS, "files": limits.files},
     }
 
-    @app.get("/v1/model")
+    @app.get("/v1/model", responses={401: _ERRORS[401]}, dependencies=token)
     async def about() -> dict[str, Any]:
         """Give the facts of the model that answers, its card among them."""
         return described
 
     @app.get(
-        "/v1/reference/{number}", response_class=Response, responses={404: {"model": _ErrorBody}, 422: _ERRORS[422]}
+        "/v1/reference/{number}",
+        response_class=Response,
+        responses={401: _ERRORS[401], 404: {"model": _ErrorBody}, 422: _ERRORS[422]},
+        dependencies=token,
     )
     async def reference_image(number: int) -> Response:
         """Give an image of the reference folder, as JPEG without metadata."""
@@ -181,15 +223,23 @@ def _add_model(app: FastAPI, model: Model, settings: Settings, reference: Refere
             raise HTTPException(404, reason) from error
 
 
-def _add_predict(app: FastAPI, engine: Engine, settings: Settings, reference: Reference | None, meter: Meter) -> None:
+def _add_predict(
+    app: FastAPI,
+    engine: Engine,
+    settings: Settings,
+    reference: Reference | None,
+    meter: Meter,
+    token: Sequence[Any],
+) -> None:
     facts = engine.model.facts
     head = {"notice": NOT_A_DEVICE, "model": {"name": facts.name, "version": facts.lesionlab}}
 
     @app.post(
         "/v1/predict",
         response_model=_Answer,
-        responses={status: _ERRORS[status] for status in (403, 408, 413, 415, 422, 500, 503)},
+        responses={status: _ERRORS[status] for status in (401, 403, 408, 413, 415, 422, 500, 503)},
         openapi_extra={"requestBody": _UPLOAD},
+        dependencies=token,
     )
     async def predict(
         request: Request, explain: bool = False, neighbours: int = Query(0, ge=0, le=MOST_NEIGHBOURS)
@@ -198,9 +248,11 @@ def _add_predict(app: FastAPI, engine: Engine, settings: Settings, reference: Re
         uploads = read_uploads(request.headers.get("content-type", ""), await request.body(), settings.limits)
         if explain and not engine.model.bundle.has_activation_maps:
             raise BadUpload(422, "no_maps", f"The model {facts.name} has no activation maps. Ask without explain.")
-        with meter.time():
-            answers = await engine.predict(uploads, explain=explain, features=neighbours > 0 and reference is not None)
-        meter.count(answers)
+        if neighbours and reference is None:
+            raise BadUpload(422, "no_reference", "There are no cases to compare with. Ask without neighbours.")
+        started = time.perf_counter()
+        answers = await engine.predict(uploads, explain=explain, features=neighbours > 0)
+        meter.count_images(answers, time.perf_counter() - started)
         unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
         if len(unreadable) == len(answers):
             status = {"not_an_image": 415, "too_large": 413}.get(unreadable[0].code, 422)

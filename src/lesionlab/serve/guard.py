@@ -34,6 +34,7 @@ HEADERS = {
 }
 RETRY_SECONDS = 1
 _PROTECTED = ("/v1", "/metrics", "/openapi.json")  # by the token; the page and its files hold no secret
+_PROBES = ("/healthz", "/readyz")  # asked by address, by what knows no name; they tell nothing
 _DRAIN_SECONDS = 2.0
 
 
@@ -46,8 +47,9 @@ class _Refused(Exception):
 class Guard:
     """Wraps an application: checks each request, reads its body within the limits, and marks each answer."""
 
-    def __init__(self, app: App, settings: Settings) -> None:
-        self.app, self.settings = app, settings
+    def __init__(self, app: App, settings: Settings, count: Callable[[int], None]) -> None:
+        """Take the application, and what is told the status of each answer."""
+        self.app, self.settings, self._count = app, settings, count
         self._bytes_under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,8 +58,8 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return
-        send = _with_headers(send)
-        taken = [0]
+        statuses, taken = list[int](), [0]
+        send = _with_headers(send, statuses)
         try:
             self._check(scope)
             body = await self._body(scope, receive, taken)
@@ -67,13 +69,19 @@ class Guard:
             await _refuse(send, refused)
             await _drain(receive, self.settings.limits.body_bytes)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except asyncio.CancelledError:  # the service stops, and has waited long enough
+            if not statuses:
+                await _refuse(send, _Refused(503, "stopping", "The service stops. Ask again elsewhere, or later."))
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._bytes_under_way -= taken[0]
+            for status in statuses:
+                self._count(status)
 
     def _check(self, scope: Scope) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
-        if not self._is_own(host):
+        if not self._is_own(host) and scope["path"] not in _PROBES:
             raise _Refused(
                 421, "wrong_host", "This host name is not served here. Start the service with --allow-host NAME."
             )
@@ -83,8 +91,9 @@ class Guard:
             if is_foreign or headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
                 raise _Refused(403, "foreign_origin", "Pages of another origin may not use this service.")
         if self.settings.token and scope["path"].startswith(_PROTECTED):
-            given = headers.get("authorization", "").removeprefix("Bearer ")
-            if not hmac.compare_digest(given.encode(), self.settings.token.encode()):
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            is_known = hmac.compare_digest(given.strip().encode(), self.settings.token.encode())
+            if scheme.lower() != "bearer" or not is_known:
                 raise _Refused(401, "no_token", "Send 'Authorization: Bearer TOKEN'.", www_authenticate="Bearer")
         if headers.get("content-encoding", "identity") != "identity":
             raise _Refused(415, "encoded_body", "Send the body as it is, without Content-Encoding.")
@@ -141,9 +150,12 @@ def _place(origin: str) -> str | None:
         return None
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, statuses: list[int]) -> Send:
+    """Mark an answer with `HEADERS`, and keep its status."""
+
     async def wrapped(message: Message) -> None:
         if message["type"] == "http.response.start":
+            statuses.append(message["status"])
             given = {name for name, _ in message.get("headers", [])}
             added = [(name.encode(), value.encode()) for name, value in HEADERS.items() if name.encode() not in given]
             message = {**message, "headers": [*message.get("headers", []), *added]}

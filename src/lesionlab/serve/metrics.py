@@ -1,7 +1,6 @@
 """Counters and times of a service, as Prometheus reads them; of images and their names nothing."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,23 +15,25 @@ class Meter:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._requests = Counter("lesionlab_requests", "Requests, by status", ["status"], registry=self._registry)
         self._images = Counter(
             "lesionlab_images", "Images answered, by decision", ["decision"], registry=self._registry
         )
         self._seconds = Histogram(
             "lesionlab_predict_seconds",
-            "Time from a request's images to its answers",
+            "Time from a request's images to its answers; of refusals nothing",
             buckets=_SECONDS,
             registry=self._registry,
         )
         self._waiting = Gauge("lesionlab_images_waiting", "Images under way or waiting", registry=self._registry)
 
-    def time(self) -> AbstractContextManager[object]:
-        """Time the answering of one request."""
-        return self._seconds.time()
+    def count_request(self, status: int) -> None:
+        """Count a request by the status that it was answered with, refusals among them."""
+        self._requests.labels(status).inc()
 
-    def count(self, answers: Sequence[Prediction | Unreadable]) -> None:
-        """Count the images of one request."""
+    def count_images(self, answers: Sequence[Prediction | Unreadable], seconds: float) -> None:
+        """Count the images of a request that was answered, and take the time that they took."""
+        self._seconds.observe(seconds)
         for decision in _decisions(answers):
             self._images.labels(decision).inc()
 

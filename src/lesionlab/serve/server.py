@@ -13,7 +13,7 @@ from lesionlab.serve.settings import Limits, Settings, make_settings
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _MOST_CONNECTIONS = 1_000
-_GOODBYE_SECONDS = 10
+_GOODBYE_SECONDS = 30
 
 
 def serve_command(options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def serve(settings: Settings) -> None:
         server.run()
     except SystemExit as error:  # what uvicorn does when it cannot bind
         raise LesionlabError(
-            f"{settings.host}:{settings.port} cannot be listened on. Choose another --port."
+            f"{settings.host}:{settings.port} cannot be listened on. Choose another --port, or --host."
         ) from error
 
 

@@ -96,8 +96,8 @@ def make_settings(
 
 
 def environment(name: str, default: str = "") -> str:
-    """Read a setting from the environment: LESIONLAB_HOST, LESIONLAB_PORT, LESIONLAB_TOKEN and so on."""
-    return os.environ.get(f"LESIONLAB_{name}", default)
+    """Read a setting from the environment: LESIONLAB_HOST, LESIONLAB_PORT and so on; an empty one counts as none."""
+    return os.environ.get(f"LESIONLAB_{name}") or default
 
 
 def _is_loopback(host: str) -> bool:
