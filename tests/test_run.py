@@ -108,6 +108,43 @@ def test_a_finished_run_is_not_done_again(phantoms: Path, recipe: Path, finished
     assert {path: path.stat().st_mtime_ns for path in finished[0].rglob("*") if path.name != ".lock"} == before
 
 
+def test_a_finished_run_that_lost_files_says_so_and_writes_its_report_anew(
+    phantoms: Path, recipe: Path, finished: tuple[Path, str], tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    before = (out / "report.html").read_bytes()
+    (out / "report.html").unlink()
+    asked = ["run", "--data", str(phantoms), "--recipe", str(recipe), "--out", str(out)]
+    assert main(asked) == 0 and "written anew" in capsys.readouterr().out
+    assert (out / "report.html").read_bytes() == before
+    (out / "model.keras").unlink()
+    (out / "splits.csv").unlink()
+    assert main(asked) == 1
+    said = capsys.readouterr().err
+    assert "damaged: splits.csv, model.keras are gone" in said and "--again" in said
+    assert main(["export", str(out), "--format", "onnx"]) == 1 and "splits.csv is gone" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are Unicode")
+def test_a_folder_whose_name_is_no_unicode_is_refused(phantoms: Path, recipe: Path, tmp_path: Path, capsys) -> None:
+    """From an old archive: bytes of Latin-1, which Python holds as lone surrogates."""
+    odd = tmp_path / "f\udcfcnf"
+    shutil.copytree(phantoms, odd)
+    out = ["--out", str(tmp_path / "out")]
+    for asked in (
+        ["run", "--data", str(odd), *out],
+        ["run", "--data", str(phantoms), "--recipe", str(recipe), "--out", str(odd / "run")],
+        ["evaluate", "--data", str(odd), *out],
+        ["evaluate", "--data", str(phantoms), "--out", str(odd / "e")],
+        ["check", str(odd)],
+    ):
+        assert main(asked) == 2
+        said = capsys.readouterr().err
+        assert r"f\udcfcnf" in said and "is not in this system's encoding" in said
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_run_is_not_mixed_in(phantoms: Path, recipe: Path, finished: tuple[Path, str]) -> None:
     other = lesionlab_here("run", "--data", phantoms, "--recipe", recipe, "--out", finished[0], "--seed", 8)
     assert other.returncode == 2

@@ -92,6 +92,10 @@ class Bundle:
         """Whether the file says what is no dermatoscopic image; older files do not."""
         return self._gives("ood_score") and "threshold" in self.facts.ood
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process as the bytes of the file: a session cannot."""
+        return open_bytes, (self.data, Path(self.facts.name))
+
     def run(self, outputs: Sequence[str], pixels: np.ndarray) -> dict[str, np.ndarray]:
         """Run the network.
 

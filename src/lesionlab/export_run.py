@@ -181,6 +181,8 @@ def _with_ood_score(run: _Run, path: Path) -> str:
 
 def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     manifest = rundir.read_finished(folder)
+    if not (folder / "splits.csv").is_file():
+        raise damaged(folder, "splits.csv is gone")
     parts = read_csv(folder / "splits.csv")
     table = parts.merge(_paths(rundir.data_folder(manifest), folder), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]

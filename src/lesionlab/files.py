@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lesionlab.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -118,15 +120,26 @@ def locked(descriptor: int) -> bool:
     return True
 
 
+def refuse_what_is_not_unicode(path: Path) -> None:
+    """Refuse a path with a name in another encoding than this system's: tables and reports could not hold it."""
+    try:
+        str(path.absolute()).encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+        raise UsageError(
+            f"The name {shown} is not in this system's encoding, as those from old archives and disks. Rename the folder."
+        ) from error
+
+
 def is_temporary(name: str) -> bool:
     """Whether a name is one that `replacing` or `replacing_folder` gives until the file or folder is whole."""
     return name.startswith(_MARK)
 
 
 def write_text(path: Path, text: str) -> None:
-    r"""Write UTF-8 text atomically; of a file's name that is no Unicode, bytes become `\udcNN`, which JSON reads back."""
+    """Write UTF-8 text atomically."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_csv(table: "pd.DataFrame", path: Path) -> None:

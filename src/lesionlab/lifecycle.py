@@ -15,10 +15,18 @@ from lesionlab.data.layouts import index_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.files import write_json, write_text
+from lesionlab.report.page import write_report
+from lesionlab.run_files import damaged
 from lesionlab.steps import Request, Run
 
 if TYPE_CHECKING:
     from lesionlab.training import Trained
+
+
+_KEPT = (
+    "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
+    "model.keras",
+)  # fmt: skip
 
 
 def run(request: Request) -> Path:
@@ -36,8 +44,9 @@ def run(request: Request) -> Path:
         identity = identify(request)
         finished = rundir.begin(request.out, identity, again=request.again)
         if finished:
+            what = _completed(request.out)
             print(f"This run was finished on {finished['finished'][:16]}: {request.out / 'report.html'}")
-            print("Nothing was done again; --again starts it anew.")
+            print(f"{what} --again starts it anew.")
             return request.out
         manifest = rundir.new_manifest(identity, request.seed)
         write_json(request.out / rundir.MANIFEST, manifest)
@@ -49,6 +58,22 @@ def run(request: Request) -> Path:
     return request.out
 
 
+def _completed(out: Path) -> str:
+    """Write a finished run's report where it is gone, from the run's other files; say what was done.
+
+    Raises:
+        LesionlabError: one of those is gone.
+
+    """
+    gone = [name for name in _KEPT if not (out / name).exists()]
+    if gone:
+        raise damaged(out, f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone")
+    if (out / "report.html").exists():
+        return "Nothing was done again;"
+    write_report(out)
+    return "The report was gone, and is written anew from the run's files; nothing else was done again;"
+
+
 def settled(request: Request) -> Request:
     """Name the recipe's files in full; refuse data that are not there and results among them, before anything is written.
 
@@ -56,6 +81,8 @@ def settled(request: Request) -> Request:
         UsageError: no folder of images, or `out` lies in it.
 
     """
+    data = request.data and Path(request.data)  # a string does as well
+    request = dataclasses.replace(request, data=data, out=Path(request.out))
     if request.data:
         index_images(request.data)
         rundir.refuse_among_images(request.out, request.data)

@@ -295,7 +295,7 @@ def _sources(images: Any) -> Iterable[Source]:
     is_one_array = isinstance(images, np.ndarray) and images.ndim in (0, 2, 3)
     if isinstance(images, bytes | bytearray | memoryview | Image.Image) or is_one_array or hasattr(images, "read"):
         return [_source(images, 1)]
-    if not isinstance(images, Iterable):
+    if not isinstance(images, Iterable) or isinstance(images, Mapping):
         raise UsageError(f"{type(images).__name__} is no image: give {_TAKEN}.")
     return _each_source(images)
 

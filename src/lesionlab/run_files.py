@@ -114,4 +114,5 @@ def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
 
 def damaged(folder: Path, what: str) -> LesionlabError:
     """Word that a run directory is not as its run has left it."""
-    return LesionlabError(f"The run in {folder} is damaged: {what}. Put it back, or make the run anew.")
+    advice = "Put it back, or make the run anew: the same command with --again."
+    return LesionlabError(f"The run in {folder} is damaged: {what}. {advice}")

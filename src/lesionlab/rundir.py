@@ -15,7 +15,7 @@ from typing import Any
 from lesionlab import __version__
 from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
-from lesionlab.files import is_temporary, locked, write_json
+from lesionlab.files import is_temporary, locked, refuse_what_is_not_unicode, write_json
 
 LOCK = ".lock"
 MANIFEST = "manifest.json"
@@ -43,6 +43,7 @@ def claimed(folder: Path, mark: str = MANIFEST, kind: str = "run", option: str =
         UsageError: the folder cannot be written, holds other things, or another run is at work in it.
 
     """
+    refuse_what_is_not_unicode(folder)
     if folder.is_dir() and not (folder / mark).exists():
         refuse_foreign(folder, kind, option)
     try:

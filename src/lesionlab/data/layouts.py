@@ -31,7 +31,7 @@ from lesionlab.data.metadata import (
 )
 from lesionlab.data.tables import read_start, read_table
 from lesionlab.errors import UsageError
-from lesionlab.files import walk
+from lesionlab.files import refuse_what_is_not_unicode, walk
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -75,12 +75,13 @@ class _Scan:
     archives: list[Path]
 
 
-def read_collection(folder: Path) -> Collection:
+def read_collection(folder: Path | str) -> Collection:
     """Recognise the layout of a folder, or of a `dermamnist*.npz` file, and read it.
 
     Raises:
         UsageError: there is no such folder, it holds no images or no metadata, or its table is at fault.
     """
+    folder = Path(folder)
     if folder.is_file() and folder.suffix.lower() == ".npz":
         return _read_medmnist(folder, folder)
     _check_folder(folder)
@@ -101,7 +102,7 @@ def read_collection(folder: Path) -> Collection:
     return _read_diagnosis_folders(folder, scan, predictions)
 
 
-def index_images(folder: Path) -> dict[str, Path]:
+def index_images(folder: Path | str) -> dict[str, Path]:
     """Step 2: find every image of a folder, by its id (the file's name without suffix).
 
     Hidden files, `__MACOSX` and masks of segmentation are passed over. Where an id stands twice, the file in a folder
@@ -110,6 +111,7 @@ def index_images(folder: Path) -> dict[str, Path]:
     Raises:
         UsageError: there is no such folder, or it cannot be read.
     """
+    folder = Path(folder)
     archive = folder if folder.is_file() and folder.suffix.lower() == ".npz" else None
     if archive is None:
         _check_folder(folder)
@@ -122,6 +124,7 @@ def index_images(folder: Path) -> dict[str, Path]:
 
 
 def _check_folder(folder: Path) -> None:
+    refuse_what_is_not_unicode(folder)
     if not folder.exists():
         raise UsageError(f"There is no folder {folder}. {_KNOWN}")
     if not folder.is_dir():

@@ -95,7 +95,7 @@ class Row:
 
 
 def write_phantoms(
-    folder: Path,
+    folder: Path | str,
     *,
     lesions: int = 700,
     seed: int = 0,
@@ -120,6 +120,7 @@ def write_phantoms(
         OSError: the place is read-only, the disk is full; nothing is left behind.
 
     """
+    folder = Path(folder)
     _check(folder, lesions, seed, size_px, workers)
     target = folder.resolve()  # a symbolic link stays one
     target.parent.mkdir(parents=True, exist_ok=True)

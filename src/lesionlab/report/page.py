@@ -22,12 +22,13 @@ from lesionlab.stages import STEPS
 _SMALLEST_P = 0.001
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path | str) -> Path:
     """Write `report.html` into a run directory and return its path.
 
     Args:
         run_dir: holds metrics.json, manifest.json, history.csv, recipe.toml, exploration.json and figures/.
     """
+    run_dir = Path(run_dir)
     facts = {name: _read_json(run_dir / f"{name}.json") for name in ("metrics", "manifest", "exploration")}
     history = history_of(run_dir)
     page = _environment(run_dir, facts["metrics"]).get_template("report.html.j2")
@@ -121,7 +122,7 @@ def _value(metrics: dict[str, Any], key: str) -> Any:
 def _interval(metrics: dict[str, Any], key: str, style: str) -> Markup:
     value = _value(metrics, key)
     if value is None or value[0] is None:
-        return Markup('<span class="absent">not available</span>')
+        return Markup('<span class="absent">no interval: too few lesions</span>')
     low, high = _number(metrics, f"{key}.0", style), _number(metrics, f"{key}.1", style)
     return Markup(f'<span class="interval">{low} to {high}</span>')
 

@@ -75,7 +75,7 @@ def assess(
         "costs": None if costs is None else expected_cost(*answers, test.lesions, costs, seed=seed),
         "suspects": [
             dataclasses.asdict(suspect) | {"image": str(table["image_id"].iloc[suspect.row])}
-            for suspect in suspects(*answers)
+            for suspect in suspects(*answers, test.lesions)
         ],
         "curves": curves(*answers),
     }
