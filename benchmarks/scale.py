@@ -10,7 +10,7 @@ import time
 from itertools import chain, cycle, islice
 from pathlib import Path
 
-from lesionlab import scale
+from lesionlab import ray_cluster, scale
 from lesionlab.data.phantom import write_phantoms
 from lesionlab.predict import Model, load_model
 from lesionlab.shards import Engine, local_engine, write_shards
@@ -32,7 +32,7 @@ def main() -> None:
         write_phantoms(folder / "images", lesions=200, seed=0, size_px=(450, 600))
         paths = list(islice(cycle(sorted((folder / "images").rglob("*.jpg"))), options.images))
         started = time.perf_counter()
-        with scale.cluster() as ray:
+        with ray_cluster.cluster() as ray:
             print(f"Ray started in {time.perf_counter() - started:.1f} s")
             engines = {"local": local_engine(model, BATCH), "ray": scale.ray_engine(ray, model, BATCH)}
             seconds: dict[str, list[float]] = {name: [] for name in engines}

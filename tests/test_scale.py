@@ -6,8 +6,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, repeat
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +21,7 @@ from PIL import Image
 
 import tiny_onnx
 from conftest import command, lesionlab
-from lesionlab import scale
+from lesionlab import ray_cluster
 from lesionlab.cli import main
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.shards import read_log
@@ -160,7 +162,7 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
 
 OTHER_VERSIONS = """
 import sys
-from lesionlab import scale
+from lesionlab import ray_cluster, scale
 from lesionlab.predict import load_model
 from lesionlab.shards import Shard
 from lesionlab.sources import Source
@@ -168,16 +170,16 @@ from lesionlab.sources import Source
 address, model, image = sys.argv[1:]
 here = scale._versions() | {"onnxruntime": "0.1"}
 scale._versions = lambda: here  # of this process: the nodes have their own
-with scale.cluster(address) as ray:
+with ray_cluster.cluster(address) as ray:
     list(scale.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
 """
 FULL_STORE = """
 import sys
-from lesionlab import scale
+from lesionlab import ray_cluster, scale
 from lesionlab.predict import load_model
 
 address, model = sys.argv[1:]
-with scale.cluster(address) as ray:
+with ray_cluster.cluster(address) as ray:
     def full(*_):
         raise ray.exceptions.ObjectStoreFullError("80 MB used")
     ray.put = full
@@ -211,7 +213,7 @@ def test_nobody_at_the_address_is_said_in_seconds(phantoms: Path, tiny: Path, tm
 
 @pytest.mark.parametrize("address", ["nonsense", "", "head:port", ":6379"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match=f"--address '{address}' is no HOST:PORT"), scale.cluster(address):
+    with pytest.raises(UsageError, match=f"--address '{address}' is no HOST:PORT"), ray_cluster.cluster(address):
         pass
 
 
@@ -231,22 +233,67 @@ def test_why_ray_does_not_start_is_worded(raised: Exception, message: str, monke
         raise raised
 
     monkeypatch.setattr(ray, "init", start)
-    with pytest.raises(LesionlabError, match=message), scale.cluster("auto"):
+    with pytest.raises(LesionlabError, match=message), ray_cluster.cluster("auto"):
         pass
 
 
-def test_a_port_that_is_no_clusters_is_worded(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def listening(answer: bytes | None) -> Iterator[str]:
+    """Somebody at an address who answers each caller with this, or never."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            kept = []
+            with suppress(OSError):
+                while True:
+                    kept.append(server.accept()[0])
+                    if answer is not None:
+                        kept[-1].sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "Nothing at {} answers within 0.5 s. Is the head up, and this its port?"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "What listens at {} is no Ray cluster: it does not speak HTTP/2"),
+        (b"", "What listens at {} is no Ray cluster"),
+    ],
+    ids=["silent", "another service", "closed at once"],
+)
+def test_who_is_no_cluster_is_said_in_seconds(answer: bytes | None, message: str, monkeypatch) -> None:
+    monkeypatch.setattr(ray_cluster, "CONNECT_SECONDS", 0.5)
+    with listening(answer) as address:
+        if answer == b"":
+            monkeypatch.setattr(socket.socket, "recv", lambda *_: b"")
+        with pytest.raises(LesionlabError, match=re.escape(message.format(address))), ray_cluster.cluster(address):
+            pass
+
+
+def test_a_port_that_is_not_the_heads_is_worded(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     def start(**_: Any) -> None:
         raise ConnectionError("no GCS")
 
     monkeypatch.setattr(ray, "init", start)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
+    with listening(ray_cluster._SETTINGS) as address:
         message = f"Something listens at {address}, but Ray gets no connection .no GCS.*RAY_AUTH_MODE=token"
-        with pytest.raises(LesionlabError, match=message), scale.cluster(address):
+        with pytest.raises(LesionlabError, match=message), ray_cluster.cluster(address):
             pass
+
+
+def test_a_head_that_dies_is_said_before_ray_ends_the_process(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(ray_cluster, "_LOOK_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"127.0.0.1:{server.getsockname()[1]}"
+    ray = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(gcs_address=place))
+    with ray_cluster._watched(ray, place):
+        time.sleep(1)
+    said = capsys.readouterr().err
+    assert said.count("is gone") == 1 and place in said and "the same command goes on" in said
 
 
 def test_without_ray_the_extra_is_named(phantoms: Path, tiny: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lesionlab.model import fused
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.compact import round_weights
-from lesionlab.model.decide import EXPONENTS, Decision, apply_decision, choose_decision, choose_thresholds
+from lesionlab.model.decide import EXPONENTS, MARGIN, Decision, apply_decision, choose_decision, choose_thresholds
 from lesionlab.model.export import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
 from lesionlab.model.zoo import build_network, check_model, load_pretrained, name_of_network, with_decision
@@ -350,9 +350,9 @@ def test_a_decision_moves_probabilities_only_as_far_as_it_must(seed: int, temper
     np.testing.assert_allclose(after.sum(axis=1), 1)
     assert (after.argmax(axis=1) == decided).all()
     agrees = decided == tempered.argmax(axis=1)
-    np.testing.assert_allclose(after[agrees], tempered[agrees], atol=2e-5)
+    np.testing.assert_allclose(after[agrees], tempered[agrees], atol=2 * MARGIN)
     lead = after[~agrees].max(axis=1) - np.sort(after[~agrees], axis=1)[:, -2]
-    assert (lead < 2e-5).all() and (lead > 0).all()
+    assert (lead < 2 * MARGIN).all() and (lead > 0.4 * MARGIN).all()
     others = np.eye(7)[decided] == 0
     ratio = after[others].reshape(50, 6) / after[others].reshape(50, 6).sum(axis=1, keepdims=True)
     same = tempered[others].reshape(50, 6) / tempered[others].reshape(50, 6).sum(axis=1, keepdims=True)

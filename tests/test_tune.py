@@ -129,7 +129,7 @@ def test_failed_trials_are_said_and_end_with_1(
         ),
     ]
     calls = []
-    monkeypatch.setattr("lesionlab.scale.cluster", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr("lesionlab.ray_cluster.cluster", lambda address: contextlib.nullcontext())
     monkeypatch.setattr("lesionlab.tune._fit", lambda *_: calls.append(1) or results)
     out = tmp_path / "out"
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]

@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from lesionlab import scale
+from lesionlab import ray_cluster, scale
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.predict import Model, Unreadable
 from lesionlab.progress import counter
@@ -17,7 +17,9 @@ def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) 
     """Write shards by the engine asked for; exit code 1 where images could not be read."""
     with ExitStack() as stack:
         if options.engine == "ray":
-            engine = scale.ray_engine(stack.enter_context(scale.cluster(options.address)), model, options.batch_size)
+            engine = scale.ray_engine(
+                stack.enter_context(ray_cluster.cluster(options.address)), model, options.batch_size
+            )
         else:
             engine = local_engine(model, options.batch_size)
         show = stack.enter_context(_shown(options))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import environment, rundir, scale, steps, tracking
+from lesionlab import environment, ray_cluster, rundir, scale, steps, tracking
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
@@ -81,7 +81,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         request: as for `lifecycle.run`; its recipe's split says only how much is validated on.
         n_folds: 2 to 100.
         engine: `local`, one fold after the other, or `ray`, as many side by side as there are cores.
-        address: of a Ray cluster, see `lesionlab.scale.cluster`; its nodes must see data and directory.
+        address: of a Ray cluster, see `lesionlab.ray_cluster.cluster`; its nodes must see data and directory.
 
     Raises:
         UsageError: a recipe with a split of its own, too few lesions, or a directory that holds another run.
@@ -91,6 +91,9 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     asked = request.recipe.split.name
     if asked != "lesion":
         raise UsageError(f"Folds divide the lesions themselves: take split.name = {asked!r} out of the recipe.")
+    if engine == "ray":  # before the data are read, which takes longer
+        ray_cluster.import_ray()
+        ray_cluster.check_reachable(address)
     request = settled(request)
     settings = environment.settings() | tracking.open_stores(request.track)
     with rundir.claimed(request.out):
@@ -148,7 +151,7 @@ def _finished_folds(
             print(f"\nFold {number} of {len(requests)}")
             yield number, run(_as_begun(request, started))
         return
-    with scale.cluster(address) as ray:
+    with ray_cluster.cluster(address) as ray:
         resources = ray.cluster_resources()
         cpus = max(1, min(int(resources.get("CPU", 1)) // len(requests), scale.largest_node(ray)))
         gpus = 1 if resources.get("GPU") else 0

@@ -5,14 +5,10 @@ asked for until one is done, so neither the list nor the answers pile up. A piec
 whose worker or node dies is computed again elsewhere, and its answer is taken once.
 """
 
-import logging
 import os
 import platform
 import re
-import socket
-import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,55 +17,21 @@ import numpy as np
 
 from lesionlab import __version__
 from lesionlab.bundle import open_bytes
-from lesionlab.environment import n_cores
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError
 from lesionlab.predict import Model, Unreadable
+from lesionlab.ray_cluster import first_line
 from lesionlab.shards import Answer, Engine, Shard, opens_now
 from lesionlab.sources import Source
 
-CONNECT_SECONDS = 5.0
 _ATTEMPTS = 5  # of a piece of work whose worker died: a file that kills its process must not do so for ever
 _AHEAD = 2  # pieces of work a core that are under way
 _MUST_AGREE = ("numpy", "onnxruntime", "pillow")  # other versions may give other last digits
 _OPEN: dict[str, Model] = {}  # of a worker process: the model that it opened last
 
 
-@contextmanager
-def cluster(address: str | None = None) -> Iterator[Any]:
-    """Give the module `ray`, connected to a cluster or, without an address, to one made of this machine's cores.
-
-    Args:
-        address: `HOST:PORT` of a cluster's head, `ray://HOST:PORT`, or `auto` for the cluster that this machine is in.
-
-    Raises:
-        LesionlabError: Ray is not installed, nobody answers at the address, or versions of Ray or Python differ.
-
-    """
-    ray = import_ray()
-    if address is not None:
-        _check_reachable(address)
-    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
-    local: dict[str, Any] = {} if address else {"num_cpus": n_cores(), "include_dashboard": False}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Ray's own imports and of sockets that it leaves to the collector
-            ray.init(address=address or "local", **quiet, **local)
-    except (ConnectionError, TimeoutError) as error:
-        raise LesionlabError(_worded_refusal(error, address)) from error
-    except Exception as error:  # Ray gives up on a slow start with a bare one
-        raise LesionlabError(_worded_start(error, address)) from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
 def largest_node(ray: Any) -> int:
     """Cores of the largest node: what asks for more waits for ever, however many the cluster has in all."""
     return max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"])
-
-
-_START = "Start one with 'ray start --head', or leave out --address to use this machine alone."
 
 
 def ray_engine(ray: Any, model: Model, batch_size: int) -> Engine:
@@ -186,49 +148,6 @@ def _put(ray: Any, value: np.ndarray) -> Any:
         raise LesionlabError(worded(ray, error)) from error
 
 
-def import_ray() -> Any:
-    """Import Ray, or say which extra it comes with."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; without it, it warns
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            import ray
-    except ImportError as error:
-        raise LesionlabError("This needs Ray, which is not installed: pip install 'lesionlab[scale]'.") from error
-    return ray
-
-
-def _check_reachable(address: str) -> None:
-    """Knock at an address first: Ray itself would try for minutes."""
-    if address in ("auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
-        raise UsageError(f"--address {address!r} is no HOST:PORT, ray://HOST:PORT or auto.")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise LesionlabError(f"No Ray cluster answers at {address} ({error}). {_START}") from error
-
-
-def _worded_refusal(error: Exception, address: str | None) -> str:
-    if address in (None, "auto", "local"):
-        return f"There is no Ray cluster at {address!r} ({_first_line(error)}). {_START}"
-    return (
-        f"Something listens at {address}, but Ray gets no connection ({_first_line(error)}). Is it the head's port? A cluster "
-        "that wants a token, as 'ray start' does where it finds ~/.ray/auth_token, takes RAY_AUTH_MODE=token and that file here."
-    )
-
-
-def _worded_start(error: Exception, address: str | None) -> str:
-    text = str(error)
-    if "ersion mismatch" in text:
-        lines = " ".join(text.split())
-        return f"The cluster at {address} has other versions than this machine: {lines[:300]} Install the same ones."
-    return f"Ray did not start ({_first_line(error)}). {_START if address else 'See /tmp/ray/session_latest/logs.'}"
-
-
 def worded(ray: Any, error: Exception) -> str:
     """Word an exception of Ray's: what went wrong, and what mends it."""
     goes_on = "What is done is kept; the same command goes on."
@@ -245,8 +164,8 @@ def worded(ray: Any, error: Exception) -> str:
     if isinstance(error, kinds.OutOfMemoryError):
         return f"A node ran out of memory. Give it fewer cores (ray start --num-cpus). {goes_on}"
     if isinstance(error, kinds.WorkerCrashedError | kinds.NodeDiedError | kinds.ObjectLostError):
-        return f"A worker died {_ATTEMPTS + 1} times at the same piece of work: {_first_line(error)} {goes_on}"
-    return f"Ray failed: {_first_line(cause or error)} {goes_on}"
+        return f"A worker died {_ATTEMPTS + 1} times at the same piece of work: {first_line(error)} {goes_on}"
+    return f"Ray failed: {first_line(cause or error)} {goes_on}"
 
 
 def trial_number(name: str) -> int:
@@ -261,8 +180,3 @@ def trial_number(name: str) -> int:
 def last_line(error: object) -> str:
     """Give the last line of an error that carries a worker's traceback: what was raised."""
     return " ".join(str(error).strip().splitlines()[-1:])
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__

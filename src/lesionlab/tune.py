@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab import environment, rundir, scale, steps
+from lesionlab import environment, ray_cluster, rundir, scale, steps
 from lesionlab.data.pixels import decode_images
 from lesionlab.data.prepare import channel_statistics, encode_labels
 from lesionlab.data.split import prove, split
@@ -70,7 +70,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     Args:
         search: what is asked for.
         cpus: cores of a trial; a trial takes a GPU as well where the cluster has any.
-        address: of a Ray cluster, see `lesionlab.scale.cluster`; its nodes must see data and directory.
+        address: of a Ray cluster, see `lesionlab.ray_cluster.cluster`; its nodes must see data and directory.
         again: search anew, whatever the directory holds of a search.
 
     Raises:
@@ -81,7 +81,8 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     recipe = settled(Request(search.recipe, search.data, search.out)).recipe
     search = dataclasses.replace(search, recipe=recipe)
     space = read_space(search.space, search.recipe)
-    scale.import_ray()
+    ray_cluster.import_ray()
+    ray_cluster.check_reachable(address)
     with rundir.claimed(search.out):
         identity = _identity(search, space)
         if rundir.begin(search.out, identity, again=again):
@@ -94,7 +95,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
         manifest = rundir.new_manifest(identity, search.seed)
         write_json(search.out / rundir.MANIFEST, manifest)
         job = _write_job(search, space)
-        with scale.cluster(address) as ray:
+        with ray_cluster.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
         _write_results(search, results)
         write_json(search.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
