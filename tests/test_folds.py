@@ -99,8 +99,11 @@ def test_two_folds_by_ray_are_judged_together(
     done = lesionlab("run", *options, "--track", "mlflow")
     assert done.returncode == 0, done.stderr
     with closing(sqlite3.connect(store / "mlflow.db")) as database:
-        tracked = database.execute("SELECT name, status FROM runs ORDER BY name").fetchall()
-    assert tracked == [("fold-1", "FINISHED"), ("fold-2", "FINISHED")]
+        tracked = database.execute("SELECT name, status, run_uuid FROM runs ORDER BY name").fetchall()
+        above = database.execute("SELECT value FROM tags WHERE key = 'mlflow.parentRunId'").fetchall()
+        kept = dict(database.execute("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", (tracked[2][2],)))
+    assert [row[:2] for row in tracked] == [(name, "FINISHED") for name in ("fold-1", "fold-2", "folds")]
+    assert above == [(tracked[2][2],)] * 2
     assert len(list(store.rglob("model.onnx"))) == 2 and not (tmp_path / "mlruns").exists()
     predictions, summary = pd.read_csv(out / "predictions.csv"), json.loads((out / "folds.json").read_text())
     folds = pd.read_csv(out / "folds.csv").set_index("image_id")["fold"]
@@ -108,6 +111,15 @@ def test_two_folds_by_ray_are_judged_together(
     assert (folds.loc[predictions["image"]].to_numpy() == predictions["fold"].to_numpy()).all()
     expected = balanced_accuracy_score(predictions.truth, predictions.predicted)
     assert summary["together"]["balanced_accuracy"] == pytest.approx(expected)
+    assert kept["together.balanced_accuracy"] == pytest.approx(expected)
+    assert kept["folds.accuracy_mean"] == pytest.approx(summary["accuracy"]["mean"])
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'later.db'}")
+    for _ in range(2):
+        handed_in = lesionlab("track", out, "--to", "mlflow")
+        assert handed_in.returncode == 0, handed_in.stderr
+    with closing(sqlite3.connect(tmp_path / "later.db")) as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (3,)
+        assert database.execute("SELECT count(*) FROM tags WHERE key = 'mlflow.parentRunId'").fetchone() == (2,)
     again = lesionlab_here("run", *options)
     assert again.returncode == 0 and "were finished" in again.stdout
     other = lesionlab_here("run", *options, "--seed", 1)

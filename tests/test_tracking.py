@@ -126,6 +126,26 @@ def test_epochs_arrive_as_they_end_and_a_new_start_is_a_new_run(run: Path, store
     assert len(runs_in(store)) == 2
 
 
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (LesionlabError, "FAILED")])
+def test_a_run_that_is_broken_off_is_none_at_work(
+    error: type[BaseException], status: str, run: Path, store: str
+) -> None:
+    trackers = tracking.start_all(TRACKERS, run, again=False)
+    with pytest.raises(error), tracking.told_of_the_end(trackers):
+        raise error
+    assert [found.info.status for _, found in runs_in(store)] == [status]
+    tracking.start("mlflow", run)
+    assert [found.info.status for _, found in runs_in(store)] == ["RUNNING"]
+
+
+def test_one_server_has_one_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lesionlab.track_mlflow import store_uri
+
+    for uri in ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        assert store_uri() == "http://127.0.0.1:5000"
+
+
 def test_what_broke_off_is_completed(run: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that fails on its parameters is not remembered; an epoch that fails is logged by the import."""
     from mlflow.tracking import MlflowClient
@@ -208,11 +228,13 @@ def test_a_tracker_that_fails_stops_no_training(run: Path, monkeypatch: pytest.M
     def fail(*_: object) -> str:
         raise LesionlabError("the server is gone.")
 
-    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracked_run.Tracker(name, fail, fail))
+    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracked_run.Tracker(name, fail, fail, fail))
     (tracker,) = tracking.start_all(("mlflow",), run, again=False)
     tracker.epoch({"epoch": 1})
     tracker.epoch({"epoch": 2})
     assert capsys.readouterr().out.count("the server is gone") == 1
+    tracker.stop(True)
+    assert "was not told that the run has ended (the server is gone.)" in capsys.readouterr().out
     assert tracker.finish() == f"failed: the server is gone. Later: lesionlab track {run} --to mlflow"
 
 

@@ -20,7 +20,7 @@ from lesionlab.data.prepare import encode_labels
 from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv, write_csv, write_json
+from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import identify, run, settled
 from lesionlab.run_files import metrics_of
 from lesionlab.stages import say
@@ -105,11 +105,16 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         started = _started(request)
         manifest = rundir.new_manifest(identity, request.seed, started)
         write_json(request.out / rundir.MANIFEST, manifest)
-        requests = _fold_requests(request, n_folds)
-        for number, out in _finished_folds(requests, started, engine, address, settings):
-            say(f"fold {number} of {n_folds}: " + _headline(metrics_of(out)["test"]))
-        _judge(request, n_folds)
+        write_text(request.out / rundir.RECIPE, request.recipe.to_toml())
+        trackers = tracking.start_folds(request.track, request.out, again=request.again)
+        with tracking.told_of_the_end(trackers):
+            requests = _fold_requests(request, n_folds)
+            for number, out in _finished_folds(requests, started, engine, address, settings):
+                say(f"fold {number} of {n_folds}: " + _headline(metrics_of(out)["test"]))
+            _judge(request, n_folds)
         write_json(request.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
+        for tracker in trackers:
+            print(f"{tracker.name}: {tracker.finish()}")
     return request.out
 
 

@@ -52,7 +52,8 @@ def run(request: Request) -> Path:
         write_json(request.out / rundir.MANIFEST, manifest)
         write_text(request.out / "recipe.toml", request.recipe.to_toml())
         trackers = tracking.start_all(request.track, request.out, again=request.again)
-        _fourteen_steps(Run(request, manifest, trackers=trackers))
+        with tracking.told_of_the_end(trackers):
+            _fourteen_steps(Run(request, manifest, trackers=trackers))
         for tracker in trackers:
             print(f"{tracker.name}: {tracker.finish()}")
     return request.out

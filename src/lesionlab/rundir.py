@@ -203,6 +203,15 @@ def read_finished(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def is_of_folds(folder: Path) -> bool:
+    """Whether the folder is one that `lesionlab run --folds` writes."""
+    try:
+        manifest = read_manifest(folder)
+    except UsageError:
+        return False
+    return manifest is not None and "folds" in manifest["request"]
+
+
 def data_folder(manifest: dict[str, Any]) -> Path:
     """Give the folder of a run's images, wherever the command is called from."""
     folder, asked = Path(manifest["data"]["folder"]), Path(str(manifest["request"].get("data", "")))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesionlab import tracked_run
+from lesionlab import rundir, tracked_run
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_json
 
@@ -52,14 +52,23 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
             _log_finished(client, run_id, folder, history, found)
         return f"run {run_id} of {uri}"
 
-    return tracked_run.Tracker("mlflow", epoch, finish)
+    def stop(is_users: bool) -> None:
+        with _failures(uri):
+            client.set_terminated(run_id, "KILLED" if is_users else "FAILED")
+
+    return tracked_run.Tracker("mlflow", epoch, finish, stop)
 
 
 def store_uri() -> str:
-    """Give where runs go: `MLFLOW_TRACKING_URI`, or a file in the current folder; a SQLite file by its full path."""
+    """Give where runs go: `MLFLOW_TRACKING_URI`, or a file in the current folder; a SQLite file by its full path.
+
+    One store has one name, for that is what a directory remembers it by: a server's is without a slash at its end.
+    """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     scheme, slashes, path = uri.partition(":///")
-    return f"{scheme}{slashes}{Path(path).resolve()}" if scheme == "sqlite" and path else uri
+    if scheme == "sqlite" and path:
+        return f"{scheme}{slashes}{Path(path).resolve()}"
+    return uri.rstrip("/") if uri.startswith(("http://", "https://")) else uri
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -156,7 +165,11 @@ def _still_there(client: Any, run_id: str | None) -> str | None:
 
 
 def _create(client: Any, uri: str, folder: Path, recipe: str) -> str:
+    """Create a run; that of a fold hangs under that of its folds, which lie in the folder above."""
     tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
+    above = folder.resolve().parent
+    if rundir.is_of_folds(above) and (run_id := _remembered(above).get(uri)):
+        tags["mlflow.parentRunId"] = run_id
     return client.create_run(_experiment(client, uri), run_name=folder.resolve().name, tags=tags).info.run_id
 
 
@@ -200,7 +213,9 @@ def _log_finished(
     _log_figures(client, run_id, figures, step=0)
     _, manifest = tracked_run.read_choices(folder)
     environment = manifest.get("environment", {})
-    facts = {"lesionlab.version": manifest["lesionlab"], "lesionlab.fingerprint": manifest["data"]["fingerprint"]}
+    facts = {"lesionlab.version": manifest["lesionlab"]}
+    if "data" in manifest:  # folds have theirs each
+        facts["lesionlab.fingerprint"] = manifest["data"]["fingerprint"]
     facts |= {f"lesionlab.{key}": environment[key] for key in ("backend", "device") if key in environment}
     for name, value in facts.items():
         client.set_tag(run_id, name, value)

@@ -43,7 +43,11 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracked_run.Track
             writer.add_text("recipe", "\n".join(f"    {name} = {value}" for name, value in choices.items()))
         return f"tensorboard --logdir {place}"
 
-    return tracked_run.Tracker("tensorboard", epoch, finish)
+    def stop(is_users: bool) -> None:
+        for writer in live:
+            writer.close()
+
+    return tracked_run.Tracker("tensorboard", epoch, finish, stop)
 
 
 def _add_epoch(writer: object, row: dict[str, float]) -> None:

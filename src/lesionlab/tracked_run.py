@@ -1,6 +1,7 @@
 """What of a run directory a tracker of experiments gets: its choices, its epochs, its figures, its files."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from lesionlab import rundir
 from lesionlab.errors import UsageError
 from lesionlab.recipe import Recipe
 from lesionlab.run_files import damaged, history_of, metrics_of, recipe_of
+from lesionlab.trust.metrics import HEADLINE
 
+FOLDS = "folds.json"
 FILES = (
-    "report.html metrics.json predictions.csv splits.csv history.csv recipe.toml manifest.json card.md model.onnx model.keras"
+    "report.html metrics.json predictions.csv splits.csv history.csv recipe.toml manifest.json card.md model.onnx model.keras "
+    "folds.json folds.csv"
 ).split()
 
 
@@ -19,12 +23,14 @@ FILES = (
 class Tracker:
     """A tracker at work on one run directory.
 
-    `epoch` takes a row of the history; `finish` takes what the finished directory holds and says where it can be seen.
+    `epoch` takes a row of the history; `finish` takes what the finished directory holds and says where it can be seen; `stop`
+    is told that the run was broken off by the user (True), or has failed.
     """
 
     name: str
     epoch: Callable[[dict[str, float]], None]
     finish: Callable[[], str]
+    stop: Callable[[bool], None]
 
 
 def parameters(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, str]:
@@ -38,10 +44,10 @@ def parameters(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in flat.items()}
 
 
-def figures(metrics: dict[str, Any]) -> dict[str, float]:
+def figures(metrics: dict[str, Any], parts: Sequence[str] = ("train", "validation", "test")) -> dict[str, float]:
     """The numbers of `metrics.json` that runs are compared by, as `test.balanced_accuracy`, with intervals as `…_low`."""
     found: dict[str, float] = {}
-    for part in ("train", "validation", "test"):
+    for part in parts:
         values = metrics.get(part, {})
         found |= {f"{part}.{name}": v for name, v in values.items() if isinstance(v, int | float)}
         for name, interval in (values.get("intervals") or {}).items():
@@ -52,13 +58,23 @@ def figures(metrics: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+def _figures_of_folds(summary: dict[str, Any]) -> dict[str, float]:
+    """The numbers of `folds.json`: of all folds together, and each figure's mean and standard deviation over them."""
+    found = figures({"together": summary["together"]}, ("together",))
+    for name in HEADLINE:
+        found |= {f"folds.{name}_{kind}": value for kind, value in summary[name].items() if value is not None}
+    return found
+
+
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """The rows of `history.csv`, one an epoch; none of an ensemble, which its members were trained for.
+    """The rows of `history.csv`, one an epoch; none of folds, nor of an ensemble, which its members were trained for.
 
     Raises:
         LesionlabError: it is damaged or gone.
 
     """
+    if (folder / FOLDS).is_file():
+        return []
     history = history_of(folder)
     if not {"epoch", "loss"} <= set(history):
         raise damaged(folder, "its history.csv cannot be read")
@@ -66,15 +82,17 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 
 def read_figures(folder: Path) -> dict[str, float]:
-    """The `figures` of a finished run.
+    """The `figures` of a finished run, or of folds.
 
     Raises:
         LesionlabError: `metrics.json` is damaged or gone.
 
     """
     try:
+        if (folder / FOLDS).is_file():
+            return _figures_of_folds(json.loads((folder / FOLDS).read_text(encoding="utf-8")))
         return figures(metrics_of(folder))
-    except AttributeError as error:
+    except (AttributeError, KeyError, ValueError) as error:
         raise damaged(folder, "its metrics.json cannot be read") from error
 
 

@@ -6,12 +6,14 @@ finished run and its files; for TensorBoard event files. A tracker that fails ne
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.stages import say
-from lesionlab.tracked_run import Tracker, read_figures, read_history
+from lesionlab.tracked_run import FOLDS, Tracker, read_figures, read_history
 
 TRACKERS = ("mlflow", "tensorboard")
 
@@ -60,17 +62,45 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
     return [_forgiving(start(name, folder, again=again), folder) for name in names]
 
 
+@contextmanager
+def told_of_the_end(trackers: Sequence[Tracker]) -> Iterator[None]:
+    """Tell trackers when what is done within it is broken off or fails: a run that has ended is none at work."""
+    try:
+        yield
+    except BaseException as error:
+        for tracker in trackers:
+            tracker.stop(isinstance(error, KeyboardInterrupt))
+        raise
+
+
+def start_folds(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
+    """Begin what the runs of folds will hang under, where a tracker knows such a thing: MLflow does, TensorBoard does not."""
+    return start_all(tuple(name for name in names if name == "mlflow"), folder, again=again)
+
+
 def import_run(folder: Path, to: str) -> str:
-    """Hand a finished run in to a tracker and say where it can be seen; done twice, it is there once.
+    """Hand a finished run, or finished folds, in to a tracker and say where it can be seen; done twice, it is there once.
 
     Raises:
         UsageError: no finished run, or the tracker is not installed.
         LesionlabError: the tracker does not answer.
 
     """
+    if rundir.is_of_folds(folder):
+        return _import_folds(folder, to)
     rundir.read_finished(folder)
     read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
     return start(to, folder).finish()
+
+
+def _import_folds(folder: Path, to: str) -> str:
+    summary = folder / FOLDS
+    if not summary.is_file():
+        raise UsageError(f"The folds in {folder} are not finished. The same 'lesionlab run' goes on with them.")
+    read_figures(folder)
+    above = [tracker.finish() for tracker in start_folds((to,), folder, again=False)]
+    folds = sorted(path.parent for path in folder.glob(f"fold-*/{rundir.MANIFEST}"))
+    return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])
 
 
 def track_command(options: argparse.Namespace) -> None:
@@ -98,4 +128,10 @@ def _forgiving(tracker: Tracker, folder: Path) -> Tracker:
         except (LesionlabError, OSError) as error:
             return f"failed: {error} Later: lesionlab track {folder} --to {tracker.name}"
 
-    return Tracker(tracker.name, epoch, finish)
+    def stop(is_users: bool) -> None:
+        try:
+            tracker.stop(is_users)
+        except (LesionlabError, OSError) as error:
+            say(f"{tracker.name} was not told that the run has ended ({error})")
+
+    return Tracker(tracker.name, epoch, finish, stop)
