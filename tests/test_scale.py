@@ -156,7 +156,7 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
     options = ["--shards", tmp_path / "out", "--address", cluster.address, "--shard-format", "csv"]
     done = lesionlab("predict", image, absent, "--model", tiny, *options)
     assert done.returncode == 1
-    assert str(absent) in (tmp_path / "out" / "unreadable.csv").read_text(encoding="utf-8")
+    assert str(absent) in (tmp_path / "out" / "_unreadable.csv").read_text(encoding="utf-8")
     assert "1 rows in" in done.stderr
 
 

@@ -9,6 +9,7 @@ from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -51,7 +52,7 @@ def test_csv_shards_are_the_table_cut_in_pieces(tiny: Path, photos: Path, tmp_pa
     assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
     assert len(list(out.glob("part-*"))) == 2
     assert "1 images could not be read" in capsys.readouterr().err
-    assert "p15-broken," in (out / "unreadable.csv").read_text(encoding="utf-8")
+    assert "p15-broken," in (out / "_unreadable.csv").read_text(encoding="utf-8")
 
 
 def test_parquet_shards_hold_the_very_numbers(tiny: Path, photos: Path, tmp_path: Path) -> None:
@@ -74,12 +75,33 @@ def test_lists_of_paths_stand_for_their_files(photos: Path, tmp_path: Path) -> N
 
     parquet.write_table(pa.table({"id": [1, 2, 3], "path": paths}), tmp_path / "list.parquet")
     assert [str(path) for path in find_images([tmp_path / "list.parquet"])] == paths
+    for number, path in enumerate(paths):  # in parts, as Spark writes it
+        (tmp_path / "parts.parquet").mkdir(exist_ok=True)
+        parquet.write_table(pa.table({"path": [path]}), tmp_path / "parts.parquet" / f"part-{number}.parquet")
+    (tmp_path / "parts.parquet" / "_SUCCESS").touch()
+    for given in ("parts.parquet", "parts.parquet/", "parts.parquet/*.parquet"):
+        assert [str(path) for path in find_images([f"{tmp_path}/{given}"])] == paths
     parquet.write_table(pa.table({"file": paths}), tmp_path / "other.parquet")
     with pytest.raises(UsageError, match="has no column 'path'; it has file"):
         find_images([tmp_path / "other.parquet"])
     (tmp_path / "damaged.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(UsageError, match="damaged.parquet cannot be read"):
         find_images([tmp_path / "damaged.parquet"])
+
+
+def test_rows_without_a_path_are_listed_and_the_folder_is_a_data_set(
+    tiny: Path, photos: Path, tmp_path: Path, capsys
+) -> None:
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'lesionlab[scale]'")
+    from pyarrow import parquet
+
+    paths = [str(photos / "p03.png"), None, "", str(photos / "p01.png")]
+    parquet.write_table(pa.table({"path": paths}), tmp_path / "list.parquet")
+    asked = ["predict", str(tmp_path / "list.parquet"), "--model", str(tiny), "--shards", str(tmp_path / "out")]
+    assert main(asked) == 1
+    assert "list.parquet, row 2: no path" in (tmp_path / "out" / "_unreadable.csv").read_text(encoding="utf-8")
+    assert "row 3: no path" in (tmp_path / "out" / "_unreadable.csv").read_text(encoding="utf-8")
+    assert pd.read_parquet(tmp_path / "out")["image"].tolist() == ["p03", "p01"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +214,7 @@ def test_a_shard_whose_file_is_gone_or_cut_is_done_again(tiny: Path, photos: Pat
     (tmp_path / "out" / "part-000002.csv").write_bytes(b"")
     main(command)
     assert joined(tmp_path / "out") == whole
-    unreadable = (tmp_path / "out" / "unreadable.csv").read_text(encoding="utf-8").splitlines()
+    unreadable = (tmp_path / "out" / "_unreadable.csv").read_text(encoding="utf-8").splitlines()
     assert len(unreadable) == 2  # its header, and one file
 
 
@@ -212,7 +234,7 @@ def test_a_file_that_was_away_for_a_while_gets_its_row(tiny: Path, photos: Path,
     assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
     again = [name for name, time in before.items() if (out / name).stat().st_mtime_ns != time]
     assert again == ["part-000002.csv"] and not list(out.glob(".lesionlab-*"))
-    unreadable = (out / "unreadable.csv").read_text(encoding="utf-8").splitlines()
+    unreadable = (out / "_unreadable.csv").read_text(encoding="utf-8").splitlines()
     assert len(unreadable) == 2 and unreadable[1].startswith("gone,")
 
 

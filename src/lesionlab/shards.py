@@ -1,8 +1,8 @@
 """Predictions of an archive, a file of a thousand rows after the other: streamed, resumed, the same whoever computes them.
 
 In: sources (lazily), an engine that answers shards, a folder. Out: `part-000000.parquet` (or `.csv`, in ISIC's columns) and
-so on, each written whole by this process alone, in the order of the images; `shards.jsonl`, a line for each file that is
-done; `job.json`, what the job is. A shard is counted once its line is written: killed before that, it is done again and
+so on, each written whole by this process alone, in the order of the images; `_shards.jsonl`, a line for each file that is
+done; `_job.json`, what the job is. A shard is counted once its line is written: killed before that, it is done again and
 its file replaced, so that no row is lost or comes twice.
 
 A shard holds whole batches, and answers of ONNX Runtime were measured to depend neither on the batch nor on its size, so
@@ -31,7 +31,7 @@ from lesionlab.sources import Source
 
 SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
 FORMATS = ("parquet", "csv")
-JOB, LOG, UNREADABLE = "job.json", "shards.jsonl", "unreadable.csv"
+JOB, LOG, UNREADABLE = "_job.json", "_shards.jsonl", "_unreadable.csv"
 # Of a line of the log: shard's number, its file and that file's size, its images' digest, rows in the file, who made it, and
 # image, source, reason and code of what could not be read.
 LINE = {"shard": int, "file": str, "bytes": int, "sources": str, "rows": int, "node": str, "unreadable": list}

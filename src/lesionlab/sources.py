@@ -67,7 +67,8 @@ def find_images(given: Iterable[str | Path], left_out: LeftOut | None = None) ->
     A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
     left out. A path that does not exist but has `*`, `?` or `[` is a pattern (`**` for any depth): it gives each file once,
     and folders that it begins with are taken as they are named, where they exist. A `.txt` file is a list of paths, one
-    a line, and a `.parquet` file one of those in its column `path`. Any other path stands for itself, whatever its suffix:
+    a line, and a `.parquet` file, or a folder so called, one of those in its column `path`; a pattern that ends so stands for
+    such lists. Any other path stands for itself, whatever its suffix:
     whether it can be read is seen on reading. A leading `~` is the home folder, where no such file is.
     What folders hold besides images is counted in `left_out`, as far as they were gone through.
 
@@ -131,6 +132,8 @@ def _local(name: str) -> str:
 
 
 def _find(name: str, left_out: LeftOut) -> Iterator[Path]:
+    if os.path.isdir(name) and name.rstrip(_SLASHES).lower().endswith(".parquet"):
+        return _listed(name, _parts_of(name))
     if os.path.isdir(name):
         files = _walk(name, left_out)
         first = next(files, None)
@@ -142,9 +145,11 @@ def _find(name: str, left_out: LeftOut) -> Iterator[Path]:
         found = sorted(glob.glob(glob.escape(start) + pattern, recursive=True))
         if not found:
             raise UsageError(f"No file matches {name}.")
+        if pattern.lower().endswith(_LISTS):
+            return _listed(name, found)
         return _each_once(found, left_out)
     if name.lower().endswith(_LISTS):
-        return _listed(name)
+        return _listed(name, [name])
     return iter([Path(name)])
 
 
@@ -178,13 +183,36 @@ def _each_once(found: Iterable[str], left_out: LeftOut) -> Iterator[Path]:
                 yield path
 
 
-def _listed(name: str) -> Iterator[Path]:
-    """Read a list of paths, lazily; its first line shows whether it is one."""
-    paths = _parquet_paths(name) if name.lower().endswith(".parquet") else _text_paths(name)
+def _listed(name: str, files: list[str]) -> Iterator[Path]:
+    """Read the files of a list of paths, lazily; its first line shows whether it is one."""
+    paths = chain.from_iterable(
+        _parquet_paths(file) if file.lower().endswith(".parquet") else _text_paths(file) for file in files
+    )
     first = next(paths, None)
     if first is None:
         raise UsageError(f"The list {name} names no images.")
     return map(Path, chain([first], paths))
+
+
+def _parts_of(folder: str) -> list[str]:
+    """The files of a list in parts, a folder `….parquet` as Spark, Dask and Ray write it; those of `_` and `.` apart."""
+    parts = [
+        entry.path
+        for _, entries in walk(folder, _is_apart, _refuse_unread)
+        for entry in entries
+        if entry.name.lower().endswith(".parquet") and not _is_apart(entry.name)
+    ]
+    if not parts:
+        raise UsageError(f"The folder {folder} holds no .parquet files.")
+    return parts
+
+
+def _is_apart(name: str) -> bool:
+    return name.startswith((".", "_"))
+
+
+def _refuse_unread(error: OSError) -> None:
+    raise UsageError(f"{error.filename} cannot be read ({error.strerror}).") from error
 
 
 def _text_paths(name: str) -> Iterator[str]:
@@ -209,8 +237,11 @@ def _parquet_paths(name: str) -> Iterator[str]:
             held = kind.value_type if types.is_dictionary(kind) else kind
             if not (types.is_string(held) or types.is_large_string(held) or types.is_string_view(held)):
                 raise UsageError(f"{name}: its column 'path' holds {kind}, not text. Write the paths as strings.")
+            row = 0
             for batch in file.iter_batches(columns=["path"], batch_size=4096):
-                yield from filter(None, batch.column("path").to_pylist())
+                for path in batch.column("path").to_pylist():
+                    row += 1
+                    yield path or f"{name}, row {row}: no path"  # no such file: listed as unreadable, not passed over
     except (OSError, ArrowException) as error:
         raise UsageError(f"The list {name} cannot be read ({str(error).splitlines()[0]}).") from error
 
