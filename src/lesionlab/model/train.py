@@ -95,12 +95,13 @@ def describe_optimizer(choice: OptimizerChoice) -> str:
     """Say in one line how the network is optimised."""
     annealer = {
         "none": "constant",
-        "cosine": f"cosine to 0 after {choice.warmup_epochs:g} epochs of warm-up",
+        "cosine": f"cosine to 0 after {choice.warmup_epochs:g} epoch{'s' * (choice.warmup_epochs != 1)} of warm-up",
         "plateau": f"x {choice.plateau_factor:g} after {choice.plateau_patience} epochs without better validation "
         f"accuracy, not under {choice.plateau_floor:g}",
     }[choice.annealer]
+    name = "Adam" if choice.name == "adam" else f"AdamW, weight decay {choice.weight_decay:g}"
     return (
-        f"{choice.name}, learning rate {choice.learning_rate:g}, {annealer}; "
+        f"{name}, learning rate {choice.learning_rate:g}, {annealer}; "
         f"{choice.epochs} epochs of batches of {choice.batch_size}"
     )
 
