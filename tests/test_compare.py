@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from conftest import lesionlab
 from lesionlab.cli import main
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NOT_A_DEVICE
-from lesionlab.trust.bootstrap import draw_weights, ranking
 from lesionlab.trust.compare import compare, delong
+from lesionlab.trust.intervals import draw_weights, ranking
 
 
 def two_scores(n: int, first: float, second: float, rng: np.random.Generator, shared: float = 0.5):
