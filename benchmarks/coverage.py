@@ -12,7 +12,7 @@ import numpy as np
 
 from lesionlab.diagnosis import DX
 from lesionlab.progress import track
-from lesionlab.trust.bootstrap import bootstrap, percentile_interval
+from lesionlab.trust.intervals import bootstrap, percentile_interval
 from lesionlab.trust.metrics import headline
 
 LESIONS = np.array([74, 647, 40, 27, 87, 9, 12])  # of each diagnosis, in the order of DX

@@ -19,7 +19,7 @@ import numpy as np
 from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import DX
 from lesionlab.evaluate import evaluate
-from lesionlab.trust.bootstrap import bootstrap
+from lesionlab.trust.intervals import bootstrap
 from lesionlab.trust.metrics import evaluate_part
 from lesionlab.trust.robustness import LESIONS
 

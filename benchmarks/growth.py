@@ -83,7 +83,7 @@ def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int
             os.symlink(images[row["image_id"]], folder / "images" / images[row["image_id"]].name)
         pd.DataFrame(rows[:size]).to_csv(folder / table.name, index=False)
         folders.append(folder)
-    header = "| stage | " + " | ".join(f"{size:,}" for size in sizes) + " | power of n | ms an image |"
+    header = "| stage | " + " | ".join(f"{size:,}" for size in sizes) + " | power of n | ms a further image |"
     print(header + "\n|" + " --- |" * (len(sizes) + 3), flush=True)
     return folders
 

@@ -56,6 +56,8 @@ def main() -> None:
     parser.add_argument("--int8", type=Path)
     options = parser.parse_args()
     images = list(itertools.islice(sorted(options.data.glob("*.jpg")), options.n))
+    if not images:
+        sys.exit(f"no images in {options.data}: name a folder of .jpg files with --data")
     if options.run is None:
         float32, int8 = packaged_models()[:2]
         return beside_int8(float32, int8, images, options.rounds)

@@ -9,6 +9,7 @@ import pytest
 from conftest import command
 from lesionlab import cli, cli_use
 from lesionlab.cli import _parser, main
+from lesionlab.data.phantom import write_phantoms
 
 HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
 
@@ -99,6 +100,8 @@ def test_wrong_options_exit_2(arguments: list[str]) -> None:
         (["score", "a", "b", "c"], "lesionlab score: error: unrecognized arguments: c"),
         (["run", "--limti=3", "--", "--x"], "unrecognized arguments: --limti=3 (did you mean '--limit'?)"),
         (["--jsno", "score", "a", "b"], "lesionlab: error: unrecognized arguments: --jsno"),
+        (["rnu"], "(did you mean 'run'?)"),
+        (["export", "RUN", "--format", "savedmodle"], "(did you mean 'savedmodel'?)"),
     ],
 )
 def test_wrong_options_are_told_what_is_wanted(
@@ -164,6 +167,37 @@ def test_phantom_writes_what_check_reads(tmp_path: Path, capfd: pytest.CaptureFi
     assert "30 generated lesions, of no patient" in capfd.readouterr().out
     assert main(["phantom", str(tmp_path / "p"), "--lesions", "30"]) == 2
     assert main(["check", str(tmp_path / "p")]) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.EROFS, 2), (errno.EACCES, 2), (errno.ENOSPC, 1)])
+def test_phantom_names_the_folder_that_cannot_be_written(
+    number: int, code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> str:
+        raise OSError(number, "no", ".p-8x2")
+
+    monkeypatch.setattr("tempfile.mkdtemp", fail)
+    assert main(["phantom", str(tmp_path / "p"), "--lesions", "3"]) == code
+    shown = capfd.readouterr().err
+    where = f"{tmp_path / 'p'} cannot be written (no). Name another folder." if code == 2 else "The disk is full"
+    assert shown.startswith(f"lesionlab: {where}") and "--out" not in shown
+
+
+def test_check_shows_whole_names_on_a_narrow_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_phantoms(tmp_path / "p", lesions=30, seed=1, size_px=(90, 120))
+    names = [f"clinic-of-dermatology-2026-{number}" for number in (1, 2)]
+    table = next(folder.glob("*.csv"))
+    lines = table.read_text(encoding="utf-8").splitlines()
+    for number, name in enumerate(names, start=1):  # rows without image
+        lesion, _, *others = lines[number].split(",")
+        lines[number] = ",".join([lesion, name, *others])
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["check", str(folder)]) == 0
+    last = [line.split("│")[-2].strip() for line in capfd.readouterr().out.splitlines() if line.startswith("│")]
+    assert all(name in "".join(last).replace(" ", "") for name in names)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Comparing two models: known answers, agreement with simulation, and the command."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from conftest import lesionlab
 from lesionlab.cli import main
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NOT_A_DEVICE
-from lesionlab.trust.bootstrap import draw_weights, ranking
 from lesionlab.trust.compare import compare, delong
+from lesionlab.trust.intervals import draw_weights, ranking
 
 
 def two_scores(n: int, first: float, second: float, rng: np.random.Generator, shared: float = 0.5):
@@ -158,17 +159,43 @@ def test_the_command(finished: tuple[Path, str], tmp_path: Path, capsys) -> None
     assert found[str(second)]["figures"]["balanced_accuracy"]["second"] == 1.0
 
 
+@pytest.mark.parametrize(("labels", "interval"), [(np.arange(60) % 7, " to "), (np.full(60, 1), "too few lesions")])
+def test_it_fits_a_terminal_of_80_columns(labels: np.ndarray, interval: str, tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(1)
+    names = [f"ham10000-{recipe}-with-other-weights-seed-{seed}" for recipe, seed in (("mobile", 0), ("bundled", 1))]
+    for name in names:
+        of_a_run(tmp_path / name, labels, rng)
+    assert main(["compare", *(str(tmp_path / name) for name in names)]) == 0
+    out = capsys.readouterr().out
+    table = out[: out.index(NOT_A_DEVICE)].splitlines()
+    assert max(map(len, table)) <= 80 and interval in out
+    assert "ham1000…-seed-0 ham1000…-seed-1" in out and all(name in out for name in names)
+
+
+def test_names_that_are_alike_at_both_ends_are_the_first_and_the_second(tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(1)
+    for name in ("ham10000-mobile-aged-224px", "ham10000-convnext-aged-224px"):
+        of_a_run(tmp_path / name, np.arange(60) % 7, rng)
+    assert main(["compare", *map(str, sorted(tmp_path.iterdir()))]) == 0
+    assert re.search(r"^ +first +second  difference$", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def of_a_run(folder: Path, labels: np.ndarray, rng: np.random.Generator) -> None:
+    """Write what is read of a finished run."""
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"request": {}, "data": {}, "finished": "2026-01-01"}')
+    table = pd.DataFrame(answers(labels, 0.7, rng), columns=list(ISIC_COLUMNS))
+    names = [f"i{number}" for number in range(len(labels))]
+    table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])
+    table.to_csv(folder / "predictions.csv", index=False)
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_the_notice_stands_with_the_figures(more: list[str], tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 7, 60)
     for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text('{"request": {}, "data": {}, "finished": "2026-01-01"}')
-        table = pd.DataFrame(answers(labels, 1.0, rng), columns=list(ISIC_COLUMNS))
-        names = [f"i{number}" for number in range(60)]
-        table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])
-        table.to_csv(tmp_path / name / "predictions.csv", index=False)
+        of_a_run(tmp_path / name, labels, rng)
     assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b"), *more]) == 0
     out, error = capsys.readouterr()
     assert (error if more else out).rstrip().endswith(NOT_A_DEVICE)

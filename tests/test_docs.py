@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lesionlab import load_model, write_phantoms
 from lesionlab.cli import _parser
 from lesionlab.recipe import Recipe, recipe_names
 
@@ -20,6 +22,27 @@ def test_the_steps_run_as_documented(tmp_path: Path) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_model_is_used_without_lesionlab_as_documented(tmp_path: Path) -> None:
+    model = load_model()
+    image = next(write_phantoms(tmp_path / "lesions", lesions=60, seed=4, size_px=(300, 400)).rglob("*.jpg"))
+    shutil.copy(image, tmp_path / "photo.jpg")
+    (tmp_path / "model.onnx").write_bytes(model.bundle.data)
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)[0]
+    assert "lesionlab" not in code
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found, (expected,) = json.loads(done.stdout), model.predict(image)
+    assert found.pop("ood_score") == pytest.approx(expected.ood_score, abs=1e-3)
+    assert found == pytest.approx(expected.probabilities, abs=1e-3) and list(found) == list(expected.probabilities)
+    # Sets, as the page words them.
+    lines = dict(zip(found, model.facts.conformal["thresholds"], strict=True))
+    score = {dx: sum(p for p in found.values() if p > own) + own / 2 for dx, own in found.items()}
+    likeliest = max(found, key=found.__getitem__)
+    sets = {dx for dx in found if score[dx] <= lines[dx] or lines[dx] >= 1 or dx == likeliest}
+    assert sets == set(expected.prediction_set)
 
 
 def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:

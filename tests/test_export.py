@@ -182,10 +182,11 @@ def test_int8_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path
     assert not [node.name for node in nodes[head:] if node.op_type == "QuantizeLinear"]
 
 
-@pytest.mark.parametrize("format", ["onnx", "savedmodel", "keras"])
+@pytest.mark.parametrize("format", ["onnx", "litert", "savedmodel", "keras"])
 def test_export_of_a_run(format: str, run: Path, capfd) -> None:
     assert main(["export", str(run), "--format", format]) == 0
-    shown = capfd.readouterr().out
+    shown, log = capfd.readouterr()
+    assert "XNNPACK" not in log
     assert "written." in shown and "Largest difference from Keras:" in shown and "on 54 test images" in shown
     if format == "onnx":
         written = open_bundle(run / "model.onnx").facts
@@ -196,6 +197,8 @@ def test_export_of_a_run(format: str, run: Path, capfd) -> None:
     elif format == "savedmodel":
         assert json.loads((run / "savedmodel" / "facts.json").read_text())["crop"] == "centre"
         assert main(["export", str(run), "--format", format]) == 0, "an older one is replaced"
+    elif format == "litert":
+        assert json.loads((run / "model.tflite.json").read_text())["crop"] == "centre"
     else:
         assert load_network(run / "exported.keras").output_shape == (None, 7)
     assert not [path for path in run.iterdir() if path.name.startswith(".")]

@@ -6,7 +6,7 @@ from scipy.stats import binomtest, norm
 from sklearn import metrics as sk
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.bootstrap import (
+from lesionlab.trust.intervals import (
     CLASS_FIGURES,
     auc_interval,
     bootstrap,
@@ -65,7 +65,7 @@ def test_blocks_of_draws_are_put_together_in_order(monkeypatch: pytest.MonkeyPat
     labels, probabilities = drawn(50, 1)
     weights = np.random.default_rng(0).multinomial(50, np.full(50, 1 / 50), size=30).astype(np.float32)
     whole = ranking(labels == 1, probabilities[:, 1], weights)
-    monkeypatch.setattr("lesionlab.trust.bootstrap._CELLS", 350)  # seven draws at a time
+    monkeypatch.setattr("lesionlab.trust.intervals._CELLS", 350)  # seven draws at a time
     for at_once, blockwise in zip(whole, ranking(labels == 1, probabilities[:, 1], weights), strict=True):
         np.testing.assert_array_equal(at_once, blockwise)
 

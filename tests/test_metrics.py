@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 from sklearn import metrics as sk
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.bootstrap import bootstrap, wilson_interval
+from lesionlab.trust.intervals import bootstrap, wilson_interval
 from lesionlab.trust.metrics import auc, curves, evaluate_part, headline
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from conftest import lesionlab
 from lesionlab import load_model
-from lesionlab.bundle import packaged_models
+from lesionlab.bundle import MODELS, packaged_models
 from lesionlab.data.layouts import read_collection
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.predict import Model
@@ -35,6 +36,16 @@ def test_it_fits_and_says_what_it_is(model: Model) -> None:
     assert facts.notice == NOT_A_DEVICE and "CC BY-NC 4.0" in facts.licence
     assert set(facts.thresholds) == {"malignant", "uncertainty"} and facts.temperature > 0
     assert model.bundle.has_activation_maps
+
+
+def test_its_licence_is_in_the_package_and_in_its_metadata() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["license"] == "Apache-2.0 AND CC-BY-NC-4.0"
+    (file,) = [ROOT / name for name in project["license-files"] if name != "LICENSE"]
+    assert file.samefile(MODELS / "LICENSE.txt")
+    text = file.read_text(encoding="utf-8")
+    assert all(word in text for word in ("CC BY-NC 4.0", "Tschandl", "10.1038/sdata.2018.161", "MobileNet"))
+    assert all(model.name in text for model in packaged_models())
 
 
 def test_its_8_bit_form_answers_alike(model: Model, ham10000: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import binomtest
 
 from lesionlab.trust import abstention
-from lesionlab.trust.bootstrap import folds
 from lesionlab.trust.calibration import calibration
+from lesionlab.trust.intervals import folds
 from lesionlab.trust.uncertainty import uncertainties
 from lesionlab.trust.vector_scaling import (
     VectorScaling,

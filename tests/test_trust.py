@@ -8,6 +8,7 @@ from scipy.stats import binomtest, norm
 
 from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.trust import conformal
+from lesionlab.trust.abstention import risk_coverage
 from lesionlab.trust.operating import cross_judged, draw, judge, net_benefit, operating_points
 
 
@@ -238,6 +239,6 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
 
 def test_fewer_answers_fewer_errors() -> None:
     labels, probabilities = drawn(2000, np.random.default_rng(5))
-    rows = conformal.risk_coverage(labels, probabilities, 1 - probabilities.max(axis=1))
+    rows = risk_coverage(labels, probabilities, 1 - probabilities.max(axis=1))
     assert rows[0]["answered"] == 0.05 and rows[-1]["answered"] == 1.0
     assert rows[0]["error"] < rows[-1]["error"] == pytest.approx((probabilities.argmax(axis=1) != labels).mean())

@@ -70,7 +70,7 @@ def _findings(findings: tuple[Finding, ...]) -> Table:
     table = Table("what", title="Findings")
     table.add_column("count", justify="right")
     table.add_column("decision")
-    table.add_column("first five")
+    table.add_column("first five", overflow="fold")  # whole names: on a narrow terminal all would begin alike
     for finding in findings:
         table.add_row(finding.what, f"{finding.count:,}", finding.decision, ", ".join(finding.items[:5]))
     return table

@@ -214,7 +214,12 @@ def _explore(options: argparse.Namespace) -> None:
 def _phantom(options: argparse.Namespace) -> None:
     from lesionlab.data.phantom import write_phantoms
 
-    write_phantoms(options.folder, lesions=options.lesions, seed=options.seed)
+    try:
+        write_phantoms(options.folder, lesions=options.lesions, seed=options.seed)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UsageError(f"{options.folder} cannot be written ({error.strerror}). Name another folder.") from error
     print(f"{options.lesions} generated lesions, of no patient, in {options.folder}")
 
 

@@ -1,4 +1,4 @@
-"""The command line's parser: an option that is not there is refused by the command it was given to, with the nearest one."""
+"""The command line's parser: what is not there, option, command or choice, is refused with the nearest that is."""
 
 import argparse
 from collections.abc import Sequence
@@ -15,6 +15,15 @@ class Parser(argparse.ArgumentParser):
         found, left = super().parse_known_args(args, namespace)
         self._refuse(left)
         return found, left
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            from lesionlab.recipe import nearest
+
+            error.message += nearest(value, [str(choice) for choice in action.choices or ()])
+            raise
 
     def _is_unknown(self, text: str) -> bool:
         name = text.partition("=")[0]

@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from lesionlab.cli_numbers import megabytes, port, positive
 from lesionlab.serve.settings import Limits, environment
@@ -9,25 +10,19 @@ from lesionlab.serve.settings import Limits, environment
 
 def add_serve(commands: argparse._SubParsersAction) -> None:
     """Add `serve` to the subcommands of `lesionlab`."""
-    defaults = Limits()
     serve = commands.add_parser("serve", help="a page and an API on this machine; no image leaves it")
-    serve.add_argument("--host", default=environment("HOST", "127.0.0.1"), help="address (default: 127.0.0.1)")
-    serve.add_argument("--port", type=port, default=environment("PORT", "8000"), help="0 for any (default: 8000)")
-    serve.add_argument(
-        "--model", metavar="FILE", default=environment("MODEL") or None, help="model file, .onnx, or run directory"
-    )
-    serve.add_argument(
-        "--reference",
-        type=Path,
-        metavar="DIR",
-        default=Path(folder) if (folder := environment("REFERENCE")) else None,
-        help="labelled folder: the nearest confirmed cases are shown",
-    )
-    serve.add_argument(
-        "--token",
-        default=environment("TOKEN"),
-        help="what clients must send; needed beyond this machine (LESIONLAB_TOKEN)",
-    )
+
+    def add(option: str, default: str | None, help: str, **more: Any) -> None:
+        """Add an option whose default is its variable, LESIONLAB_MAX_FILES of --max-files, before the one given."""
+        name = option.strip("-").replace("-", "_").upper()
+        serve.add_argument(option, default=environment(name) or default, help=help, **more)
+
+    files, megabytes_each, waiting = str(Limits.files), f"{Limits.file_bytes / 1e6:g}", str(Limits.waiting)
+    add("--host", "127.0.0.1", "address (default: 127.0.0.1)")
+    add("--port", "8000", "0 for any (default: 8000)", type=port)
+    add("--model", None, "model file, .onnx, or run directory", metavar="FILE")
+    add("--reference", None, "labelled folder: the nearest confirmed cases are shown", type=Path, metavar="DIR")
+    add("--token", "", "what clients must send; needed beyond this machine (LESIONLAB_TOKEN)")
     serve.add_argument(
         "--insecure-no-token", action="store_true", help="serve other machines without a token all the same"
     )
@@ -38,27 +33,9 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
         default=environment("ALLOW_HOST").split(),
         help="a name that clients may use for this machine; again for more",
     )
-    serve.add_argument(
-        "--max-files",
-        type=positive,
-        default=environment("MAX_FILES", str(defaults.files)),
-        metavar="N",
-        help=f"images in one request (default: {defaults.files})",
-    )
-    serve.add_argument(
-        "--max-file-mb",
-        type=megabytes,
-        default=environment("MAX_FILE_MB", f"{defaults.file_bytes / 1e6:g}"),
-        metavar="MB",
-        help=f"of one image (default: {defaults.file_bytes / 1e6:g})",
-    )
-    serve.add_argument(
-        "--waiting",
-        type=positive,
-        default=environment("WAITING", str(defaults.waiting)),
-        metavar="N",
-        help=f"images that may wait; beyond it 503 (default: {defaults.waiting})",
-    )
+    add("--max-files", files, f"images in one request (default: {files})", type=positive, metavar="N")
+    add("--max-file-mb", megabytes_each, f"of one image (default: {megabytes_each})", type=megabytes, metavar="MB")
+    add("--waiting", waiting, f"images that may wait; beyond it 503 (default: {waiting})", type=positive, metavar="N")
     serve.set_defaults(command=_serve)
 
 

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from lesionlab.data.prepare import encode_labels
 from lesionlab.diagnosis import ISIC_COLUMNS, NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.files import read_csv, without_nan
-from lesionlab.trust.compare import Comparison, compare
+from lesionlab.trust.compare import Comparison, Difference, compare
+
+_WIDTH, _COLUMN = 80, 15  # characters
 
 
 def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
@@ -90,25 +93,44 @@ def _test_part(folder: Path) -> pd.DataFrame:
 
 
 def _print(first: str, second: str, result: Comparison) -> None:
-    print(
-        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions;"
+    _say(
+        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions; of the "
+        "AUC malignant/benign DeLong's, over lesions too\n"
     )
-    print("of the AUC malignant/benign DeLong's, over lesions too\n")
-    print(f"{'':24} {first[-24:]:>24} {second[-24:]:>24}   difference")
+    columns = _in_the_middle(first), _in_the_middle(second)
+    if columns[0] == columns[1]:
+        columns = "first", "second"
+    print(_row("", *columns, "difference"))
     rows = {name.replace("_", " "): figure for name, figure in result.figures.items()}
     for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
-        if np.isnan(figure.difference):
-            print(f"{name:24} {_value(figure.first):>24} {_value(figure.second):>24}   not defined: too few lesions")
-            continue
-        low, high = figure.interval
-        interval = "no interval: too few lesions" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
-        change = f"{figure.difference:+.3f} ({interval})"
-        print(f"{name:24} {figure.first:24.3f} {figure.second:24.3f}   {change}")
-    print(
+        print(_row(name, _value(figure.first), _value(figure.second), _difference(figure)))
+    _say(
         f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, McNemar p "
         f"{_p(result.mcnemar_p)}, counting images; the AUCs, DeLong p {_p(result.delong_p)}, counting lesions."
     )
-    print(result.verdict(first, second) + "\n")
+    _say(result.verdict(first, second) + "\n")
+
+
+def _say(text: str) -> None:
+    print(*(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in text.split("\n")), sep="\n")
+
+
+def _row(name: str, first: str, second: str, difference: str) -> str:
+    return f"{name:20} {first:>{_COLUMN}} {second:>{_COLUMN}}  {difference}"
+
+
+def _in_the_middle(name: str) -> str:
+    """Shorten a name to a column's width, in its middle: runs often differ at one end."""
+    head = (_COLUMN - 1) // 2
+    return name if len(name) <= _COLUMN else f"{name[:head]}…{name[head + 1 - _COLUMN :]}"
+
+
+def _difference(figure: Difference) -> str:
+    if np.isnan(figure.difference):
+        return "too few lesions"
+    low, high = figure.interval
+    interval = "too few lesions" if np.isnan(low) else f"{low:+.3f} to {high:+.3f}"
+    return f"{figure.difference:+.3f} ({interval})"
 
 
 def _value(value: float) -> str:

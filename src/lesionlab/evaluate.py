@@ -35,9 +35,9 @@ from lesionlab.steps import LOOK_PX, Prepared, decode, describe_data, inspect
 from lesionlab.trust import conformal
 from lesionlab.trust.abstention import RISKS
 from lesionlab.trust.assess import Answers, assess, recalibrated
-from lesionlab.trust.bootstrap import in_words
 from lesionlab.trust.costs import read_costs
 from lesionlab.trust.inside import Seen
+from lesionlab.trust.intervals import in_words
 from lesionlab.trust.metrics import HEADLINE
 from lesionlab.trust.operating import TASKS, as_task, judge
 from lesionlab.trust.skin_tone import with_skin_tone

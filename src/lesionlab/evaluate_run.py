@@ -21,10 +21,11 @@ from lesionlab.report.page import write_report
 from lesionlab.run_files import run_facts
 from lesionlab.stages import say
 from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, decode
-from lesionlab.trust import bootstrap, conformal
+from lesionlab.trust import conformal
 from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.inside import Seen, see
+from lesionlab.trust.intervals import in_words
 from lesionlab.trust.metrics import HEADLINE, evaluate_part, headline
 from lesionlab.trust.operating import TASKS, as_task, net_benefit
 from lesionlab.trust.skin_tone import with_skin_tone
@@ -182,5 +183,5 @@ def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.Data
 
 def _say_result(test: dict[str, Any]) -> None:
     for name in HEADLINE:
-        say(f"test {name.replace('_', ' '):17} {bootstrap.in_words(test[name], test['intervals'][name])}")
+        say(f"test {name.replace('_', ' '):17} {in_words(test[name], test['intervals'][name])}")
     say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")

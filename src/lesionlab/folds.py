@@ -25,7 +25,7 @@ from lesionlab.lifecycle import identify, run, settled
 from lesionlab.run_files import metrics_of
 from lesionlab.stages import say
 from lesionlab.steps import Request, Run
-from lesionlab.trust import bootstrap
+from lesionlab.trust.intervals import in_words
 from lesionlab.trust.metrics import HEADLINE, evaluate_part
 
 
@@ -207,7 +207,7 @@ def _judge(request: Request, n_folds: int) -> None:
         values = np.array([figure[name] for figure in figures], dtype=float)
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
         summary[name] = {"mean": mean, "standard_deviation": deviation}
-        together_in_words = bootstrap.in_words(overall[name], overall["intervals"][name])
+        together_in_words = in_words(overall[name], overall["intervals"][name])
         say(f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
     print(NOT_A_DEVICE)

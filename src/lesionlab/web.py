@@ -5,13 +5,14 @@ isolation headers (one thread) and no MIME types beyond those of HTML, CSS, Java
 """
 
 import argparse
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab.bundle import packaged_models
+from lesionlab.bundle import MODELS, packaged_models
 from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MAX_SCANNED_PIXELS, MIN_SIDE_PX
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing_folder, write_json
@@ -64,7 +65,8 @@ def web_command(options: argparse.Namespace) -> None:
     done = export_web(source, folder, runtime=options.runtime)
     whose = "lesionlab's own model" if source is None else "the model"
     print(f"{done.folder} written: the page, {whose} {done.model!r} and its runtime, {done.size / 1e6:.0f} MB.")
-    print(f"Any file server can host it. To look: python3 -m http.server --bind 127.0.0.1 --directory {done.folder}")
+    quoted = shlex.quote(str(done.folder))
+    print(f"Any file server can host it. To look: python3 -m http.server --bind 127.0.0.1 --directory {quoted}")
 
 
 def _places(run: Path | None, out: Path | None) -> tuple[Path | None, Path]:
@@ -133,9 +135,11 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _licences(model: Model) -> str:
+    is_own = any(file.read_bytes() == model.bundle.data for file in packaged_models())
+    own = f"{(MODELS / 'LICENSE.txt').read_text(encoding='utf-8')}\n" if is_own else ""
     return (
         "The page, of lesionlab: Apache-2.0.\n\n"
-        f"model.onnx, {model.facts.name}: trained on {model.facts.training_data}.\nLicence: {model.facts.licence}.\n\n"
+        f"model.onnx, {model.facts.name}: trained on {model.facts.training_data}.\nLicence: {model.facts.licence}.\n\n{own}"
         f"ort*, of onnxruntime-web {VERSION} (https://onnxruntime.ai): MIT License\n\n{_MIT}"
     )
 

@@ -50,7 +50,7 @@ def _is_installed(distribution: str) -> bool:
 
 
 @contextmanager
-def _without_start_up_lines() -> Iterator[None]:
+def without_start_up_lines() -> Iterator[None]:
     """Keep TensorFlow's C++ start-up lines off the terminal; no setting of its own reaches them. Errors still raise."""
     sys.stderr.flush()
     kept = os.dup(2)
@@ -64,7 +64,7 @@ def _without_start_up_lines() -> Iterator[None]:
 
 
 _choose_backend()
-with _without_start_up_lines():
+with without_start_up_lines():
     import keras
 # TensorFlow warns of functions that it traces anew, which every network of a run needs once.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -199,7 +199,7 @@ def full_precision() -> AbstractContextManager:
 
 def seed_everything(seed: int) -> None:
     """Seed Python, NumPy and the backend, and ask TensorFlow for deterministic operations."""
-    with _without_start_up_lines():  # Keras seeds an installed TensorFlow too, whatever the backend
+    with without_start_up_lines():  # Keras seeds an installed TensorFlow too, whatever the backend
         keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
         import tensorflow

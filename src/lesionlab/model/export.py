@@ -19,7 +19,7 @@ import numpy as np
 
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing, replacing_folder, write_json
-from lesionlab.model.backend import full_precision, keras
+from lesionlab.model.backend import full_precision, keras, without_start_up_lines
 from lesionlab.model.compact import store_compactly
 from lesionlab.model.onnx_graph import make_plain
 
@@ -243,10 +243,10 @@ def proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.n
 def _litert_probabilities(data: bytes) -> Callable[[np.ndarray], np.ndarray]:
     import tensorflow
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_start_up_lines():
         warnings.simplefilter("ignore", UserWarning)  # tells of LiteRT's new package; this one does the same
         interpreter = tensorflow.lite.Interpreter(model_content=data)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 
     def predict(pixels: np.ndarray) -> np.ndarray:

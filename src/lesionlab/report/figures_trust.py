@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from lesionlab.diagnosis import DX
 from lesionlab.report.style import COLOUR, GREY, INK, new_figure
-from lesionlab.trust.bootstrap import wilson_interval
+from lesionlab.trust.intervals import wilson_interval
 
 _STAGE_COLOURS = (GREY, COLOUR["nv"], COLOUR["bkl"], COLOUR["mel"])
 _LEAST = 5  # images in a bin

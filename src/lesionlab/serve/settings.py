@@ -95,9 +95,9 @@ def make_settings(
     return Settings(host, port, token, hosts, model, reference, limits or Limits())
 
 
-def environment(name: str, default: str = "") -> str:
+def environment(name: str) -> str:
     """Read a setting from the environment: LESIONLAB_HOST, LESIONLAB_PORT and so on; an empty one counts as none."""
-    return os.environ.get(f"LESIONLAB_{name}") or default
+    return os.environ.get(f"LESIONLAB_{name}", "")
 
 
 def _is_loopback(host: str) -> bool:

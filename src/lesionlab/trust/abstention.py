@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
-from lesionlab.trust.bootstrap import effective_number, folds, share_of_lesions, wilson_interval
+from lesionlab.trust.intervals import effective_number, folds, share_of_lesions, wilson_interval
 from lesionlab.trust.operating import TASKS, as_task
 from lesionlab.trust.uncertainty import uncertainties
 
@@ -109,6 +109,18 @@ def cross_judged(
         found = _judge(labels, probabilities, lesions, answered)
         rows.append({"risk": risk, "threshold": None} | found)
     return rows
+
+
+def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, uncertainty: np.ndarray) -> list[dict[str, float]]:
+    """Error of the answers that are left when the least sure ones go to a specialist, at 5 to 100 % answered.
+
+    El-Yaniv and Wiener, "On the foundations of noise-free selective classification", JMLR 11 (2010).
+    """
+    wrong = (probabilities.argmax(axis=1) != labels)[np.argsort(uncertainty, kind="stable")]
+    shares = np.arange(0.05, 1.001, 0.05)
+    kept = np.maximum(1, np.round(shares * len(labels)).astype(int))
+    errors = np.cumsum(wrong)[kept - 1] / kept
+    return [{"answered": round(float(s), 2), "error": float(e)} for s, e in zip(shares, errors, strict=True)]
 
 
 def _judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, answered: np.ndarray) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.trust import conformal, operating
-from lesionlab.trust.abstention import RISKS, abstention
+from lesionlab.trust.abstention import RISKS, abstention, risk_coverage
 from lesionlab.trust.abstention import cross_judged as cross_abstention
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.costs import expected_cost
@@ -70,7 +70,7 @@ def assess(
         "operating": _operating(test, validation, seed),
         "conformal_raps": _raps(test, validation),
         "conformal_repeated": _repeated(test, validation, seed),
-        "risk_coverage": conformal.risk_coverage(*answers, uncertainties(test.probabilities)),
+        "risk_coverage": risk_coverage(*answers, uncertainties(test.probabilities)),
         "abstention": _abstention(test, validation, seed, risks),
         "costs": None if costs is None else expected_cost(*answers, test.lesions, costs, seed=seed),
         "suspects": [

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
 
-from lesionlab.trust.bootstrap import bootstrap, percentile_interval
+from lesionlab.trust.intervals import bootstrap, percentile_interval
 from lesionlab.trust.metrics import HEADLINE, auc, headline
 from lesionlab.trust.operating import TASKS, as_task
 

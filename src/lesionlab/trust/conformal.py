@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.bootstrap import effective_number, folds, wilson_interval
+from lesionlab.trust.intervals import effective_number, folds, wilson_interval
 
 COVERAGE = 0.9
 RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned
@@ -183,18 +183,6 @@ def repeated(
         **_summary(found[:, -1]),
         "per_class": {dx: {"images": int(counts[i]), **_summary(found[:, i])} for i, dx in enumerate(DX)},
     }
-
-
-def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, uncertainty: np.ndarray) -> list[dict[str, float]]:
-    """Error of the answers that are left when the least sure ones go to a specialist, at 5 to 100 % answered.
-
-    El-Yaniv and Wiener, "On the foundations of noise-free selective classification", JMLR 11 (2010).
-    """
-    wrong = (probabilities.argmax(axis=1) != labels)[np.argsort(uncertainty, kind="stable")]
-    shares = np.arange(0.05, 1.001, 0.05)
-    kept = np.maximum(1, np.round(shares * len(labels)).astype(int))
-    errors = np.cumsum(wrong)[kept - 1] / kept
-    return [{"answered": round(float(s), 2), "error": float(e)} for s, e in zip(shares, errors, strict=True)]
 
 
 def _of_class(holds: np.ndarray, sizes: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:

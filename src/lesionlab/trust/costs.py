@@ -15,7 +15,7 @@ from lesionlab.data.metadata import find_dx
 from lesionlab.data.tables import ROW, number, read_table
 from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.errors import UsageError
-from lesionlab.trust.bootstrap import draw_weights, percentile_interval, sums_over_draws
+from lesionlab.trust.intervals import draw_weights, percentile_interval, sums_over_draws
 
 _TRUTH = ("truth", "dx", "diagnosis")
 _EXAMPLE = (

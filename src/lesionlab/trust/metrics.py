@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
 from lesionlab.diagnosis import DX, INDEX_OF
-from lesionlab.trust.bootstrap import (
+from lesionlab.trust.intervals import (
     AT_SPECIFICITY,
     CLASS_FIGURES,
     FEW_LESIONS,

@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from lesionlab.diagnosis import INDEX_OF, MALIGNANT
-from lesionlab.trust.bootstrap import (
+from lesionlab.trust.intervals import (
     FEW_LESIONS,
     auc_interval,
     effective_number,
@@ -20,7 +20,7 @@ from lesionlab.trust.bootstrap import (
     ranking,
     wilson_interval,
 )
-from lesionlab.trust.bootstrap import draw_weights as draw_lesions
+from lesionlab.trust.intervals import draw_weights as draw_lesions
 from lesionlab.trust.metrics import auc, thin
 
 TASKS = {"malignant": MALIGNANT, "melanoma": ("mel",)}

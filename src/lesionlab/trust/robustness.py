@@ -23,8 +23,8 @@ from lesionlab.bundle import Bundle
 from lesionlab.diagnosis import DX, IS_MALIGNANT
 from lesionlab.environment import n_cores
 from lesionlab.progress import track
-from lesionlab.trust.bootstrap import RESAMPLES, percentile_interval
 from lesionlab.trust.corruptions import CORRUPTIONS, MARKS, SEVERITIES, corrupt, disc
+from lesionlab.trust.intervals import RESAMPLES, percentile_interval
 
 LESIONS = 200  # of which the answers are taken; 18,800 passes through the network
 COVERED = (0.1, 0.3, 0.5, 0.7, 0.9)  # areas of the disc, or of all but it, over the image's; see `covered`

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
-from lesionlab.trust.bootstrap import (
+from lesionlab.trust.intervals import (
     RESAMPLES,
     draw_weights,
     effective_number,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from lesionlab.diagnosis import DX
-from lesionlab.trust.bootstrap import folds
+from lesionlab.trust.intervals import folds
 
 FOLDS = 5
 _TEMPERATURES = (0.2, 5.0)

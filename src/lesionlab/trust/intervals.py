@@ -1,8 +1,8 @@
-"""Intervals by bootstrap over lesions: lesions are drawn with replacement, and every figure of every draw taken at once.
+"""Intervals of figures, over lesions: by bootstrap, and by formulas where lesions are few.
 
-In: labels and probabilities of n images and the lesion that each shows. Out: the figures of 2,000 draws. Images of one
-lesion are not independent, so a lesion is drawn with all of its images (cluster bootstrap: Davison and Hinkley, "Bootstrap
-methods and their application", 1997, section 3.8).
+In: labels and probabilities of n images and the lesion that each shows. Out: the figures of 2,000 draws, or an interval. Images
+of one lesion are not independent, so a lesion is drawn with all of its images (cluster bootstrap: Davison and Hinkley,
+"Bootstrap methods and their application", 1997, section 3.8), and formulas count lesions.
 """
 
 from collections.abc import Sequence
