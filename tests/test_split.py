@@ -180,8 +180,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         lambda text: text.replace(",", " , ").encode(),
         lambda text: text.replace(",t", ".jpg,t").replace(",v", ".PNG,v").encode(),
         lambda text: text.replace("image_id,part", "Image ID,PART").encode(),
+        lambda text: text.replace("image_id", "isic_id").encode(),
+        lambda text: text.replace("image_id", "image").replace("validation", "val").encode(),
+        lambda text: text.replace("validation", "Valid").replace("train", "Train").replace("test", "TEST").encode(),
     ],
-    ids=["semicolons", "UTF-16 and tabs", "blanks", "suffixes", "capitals"],
+    ids=["semicolons", "UTF-16 and tabs", "blanks", "suffixes", "capitals", "isic_id", "image, val", "Train, TEST"],
 )
 def test_a_file_as_spreadsheets_save_it(saved, tmp_path: Path) -> None:
     table = make_table()
@@ -205,7 +208,10 @@ def _replace(column: str, row: int, value: str):
         (_replace("part", 3, "tset"), r"row 5: part 'tset' is not one of train, validation, test"),
         (_replace("image_id", 4, "I00000"), r"row 6: image_id 'I00000' is listed twice"),
         (lambda given: given.iloc[3:], r"gives no part to 3 images: I00000, I00001, I00002"),
-        (lambda given: given.rename(columns={"part": "fold"}), r"has no column 'part'; it has image_id, fold"),
+        (
+            lambda given: given.rename(columns={"part": "fold"}),
+            r"no column 'part'; it has image_id, fold\. Rename the column 'fold' to part",
+        ),
         (lambda given: given.assign(part="train"), r"puts no image in the part 'validation'"),
         (lambda given: given.iloc[:0, :0], r"is empty"),
     ],

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from lesionlab.data.metadata import check_image_id, require
+from lesionlab.data.metadata import check_image_id, with_own_names
 from lesionlab.data.tables import ROW, read_table
 from lesionlab.diagnosis import DX, NAME_OF
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice, nearest
 
 PARTS = ("train", "validation", "test")
+_PART_OF_NAME = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
 KAGGLE_IMAGES = 10  # below, a part of 80/20 and then 10 % may be empty
 SPLIT_COLUMNS = ("image_id", "lesion_id", "group", "dx", "part")
 
@@ -216,13 +217,14 @@ def split_file_digest(path: Path) -> str:
 
 
 def _read_split_file(path: Path) -> pd.DataFrame:
-    """Read the rows of a split file, and `ROW`; ids without suffix, as those of the metadata."""
+    """Read the rows of a split file, and `ROW`; ids without suffix, as those of the metadata, and parts in `PARTS`' words."""
     given = read_table(path)
-    require(given, ["image_id", "part"], path)
+    given = with_own_names(given, ["image_id", "part"], path)
     ids = [
         check_image_id(value, f"{path}, row {row}") for value, row in zip(given["image_id"], given[ROW], strict=True)
     ]
-    return given.assign(image_id=ids)
+    parts = [_PART_OF_NAME.get(value.lower(), value) for value in given["part"]]
+    return given.assign(image_id=ids, part=parts)
 
 
 def prove(table: pd.DataFrame, parts: pd.Series) -> SplitProof:
