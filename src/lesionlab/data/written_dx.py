@@ -11,7 +11,7 @@ from lesionlab.diagnosis import DIAGNOSES, DX
 from lesionlab.errors import UsageError
 
 _SYNONYMS = {
-    "mel": ("malignant melanoma", "melanoma in situ", "melanoma, nos", "melanomas"),
+    "mel": ("malignant melanoma", "melanoma in situ", "melanoma, nos", "melanoma invasive", "melanomas"),
     "nv": ("melanocytic nevi", "melanocytic naevus", "melanocytic naevi", "nevus", "nevi", "naevus", "naevi", "nev", "mole"),
     "bcc": ("basal cell carcinomas",),
     "akiec": (
