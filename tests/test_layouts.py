@@ -637,6 +637,16 @@ def test_what_can_be_read_is_read_and_reported(
     assert [(found.kind, found.items, found.count) for found in collection.findings] == [(kind, items, len(items))]
 
 
+def test_patients_are_read_where_a_table_names_them(folder: Path) -> None:
+    lines = [
+        f"{line},{patient}" for line, patient in zip(CSV.split(), ("patient_id", "P1", "P1", "NaN", ""), strict=True)
+    ]
+    write(folder / "HAM10000_metadata.csv", "\n".join(lines))
+    collection = read_collection(folder)
+    assert tuple(collection.table.columns) == (*TABLE_COLUMNS, "patient_id") and collection.findings == ()
+    assert list(collection.table["patient_id"]) == ["P1", "P1", "unknown", "unknown"]
+
+
 @pytest.mark.parametrize(("written", "age"), [("-1", -1), ("250", 250), ("0", 0), ("45,5", 45.5), ("unknown", np.nan)])
 def test_ages_are_read_as_they_stand(folder: Path, written: str, age: float) -> None:
     write(folder / "HAM10000_metadata.csv", CSV.replace(",,", f',"{written}",'))

@@ -23,6 +23,7 @@ from lesionlab.data.medmnist import read_medmnist
 from lesionlab.data.metadata import (
     ALIASES,
     OPTIONAL,
+    PATIENT,
     REQUIRED,
     UNKNOWN,
     read_rows,
@@ -53,8 +54,9 @@ class Collection:
     Attributes:
         folder: as asked for.
         layout: its name, as in a report.
-        table: a row per image of the metadata, columns `TABLE_COLUMNS`: strings, unknown values "unknown"; but age
-            is float64 in years, as given (NaN unknown); path is absolute, "" where there is no image.
+        table: a row per image of the metadata, columns `TABLE_COLUMNS`, and `patient_id` where it has one: strings,
+            unknown values "unknown"; but age is float64 in years, as given (NaN unknown); path is absolute, "" where
+            there is no image.
         findings: what was found on the way.
     """
 
@@ -290,4 +292,5 @@ def _collection(folder: Path, layout: str, table: pd.DataFrame, findings: list[F
     absent = [column for column in OPTIONAL if column not in table.columns]
     findings = findings + finding("columns-absent", "The layout lacks columns", "filled with unknown", absent)
     table = table.assign(**{column: float("nan") if column == "age" else UNKNOWN for column in absent})
-    return Collection(folder, layout, table[list(TABLE_COLUMNS)].reset_index(drop=True), tuple(findings))
+    columns = [*TABLE_COLUMNS, *([PATIENT] if PATIENT in table else [])]
+    return Collection(folder, layout, table[columns].reset_index(drop=True), tuple(findings))

@@ -23,6 +23,7 @@ from lesionlab.errors import UsageError
 
 REQUIRED = ("image_id", "lesion_id", "dx")
 OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
+PATIENT = "patient_id"  # where a table has it; HAM10000 does not
 UNKNOWN = "unknown"
 # ISIC's names of the same columns.
 ALIASES = {  # of several for one column, the first that is there
@@ -63,8 +64,8 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
         path: the file, for messages.
 
     Returns:
-        `REQUIRED`, `OPTIONAL` (age as float64 years, NaN unknown; other unknown values "unknown") and `ROW`, a row
-        per image; and what was found.
+        `REQUIRED`, `OPTIONAL`, `PATIENT` where the table has it (age as float64 years, NaN unknown; other unknown values
+        "unknown") and `ROW`, a row per image; and what was found.
 
     Raises:
         UsageError: a column is missing; an image_id is empty, a path or listed twice with different values; a
@@ -81,6 +82,8 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
     table["dx"] = read_all_dx(written.tolist(), rows, str(path), OTHER_DIAGNOSES)
     changed = [f"row {row}: {value}" for row, value in zip(table[ROW], written, strict=True) if value not in DX]
     findings += finding("dx-written", "A diagnosis is not written as HAM10000's code", "read as the code", changed)
+    if PATIENT in table:
+        table[PATIENT] = [UNKNOWN if value.lower() in _UNKNOWN_WORDS else value for value in table[PATIENT]]
     for column in ("dx_type", "sex", "localization", "dataset"):
         table[column] = [_read_word(value, _MEANING.get(column, {})) for value in table[column]]
     table, more = _read_ages(table)
@@ -152,7 +155,7 @@ def _check_lesion_id(value: str, where: str) -> str:
 def _columns(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """Rename, require, fill and order the columns."""
     table = with_own_names(table, REQUIRED, path)
-    wanted = [*REQUIRED, *OPTIONAL, ROW]
+    wanted = [*REQUIRED, *OPTIONAL, *([PATIENT] if PATIENT in table else []), ROW]
     extra = [name for name in table.columns if name not in wanted]
     absent = [name for name in OPTIONAL if name not in table.columns]
     findings = finding("columns-extra", "The metadata has columns that are not used", "ignored", extra)
@@ -187,7 +190,7 @@ def _without_repeats(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, lis
     clashing = kept[kept["image_id"].duplicated(keep=False)]
     if len(clashing):
         same = clashing[clashing["image_id"] == clashing["image_id"].iloc[0]]
-        differing = [name for name in (*REQUIRED, *OPTIONAL) if same[name].nunique(dropna=False) > 1]
+        differing = [name for name in kept.columns.drop(ROW) if same[name].nunique(dropna=False) > 1]
         raise UsageError(
             f"{path}: image_id {same['image_id'].iloc[0]!r} stands in rows {same[ROW].iloc[0]} and {same[ROW].iloc[1]} "
             f"with different values ({', '.join(differing)}). Keep one."
