@@ -82,6 +82,15 @@ def test_the_same_file_under_two_diagnoses_is_set_aside_whole() -> None:
     assert "image-copy" not in by_kind(cleaned)
 
 
+def test_lesions_of_one_patient_are_joined() -> None:
+    collection = collect(("a", "L1", "nv"), ("b", "L2", "mel"), ("c", "L3", "nv"), ("d", "L4", "nv"), ("e", "L5", "nv"))
+    table = collection.table.assign(patient_id=["P1", "unknown", "P2", "P1", "unknown"])
+    known = Collection(collection.folder, collection.layout, table, ())
+    cleaned = clean(known, facts_of(known), [pair("b", "c")])
+    assert list(cleaned.table["group"]) == ["L1", "L2", "L2", "L1", "L5"]
+    assert list(clean(collection, facts_of(collection), []).table["group"]) == ["L1", "L2", "L3", "L4", "L5"]
+
+
 def test_unread_images_are_no_copies_of_each_other() -> None:
     cleaned = clean(THREE, facts_of(THREE, sha256=["", "", "z"], error=["missing", "missing", ""]), [pair("a", "b")])
     assert set(by_kind(cleaned)) == {"image-missing"}

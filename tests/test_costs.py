@@ -41,7 +41,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
         (ONE.replace("\nvasc,1,1,1,1,1,1,0", ""), "lacks a row for vasc"),
         (ONE.replace("\nvasc,", "\nmel,"), "row of mel stands there twice"),
         (ONE.replace("\nvasc,", "\nwart,"), "the row 'wart' is no diagnosis"),
-        (ONE.replace("truth,mel", "truth,mole"), "the column 'mole' is no diagnosis"),
+        (ONE.replace("truth,mel", "truth,scc"), "the column 'scc' is no diagnosis"),
         (ONE.replace("bcc,1,1,0", "bcc,1,-2,0"), "row 4, column nv: '-2' is no cost"),
         (ONE.replace("bcc,1,1,0", "bcc,1,much,0"), "'much' is no cost"),
         (ONE.replace("bcc,1,1,0", "bcc,1,nan,0"), "'nan' is no cost"),

@@ -13,8 +13,11 @@ from PIL import Image
 from conftest import lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
+from lesionlab.data.layouts import index_images
 from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.evaluate_answers import acquaintance
+from lesionlab.model import ood_export
+from lesionlab.predict import load_model
 from lesionlab.report.cases import write_cases
 from lesionlab.trust.inside import Seen
 
@@ -43,6 +46,34 @@ def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> Non
     ]
     assert metrics["lines"] == "crosswise"
     assert 0 <= metrics["conformal"]["coverage"] <= 1
+
+
+def test_it_counts_what_predict_refuses_and_calls_uncertain(
+    evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
+) -> None:
+    assert json.loads((evaluated / "metrics.json").read_text())["own_refused"] is None
+    assert "the model has no score of what is not dermatoscopic" in (evaluated / "report.html").read_text()
+    path = Path(shutil.copy(finished[0] / "model.onnx", tmp_path))
+    paths, facts = list(index_images(phantoms).values()), load_model(str(path)).facts
+    pixels = np.stack([read_image(image, facts.height, facts.width, facts.crop) for image in paths])
+    assert ood_export.add_ood_score(path, pixels, np.arange(60), np.arange(60, 120))
+    assert main(["evaluate", str(path), "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 0
+    decisions = [answer.decision for answer in load_model(str(path)).predict(paths)]
+    metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
+    assert metrics["own_refused"] == decisions.count("not dermatoscopic") > 0
+    assert metrics["own_uncertain"] == decisions.count("uncertain") > 0
+    page = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+    assert re.search(r'refuses <data [^>]*data-key="own_refused">\d+</data> as not dermatoscopic', page)
+
+
+def test_without_a_split_nothing_is_said_of_parts(evaluated: Path) -> None:
+    page = (evaluated / "report.html").read_text(encoding="utf-8")
+    assert (
+        "how the parts were made</td><td>in the run" in page
+        and "differences between training and evaluation data" in page
+    )
+    assert "this report is one where its data are of another origin" in page
+    assert "lesionlab evaluate on data of another origin" not in page
 
 
 def test_the_report_shows_its_numbers_and_warns(evaluated: Path) -> None:
@@ -171,6 +202,21 @@ def test_predictions_of_unknown_images_are_listed(phantoms: Path, tmp_path: Path
     reasons = {item["image_id"]: item["reason"] for item in found}
     assert reasons["stranger-1"] == "predicted, but not in the data" and reasons[table["image"][0]] == "no prediction"
     assert "stranger-2: predicted" in (tmp_path / "e" / "report.html").read_text()
+
+
+def test_an_id_of_two_different_files_is_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
+    """Which of them a prediction is of, a bare id does not say; equal copies are no matter."""
+    data, table = shutil.copytree(phantoms, tmp_path / "data"), table_of(phantoms)
+    (data / "more").mkdir()
+    first, second = (index_images(phantoms)[name] for name in table["image"][:2])
+    shutil.copy(first, data / "more" / first.name)
+    assert evaluated_table(table, data, tmp_path) == 0
+    shutil.copy(first, data / "more" / second.name)
+    assert evaluated_table(table, data, tmp_path) == 2
+    said = capsys.readouterr().err
+    assert f"for 1 ids that two different files of the data have: {second.stem}. Rename one" in said
+    assert evaluated_table(table, data, tmp_path, "--allow-missing") == 0
+    assert "A prediction may be of another file of this name" in (tmp_path / "e" / "report.html").read_text()
 
 
 def test_columns_in_another_order_and_by_name(phantoms: Path, tmp_path: Path) -> None:
@@ -402,7 +448,7 @@ def test_one_diagnosis_alone(phantoms: Path, tmp_path: Path, capsys) -> None:
     shown = capsys.readouterr().out
     assert (
         "accuracy           1.000  (95 % interval" in shown
-        and "macro auc          not defined: too few lesions" in shown
+        and "macro auc          not defined: all images are of one diagnosis" in shown
     )
     shutil.copytree(tmp_path / "e", tmp_path / "same")
     assert main(["compare", str(tmp_path / "e"), str(tmp_path / "same")]) == 0

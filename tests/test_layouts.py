@@ -156,7 +156,11 @@ def test_isic_2018_task_3(isic: Path) -> None:
         ("ISIC_3,1.0,0.0", "ISIC_3,0.9,0.1", r"row 4: 0.9 in the column MEL; ground truth is 0 or 1"),
         ("ISIC_3,1.0,0.0", "ISIC_3,yes,0.0", r"row 4: 'yes' in the column MEL is no number"),
         ("ISIC_3,1.0,0.0", "ISIC_3,nan,0.0", r"row 4: nan in the column MEL; ground truth is 0 or 1"),
-        ("image,MEL,NV", "image,MEL,NEV", r"has no column 'nv' \(is it 'nev'\?\)"),
+        (
+            "image,MEL,NV",
+            "image,MEL,NVX",
+            r"has no column 'nv'; it has image, mel, nvx,.*Rename the column 'nvx' to nv",
+        ),
         ("ISIC_3,1.0", "ISIC_4,1.0", r"images have no lesion \(first: ISIC_4\)"),
         ("ISIC_3,1.0", "ISIC_1,1.0", r"image_id 'ISIC_1' stands in rows 2 and 4 with different values"),
     ],
@@ -179,6 +183,39 @@ def test_isic_needs_the_lesions_of_its_training_images(isic: Path) -> None:
         read_collection(isic)
     shutil.rmtree(isic / "ISIC2018_Task3_Training_GroundTruth")
     assert set(read_collection(isic).table["image_id"]) == {"ISIC_4", "ISIC_5"}
+
+
+ISIC_2019 = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\n"
+
+
+def isic_2019(folder: Path, *marked: tuple[str, str]) -> Path:
+    """A one-hot table with ISIC 2019's columns; returns it."""
+    columns = ISIC_2019.strip().split(",")[1:]
+    rows = [",".join([name, *(f"{float(column == mark)}" for column in columns)]) for name, mark in marked]
+    draw(folder / "ISIC_2019_Training_Input", *(name for name, _ in marked))
+    truth = folder / "ISIC_2019_Training_GroundTruth.csv"
+    write(truth, ISIC_2019 + "\n".join(rows) + "\n")
+    return truth
+
+
+def test_other_diagnoses_of_isic_2019_are_counted(tmp_path: Path) -> None:
+    isic_2019(tmp_path, ("a", "SCC"), ("b", "AK"), ("c", "UNK"), ("d", "SCC"))
+    with pytest.raises(UsageError, match=r"'SCC' \(2, first: row 2\), 'UNK' \(1, first: row 4\).* remove these rows"):
+        read_collection(tmp_path)
+
+
+def test_a_row_that_marks_one_of_the_seven_and_another(tmp_path: Path) -> None:
+    truth = isic_2019(tmp_path, ("a", "MEL"), ("b", "AK"))
+    write(truth, truth.read_text().replace("a,1.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0", "a,1.0,0.0,0.0,0.0,0.0,0.0,0.0,1.0"))
+    with pytest.raises(UsageError, match=r"row 2: 2 of MEL, .*VASC, SCC are 1; exactly one must be"):
+        read_collection(tmp_path)
+
+
+def test_weights_of_the_challenge_are_no_diagnoses(isic: Path) -> None:
+    truth = isic / "ISIC2018_Task3_Training_GroundTruth" / "ISIC2018_Task3_Training_GroundTruth.csv"
+    lines = truth.read_text().splitlines()
+    write(truth, "\n".join([lines[0] + ",score_weight", *(f"{line},{n % 2}.0" for n, line in enumerate(lines[1:]))]))
+    assert len(read_collection(isic).table) == 5
 
 
 PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"
@@ -249,10 +286,68 @@ def test_folders_by_full_name(tmp_path: Path, code: str) -> None:
     assert list(read_collection(tmp_path).table["dx"]) == [code]
 
 
+def test_folders_named_as_parts_are_said_to_be_none(tmp_path: Path) -> None:
+    draw(tmp_path / "train" / "mel", "a")
+    draw(tmp_path / "Val" / "mel", "b")
+    draw(tmp_path / "2020" / "test" / "nv", "c")
+    found = by_kind(read_collection(tmp_path))["folders-parts"]
+    assert found.items == ("Val", "test", "train") and "give --split" in found.decision
+    draw(tmp_path / "other" / "nv", "d")
+    for name in ("train", "Val", "2020"):
+        shutil.rmtree(tmp_path / name)
+    assert "folders-parts" not in by_kind(read_collection(tmp_path))
+
+
+def test_folders_of_other_diagnoses_are_counted(tmp_path: Path) -> None:
+    draw(tmp_path / "mel", "a")
+    draw(tmp_path / "scc", "b", "c")
+    draw(tmp_path / "unk", "d")
+    with pytest.raises(UsageError, match=r"'scc' \(2, first: scc.b.png\), 'unk' \(1, .* move it out of"):
+        read_collection(tmp_path)
+
+
+SYNONYMS = {
+    "mel": ("MEL", "Malignant Melanoma", "Melanoma in situ"),
+    "nv": ("Nevus", "naevus", "NEV", "mole", "melanocytic_nevus"),
+    "bcc": ("BCC", "Basal cell carcinoma"),
+    "akiec": ("AK", "ACK", "Actinic keratoses", "solar keratosis", "Bowen\u2019s disease", "intraepithelial carcinoma"),
+    "bkl": ("SEK", "Seborrhoeic keratosis", "solar lentigo", "lichen planus-like keratosis", "benign keratosis"),
+    "df": ("Dermatofibroma", "dermatofibromas"),
+    "vasc": ("hemangioma", "Haemangioma", "angioma", "angiokeratoma", "pyogenic granuloma", "vascular lesion"),
+}
+
+
+@pytest.mark.parametrize(("dx", "name"), [(dx, name) for dx, names in SYNONYMS.items() for name in names])
+def test_unambiguous_synonyms_are_read(folder: Path, dx: str, name: str) -> None:
+    write(folder / "HAM10000_metadata.csv", CSV.replace("bkl", name))
+    assert read_collection(folder).table["dx"].iloc[3] == dx
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "SCC", "squamous cell carcinoma", "Merkel cell carcinoma", "keratoacanthoma", "lentigo", "lentigo NOS", "not melanoma",
+        "non-melanoma", "nvs", "mell", "angiosarcoma", "hemangiosarcoma", "fibroma", "neurofibroma", "melanosis", "unknown",
+    ],
+)  # fmt: skip
+def test_no_hint_leads_to_another_disease(folder: Path, name: str) -> None:
+    write(folder / "HAM10000_metadata.csv", CSV.replace("bkl", name))
+    with pytest.raises(UsageError, match="unknown diagnosis") as caught:
+        read_collection(folder)
+    assert "did you mean" not in str(caught.value)
+
+
+def test_of_many_other_diagnoses_ten_are_listed(folder: Path) -> None:
+    rows = [f"HAM_{n},IMG_{n},rare{chr(97 + n)},histo,45,male,back,x" for n in range(12)]
+    write(folder / "HAM10000_metadata.csv", CSV + "\n".join([*rows, rows[11]]) + "\n")
+    with pytest.raises(UsageError, match=r"'rarel' \(2, first: row 17\), 'rarea' \(1.* and 2 others\. Known are"):
+        read_collection(folder)
+
+
 def test_faults_of_folders_per_diagnosis(tmp_path: Path) -> None:
     draw(tmp_path / "mel", "a")
     draw(tmp_path / "melanomma", "b")
-    with pytest.raises(UsageError, match=r"melanomma.b.png .*unknown diagnosis 'melanomma' \(did you mean 'mel'\?\)"):
+    with pytest.raises(UsageError, match=r"'melanomma' \(1, first: melanomma.b.png; did you mean 'mel'\?\)"):
         read_collection(tmp_path)
     shutil.rmtree(tmp_path / "melanomma")
     draw(tmp_path / "mel", "a", suffix=".bmp")
@@ -400,7 +495,7 @@ def test_a_table_whose_start_ends_within_a_character(folder: Path) -> None:
 
 def test_a_line_that_names_the_separator_counts_as_a_row(folder: Path) -> None:
     write(folder / "HAM10000_metadata.csv", "sep=,\n" + CSV.replace("bkl", "scc"))
-    with pytest.raises(UsageError, match="row 6: unknown diagnosis 'scc'"):
+    with pytest.raises(UsageError, match=r"unknown diagnosis 'scc' \(1, first: row 6\)"):
         read_collection(folder)
 
 
@@ -429,7 +524,7 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
     (
         "misspelt image_id",
         lambda text: text.replace("image_id", "imageid"),
-        r"no column 'image_id' \(is it 'imageid'\?\)",
+        r"no column 'image_id'; it has lesion_id, imageid, .*Rename the column 'imageid' to image_id",
     ),
     ("no lesion_id", lambda text: text.replace("lesion_id", "patient"), "no column 'lesion_id'.*two sides of a split"),
     ("no dx", lambda text: text.replace("dx,dx", "a,dx"), "no column 'dx'"),
@@ -440,12 +535,12 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
     ("quote within", lambda text: text.replace("face", '"fa"ce'), "row 4: ',' expected after '\"'"),
     (
         "unknown dx",
-        lambda text: text.replace("mel,", "mell,"),
-        r"row 4: unknown diagnosis 'mell' \(did you mean 'mel'\?\)",
+        lambda text: text.replace("mel,", "mell,").replace("bkl", "scc").replace(",nv,", ",scc,"),
+        r"csv: unknown diagnosis 'scc' \(3, first: row 2\), 'mell' \(1, first: row 4\)\. Known are .* remove these rows",
     ),
-    ("foreign dx", lambda text: text.replace("bkl", "scc"), r"row 5: unknown diagnosis 'scc'.*Known are mel, nv"),
-    ("empty dx", lambda text: text.replace("bkl", ""), "row 5: unknown diagnosis ''"),
-    ("dx as a number", lambda text: text.replace("bkl", "4"), "row 5: unknown diagnosis '4'. Known are"),
+    ("foreign dx", lambda text: text.replace("bkl", "scc"), r"'scc' \(1, first: row 5\)\. Known are mel, nv"),
+    ("empty dx", lambda text: text.replace("bkl", ""), r"unknown diagnosis '' \(1, first: row 5\)"),
+    ("dx as a number", lambda text: text.replace("bkl", "4"), r"unknown diagnosis '4' \(1, first: row 5\)\. Known are"),
     (
         "image twice",
         lambda text: text.replace("ISIC_3", "ISIC_1"),
@@ -478,7 +573,7 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
     (
         "path",
         lambda text: text.replace("ISIC_3", "images/ISIC_3.jpg"),
-        "row 4: image_id 'images/ISIC_3.jpg' is no name",
+        "row 4: image_id 'images/ISIC_3.jpg' is no name of a file: .* Give the name alone: 'ISIC_3'",
     ),
     ("Windows path", lambda text: text.replace("ISIC_3", "..\\ISIC_3"), "row 4: .* is no name of a file: no folders"),
     ("NUL", lambda text: text.replace("ISIC_3", "ISIC_3\0.jpg"), r"row 4: image_id 'ISIC_3\\x00.jpg' is no name"),
@@ -488,7 +583,7 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
         r"row 4: image_id 'ISIC\\n_3' is no name of a file",
     ),
     ("line separator", lambda text: text.replace("ISIC_3", "IS\u2028IC"), r"row 4: image_id 'IS\\u2028IC' is no name"),
-    ("a row after a line break", lambda text: text.replace("back", '"ba\nck"').replace("bkl", "x"), "row 7: unknown"),
+    ("a row after a line break", lambda text: text.replace("back", '"ba\nck"').replace("bkl", "x"), "first: row 7"),
     (
         "other images",
         lambda text: text.replace("ISIC_", "IMG_"),
@@ -540,6 +635,16 @@ def test_what_can_be_read_is_read_and_reported(
     collection = read_collection(folder)
     check_rows(collection)
     assert [(found.kind, found.items, found.count) for found in collection.findings] == [(kind, items, len(items))]
+
+
+def test_patients_are_read_where_a_table_names_them(folder: Path) -> None:
+    lines = [
+        f"{line},{patient}" for line, patient in zip(CSV.split(), ("patient_id", "P1", "P1", "NaN", ""), strict=True)
+    ]
+    write(folder / "HAM10000_metadata.csv", "\n".join(lines))
+    collection = read_collection(folder)
+    assert tuple(collection.table.columns) == (*TABLE_COLUMNS, "patient_id") and collection.findings == ()
+    assert list(collection.table["patient_id"]) == ["P1", "P1", "unknown", "unknown"]
 
 
 @pytest.mark.parametrize(("written", "age"), [("-1", -1), ("250", 250), ("0", 0), ("45,5", 45.5), ("unknown", np.nan)])

@@ -193,6 +193,34 @@ def test_what_histology_says_depends_on_its_figure(copy: Path) -> None:
     assert "harder" not in confirm(tested - 1, 0.1)
 
 
+def test_patients_are_spoken_of_as_the_data_name_them(copy: Path) -> None:
+    def write(**proof: int) -> list[str]:
+        def name(manifest: dict) -> None:
+            manifest["data"]["is_generated"] = False
+            manifest["data"] |= {"patients": {"known": 12, "images_without": 3}} if proof else {}
+            manifest["split"]["proof"] |= proof
+
+        change(copy / "manifest.json", name)
+        change(copy / "metrics.json", lambda metrics: metrics.update(is_generated=False))
+        return [write(copy).read_text(encoding="utf-8") for write in (write_report, write_card)]
+
+    for text in write():
+        assert "The data name no patients: lesions of one patient may lie on two sides." in text
+    for text in write(shared_patients=0):
+        assert "No patient lies on two sides, as far as the data name them (12; 3 images have none)." in text
+    report, _ = write(shared_patients=0)
+    assert "lesion and near-duplicate, patient" in report and "There is no patient id" not in report
+    for text in write(shared_patients=2):
+        assert "2 patients have images on two sides." in text
+
+
+def test_the_card_says_nothing_of_ham10000_that_it_cannot_know(copy: Path) -> None:
+    change(copy / "metrics.json", lambda metrics: metrics.update(is_generated=False))
+    card = write_card(copy).read_text(encoding="utf-8")
+    assert "The weights carry the licence of the data; HAM10000's is CC BY-NC 4.0" in card
+    assert "as in HAM10000, a network that saw it would" in card and "few clinics" not in card
+
+
 def test_hostile_text_is_only_text(copy: Path) -> None:
     hostile = "<script>alert(1)</script>"
 

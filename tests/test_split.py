@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,14 @@ def make_table(lesions_per_dx: int = 20, *, seed: int = 0, most_images: int = 4)
     table["group"] = table["lesion_id"]
     table["sha256"] = table["image_id"]
     return table
+
+
+def with_patients(table: pd.DataFrame) -> pd.DataFrame:
+    """A patient has the lesions of one number, of all diagnoses, joined as `clean` does; of one lesion none is known."""
+    number = table["lesion_id"].str.extract(r"(\d+)$")[0]
+    patient = "P" + number.where(table["lesion_id"] != "Lnv0", "unknown")
+    first = table["lesion_id"].groupby(patient).transform("min")
+    return table.assign(patient_id=patient.replace("Punknown", "unknown"), group=first)
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +82,40 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     shuffled = table.sample(frac=1, random_state=1)
     one, other = (split(t, SplitChoice(), seed=5) for t in (table, shuffled))
     assert dict(zip(table["image_id"], one, strict=True)) == dict(zip(shuffled["image_id"], other, strict=True))
+
+
+def test_no_patient_is_on_two_sides(tmp_path: Path) -> None:
+    table = with_patients(make_table())
+    parts = split(table, SplitChoice(), seed=3)
+    assert prove(table, parts).shared_patients == 0 and set(parts) == set(PARTS)
+    by_lesion = split(make_table(), SplitChoice(), seed=3)
+    proof = prove(table, by_lesion)
+    assert proof.is_leaking and proof.shared_patients == 19 and proof.shared_lesions == 0
+    path = tmp_path / "mine.csv"
+    pd.DataFrame({"image_id": table["image_id"], "part": by_lesion}).to_csv(path, index=False)
+    with pytest.raises(LesionlabError, match=r"and 19 patients lie on two sides .* or a patient, in one part"):
+        split(table, SplitChoice(name="file", file=str(path)), seed=0)
+
+
+def test_a_patient_with_a_melanoma_counts_for_it() -> None:
+    """Else the melanomas of patients with many nevi would be tested or not as chance has it."""
+    table = pd.DataFrame(
+        [(f"P{n}", f"L{n}{dx}{k}", dx) for n in range(12) for dx, k in [("mel", 0), *(("nv", k) for k in range(4))]],
+        columns=["patient_id", "lesion_id", "dx"],
+    )
+    table = table.assign(image_id=table["lesion_id"], group=table["patient_id"], dataset="a")
+    parts = split(table, SplitChoice(), seed=0)
+    assert set(parts[table["dx"] == "mel"]) == set(PARTS)
+    assert prove(table, parts).shared_patients == 0
+
+
+def test_without_patients_a_split_is_as_it_was() -> None:
+    """HAM10000 names none: a digest of the parts that lesionlab gave before it knew of patients."""
+    table = make_table()
+    parts = split(table, SplitChoice(), seed=7)
+    lines = "\n".join(f"{name},{part}" for name, part in zip(table["image_id"], parts, strict=True))
+    assert hashlib.sha256(lines.encode()).hexdigest()[:16] == "e871994405b228c9"
+    assert prove(table, parts).shared_patients is None
 
 
 def test_every_diagnosis_is_in_every_part_in_proportion(metadata: pd.DataFrame) -> None:
@@ -180,8 +223,11 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         lambda text: text.replace(",", " , ").encode(),
         lambda text: text.replace(",t", ".jpg,t").replace(",v", ".PNG,v").encode(),
         lambda text: text.replace("image_id,part", "Image ID,PART").encode(),
+        lambda text: text.replace("image_id", "isic_id").encode(),
+        lambda text: text.replace("image_id", "image").replace("validation", "val").encode(),
+        lambda text: text.replace("validation", "Valid").replace("train", "Train").replace("test", "TEST").encode(),
     ],
-    ids=["semicolons", "UTF-16 and tabs", "blanks", "suffixes", "capitals"],
+    ids=["semicolons", "UTF-16 and tabs", "blanks", "suffixes", "capitals", "isic_id", "image, val", "Train, TEST"],
 )
 def test_a_file_as_spreadsheets_save_it(saved, tmp_path: Path) -> None:
     table = make_table()
@@ -205,7 +251,10 @@ def _replace(column: str, row: int, value: str):
         (_replace("part", 3, "tset"), r"row 5: part 'tset' is not one of train, validation, test"),
         (_replace("image_id", 4, "I00000"), r"row 6: image_id 'I00000' is listed twice"),
         (lambda given: given.iloc[3:], r"gives no part to 3 images: I00000, I00001, I00002"),
-        (lambda given: given.rename(columns={"part": "fold"}), r"has no column 'part'; it has image_id, fold"),
+        (
+            lambda given: given.rename(columns={"part": "fold"}),
+            r"no column 'part'; it has image_id, fold\. Rename the column 'fold' to part",
+        ),
         (lambda given: given.assign(part="train"), r"puts no image in the part 'validation'"),
         (lambda given: given.iloc[:0, :0], r"is empty"),
     ],

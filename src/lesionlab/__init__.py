@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
     from lesionlab.data.pixels import decode_images as decode_images
     from lesionlab.data.prepare import channel_statistics as channel_statistics
     from lesionlab.data.prepare import encode_labels as encode_labels
-    from lesionlab.data.split import prove as prove
+    from lesionlab.data.proof import prove as prove
     from lesionlab.data.split import split as split
     from lesionlab.diagnosis import DIAGNOSES as DIAGNOSES
     from lesionlab.diagnosis import DX as DX
@@ -58,7 +58,7 @@ _HOME = {
     "load_model": "lesionlab.predict",
     "index_images": "lesionlab.data.layouts",
     "near_duplicates": "lesionlab.data.duplicates",
-    "prove": "lesionlab.data.split",
+    "prove": "lesionlab.data.proof",
     "read_collection": "lesionlab.data.layouts",
     "read_recipe": "lesionlab.recipe",
     "record_environment": "lesionlab.environment",

@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import __version__, rundir
-from lesionlab.data.layouts import read_collection
+from lesionlab.data.findings import finding
+from lesionlab.data.layouts import Collection, read_collection
 from lesionlab.data.prepare import encode_labels
-from lesionlab.data.split import file_split, prove
+from lesionlab.data.proof import prove
+from lesionlab.data.split import file_split
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
@@ -100,8 +102,7 @@ def evaluate(
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
     table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
     with _held(out):
-        known = collection.table["image_id"]
-        seen, described = _answers(model, table, known, allow_missing, has_split=split is not None)
+        seen, described = _answers(model, table, collection, allow_missing, has_split=split is not None)
         has_answer = ~np.isnan(seen.probabilities[:, 0])
         test, validation = (
             _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
@@ -173,7 +174,9 @@ def measure(
     }
     metrics["own_lines"] = _own_lines(answers, described)
     is_unsure = uncertainties(answers.probabilities) > described["thresholds"].get("uncertainty", 1.0)
-    metrics["own_uncertain"] = int(is_unsure.sum())
+    is_refused = test.seen.is_refused
+    metrics["own_refused"] = None if is_refused is None else int(is_refused.sum())
+    metrics["own_uncertain"] = int(is_unsure.sum() if is_refused is None else (is_unsure & ~is_refused).sum())
     promise = None
     if described["conformal"]:
         promise = conformal.read_promise(described["conformal"])
@@ -197,10 +200,10 @@ def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, An
 
 
 def _answers(
-    model: str | None, table: pd.DataFrame, known: pd.Series, allow_missing: bool, *, has_split: bool
+    model: str | None, table: pd.DataFrame, collection: Collection, allow_missing: bool, *, has_split: bool
 ) -> tuple[Seen, dict[str, Any]]:
     if model and _is_table(model):
-        return answers_of_table(Path(model), table, known, allow_missing, has_split=has_split)
+        return answers_of_table(Path(model), table, collection, allow_missing, has_split=has_split)
     return answers_of_model(model, table)
 
 
@@ -222,6 +225,8 @@ def _describe(
         *({"image_id": name, "reason": "predicted, but not in the data"} for name in unknown),
     ]
     judged = dataclasses.replace(whole.cleaned, table=test.table)
+    what, decision = "A prediction may be of another file of this name", "taken for the file that is read"
+    doubtful = finding("prediction-twice", what, decision, described.pop("doubtful", []))
     return {
         "kind": rundir.EVALUATION,
         "lesionlab": __version__,
@@ -231,7 +236,9 @@ def _describe(
         "seed": seed,
         "model": described,
         "data": describe_data(dataclasses.replace(whole, cleaned=judged)),
-        "findings": [dataclasses.asdict(item) for item in (*whole.collection.findings, *whole.cleaned.findings)],
+        "findings": [
+            dataclasses.asdict(item) for item in (*whole.collection.findings, *whole.cleaned.findings, *doubtful)
+        ],
         "set_aside": [*whole.cleaned.set_aside.to_dict("records"), *left_out],
     }
 

@@ -3,6 +3,7 @@
 In: the table of images to be judged. Out: what the model makes of each, and what is known of the model.
 """
 
+import filecmp
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ import pandas as pd
 
 from lesionlab.bundle import ON_ALL
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts import Collection
+from lesionlab.data.metadata import without_suffix
 from lesionlab.data.prepare import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.predict import load_model
@@ -46,15 +49,16 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[Seen, dict[
 
 
 def answers_of_table(
-    path: Path, table: pd.DataFrame, known: pd.Series, allow_missing: bool, *, has_split: bool
+    path: Path, table: pd.DataFrame, collection: Collection, allow_missing: bool, *, has_split: bool
 ) -> tuple[Seen, dict[str, Any]]:
     """Take the predictions of the table's images from a file; rows of NaN where it has none.
 
     Args:
         path: CSV with `image` and a column for each diagnosis, by ISIC's name, code or full name, in any order.
         table: images that need a prediction: `image_id`.
-        known: image ids of the data, those too that are not judged.
-        allow_missing: go on where predictions are missing, or are of images that the data do not hold.
+        collection: the data, with the images too that are not judged.
+        allow_missing: go on where predictions are missing, are of images that the data do not hold, or of an id that two
+            different files have.
         has_split: whether `table` is the part to be judged; else a run's table of all its parts is refused.
 
     Raises:
@@ -64,13 +68,18 @@ def answers_of_table(
     given, _ = read_predictions(path, ALL_PARTS if has_split else None)
     _refuse_what_is_no_probability(path, given.images, given.values)
     row_of = dict(zip(given.images, given.values, strict=True))
+    doubtful = [image for image in _twice(collection) if image in row_of and image in set(table["image_id"])]
     missing = [image for image in table["image_id"] if image not in row_of]
-    unknown = sorted(set(given.images) - set(known))
+    unknown = sorted(set(given.images) - set(collection.table["image_id"]))
     if len(missing) == len(table):
         raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
     faults = [
         f"{path} lacks {len(missing):,} images of the data: {', '.join(missing[:5])}." if missing else "",
         f"{path} has {len(unknown):,} images that the data do not hold: {', '.join(unknown[:5])}." if unknown else "",
+        f"{path} may hold the prediction of another file for {len(doubtful):,} ids that two different files of the data have: "
+        f"{', '.join(doubtful[:5])}. Rename one of each."
+        if doubtful
+        else "",
     ]
     if any(faults) and not allow_missing:
         raise UsageError(
@@ -89,6 +98,7 @@ def answers_of_table(
         "conformal": {},
         "operating": [],
         "unknown": unknown,
+        "doubtful": doubtful,
     }
     return Seen(values / values.sum(axis=1, keepdims=True)), described
 
@@ -117,6 +127,23 @@ def acquaintance(described: dict[str, Any], fingerprint: str, has_split: bool) -
     if fingerprint[:16] not in described["training_data"]:
         return ""
     return "split" if has_split and not described["training_data_is_all"] else "trained"
+
+
+def _twice(collection: Collection) -> list[str]:
+    """Give the ids that two files of the folder have whose contents differ."""
+    taken = dict(zip(collection.table["image_id"], collection.table["path"], strict=True))
+    others = [
+        collection.folder / item for found in collection.findings if found.kind == "image-twice" for item in found.items
+    ]
+    ids = [(without_suffix(path.name), path) for path in others]
+    return sorted({name for name, path in ids if taken.get(name) and not _is_same(path, taken[name])})
+
+
+def _is_same(path: Path, other: str) -> bool:
+    try:
+        return filecmp.cmp(path, other, shallow=False)
+    except OSError:
+        return False
 
 
 def _refuse_what_is_no_probability(path: Path, images: list[str], values: np.ndarray) -> None:

@@ -100,7 +100,7 @@ def measure(
     metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
     metrics |= before_the_rule(trained, validation.labels, test.labels, test.lesions, seed=seed)
     metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise, test.lesions)
-    metrics["own_lines"], metrics["own_uncertain"] = [], 0
+    metrics["own_lines"], metrics["own_uncertain"], metrics["own_refused"] = [], 0, None
     metrics["decision"]["operating"] = _lines(metrics["operating"])
     return metrics
 

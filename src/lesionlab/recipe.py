@@ -209,6 +209,7 @@ def read_recipe(name_or_file: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{name_or_file} is not valid TOML: {error}.") from error
     recipe: Recipe = _read_section(Recipe, values, name_or_file, "")
+    _check_split(recipe.split, values.get("split", {}), name_or_file)
     if not recipe.name.strip() or set(recipe.name) & set("/\\") or recipe.name in (".", ".."):
         raise UsageError(f"{name_or_file}: name = {recipe.name!r} is no name of a folder, which runs are put into.")
     return recipe
@@ -228,12 +229,33 @@ def _read_file(name: str) -> str:
         raise UsageError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
 
 
+def _check_split(choice: SplitChoice, given: dict[str, Any], where: str) -> None:
+    """Refuse a section [split] whose keys contradict each other, or would be passed over."""
+    for name in ("file", "source"):
+        value = getattr(choice, name)
+        if value and "name" not in given:
+            raise UsageError(f"{where}: split.{name} = {value!r} needs split.name = {name!r} beside it: add it.")
+        if choice.name == name and not value:
+            raise UsageError(f"{where}: split.name = {name!r} needs split.{name}: add it, or leave both to --split.")
+    if choice.test_share + choice.validation_share >= 1:
+        raise UsageError(
+            f"{where}: split.test_share = {choice.test_share} and split.validation_share = {choice.validation_share} leave "
+            "nothing to train on: their sum must be below 1."
+        )
+
+
 def _read_section(kind: Any, values: dict[str, Any], where: str, prefix: str) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
-            raise UsageError(f"{where}: unknown key {prefix}{key}{nearest(key, list(fields))}.")
+            raise UsageError(f"{where}: unknown key {prefix}{key}{_home_of(key) or nearest(key, list(fields))}.")
     return kind(**{key: _checked(fields[key], value, where, prefix + key) for key, value in values.items()})
+
+
+def _home_of(key: str) -> str:
+    """Word a hint at the section that has this key, or nothing where none has."""
+    homes = [name for name, part in dataclasses.asdict(Recipe()).items() if isinstance(part, dict) and key in part]
+    return f" (it belongs to the section [{homes[0]}], as {homes[0]}.{key})" if homes else ""
 
 
 def _checked(spec: dataclasses.Field, value: Any, where: str, key: str) -> Any:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionlab.data.metadata import ALIASES, find_dx, without_suffix
+from lesionlab.data.metadata import ALIASES, without_suffix
 from lesionlab.data.tables import number, read_rows, tidy
+from lesionlab.data.written_dx import find_dx
 from lesionlab.diagnosis import INDEX_OF, ISIC_COLUMNS
 from lesionlab.errors import UsageError
 

@@ -17,15 +17,16 @@ from lesionlab.data import phantom
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.layouts import Collection, index_images, read_collection
+from lesionlab.data.metadata import PATIENT
 from lesionlab.data.pixels import PixelCache, decode_images
 from lesionlab.data.prepare import channel_statistics, encode_labels
+from lesionlab.data.proof import count_patients, prove
+from lesionlab.data.proof import in_words as proof_in_words
 from lesionlab.data.split import (
     PARTS,
     SPLIT_COLUMNS,
-    SplitProof,
     check_source,
     describe_parts,
-    prove,
     split,
     take_lesions,
 )
@@ -204,7 +205,8 @@ def divide(run: Run, prepared: Prepared) -> Divided:
             "untrained": untrained,
         }
         say(f"split {recipe.split.name!r}: {described['test']['images']:,} test images")
-        _say_proof(proof)
+        for line in proof_in_words(proof):
+            say(line)
         if untrained:
             say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of these will be answered wrongly")
     with run.stages.step(8):
@@ -251,6 +253,7 @@ def describe_data(prepared: Prepared) -> dict[str, Any]:
         "lesions": int(table["lesion_id"].nunique()),
         "fingerprint": fingerprint(table),
         "is_generated": phantom.is_generated(collection.table["image_id"]),
+        **({"patients": count_patients(table)} if PATIENT in table else {}),
     }
 
 
@@ -283,14 +286,6 @@ def _generated_folder(seed: int) -> Path:
             if not folder.exists():  # another run that began with this one was faster: the same lesions
                 raise
     return folder
-
-
-def _say_proof(proof: SplitProof) -> None:
-    if proof.is_leaking:
-        images, share = proof.test_images_sharing_a_lesion, proof.test_images_sharing_a_lesion_share
-        say(f"THIS SPLIT LEAKS: {images:,} test images ({share:.1%}) show a lesion that is trained or validated on")
-    else:
-        say("proved: no lesion, no near-duplicate and no image content on two sides")
 
 
 def _triple(values: np.ndarray) -> str:

@@ -1,8 +1,8 @@
 """Step 4: judge a collection. Each fault is found, counted, decided and listed; nothing is dropped in silence.
 
 In: the table as read, what decoding found in each file, and the pairs of near-duplicates. Out: the rows that stay, with
-the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates, the unit of a split);
-the rows set aside, each with its reason; and the findings.
+the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates and patients, the unit of
+a split); the rows set aside, each with its reason; and the findings.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from scipy.sparse.csgraph import connected_components
 from lesionlab.data.duplicates import NearDuplicate
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.layouts import Collection
-from lesionlab.data.metadata import UNKNOWN
+from lesionlab.data.metadata import PATIENT, UNKNOWN
 from lesionlab.errors import LesionlabError, UsageError
 
 OLDEST_YEARS = 120
@@ -90,12 +90,12 @@ def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
 def join_groups(
     table: pd.DataFrame, is_read: np.ndarray, pairs: Sequence[NearDuplicate]
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Join lesions that share a file or a near-duplicate.
+    """Join lesions that share a file, a near-duplicate or a patient.
 
     Rows that are set aside count too: if an image of one lesion is a copy of another's, all images of both belong together.
 
     Args:
-        table: n rows with image_id, lesion_id, dx, sha256.
+        table: n rows with image_id, lesion_id, dx, sha256, and patient_id where it is known.
         is_read: bool (n,), false where the image was not read.
         pairs: near-duplicates.
 
@@ -108,7 +108,7 @@ def join_groups(
     lesions, lesion_of_row = np.unique(table["lesion_id"].to_numpy(dtype=str), return_inverse=True)
     near = _rows_of_pairs(table, pairs)
     near = near[is_read[near].all(axis=1)]
-    edges = lesion_of_row[np.concatenate([near, _rows_of_copies(table, is_read)])]  # (k, 2)
+    edges = lesion_of_row[np.concatenate([near, _rows_of_copies(table, is_read), _rows_of_patients(table)])]  # (k, 2)
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(lesions), len(lesions)))
     _, component = connected_components(graph, directed=False)
     first = np.full(len(lesions), len(lesions))
@@ -130,9 +130,19 @@ def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> np.nd
 
 def _rows_of_copies(table: pd.DataFrame, is_read: np.ndarray) -> np.ndarray:
     """Rows (k, 2) of files with the same content: the first and another."""
+    return _rows_that_share([(row, sha256) for row, sha256 in enumerate(table["sha256"]) if is_read[row]])
+
+
+def _rows_of_patients(table: pd.DataFrame) -> np.ndarray:
+    """Rows (k, 2) of one patient: the first and another; none where the table knows no patients."""
+    if PATIENT not in table:
+        return _rows_that_share([])
+    return _rows_that_share([(row, patient) for row, patient in enumerate(table[PATIENT]) if patient != UNKNOWN])
+
+
+def _rows_that_share(keys: list[tuple[int, str]]) -> np.ndarray:
     first: dict[str, int] = {}
-    hashes = [(row, sha256) for row, sha256 in enumerate(table["sha256"]) if is_read[row]]
-    rows = [(first.setdefault(sha256, row), row) for row, sha256 in hashes]
+    rows = [(first.setdefault(key, row), row) for row, key in keys]
     return np.array([pair for pair in rows if pair[0] != pair[1]], dtype=np.intp).reshape(-1, 2)
 
 

@@ -1,18 +1,28 @@
 """ISIC 2018 Task 3: one-hot tables of ground truth, and the table that says which images show one lesion."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
 from lesionlab.data.findings import Finding, finding
-from lesionlab.data.metadata import read_rows, require
+from lesionlab.data.metadata import OTHER_DIAGNOSES, read_rows, require
 from lesionlab.data.tables import ROW, number, read_table
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.data.written_dx import find_dx, refuse_unknown
+from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.errors import UsageError
 
 _LABELS = [column.lower() for column in ISIC_COLUMNS]
+_OTHER_LABELS = ("scc", "unk")  # of ISIC 2019
 _RUN_COLUMNS = {"part", "predicted"}
+_ADVICE_LESIONS = (
+    "Put ISIC2018_Task3_Training_LesionGroupings.csv, which is published beside the images, into the folder."
+)
+_ADVICE_OTHER_LESIONS = (
+    "Put a table with the columns image and lesion_id into the folder, under a name that ends in LesionGroupings.csv: of "
+    "ISIC 2019, a copy of ISIC_2019_Training_Metadata.csv in which rows without lesion_id have that of their image."
+)
 _PHASE = re.compile(r"task3_(training|validation|test)", re.IGNORECASE)
 
 
@@ -59,21 +69,17 @@ def read_isic(truths: list[Path], groupings: list[Path]) -> tuple[pd.DataFrame, 
 
 
 def _read_truth(truth: Path, lesions: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    table = read_table(truth)
+    table = _with_labels(read_table(truth))
     require(table, ["image", *_LABELS], truth)
-    marks = table[[*_LABELS, ROW]].itertuples(index=False)
-    table = table.drop(
-        columns=[name for name in (*_LABELS, "lesion_id", "dx", "diagnosis_confirm_type") if name in table]
-    )
-    table["dx"] = [_read_one_hot(list(values), truth) for values in marks]
+    table["dx"] = _read_marks(table, truth)
+    table = table.drop(columns=[name for name in (*_LABELS, "lesion_id", "diagnosis_confirm_type") if name in table])
     table = table.merge(lesions, on="image", how="left")
     without = table.loc[table["lesion_id"].isna(), "image"].tolist()
     phase = _PHASE.search(truth.name)
     if without and (phase is None or phase[1].lower() == "training"):
         raise UsageError(
             f"{truth}: {len(without):,} images have no lesion (first: {without[0]}), so that images of one lesion would "
-            "fall on two sides of a split. Put ISIC2018_Task3_Training_LesionGroupings.csv, which is published beside "
-            "the images, into the folder."
+            f"fall on two sides of a split. {_ADVICE_LESIONS if phase else _ADVICE_OTHER_LESIONS}"
         )
     table["lesion_id"] = table["lesion_id"].fillna(table["image"])
     table["diagnosis_confirm_type"] = table["diagnosis_confirm_type"].fillna("")
@@ -99,18 +105,52 @@ def _read_groupings(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates("image")
 
 
-def _read_one_hot(values: list[str], path: Path) -> str:
-    """Give the one diagnosis that is marked; the last of the values is the row's number."""
-    *marks, row = values
-    marked = []
-    for dx, mark in zip(DX, marks, strict=True):
+def _with_labels(table: pd.DataFrame) -> pd.DataFrame:
+    """Name the columns of the seven as ISIC 2018 does; those of ISIC 2019 say AK for AKIEC."""
+    codes = {name: find_dx(name) for name in table.columns if name not in _LABELS}
+    return table.rename(columns={name: code for name, code in codes.items() if code and code not in table})
+
+
+def _read_marks(table: pd.DataFrame, path: Path) -> list[str]:
+    """Give the one diagnosis that each row marks; rows that mark another one (ISIC 2019's SCC, UNK) are refused together."""
+    marked = [_marked(dict(zip(_LABELS, row, strict=False)), row[-1], path) for row in _rows(table, _LABELS)]
+    others = _other_labels(table, [bool(found) for found in marked])
+    counts: dict[str, int] = {}
+    first: dict[str, str] = {}
+    for found, (*marks, row) in zip(marked, _rows(table, others), strict=True):
+        foreign = [name.upper() for name, mark in zip(others, marks, strict=True) if float(mark)]
+        if len(found) == 1 and not foreign:
+            continue
+        if found or not foreign:
+            columns = ", ".join([*ISIC_COLUMNS, *foreign])
+            raise UsageError(f"{path}, row {row}: {len(found) + len(foreign)} of {columns} are 1; exactly one must be.")
+        for name in foreign:
+            counts[name] = counts.get(name, 0) + 1
+            first.setdefault(name, f"row {row}")
+    if counts:
+        refuse_unknown(counts, first, str(path), OTHER_DIAGNOSES)
+    return [found[0] for found in marked]
+
+
+def _other_labels(table: pd.DataFrame, is_marked: list[bool]) -> list[str]:
+    """Find the columns of further diagnoses: those of ISIC 2019, and any that is 1 only where none of the seven is."""
+    flags = [name for name in table.columns if name not in _LABELS and set(table[name]) <= {"0", "1", "0.0", "1.0"}]
+    return [name for name in flags if name in _OTHER_LABELS or not (table[name].astype(float)[is_marked] == 1).any()]
+
+
+def _rows(table: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, ...]]:
+    return table[[*columns, ROW]].itertuples(index=False, name=None)
+
+
+def _marked(marks: dict[str, str], row: str, path: Path) -> list[str]:
+    """Give the diagnoses of the seven that a row marks."""
+    found = []
+    for dx, mark in marks.items():
         try:
             value = number(mark)
         except ValueError as error:
             raise UsageError(f"{path}, row {row}: {mark!r} in the column {dx.upper()} is no number.") from error
         if value not in (0, 1):
             raise UsageError(f"{path}, row {row}: {mark} in the column {dx.upper()}; ground truth is 0 or 1.")
-        marked += [dx] if value else []
-    if len(marked) != 1:
-        raise UsageError(f"{path}, row {row}: {len(marked)} of {', '.join(ISIC_COLUMNS)} are 1; exactly one must be.")
-    return marked[0]
+        found += [dx] if value else []
+    return found

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from lesionlab.data.diagnosis_folders import read_diagnosis_folders
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.images import SUFFIXES
 from lesionlab.data.isic import holds_predictions, is_one_hot, read_isic
@@ -22,14 +23,13 @@ from lesionlab.data.medmnist import read_medmnist
 from lesionlab.data.metadata import (
     ALIASES,
     OPTIONAL,
+    PATIENT,
     REQUIRED,
     UNKNOWN,
-    check_image_id,
-    find_dx,
-    read_dx,
     read_rows,
 )
 from lesionlab.data.tables import read_start, read_table
+from lesionlab.data.written_dx import find_dx
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_what_is_not_unicode, walk
 
@@ -54,8 +54,9 @@ class Collection:
     Attributes:
         folder: as asked for.
         layout: its name, as in a report.
-        table: a row per image of the metadata, columns `TABLE_COLUMNS`: strings, unknown values "unknown"; but age
-            is float64 in years, as given (NaN unknown); path is absolute, "" where there is no image.
+        table: a row per image of the metadata, columns `TABLE_COLUMNS`, and `patient_id` where it has one: strings,
+            unknown values "unknown"; but age is float64 in years, as given (NaN unknown); path is absolute, "" where
+            there is no image.
         findings: what was found on the way.
     """
 
@@ -264,7 +265,7 @@ def _read_medmnist(folder: Path, archive: Path) -> Collection:
 
 
 def _read_diagnosis_folders(folder: Path, scan: _Scan, predictions: list[Path]) -> Collection:
-    """A folder per diagnosis, at any depth; an id that stands in several folders is told apart by theirs."""
+    """A folder per diagnosis, where there are images and folders that name one."""
     if not scan.images:
         raise UsageError(f"{folder} has no images ({', '.join(SUFFIXES)}). {_KNOWN}")
     pictures = [*scan.images.values(), *scan.twice]
@@ -273,21 +274,9 @@ def _read_diagnosis_folders(folder: Path, scan: _Scan, predictions: list[Path]) 
         raise UsageError(
             f"{folder} has {len(pictures):,} images but no metadata{seen}. {_KNOWN}{_hint_at_parent(folder)}"
         )
-    shared = {_id_of(path) for path in scan.twice}
-    rows, ordered = [], sorted(pictures)
-    for path, absolute in zip(ordered, _absolute(folder, ordered), strict=True):
-        inner = path.relative_to(folder)
-        where = f"{path} (no metadata table was found, so that its folder should be named by a diagnosis)"
-        name = "-".join([*inner.parts[:-1], inner.stem]) if _id_of(path) in shared else path.stem
-        image_id = check_image_id(name, str(path.parent))
-        rows.append((image_id, image_id, read_dx(path.parent.name, where), absolute))
-    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "path"])
-    if table["image_id"].duplicated().any():
-        clashing = table.loc[table["image_id"].duplicated(), "path"].iloc[0]
-        raise UsageError(f"{clashing} has the name of another image of its folder but for the suffix: rename one.")
-    made = [str(path.relative_to(folder)) for path in pictures if _id_of(path) in shared]
-    what = "A file name stands in several folders"
-    findings = finding("image-id-made", what, "the folder's name is put before it", made)
+    ordered = sorted(pictures)
+    table, findings = read_diagnosis_folders(folder, ordered, scan.twice)
+    table["path"] = _absolute(folder, ordered)
     findings += _report_unused(folder, [path for path in scan.tables if path not in predictions], predictions)
     findings += finding("lesion-unknown", "Folders give no lesion ids", _WITHOUT_LESIONS, table["image_id"])
     return _collection(folder, "a folder per diagnosis", table, findings)
@@ -303,4 +292,5 @@ def _collection(folder: Path, layout: str, table: pd.DataFrame, findings: list[F
     absent = [column for column in OPTIONAL if column not in table.columns]
     findings = findings + finding("columns-absent", "The layout lacks columns", "filled with unknown", absent)
     table = table.assign(**{column: float("nan") if column == "age" else UNKNOWN for column in absent})
-    return Collection(folder, layout, table[list(TABLE_COLUMNS)].reset_index(drop=True), tuple(findings))
+    columns = [*TABLE_COLUMNS, *([PATIENT] if PATIENT in table else [])]
+    return Collection(folder, layout, table[columns].reset_index(drop=True), tuple(findings))

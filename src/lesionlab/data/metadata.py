@@ -7,7 +7,9 @@ unknown or unlikely is kept, for `clean` to judge.
 
 import difflib
 import math
+import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,11 +17,13 @@ import pandas as pd
 from lesionlab.data.findings import Finding, finding
 from lesionlab.data.images import SUFFIXES
 from lesionlab.data.tables import ROW, number
-from lesionlab.diagnosis import DIAGNOSES, DX
+from lesionlab.data.written_dx import read_all_dx
+from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
 
 REQUIRED = ("image_id", "lesion_id", "dx")
 OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
+PATIENT = "patient_id"  # where a table has it; HAM10000 does not
 UNKNOWN = "unknown"
 # ISIC's names of the same columns.
 ALIASES = {  # of several for one column, the first that is there
@@ -29,16 +33,10 @@ ALIASES = {  # of several for one column, the first that is there
     "age_approx": "age",
     "anatom_site_general": "localization",
 }
-DX_OF_NAME = {diagnosis.name: diagnosis.dx for diagnosis in DIAGNOSES} | {
-    "melanocytic nevi": "nv",
-    "nevus": "nv",
-    "nevi": "nv",
-    "actinic keratosis": "akiec",
-    "actinic keratoses": "akiec",
-    "actinic keratoses and intraepithelial carcinoma": "akiec",
-    "bowen's disease": "akiec",
-    "benign keratosis-like lesions": "bkl",
-    "vascular lesions": "vasc",
+_OTHER_NAMES = {  # of other data sets, for messages: what they hold is for people to judge
+    "image_id": ("img_id", "bcn_filename", "md5hash", "filename", "file_name", "image_name"),
+    "dx": ("diagnosis", "diagnosis_3", "diagnostic", "label", "target"),
+    "part": ("split", "fold", "set", "subset"),
 }
 _MEANING = {
     "sex": {"m": "male", "f": "female"},
@@ -51,6 +49,7 @@ _MEANING = {
 }
 _BARRED = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, ends of lines and paragraphs
 _UNKNOWN_WORDS = ("", "unknown", "nan", "na", "n/a", "none", "null", "-", "?")
+OTHER_DIAGNOSES = "To leave other diagnoses out, remove these rows from the table; their images may stay."
 _WITHOUT_LESIONS = (
     "Without it, images of one lesion would fall on two sides of a split. Take the table as HAM10000 publishes it, or add "
     "a column that gives images of one lesion the same name (for one image a lesion, a copy of image_id)."
@@ -65,8 +64,8 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
         path: the file, for messages.
 
     Returns:
-        `REQUIRED`, `OPTIONAL` (age as float64 years, NaN unknown; other unknown values "unknown") and `ROW`, a row
-        per image; and what was found.
+        `REQUIRED`, `OPTIONAL`, `PATIENT` where the table has it (age as float64 years, NaN unknown; other unknown values
+        "unknown") and `ROW`, a row per image; and what was found.
 
     Raises:
         UsageError: a column is missing; an image_id is empty, a path or listed twice with different values; a
@@ -79,9 +78,12 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
     table["lesion_id"] = [
         _check_lesion_id(value, place) for value, place in zip(table["lesion_id"], where, strict=True)
     ]
-    table["dx"] = [read_dx(value, place) for value, place in zip(written, where, strict=True)]
+    rows = [f"row {row}" for row in table[ROW]]
+    table["dx"] = read_all_dx(written.tolist(), rows, str(path), OTHER_DIAGNOSES)
     changed = [f"row {row}: {value}" for row, value in zip(table[ROW], written, strict=True) if value not in DX]
     findings += finding("dx-written", "A diagnosis is not written as HAM10000's code", "read as the code", changed)
+    if PATIENT in table:
+        table[PATIENT] = [UNKNOWN if value.lower() in _UNKNOWN_WORDS else value for value in table[PATIENT]]
     for column in ("dx_type", "sex", "localization", "dataset"):
         table[column] = [_read_word(value, _MEANING.get(column, {})) for value in table[column]]
     table, more = _read_ages(table)
@@ -91,35 +93,32 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
     return table, findings + more
 
 
-def require(table: pd.DataFrame, columns: list[str], path: Path) -> None:
-    """Raise UsageError where a column is missing; the nearest that is there is named."""
+def with_own_names(table: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:
+    """Rename the columns that have one of `ALIASES`, and require some.
+
+    Raises:
+        UsageError: as `require`; the names are those of the file.
+    """
+    there = set(table.columns)
+    # A column's own name comes before its aliases, and only the first alias counts.
+    names: dict[str, str] = {}
+    for alias, column in ALIASES.items():
+        if alias in there and column not in there and column not in names.values():
+            names[alias] = column
+    require(table, [column for column in columns if column not in names.values()], path)
+    return table.rename(columns=names)
+
+
+def require(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Raise UsageError where a column is missing; what it is often called, or else the nearest that is there, is named."""
     there = [name for name in table.columns if name != ROW]
     for column in columns:
         if column not in there:
-            near = difflib.get_close_matches(column, there, n=1, cutoff=0.6)
-            hint = f" (is it {near[0]!r}?)" if near else ""
+            other = next((name for name in _OTHER_NAMES.get(column, ()) if name in there), None)
+            near = [other] if other else difflib.get_close_matches(column, there, n=1, cutoff=0.6)
+            hint = f" Rename the column {near[0]!r} to {column}, if that is what it holds." if near else ""
             why = f" {_WITHOUT_LESIONS}" if column == "lesion_id" else ""
-            raise UsageError(f"{path} has no column {column!r}{hint}; it has {', '.join(there)}.{why}")
-
-
-def find_dx(value: str) -> str | None:
-    """Give the code of a diagnosis written as code or name, in any case; None where it is neither."""
-    text = " ".join(value.lower().replace("_", " ").split())
-    return text if text in DX else DX_OF_NAME.get(text)
-
-
-def read_dx(value: str, where: str) -> str:
-    """Give the code of a diagnosis as `find_dx` does.
-
-    Raises:
-        UsageError: not one of the seven; the nearest code is named.
-    """
-    dx = find_dx(value)
-    if dx:
-        return dx
-    near = difflib.get_close_matches(value.lower(), [*DX, *DX_OF_NAME], n=1, cutoff=0.5)
-    hint = f" (did you mean {find_dx(near[0])!r}?)" if near else ""
-    raise UsageError(f"{where}: unknown diagnosis {value!r}{hint}. Known are {', '.join(DX)}.")
+            raise UsageError(f"{path} has no column {column!r}; it has {', '.join(there)}.{hint}{why}")
 
 
 def without_suffix(name: str) -> str:
@@ -139,7 +138,11 @@ def check_image_id(value: str, where: str) -> str:
         raise UsageError(f"{where}: image_id is empty. Name the image's file without its suffix.")
     is_barred = any(unicodedata.category(character) in _BARRED for character in image_id)
     if "/" in image_id or "\\" in image_id or image_id in (".", "..") or is_barred:
-        raise UsageError(f"{where}: image_id {value!r} is no name of a file: no folders, no control characters.")
+        alone = re.split(r"[/\\]", image_id)[-1]
+        advice = f" Give the name alone: {alone!r}." if alone not in ("", ".", "..", image_id) and not is_barred else ""
+        raise UsageError(
+            f"{where}: image_id {value!r} is no name of a file: no folders, no control characters.{advice}"
+        )
     return image_id
 
 
@@ -151,15 +154,8 @@ def _check_lesion_id(value: str, where: str) -> str:
 
 def _columns(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
     """Rename, require, fill and order the columns."""
-    there = set(table.columns)
-    # A column's own name comes before its aliases, and only the first alias counts.
-    names: dict[str, str] = {}
-    for alias, column in ALIASES.items():
-        if alias in there and column not in there and column not in names.values():
-            names[alias] = column
-    table = table.rename(columns=names)
-    require(table, list(REQUIRED), path)
-    wanted = [*REQUIRED, *OPTIONAL, ROW]
+    table = with_own_names(table, REQUIRED, path)
+    wanted = [*REQUIRED, *OPTIONAL, *([PATIENT] if PATIENT in table else []), ROW]
     extra = [name for name in table.columns if name not in wanted]
     absent = [name for name in OPTIONAL if name not in table.columns]
     findings = finding("columns-extra", "The metadata has columns that are not used", "ignored", extra)
@@ -194,7 +190,7 @@ def _without_repeats(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, lis
     clashing = kept[kept["image_id"].duplicated(keep=False)]
     if len(clashing):
         same = clashing[clashing["image_id"] == clashing["image_id"].iloc[0]]
-        differing = [name for name in (*REQUIRED, *OPTIONAL) if same[name].nunique(dropna=False) > 1]
+        differing = [name for name in kept.columns.drop(ROW) if same[name].nunique(dropna=False) > 1]
         raise UsageError(
             f"{path}: image_id {same['image_id'].iloc[0]!r} stands in rows {same[ROW].iloc[0]} and {same[ROW].iloc[1]} "
             f"with different values ({', '.join(differing)}). Keep one."

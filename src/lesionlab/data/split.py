@@ -1,40 +1,28 @@
 """Steps 7 and 10: who is trained on, who is validated on, who is tested on; and the proof that none is on two sides.
 
-A split is made on groups: the images of one lesion, joined with those of any lesion that shares a near-duplicate with
-it. The one exception is `kaggle`, the notebook's split of images, which is kept to be compared with and says so.
+A split is made on groups: the images of one lesion, joined with those of any lesion that shares a near-duplicate or a
+patient with it. The one exception is `kaggle`, the notebook's split of images, which is kept to be compared with and says so.
 """
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from lesionlab.data.metadata import check_image_id, require
+from lesionlab.data.metadata import PATIENT, check_image_id, with_own_names
+from lesionlab.data.proof import prove as prove
 from lesionlab.data.tables import ROW, read_table
 from lesionlab.diagnosis import DX, NAME_OF
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice, nearest
 
 PARTS = ("train", "validation", "test")
+_PART_OF_NAME = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
 KAGGLE_IMAGES = 10  # below, a part of 80/20 and then 10 % may be empty
 SPLIT_COLUMNS = ("image_id", "lesion_id", "group", "dx", "part")
-
-
-@dataclass(frozen=True)
-class SplitProof:
-    """What lies on two sides: counts of lesions, groups and image contents; zeros where nothing leaks."""
-
-    shared_lesions: int
-    shared_groups: int
-    shared_hashes: int
-    test_images: int
-    test_images_sharing_a_lesion: int
-    test_images_sharing_a_lesion_share: float
-    is_leaking: bool
 
 
 def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
@@ -69,15 +57,18 @@ def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
     if proof.is_leaking:
         raise LesionlabError(
             f"The split {choice.name!r} leaks: {proof.shared_lesions} lesions, {proof.shared_groups} groups of "
-            f"near-duplicates and {proof.shared_hashes} image contents lie on two sides "
-            f"({_first_shared(table, parts)}). Put all images of a lesion, and of lesions that share a near-duplicate, "
-            "in one part; or use the split 'lesion'."
+            f"near-duplicates and {proof.shared_hashes} image contents"
+            f"{f' and {proof.shared_patients} patients' if proof.shared_patients else ''} lie on two sides "
+            f"({_first_shared(table, parts)}). Put all images of a lesion, and of lesions that share a near-duplicate or a "
+            "patient, in one part; or use the split 'lesion'."
         )
     return parts
 
 
 def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: float, seed: int) -> pd.Series:
-    """Draw whole groups, diagnosis by diagnosis, that of most of a group's images; each of these is in every part.
+    """Draw whole groups, diagnosis by diagnosis, as `groups_by_dx` gives them; each of these is in every part.
+
+    Of patients, one or two groups are trained on where patients that count for a rarer diagnosis have this one too.
 
     Raises:
         UsageError: a diagnosis has fewer than three groups of lesions.
@@ -85,15 +76,17 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
     """
     part_of_group: dict[str, str] = {}
     for index, groups in enumerate(groups_by_dx(table)):
-        if len(groups) in (1, 2):
+        is_few = len(groups) in (1, 2)
+        if is_few and (PATIENT not in table or table.loc[table["dx"] == DX[index], "group"].nunique() < len(PARTS)):
+            what = "lesion(s)" if PATIENT not in table else "patient(s)"
             raise UsageError(
-                f"{NAME_OF[DX[index]]} ({DX[index]}) has {len(groups)} lesion(s): training, validation and test need at "
+                f"{NAME_OF[DX[index]]} ({DX[index]}) has {len(groups)} {what}: training, validation and test need at "
                 "least one each. Add lesions, take these rows out of the metadata, or split with a file of your own "
                 "(--split FILE.csv with the columns image_id, part)."
             )
         order = shuffled(groups, seed)
-        tested = part_size(test_share, len(groups), most=len(groups) - 2)
-        validated = part_size(validation_share, len(groups), most=len(groups) - tested - 1)
+        tested = 0 if is_few else part_size(test_share, len(groups), most=len(groups) - 2)
+        validated = 0 if is_few else part_size(validation_share, len(groups), most=len(groups) - tested - 1)
         cuts = np.split(order, [tested, tested + validated])
         for part, members in zip(("test", "validation", "train"), cuts, strict=True):
             part_of_group |= dict.fromkeys(members.tolist(), part)
@@ -216,30 +209,14 @@ def split_file_digest(path: Path) -> str:
 
 
 def _read_split_file(path: Path) -> pd.DataFrame:
-    """Read the rows of a split file, and `ROW`; ids without suffix, as those of the metadata."""
+    """Read the rows of a split file, and `ROW`; ids without suffix, as those of the metadata, and parts in `PARTS`' words."""
     given = read_table(path)
-    require(given, ["image_id", "part"], path)
+    given = with_own_names(given, ["image_id", "part"], path)
     ids = [
         check_image_id(value, f"{path}, row {row}") for value, row in zip(given["image_id"], given[ROW], strict=True)
     ]
-    return given.assign(image_id=ids)
-
-
-def prove(table: pd.DataFrame, parts: pd.Series) -> SplitProof:
-    """Count what lies on two sides; lesion, group and content are each looked at by themselves."""
-    is_test = parts == "test"
-    shares = is_test & table["lesion_id"].isin(table.loc[~is_test, "lesion_id"])
-    contents = table["sha256"] if "sha256" in table else pd.Series(table.index, index=table.index)
-    lesions, groups, hashes = (_on_two_sides(keys, parts) for keys in (table["lesion_id"], table["group"], contents))
-    return SplitProof(
-        shared_lesions=lesions,
-        shared_groups=groups,
-        shared_hashes=hashes,
-        test_images=int(is_test.sum()),
-        test_images_sharing_a_lesion=int(shares.sum()),
-        test_images_sharing_a_lesion_share=float(shares.sum() / max(1, is_test.sum())),
-        is_leaking=bool(lesions or groups or hashes),
-    )
+    parts = [_PART_OF_NAME.get(value.lower(), value) for value in given["part"]]
+    return given.assign(image_id=ids, part=parts)
 
 
 def describe_parts(table: pd.DataFrame, parts: pd.Series) -> dict[str, dict[str, int]]:
@@ -263,8 +240,13 @@ def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
 
 
 def groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
-    """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest."""
+    """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest.
+
+    Where groups are patients, it counts for the rarest in the data instead: a melanoma among a patient's nevi is not lost.
+    """
     counts = table.groupby(["group", "dx"], as_index=False, observed=True).size()
+    if PATIENT in table:
+        counts["size"] = -counts["dx"].map(table["dx"].value_counts())
     commonest = counts.sort_values(["group", "size", "dx"], ascending=[True, False, True]).drop_duplicates("group")
     dx = commonest.set_index("group")["dx"]
     return [np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in DX]
@@ -279,11 +261,6 @@ def shuffled(groups: np.ndarray, seed: int) -> np.ndarray:
 def part_size(share: float, number: int, *, most: int) -> int:
     """Give how many groups of a diagnosis a part takes: a share of `number`, one at least, no more than `most`, 0 of none."""
     return min(max(1, round(share * number)), most) if number else 0
-
-
-def _on_two_sides(keys: pd.Series, parts: pd.Series) -> int:
-    sides = pd.DataFrame({"key": keys.to_numpy(), "part": parts.to_numpy()}).drop_duplicates()
-    return int(sides["key"][sides["key"].duplicated()].nunique())
 
 
 def _first_shared(table: pd.DataFrame, parts: pd.Series) -> str:

@@ -41,6 +41,9 @@ _PLACES = {
     "code": Place("licence, repository and CITATION.cff of lesionlab", "top", "top"),
 }
 
+# Notes that depend on what the report is of: `_notes`.
+_EXTERNAL, _DISJOINT = "external", "disjoint"
+
 # number, what is asked, place ("" is the user's), what remains for the user
 _Row = tuple[str, str, str, str]
 _CLEAR_DERM: tuple[_Row, ...] = (
@@ -55,7 +58,7 @@ _CLEAR_DERM: tuple[_Row, ...] = (
     ("9", "biases of the metadata", "exploration", "confirmation and source depend on the diagnosis"),
     ("10", "how the parts were made", "split", ""),
     ("11", "size of each part", "split", "why this size is enough"),
-    ("12", "external test set", "", "lesionlab evaluate on data of another origin"),
+    ("12", "external test set", "", _EXTERNAL),
     ("13", "several makers of devices", "", "HAM10000 has four sources"),
     ("14", "diagnoses in each part", "split", ""),
     ("15", "images from elsewhere (out of distribution)", "", "see docs/scorecard.md, row 16"),
@@ -145,7 +148,7 @@ _CLAIM: tuple[_Row, ...] = (
     ("18", "agreement between annotators", "", "suspect labels are ranked in the report"),
     ("19", "intended sample size", "", ""),
     ("20", "how data were assigned to parts", "split", ""),
-    ("21", "level at which parts are disjoint", "split", "lesion and near-duplicate; HAM10000 has no patient id"),
+    ("21", "level at which parts are disjoint", "split", _DISJOINT),
     ("22", "the model, layers and outputs", "network", "recipe.toml and model.keras hold all"),
     ("23", "software and versions", "environment", ""),
     ("24", "initial parameters", "network", ""),
@@ -156,7 +159,7 @@ _CLAIM: tuple[_Row, ...] = (
     ("29", "significance and uncertainty", "figures", ""),
     ("30", "robustness and sensitivity", "", "lesionlab evaluate --robustness"),
     ("31", "explainability", "understanding", ""),
-    ("32", "external data", "", "lesionlab evaluate on data of another origin"),
+    ("32", "external data", "", _EXTERNAL),
     ("33", "flow of cases", "cleaning", ""),
     ("34", "demography of each part", "exploration", "of all parts together"),
     ("35", "performance on all parts", "figures", ""),
@@ -175,11 +178,13 @@ _CHECKLISTS = {
 }
 
 
-def checklists(kind: str) -> list[dict[str, Any]]:
+def checklists(kind: str, *, has_split: bool = True, has_patients: bool = False) -> list[dict[str, Any]]:
     """Say of each item where a report answers it.
 
     Args:
         kind: `run` or `evaluation`: the latter knows nothing of the training.
+        has_split: whether the report knows of parts; an evaluation without `--split` does not.
+        has_patients: whether the data name patients.
 
     Returns:
         For each guideline its `name`, counts of items answered (`filled`) and left to the user (`yours`), and `items`:
@@ -187,17 +192,30 @@ def checklists(kind: str) -> list[dict[str, Any]]:
 
     """
     result = []
+    notes = _notes(kind, has_patients)
     for name, rows in _CHECKLISTS.items():
-        items = [_item(kind, *row) for row in rows]
+        items = [
+            _item(kind if has_split or where != "split" else "", number, asks, where, notes.get(remains, remains))
+            for number, asks, where, remains in rows
+        ]
         filled = sum(item["status"] in (HERE, PARTLY) for item in items)
         yours = sum(item["status"] == YOURS for item in items)
         result.append({"name": name, "items": items, "filled": filled, "yours": yours})
     return result
 
 
+def _notes(kind: str, has_patients: bool) -> dict[str, str]:
+    """Give the notes that stand for their names in the rows."""
+    own = "this report is one where its data are of another origin than the training data"
+    return {
+        _EXTERNAL: own if kind == "evaluation" else "lesionlab evaluate on data of another origin",
+        _DISJOINT: f"lesion and near-duplicate{', patient' if has_patients else '; the data name no patients'}",
+    }
+
+
 def _item(kind: str, number: str, asks: str, where: str, remains: str) -> dict[str, str]:
     place = _PLACES.get(where)
-    anchor = getattr(place, kind) if place else ""
+    anchor = getattr(place, kind) if place and kind else ""
     status = YOURS if place is None else RUN if not anchor else PARTLY if remains else HERE
     return {
         "number": number,

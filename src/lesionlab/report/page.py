@@ -38,7 +38,7 @@ def write_report(run_dir: Path | str) -> Path:
         history=history.to_dict("records"),
         mistakes=_read_json(run_dir / "figures" / "mistakes.json"),
         understanding=_read_json(run_dir / "figures" / "understanding.json"),
-        checklists=checklists("run"),
+        checklists=checklists("run", has_patients="patients" in facts["manifest"]["data"]),
         recipe_text=(run_dir / "recipe.toml").read_text(encoding="utf-8"),
         steps=STEPS,
     )
@@ -55,7 +55,11 @@ def write_evaluation_html(folder: Path) -> Path:
         **_common(facts["metrics"]["is_generated"]),
         mistakes=_read_json(folder / "figures" / "mistakes.json"),
         understanding=_read_json(folder / "figures" / "understanding.json"),
-        checklists=checklists("evaluation"),
+        checklists=checklists(
+            "evaluation",
+            has_split=bool(facts["manifest"]["split"]),
+            has_patients="patients" in facts["manifest"]["data"],
+        ),
     )
     write_text(folder / "report.html", text)
     return folder / "report.html"

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.data.metadata import find_dx
 from lesionlab.data.tables import ROW, number, read_table
+from lesionlab.data.written_dx import find_dx
 from lesionlab.diagnosis import DX, INDEX_OF
 from lesionlab.errors import UsageError
 from lesionlab.trust.intervals import draw_weights, percentile_interval, sums_over_draws

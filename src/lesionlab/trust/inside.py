@@ -15,7 +15,7 @@ from lesionlab.environment import n_cores
 from lesionlab.predict import BATCH_SIZE, MOST_WORKERS
 from lesionlab.progress import track
 
-_OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_maps": np.float32}
+_OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_maps": np.float32, "ood_score": np.float64}
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Seen:
         probabilities: float64 (n, 7), rows sum to 1.
         features: float32 (n, channels), after the global average; None where the network has none.
         maps: float32 (n, grid height, grid width, 7), class activation maps; None where the network has none.
+        is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.
         frame: height and width in px, and crop, of the input that the maps cover.
 
     """
@@ -34,11 +35,14 @@ class Seen:
     features: np.ndarray | None = None
     maps: np.ndarray | None = None
     frame: tuple[int, int, str] = (1, 1, "centre")
+    is_refused: np.ndarray | None = None
 
     def take(self, chosen: np.ndarray) -> "Seen":
         """Take some of the images: bool or integers (m,)."""
-        features, maps = (None if values is None else values[chosen] for values in (self.features, self.maps))
-        return Seen(self.probabilities[chosen], features, maps, self.frame)
+        features, maps, is_refused = (
+            None if values is None else values[chosen] for values in (self.features, self.maps, self.is_refused)
+        )
+        return Seen(self.probabilities[chosen], features, maps, self.frame, is_refused)
 
 
 def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -> Seen:
@@ -69,4 +73,5 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
         for _ in track(pool.map(run, starts), "predicting", total=len(starts)):
             pass
     frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
-    return Seen(made["probabilities"], made.get("features"), made.get("activation_maps"), frame)
+    is_refused = made["ood_score"] > bundle.facts.ood["threshold"] if bundle.has_ood_score else None
+    return Seen(made["probabilities"], made.get("features"), made.get("activation_maps"), frame, is_refused)

@@ -86,7 +86,7 @@ def folds(lesions: np.ndarray, number: int, *, seed: int) -> np.ndarray:
 def in_words(value: float | None, interval: Sequence[float | None]) -> str:
     """Word a figure with its 95 % interval; either may be undefined, NaN or None."""
     if value is None or np.isnan(value):
-        return "not defined: too few lesions"
+        return "not defined: all images are of one diagnosis"
     low, high = interval
     if low is None or high is None or np.isnan(low):
         return f"{value:.3f}  (no interval: too few lesions)"
