@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from conftest import command
-from lesionlab import cli, cli_use
-from lesionlab.cli import _parser, main
+from lesionlab import cli
+from lesionlab.cli import _parser, main, use
 from lesionlab.data.phantom import write_phantoms
 
 HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
@@ -221,7 +221,7 @@ def test_only_a_command_that_goes_on_is_said_to(
     for name in ("_run", "_check"):
         monkeypatch.setattr(cli, name, fail)
     for name in ("_predict", "_score"):
-        monkeypatch.setattr(cli_use, name, fail)
+        monkeypatch.setattr(use, name, fail)
     assert main(arguments) in (1, 130)
     assert capfd.readouterr().err.strip().endswith(f". {goes_on}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lesionlab.cli_serve import add_serve
+from lesionlab.cli.serve import add_serve
 from test_serve import TOKEN, serving
 
 DEPLOY = Path(__file__).parents[1] / "deploy"

@@ -11,11 +11,12 @@ import pytest
 import requests
 
 from conftest import lesionlab_here
-from lesionlab import tracked_run, tracking
+from lesionlab import tracking
 from lesionlab.cli import main
-from lesionlab.cli_use import TRACKERS
+from lesionlab.cli.use import TRACKERS
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.tracking import tracked_run
 
 pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
 pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")
@@ -139,7 +140,7 @@ def test_a_run_that_is_broken_off_is_none_at_work(
 
 
 def test_one_server_has_one_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lesionlab.track_mlflow import store_uri
+    from lesionlab.tracking.mlflow import store_uri
 
     for uri in ("http://127.0.0.1:5000/", "http://127.0.0.1:5000"):
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)

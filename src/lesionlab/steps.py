@@ -37,7 +37,7 @@ from lesionlab.explore import write_exploration
 from lesionlab.files import write_csv
 from lesionlab.recipe import Recipe
 from lesionlab.stages import Stages, say
-from lesionlab.tracked_run import Tracker
+from lesionlab.tracking.tracked_run import Tracker
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)

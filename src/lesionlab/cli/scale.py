@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lesionlab.cli_numbers import positive, whole_number
+from lesionlab.cli.numbers import positive, whole_number
 from lesionlab.errors import UsageError
 
 

@@ -6,8 +6,8 @@
 import shutil
 from pathlib import Path
 
-from lesionlab import tracked_run
 from lesionlab.errors import UsageError
+from lesionlab.tracking import tracked_run
 
 FOLDER = "tensorboard"
 

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lesionlab import cli_scale
-from lesionlab.cli_numbers import points, positive, share, whole_number
+from lesionlab.cli.numbers import points, positive, share, whole_number
+from lesionlab.cli.scale import add_engine
 from lesionlab.errors import UsageError
 
 TRACKERS = ("mlflow", "tensorboard")
@@ -54,7 +54,7 @@ def _add_scale(predict: argparse.ArgumentParser) -> None:
     )
     scale.add_argument("--shard-format", choices=("parquet", "csv"), help="default: parquet")
     scale.add_argument("--shard-size", type=positive, metavar="N", help="images that one file answers (default: 1000)")
-    cli_scale.add_engine(scale, "who computes (default: local)")
+    add_engine(scale, "who computes (default: local)")
 
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
@@ -164,7 +164,7 @@ def _add_track(commands: argparse._SubParsersAction) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from lesionlab.cli_predict import predict_command
+    from lesionlab.cli.predict import predict_command
 
     return predict_command(options)
 

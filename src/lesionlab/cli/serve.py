@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lesionlab.cli_numbers import megabytes, port, positive
+from lesionlab.cli.numbers import megabytes, port, positive
 from lesionlab.serve.settings import Limits, environment
 
 

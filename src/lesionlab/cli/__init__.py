@@ -12,9 +12,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesionlab import __version__, cli_scale, cli_serve, cli_use
-from lesionlab.cli_numbers import devices, positive, whole_number
-from lesionlab.cli_parser import Parser
+from lesionlab import __version__
+from lesionlab.cli import scale, serve, use
+from lesionlab.cli.numbers import devices, positive, whole_number
+from lesionlab.cli.parser import Parser
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -87,9 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     train.set_defaults(command=_train)
     _add_ensemble(commands)
     _add_data_commands(commands)
-    cli_use.add_commands(commands)
-    cli_serve.add_serve(commands)
-    cli_scale.add_commands(commands)
+    use.add_commands(commands)
+    serve.add_serve(commands)
+    scale.add_commands(commands)
     return parser
 
 
@@ -116,12 +117,12 @@ def _add_run(commands: argparse._SubParsersAction) -> None:
         "--devices", type=devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
     )
     run.add_argument(
-        "--track", action="append", choices=cli_use.TRACKERS, default=[], help="tracker to log to; can be given twice"
+        "--track", action="append", choices=use.TRACKERS, default=[], help="tracker to log to; can be given twice"
     )
     run.add_argument(
         "--folds", type=positive, metavar="K", help="cross-validation: K runs, every lesion tested on once"
     )
-    cli_scale.add_engine(run, "who trains the folds (default: local, one after the other)")
+    scale.add_engine(run, "who trains the folds (default: local, one after the other)")
     run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
     run.set_defaults(command=_run)
 
@@ -172,8 +173,8 @@ def _run(options: argparse.Namespace) -> None:
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
     choices = {"again": options.again, "devices": options.devices, "track": tuple(dict.fromkeys(options.track))}
     request = Request(recipe, options.data, out, options.seed, options.limit, **choices)
-    if cli_scale.asks_for_folds(options):
-        cli_scale.run_folds(request, options)
+    if scale.asks_for_folds(options):
+        scale.run_folds(request, options)
     else:
         run(request)
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesionlab import rundir, tracked_run
+from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_json
+from lesionlab.tracking import tracked_run
 
 REMEMBERED = "mlflow.json"
 # Fail in seconds where nobody answers (MLflow itself tries for minutes); send nothing to MLflow's makers.

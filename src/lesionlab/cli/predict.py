@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from lesionlab.cli_scale import engine
+from lesionlab.cli.scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.diagnosis import NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
@@ -46,7 +46,7 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
     sources = chain(first, sources)
     if options.shards:
-        from lesionlab.cli_shards import predict_shards
+        from lesionlab.cli.shards import predict_shards
 
         return predict_shards(sources, model, options)
     done = Done()

@@ -13,7 +13,7 @@ from pathlib import Path
 from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.stages import say
-from lesionlab.tracked_run import FOLDS, Tracker, read_figures, read_history
+from lesionlab.tracking.tracked_run import FOLDS, Tracker, read_figures, read_history
 
 TRACKERS = ("mlflow", "tensorboard")
 
@@ -32,11 +32,11 @@ def start(name: str, folder: Path, *, again: bool = False) -> Tracker:
 
     """
     if name == "mlflow":
-        from lesionlab.track_mlflow import start_mlflow
+        from lesionlab.tracking.mlflow import start_mlflow
 
         return start_mlflow(folder, again=again)
     if name == "tensorboard":
-        from lesionlab.track_tensorboard import start_tensorboard
+        from lesionlab.tracking.tensorboard import start_tensorboard
 
         return start_tensorboard(folder, again=again)
     raise UsageError(f"There is no tracker {name!r}. Known: {', '.join(TRACKERS)}.")
@@ -52,7 +52,7 @@ def open_stores(names: tuple[str, ...]) -> dict[str, str]:
     """
     if "mlflow" not in names:
         return {}
-    from lesionlab.track_mlflow import open_store
+    from lesionlab.tracking.mlflow import open_store
 
     return {"MLFLOW_TRACKING_URI": open_store()}
 
