@@ -176,7 +176,8 @@ def _explore(folder: Path, out: Path, share: float) -> Callable[[], object]:
 def _split(folder: Path, out: Path, share: float) -> Callable[[], object]:
     from lesionlab.data.clean import clean
     from lesionlab.data.layouts import read_collection
-    from lesionlab.data.split import prove, split
+    from lesionlab.data.proof import prove
+    from lesionlab.data.split import split
     from lesionlab.recipe import SplitChoice
     from lesionlab.steps import LOOK_PX, decode
 

@@ -13,7 +13,7 @@ from sklearn.metrics import balanced_accuracy_score
 from conftest import lesionlab, lesionlab_here
 from lesionlab import environment
 from lesionlab.cli import main
-from lesionlab.data.split import prove
+from lesionlab.data.proof import prove
 from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
 from lesionlab.files import write_json

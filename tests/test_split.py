@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionlab.data.split import PARTS, describe_parts, prove, split, take_lesions
+from lesionlab.data.proof import prove
+from lesionlab.data.split import PARTS, describe_parts, split, take_lesions
 from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice

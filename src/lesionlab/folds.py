@@ -17,7 +17,8 @@ import pandas as pd
 
 from lesionlab import environment, ray_cluster, rundir, scale, steps, tracking
 from lesionlab.data.prepare import encode_labels
-from lesionlab.data.split import groups_by_dx, part_size, prove, shuffled
+from lesionlab.data.proof import prove
+from lesionlab.data.split import groups_by_dx, part_size, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text

@@ -24,7 +24,8 @@ import pandas as pd
 from lesionlab import environment, ray_cluster, rundir, scale, steps
 from lesionlab.data.pixels import decode_images
 from lesionlab.data.prepare import channel_statistics, encode_labels
-from lesionlab.data.split import prove, split
+from lesionlab.data.proof import prove
+from lesionlab.data.split import split
 from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text

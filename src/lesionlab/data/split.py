@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.model_selection import train_test_split
 
 from lesionlab.data.metadata import PATIENT, check_image_id, with_own_names
-from lesionlab.data.proof import prove as prove
+from lesionlab.data.proof import prove
 from lesionlab.data.tables import ROW, read_table
 from lesionlab.diagnosis import DX, NAME_OF
 from lesionlab.errors import LesionlabError, UsageError
