@@ -298,6 +298,16 @@ def test_folders_named_as_parts_are_said_to_be_none(tmp_path: Path) -> None:
     assert "folders-parts" not in by_kind(read_collection(tmp_path))
 
 
+def test_copies_that_were_made_of_images_are_named(tmp_path: Path) -> None:
+    draw(tmp_path / "mel", "ISIC_1", "ISIC_1_flip", "ISIC_1 (2)", "ISIC_2")
+    draw(tmp_path / "nv", "ISIC_10", "ISIC_2_aug_45", "flip_ISIC_10")
+    found = by_kind(read_collection(tmp_path))["image-derived"]
+    assert sorted(found.items) == ["ISIC_1 (2)", "ISIC_1_flip", "ISIC_2_aug_45"] and "lesion_id" in found.decision
+    for name in ("ISIC_1 (2)", "ISIC_1_flip", "ISIC_2_aug_45"):
+        next(tmp_path.rglob(f"{name}.png")).unlink()
+    assert "image-derived" not in by_kind(read_collection(tmp_path))
+
+
 def test_folders_of_other_diagnoses_are_counted(tmp_path: Path) -> None:
     draw(tmp_path / "mel", "a")
     draw(tmp_path / "scc", "b", "c")

@@ -11,6 +11,7 @@ from lesionlab.data.metadata import check_image_id, without_suffix
 from lesionlab.data.written_dx import read_all_dx
 from lesionlab.errors import UsageError
 
+_ADDITION = re.compile(r"[-_. ()]+")  # where one may begin
 _PART = re.compile(r"^(train|val|valid|validate|validation|test)(ing)?([_-]?set)?$", re.IGNORECASE)
 
 
@@ -52,7 +53,22 @@ def read_diagnosis_folders(
     made_ids = [str(path) for path, made in zip(inner, is_shared, strict=True) if made]
     what = "A file name stands in several folders"
     findings = finding("image-id-made", what, "the folder's name is put before it", made_ids)
-    return table, findings + _parts_found(inner)
+    return table, findings + _parts_found(inner) + _copies_found(ids)
+
+
+def _copies_found(ids: Sequence[str]) -> list[Finding]:
+    """Say which images have another one's name and an addition, as copies do that were made to have more to train on."""
+    known = set(ids)
+    copies = [
+        name
+        for name in ids
+        if any(name[: match.start()] in known for match in _ADDITION.finditer(name) if match.start())
+    ]
+    decision = (
+        "each counts as a lesion of its own: if they are copies (turned, brightened), take them out, or give a table whose "
+        "lesion_id joins them; near-duplicates that are turned by odd angles are not found"
+    )
+    return finding("image-derived", "An image has another one's name and an addition", decision, copies)
 
 
 def _parts_found(inner: Sequence[Path]) -> list[Finding]:
