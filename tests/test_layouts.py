@@ -298,6 +298,15 @@ def test_folders_named_as_parts_are_said_to_be_none(tmp_path: Path) -> None:
     assert "folders-parts" not in by_kind(read_collection(tmp_path))
 
 
+def test_two_columns_of_one_diagnosis_are_refused(tmp_path: Path) -> None:
+    """Else the columns behind them would be read as others."""
+    draw(tmp_path, "a", "b")
+    header = "image,MEL,NV,BCC,AK,Solar keratosis,BKL,DF,VASC"
+    write(tmp_path / "Training_GroundTruth.csv", f"{header}\na,0,0,0,0,1,0,0,0\nb,0,0,0,0,0,0,1,0\n")
+    with pytest.raises(UsageError, match="the columns ak and solar_keratosis both mean akiec. Make one of them"):
+        read_collection(tmp_path)
+
+
 def test_copies_that_were_made_of_images_are_named(tmp_path: Path) -> None:
     draw(tmp_path / "mel", "ISIC_1", "ISIC_1_flip", "ISIC_1 (2)", "ISIC_2")
     draw(tmp_path / "nv", "ISIC_10", "ISIC_2_aug_45", "flip_ISIC_10")

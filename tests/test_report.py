@@ -207,7 +207,7 @@ def test_patients_are_spoken_of_as_the_data_name_them(copy: Path) -> None:
     for text in write():
         assert "The data name no patients: lesions of one patient may lie on two sides." in text
     for text in write(shared_patients=0):
-        assert "No patient lies on two sides, as far as the data name them (12; 3 images have none)." in text
+        assert "No patient lies on two sides, as far as the data name them" in text
     report, _ = write(shared_patients=0)
     assert "lesion and near-duplicate, patient" in report and "There is no patient id" not in report
     for text in write(shared_patients=2):

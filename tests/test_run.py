@@ -118,11 +118,11 @@ def test_a_finished_run_that_lost_files_says_so_and_writes_its_report_anew(
     asked = ["run", "--data", str(phantoms), "--recipe", str(recipe), "--out", str(out)]
     assert main(asked) == 0 and "written anew" in capsys.readouterr().out
     assert (out / "report.html").read_bytes() == before
-    (out / "model.keras").unlink()
+    (out / "card.md").unlink()
     (out / "splits.csv").unlink()
     assert main(asked) == 1
     said = capsys.readouterr().err
-    assert "damaged: splits.csv, model.keras are gone" in said and "--again" in said
+    assert "damaged: splits.csv, card.md are gone" in said and "--again" in said
     assert main(["export", str(out), "--format", "onnx"]) == 1 and "splits.csv is gone" in capsys.readouterr().err
 
 

@@ -258,7 +258,7 @@ def listening(answer: bytes | None) -> Iterator[str]:
     ("answer", "message"),
     [
         (None, "Nothing at {} answers within 0.5 s. Is the head up, and this its port?"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "What listens at {} is no Ray cluster: it does not speak HTTP/2"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "What listens at {} is no Ray cluster, or one that wants RAY_USE_TLS=1"),
         (b"", "What listens at {} is no Ray cluster"),
     ],
     ids=["silent", "another service", "closed at once"],

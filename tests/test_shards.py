@@ -79,7 +79,7 @@ def test_lists_of_paths_stand_for_their_files(photos: Path, tmp_path: Path) -> N
         (tmp_path / "parts.parquet").mkdir(exist_ok=True)
         parquet.write_table(pa.table({"path": [path]}), tmp_path / "parts.parquet" / f"part-{number}.parquet")
     (tmp_path / "parts.parquet" / "_SUCCESS").touch()
-    for given in ("parts.parquet", "parts.parquet/", "parts.parquet/*.parquet"):
+    for given in ("parts.parquet", "parts.parquet/", "parts.parquet/*.parquet", "p*.parquet", "p*/**/*.parquet"):
         assert [str(path) for path in find_images([f"{tmp_path}/{given}"])] == paths
     parquet.write_table(pa.table({"file": paths}), tmp_path / "other.parquet")
     with pytest.raises(UsageError, match="has no column 'path'; it has file"):

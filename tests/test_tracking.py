@@ -139,6 +139,21 @@ def test_a_run_that_is_broken_off_is_none_at_work(
     assert [found.info.status for _, found in runs_in(store)] == ["RUNNING"]
 
 
+def test_folds_that_are_broken_off_end_theirs(run: Path, store: str) -> None:
+    """On Ray the workers end with the connection, and tell nobody."""
+    folds = run.parent / "folds"
+    shutil.copytree(run, folds / "fold-1")
+    for name in ("recipe.toml", "manifest.json"):
+        shutil.copy(run / name, folds)
+    manifest = json.loads((folds / "manifest.json").read_text())
+    manifest["request"]["folds"] = 2
+    (folds / "manifest.json").write_text(json.dumps(manifest))
+    above = tracking.start("mlflow", folds)
+    tracking.start("mlflow", folds / "fold-1")
+    above.stop(True)
+    assert [found.info.status for _, found in runs_in(store)] == ["KILLED", "KILLED"]
+
+
 def test_one_server_has_one_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lesionlab.tracking.mlflow import store_uri
 

@@ -16,6 +16,7 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts import Collection
 from lesionlab.data.metadata import without_suffix
 from lesionlab.data.prepare import encode_labels
+from lesionlab.data.tables import read_start
 from lesionlab.errors import UsageError
 from lesionlab.predict import load_model
 from lesionlab.score_tables import ALL_PARTS, read_predictions
@@ -68,7 +69,9 @@ def answers_of_table(
     given, _ = read_predictions(path, ALL_PARTS if has_split else None)
     _refuse_what_is_no_probability(path, given.images, given.values)
     row_of = dict(zip(given.images, given.values, strict=True))
-    doubtful = [image for image in _twice(collection) if image in row_of and image in set(table["image_id"])]
+    judged = set(table["image_id"]) & row_of.keys()
+    is_a_runs = {"part", "truth", "predicted"} <= set(read_start(path)[0])  # read by the rule that the data are
+    doubtful = [] if is_a_runs else [image for image in _twice(collection) if image in judged]
     missing = [image for image in table["image_id"] if image not in row_of]
     unknown = sorted(set(given.images) - set(collection.table["image_id"]))
     if len(missing) == len(table):

@@ -18,7 +18,7 @@ import pandas as pd
 from lesionlab import environment, ray_cluster, rundir, scale, steps, tracking
 from lesionlab.data.prepare import encode_labels
 from lesionlab.data.proof import prove
-from lesionlab.data.split import groups_by_dx, part_size, shuffled
+from lesionlab.data.split import groups_by_dx, groups_with, part_size, shuffled
 from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
@@ -45,9 +45,10 @@ def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:
     fold_of_group: dict[str, int] = {}
     dealt = 0  # goes on from diagnosis to diagnosis, so that what is left over does not always fall to fold 1
     for dx, groups in zip(DX, groups_by_dx(table), strict=True):
-        if len(groups) and (len(groups) < n_folds or len(groups) - -(-len(groups) // n_folds) < 2):
+        number = groups_with(table, dx, groups)
+        if len(groups) and (number < n_folds or number - -(-number // n_folds) < 2):
             raise UsageError(
-                f"{NAME_OF[dx]} ({dx}) has {len(groups)} lesions: too few for {n_folds} folds, of which each must test, "
+                f"{NAME_OF[dx]} ({dx}) has {number} lesions: too few for {n_folds} folds, of which each must test, "
                 "validate and train on at least one. Give fewer --folds, or more data."
             )
         for group in shuffled(groups, seed):

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import UndefinedError
+
 from lesionlab import evaluate_run, rundir, steps, tracking
 from lesionlab.data.layouts import index_images
 from lesionlab.data.split import split_file_digest
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
-    "model.keras",
 )  # fmt: skip
 
 
@@ -71,7 +72,10 @@ def _completed(out: Path) -> str:
         raise damaged(out, f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone")
     if (out / "report.html").exists():
         return "Nothing was done again;"
-    write_report(out)
+    try:
+        write_report(out)
+    except UndefinedError as error:
+        raise damaged(out, "an older lesionlab made it, whose figures this one's report cannot show") from error
     return "The report was gone, and is written anew from the run's files; nothing else was done again;"
 
 

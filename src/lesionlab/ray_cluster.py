@@ -75,10 +75,12 @@ def check_reachable(address: str | None) -> None:
         LesionlabError: nobody answers, or who does is no Ray.
 
     """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or None
     if address in (None, "auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not (port.isascii() and port.isdigit()):
         raise UsageError(f"--address {address!r} is no HOST:PORT, ray://HOST:PORT or auto.")
     is_plain = os.environ.get("RAY_USE_TLS", "0") == "0"
     try:
@@ -90,16 +92,18 @@ def check_reachable(address: str | None) -> None:
         raise LesionlabError(
             f"Nothing at {address} answers within {CONNECT_SECONDS:g} s. Is the head up, and this its port? {_START}"
         ) from error
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         raise LesionlabError(f"No Ray cluster answers at {address} ({error}). {_START}") from error
     if greeted[3:4] != _SETTINGS[3:4]:
-        raise LesionlabError(f"What listens at {address} is no Ray cluster: it does not speak HTTP/2. {_START}")
+        raise LesionlabError(f"What listens at {address} is no Ray cluster, or one that wants RAY_USE_TLS=1. {_START}")
 
 
 @contextmanager
 def _watched(ray: Any, address: str | None) -> Iterator[None]:
     """Say it when a cluster's head is gone: Ray then ends this process by itself, after a minute and without a word."""
-    if address in (None, "local") or address.startswith("ray://"):
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "auto")
+    if address in (None, "local") or address.startswith("ray://"):  # of a client, Ray looks after the connection itself
         yield
         return
     place, left = ray.get_runtime_context().gcs_address, threading.Event()

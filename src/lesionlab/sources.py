@@ -146,7 +146,7 @@ def _find(name: str, left_out: LeftOut) -> Iterator[Path]:
         if not found:
             raise UsageError(f"No file matches {name}.")
         if pattern.lower().endswith(_LISTS):
-            return _listed(name, found)
+            return _listed(name, _each_list(found))
         return _each_once(found, left_out)
     if name.lower().endswith(_LISTS):
         return _listed(name, [name])
@@ -192,6 +192,12 @@ def _listed(name: str, files: list[str]) -> Iterator[Path]:
     if first is None:
         raise UsageError(f"The list {name} names no images.")
     return map(Path, chain([first], paths))
+
+
+def _each_list(found: list[str]) -> list[str]:
+    """The files of the lists that a pattern matches, folders of parts among them; each once."""
+    lists = [part for item in found for part in (_parts_of(item) if os.path.isdir(item) else [item])]
+    return list(dict.fromkeys(part for part in lists if not _is_apart(os.path.basename(part))))
 
 
 def _parts_of(folder: str) -> list[str]:

@@ -69,7 +69,7 @@ def read_isic(truths: list[Path], groupings: list[Path]) -> tuple[pd.DataFrame, 
 
 
 def _read_truth(truth: Path, lesions: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    table = _with_labels(read_table(truth))
+    table = _with_labels(read_table(truth), truth)
     require(table, ["image", *_LABELS], truth)
     table["dx"] = _read_marks(table, truth)
     table = table.drop(columns=[name for name in (*_LABELS, "lesion_id", "diagnosis_confirm_type") if name in table])
@@ -105,15 +105,19 @@ def _read_groupings(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates("image")
 
 
-def _with_labels(table: pd.DataFrame) -> pd.DataFrame:
+def _with_labels(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Name the columns of the seven as ISIC 2018 does; those of ISIC 2019 say AK for AKIEC."""
     codes = {name: find_dx(name) for name in table.columns if name not in _LABELS}
+    for code in filter(None, set(codes.values())):
+        same = [name for name in table.columns if codes.get(name, name) == code]
+        if len(same) > 1:
+            raise UsageError(f"{path}: the columns {' and '.join(same)} both mean {code}. Make one of them.")
     return table.rename(columns={name: code for name, code in codes.items() if code and code not in table})
 
 
 def _read_marks(table: pd.DataFrame, path: Path) -> list[str]:
     """Give the one diagnosis that each row marks; rows that mark another one (ISIC 2019's SCC, UNK) are refused together."""
-    marked = [_marked(dict(zip(_LABELS, row, strict=False)), row[-1], path) for row in _rows(table, _LABELS)]
+    marked = [_marked(dict(zip(_LABELS, row[:-1], strict=True)), row[-1], path) for row in _rows(table, _LABELS)]
     others = _other_labels(table, [bool(found) for found in marked])
     counts: dict[str, int] = {}
     first: dict[str, str] = {}

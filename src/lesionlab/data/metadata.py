@@ -84,6 +84,7 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
     findings += finding("dx-written", "A diagnosis is not written as HAM10000's code", "read as the code", changed)
     if PATIENT in table:
         table[PATIENT] = [UNKNOWN if value.lower() in _UNKNOWN_WORDS else value for value in table[PATIENT]]
+        table = table if (table[PATIENT] != UNKNOWN).any() else table.drop(columns=PATIENT)
     for column in ("dx_type", "sex", "localization", "dataset"):
         table[column] = [_read_word(value, _MEANING.get(column, {})) for value in table[column]]
     table, more = _read_ages(table)

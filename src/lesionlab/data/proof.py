@@ -53,7 +53,9 @@ def in_words(proof: SplitProof) -> list[str]:
         patients = "" if proof.shared_patients is None else "no patient, "
         return [f"proved: {patients}no lesion, no near-duplicate and no image content on two sides"]
     images, share = proof.test_images_sharing_a_lesion, proof.test_images_sharing_a_lesion_share
-    leak = f"THIS SPLIT LEAKS: {images:,} test images ({share:.1%}) show a lesion that is trained or validated on"
+    leak = "THIS SPLIT LEAKS"
+    if images or not proof.shared_patients:
+        leak += f": {images:,} test images ({share:.1%}) show a lesion that is trained or validated on"
     return [leak, *([f"{proof.shared_patients:,} patients have images on two sides"] if proof.shared_patients else [])]
 
 

@@ -68,7 +68,8 @@ def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
 def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: float, seed: int) -> pd.Series:
     """Draw whole groups, diagnosis by diagnosis, as `groups_by_dx` gives them; each of these is in every part.
 
-    Of patients, one or two groups are trained on where patients that count for a rarer diagnosis have this one too.
+    Of patients, one or two groups are trained on where patients that count for a rarer diagnosis have this one too; among few
+    patients a diagnosis may then be missing in a part.
 
     Raises:
         UsageError: a diagnosis has fewer than three groups of lesions.
@@ -77,7 +78,7 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
     part_of_group: dict[str, str] = {}
     for index, groups in enumerate(groups_by_dx(table)):
         is_few = len(groups) in (1, 2)
-        if is_few and (PATIENT not in table or table.loc[table["dx"] == DX[index], "group"].nunique() < len(PARTS)):
+        if is_few and groups_with(table, DX[index], groups) < len(PARTS):
             what = "lesion(s)" if PATIENT not in table else "patient(s)"
             raise UsageError(
                 f"{NAME_OF[DX[index]]} ({DX[index]}) has {len(groups)} {what}: training, validation and test need at "
@@ -149,7 +150,7 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
             "'lesion'."
         )
     for index, groups in enumerate(groups_by_dx(rest)):
-        if len(groups) == 1:
+        if len(groups) == 1 and groups_with(rest, DX[index], groups) == 1:
             raise UsageError(
                 f"Without {clinic}, {NAME_OF[DX[index]]} ({DX[index]}) has one lesion: training and validation need "
                 "one each."
@@ -237,6 +238,11 @@ def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
         number = min(len(groups), max(6, round(share * len(groups))))
         kept += shuffled(groups, seed + 1)[:number].tolist()
     return table[table["group"].isin(kept)].reset_index(drop=True)
+
+
+def groups_with(table: pd.DataFrame, dx: str, groups: np.ndarray) -> int:
+    """Count the groups that can show a diagnosis: those that count for it, or, where groups are patients, all that have it."""
+    return int(table.loc[table["dx"] == dx, "group"].nunique()) if PATIENT in table else len(groups)
 
 
 def groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:

@@ -54,8 +54,11 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
         return f"run {run_id} of {uri}"
 
     def stop(is_users: bool) -> None:
+        status = "KILLED" if is_users else "FAILED"
         with _failures(uri):
-            client.set_terminated(run_id, "KILLED" if is_users else "FAILED")
+            for fold in sorted(folder.glob(f"fold-*/{REMEMBERED}")):  # those whose workers ended with Ray
+                _end_if_at_work(client, _remembered(fold.parent).get(uri), status)
+            client.set_terminated(run_id, status)
 
     return tracked_run.Tracker("mlflow", epoch, finish, stop)
 
@@ -163,6 +166,11 @@ def _still_there(client: Any, run_id: str | None) -> str | None:
             return None
         raise
     return run_id if found.info.lifecycle_stage == "active" else None
+
+
+def _end_if_at_work(client: Any, run_id: str | None, status: str) -> None:
+    if run_id and client.get_run(run_id).info.status == "RUNNING":
+        client.set_terminated(run_id, status)
 
 
 def _create(client: Any, uri: str, folder: Path, recipe: str) -> str:
