@@ -97,6 +97,11 @@ def walk(
         waiting += [path for name, path in reversed(folders.items()) if not is_skipped(name)]
 
 
+def refuse_unread(error: OSError) -> None:
+    """As `onerror` of `walk`: a folder that cannot be read ends it."""
+    raise UsageError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     """As `entry.is_dir()`, which raises an error at a link that leads to itself or to where none may look."""
     return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))

@@ -94,8 +94,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     if asked != "lesion":
         raise UsageError(f"Folds divide the lesions themselves: take split.name = {asked!r} out of the recipe.")
     if engine == "ray":  # before the data are read, which takes longer
-        ray_cluster.import_ray()
-        ray_cluster.check_reachable(address)
+        ray_cluster.reach(address)
     request = settled(request)
     settings = environment.settings() | tracking.open_stores(request.track)
     with rundir.claimed(request.out):
@@ -114,9 +113,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
             for number, out in _finished_folds(requests, started, engine, address, settings):
                 say(f"fold {number} of {n_folds}: " + _headline(metrics_of(out)["test"]))
             _judge(request, n_folds)
-        write_json(request.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
-        for tracker in trackers:
-            print(f"{tracker.name}: {tracker.finish()}")
+            write_json(request.out / rundir.MANIFEST, manifest | {"finished": environment.now()})
     return request.out
 
 

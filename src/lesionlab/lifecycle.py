@@ -55,8 +55,6 @@ def run(request: Request) -> Path:
         trackers = tracking.start_all(request.track, request.out, again=request.again)
         with tracking.told_of_the_end(trackers):
             _fourteen_steps(Run(request, manifest, trackers=trackers))
-        for tracker in trackers:
-            print(f"{tracker.name}: {tracker.finish()}")
     return request.out
 
 

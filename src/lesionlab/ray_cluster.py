@@ -35,8 +35,7 @@ def cluster(address: str | None = None) -> Iterator[Any]:
         LesionlabError: Ray is not installed, nobody answers at the address, or versions of Ray or Python differ.
 
     """
-    ray = import_ray()
-    check_reachable(address)
+    ray = reach(address)
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
     local: dict[str, Any] = {} if address else {"num_cpus": n_cores(), "include_dashboard": False}
     try:
@@ -48,10 +47,28 @@ def cluster(address: str | None = None) -> Iterator[Any]:
     except Exception as error:  # Ray gives up on a slow start with a bare one
         raise LesionlabError(_worded_start(error, address)) from error
     try:
-        with _watched(ray, address):
+        with _watched(ray, _resolved(address)):
             yield ray
     finally:
         ray.shutdown()
+
+
+def reach(address: str | None) -> Any:
+    """Give the module `ray` where it is installed and somebody answers at the address; connect to nothing yet.
+
+    Raises:
+        UsageError: it is no address.
+        LesionlabError: Ray is not installed, nobody answers, or who does is no Ray.
+
+    """
+    ray = import_ray()
+    check_reachable(_resolved(address))
+    return ray
+
+
+def _resolved(address: str | None) -> str | None:
+    """Say where `auto` leads, where the environment does."""
+    return os.environ.get("RAY_ADDRESS") or address if address == "auto" else address
 
 
 def import_ray() -> Any:
@@ -75,8 +92,6 @@ def check_reachable(address: str | None) -> None:
         LesionlabError: nobody answers, or who does is no Ray.
 
     """
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or None
     if address in (None, "auto", "local"):
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -101,8 +116,6 @@ def check_reachable(address: str | None) -> None:
 @contextmanager
 def _watched(ray: Any, address: str | None) -> Iterator[None]:
     """Say it when a cluster's head is gone: Ray then ends this process by itself, after a minute and without a word."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", "auto")
     if address in (None, "local") or address.startswith("ray://"):  # of a client, Ray looks after the connection itself
         yield
         return

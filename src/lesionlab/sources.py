@@ -14,7 +14,7 @@ from typing import Any
 
 from lesionlab.data.images import SUFFIXES
 from lesionlab.errors import UsageError
-from lesionlab.files import walk
+from lesionlab.files import refuse_unread, walk
 
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
 
@@ -204,7 +204,7 @@ def _parts_of(folder: str) -> list[str]:
     """The files of a list in parts, a folder `….parquet` as Spark, Dask and Ray write it; those of `_` and `.` apart."""
     parts = [
         entry.path
-        for _, entries in walk(folder, _is_apart, _refuse_unread)
+        for _, entries in walk(folder, _is_apart, refuse_unread)
         for entry in entries
         if entry.name.lower().endswith(".parquet") and not _is_apart(entry.name)
     ]
@@ -215,10 +215,6 @@ def _parts_of(folder: str) -> list[str]:
 
 def _is_apart(name: str) -> bool:
     return name.startswith((".", "_"))
-
-
-def _refuse_unread(error: OSError) -> None:
-    raise UsageError(f"{error.filename} cannot be read ({error.strerror}).") from error
 
 
 def _text_paths(name: str) -> Iterator[str]:

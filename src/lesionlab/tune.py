@@ -82,8 +82,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     recipe = settled(Request(search.recipe, search.data, search.out)).recipe
     search = dataclasses.replace(search, recipe=recipe)
     space = read_space(search.space, search.recipe)
-    ray_cluster.import_ray()
-    ray_cluster.check_reachable(address)
+    ray_cluster.reach(address)
     with rundir.claimed(search.out):
         identity = _identity(search, space)
         if rundir.begin(search.out, identity, again=again):

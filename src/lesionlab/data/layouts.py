@@ -31,7 +31,7 @@ from lesionlab.data.metadata import (
 from lesionlab.data.tables import read_start, read_table
 from lesionlab.data.written_dx import find_dx
 from lesionlab.errors import UsageError
-from lesionlab.files import refuse_what_is_not_unicode, walk
+from lesionlab.files import refuse_unread, refuse_what_is_not_unicode, walk
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -145,13 +145,9 @@ def _scan(folder: Path) -> _Scan:
 
 def _walk(folder: Path) -> list[Path]:
     """List files in sorted order, a folder's own before its subfolders'; links are followed, once."""
-
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"{error.filename} cannot be read ({error.strerror}).") from error
-
     return [
         Path(entry.path)
-        for _, entries in walk(folder, _SKIPPED_FOLDER.search, refuse)
+        for _, entries in walk(folder, _SKIPPED_FOLDER.search, refuse_unread)
         for entry in entries
         if os.path.isfile(entry.path) and not _SKIPPED_FILE.search(entry.name)
     ]

@@ -5,14 +5,14 @@ Every answer says that this is research software, and every error is `{"error": 
 
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
@@ -146,12 +146,15 @@ def make_app(settings: Settings) -> App:
         redoc_url=None,
         responses={status: _ERRORS[status] for status in (400, 421)},
     )
-    # For the schema alone: what asks for the token is the guard, before a body is read.
+    # The token stands here for the schema alone: who asks for it is the guard, before a body is read.
     token = [Depends(HTTPBearer(auto_error=False))] if settings.token else []
+    api = APIRouter(dependencies=token, responses={401: _ERRORS[401]})
     _add_errors(app)
-    _add_state(app, engine, meter, token)
-    _add_model(app, model, settings, reference, token)
-    _add_predict(app, engine, settings, reference, meter, token)
+    _add_probes(app, engine)
+    _add_metrics(api, engine, meter)
+    _add_model(api, model, settings, reference)
+    _add_predict(api, engine, settings, reference, meter)
+    app.include_router(api)
     _add_page(app)
     return Guard(app, settings, meter.count_request)
 
@@ -167,7 +170,7 @@ async def _send(file: Path, _: Request) -> Response:
     return FileResponse(file)
 
 
-def _add_state(app: FastAPI, engine: Engine, meter: Meter, token: Sequence[Any]) -> None:
+def _add_probes(app: FastAPI, engine: Engine) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
     async def healthz() -> _Health:
@@ -181,36 +184,28 @@ def _add_state(app: FastAPI, engine: Engine, meter: Meter, token: Sequence[Any])
         engine.check(1)
         return _Health(status="ready")
 
-    @app.get(
-        "/metrics",
-        response_class=Response,
-        responses={200: {"content": {"text/plain": {}}}, 401: _ERRORS[401]},
-        dependencies=token,
-    )
+
+def _add_metrics(api: APIRouter, engine: Engine, meter: Meter) -> None:
+    @api.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
         """Give counters and times, for Prometheus."""
         return meter.page(engine.waiting)
 
 
-def _add_model(
-    app: FastAPI, model: Model, settings: Settings, reference: Reference | None, token: Sequence[Any]
-) -> None:
+def _add_model(api: APIRouter, model: Model, settings: Settings, reference: Reference | None) -> None:
     limits = settings.limits
     described = describe_model(model) | {
         "reference": reference is not None,
         "limits": {"file_bytes": limits.file_bytes, "pixels": MAX_PIXELS, "files": limits.files},
     }
 
-    @app.get("/v1/model", responses={401: _ERRORS[401]}, dependencies=token)
+    @api.get("/v1/model")
     async def about() -> dict[str, Any]:
         """Give the facts of the model that answers, its card among them."""
         return described
 
-    @app.get(
-        "/v1/reference/{number}",
-        response_class=Response,
-        responses={401: _ERRORS[401], 404: {"model": _ErrorBody}, 422: _ERRORS[422]},
-        dependencies=token,
+    @api.get(
+        "/v1/reference/{number}", response_class=Response, responses={404: {"model": _ErrorBody}, 422: _ERRORS[422]}
     )
     async def reference_image(number: int) -> Response:
         """Give an image of the reference folder, as JPEG without metadata."""
@@ -223,23 +218,15 @@ def _add_model(
             raise HTTPException(404, reason) from error
 
 
-def _add_predict(
-    app: FastAPI,
-    engine: Engine,
-    settings: Settings,
-    reference: Reference | None,
-    meter: Meter,
-    token: Sequence[Any],
-) -> None:
+def _add_predict(api: APIRouter, engine: Engine, settings: Settings, reference: Reference | None, meter: Meter) -> None:
     facts = engine.model.facts
     head = {"notice": NOT_A_DEVICE, "model": {"name": facts.name, "version": facts.lesionlab}}
 
-    @app.post(
+    @api.post(
         "/v1/predict",
         response_model=_Answer,
-        responses={status: _ERRORS[status] for status in (401, 403, 408, 413, 415, 422, 500, 503)},
+        responses={status: _ERRORS[status] for status in (403, 408, 413, 415, 422, 500, 503)},
         openapi_extra={"requestBody": _UPLOAD},
-        dependencies=token,
     )
     async def predict(
         request: Request, explain: bool = False, neighbours: int = Query(0, ge=0, le=MOST_NEIGHBOURS)

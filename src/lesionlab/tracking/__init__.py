@@ -16,6 +16,7 @@ from lesionlab.stages import say
 from lesionlab.tracking.tracked_run import FOLDS, Tracker, read_figures, read_history
 
 TRACKERS = ("mlflow", "tensorboard")
+_NESTING = ("mlflow",)  # runs can hang under a run
 
 
 def start(name: str, folder: Path, *, again: bool = False) -> Tracker:
@@ -64,18 +65,20 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
 
 @contextmanager
 def told_of_the_end(trackers: Sequence[Tracker]) -> Iterator[None]:
-    """Tell trackers when what is done within it is broken off or fails: a run that has ended is none at work."""
+    """Tell trackers how what is done within it ends: finished, which is said, broken off or failed."""
     try:
         yield
     except BaseException as error:
         for tracker in trackers:
             tracker.stop(isinstance(error, KeyboardInterrupt))
         raise
+    for tracker in trackers:
+        print(f"{tracker.name}: {tracker.finish()}")
 
 
 def start_folds(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
-    """Begin what the runs of folds will hang under, where a tracker knows such a thing: MLflow does, TensorBoard does not."""
-    return start_all(tuple(name for name in names if name == "mlflow"), folder, again=again)
+    """Begin what the runs of folds will hang under, where a tracker knows such a thing."""
+    return start_all(tuple(name for name in names if name in _NESTING), folder, again=again)
 
 
 def import_run(folder: Path, to: str) -> str:
@@ -94,11 +97,10 @@ def import_run(folder: Path, to: str) -> str:
 
 
 def _import_folds(folder: Path, to: str) -> str:
-    summary = folder / FOLDS
-    if not summary.is_file():
+    if not (folder / FOLDS).is_file():
         raise UsageError(f"The folds in {folder} are not finished. The same 'lesionlab run' goes on with them.")
     read_figures(folder)
-    above = [tracker.finish() for tracker in start_folds((to,), folder, again=False)]
+    above = [start(to, folder).finish()] if to in _NESTING else []
     folds = sorted(path.parent for path in folder.glob(f"fold-*/{rundir.MANIFEST}"))
     return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])
 
