@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.errors import LesionlabError
+from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.backend import keras
-from lesionlab.model.decide import Decision
-from lesionlab.model.export import export_onnx, keras_probabilities
-from lesionlab.model.zoo import build_network, with_decision
+from lesionlab.model.decision_rule import Decision
+from lesionlab.model.export.onnx import export_onnx
+from lesionlab.model.export.proof import keras_probabilities
 from lesionlab.recipe import read_recipe
 
 SIDES = {

@@ -20,12 +20,12 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lesionlab.data.layouts import read_collection
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.compare import compare
+from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
 from lesionlab.progress import track
-from lesionlab.steps import LOOK_PX, decode, inspect
-from lesionlab.trust.compare import compare
+from lesionlab.taxonomy import DX
 
 FOLDS = 5
 STRENGTH = 0.003  # inverse of the penalty; set beforehand

@@ -22,13 +22,13 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from lesionlab.bundle import open_bundle
 from lesionlab.data.images import read_image
 from lesionlab.data.pixels import decode_images
 from lesionlab.environment import record_environment
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.model import Model
+from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
-from lesionlab.model.zoo import build_network
-from lesionlab.predict import Model
 from lesionlab.recipe import Recipe, read_recipe
 
 SIDE = 3072  # of the square matrices

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import seed_everything
 from lesionlab.model.train import Part, train
-from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
 
 

@@ -18,13 +18,13 @@ import pandas as pd
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from lesionlab.bundle import Bundle, Facts, open_bundle
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX
-from lesionlab.model.ood_export import MOST_REFERENCE, MOST_TRAINING, _see
-from lesionlab.trust.ood import fit_ood_score, ood_scores
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.ood import fit_ood_score, ood_scores
+from lesionlab.inference.bundle import Bundle, Facts, open_bundle
+from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
+from lesionlab.taxonomy import DX
 from ood_images import negatives
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.model.architectures import build_network
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
 from lesionlab.model.batches import Batches
 from lesionlab.model.train import make_optimizer
-from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
 
 

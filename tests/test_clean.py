@@ -11,10 +11,10 @@ from PIL import Image
 
 from lesionlab.data.clean import Cleaned, Finding, clean
 from lesionlab.data.duplicates import NearDuplicate
-from lesionlab.data.layouts import TABLE_COLUMNS, Collection, read_collection
+from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, read_collection
 from lesionlab.data.pixels import decode_images
-from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.taxonomy import DX
 
 
 def collect(*rows: tuple[str, str, str], **columns: list) -> Collection:

@@ -9,7 +9,7 @@ import pytest
 from conftest import command
 from lesionlab import cli
 from lesionlab.cli import _parser, main, use
-from lesionlab.data.phantom import write_phantoms
+from lesionlab.data.phantom.write import write_phantoms
 
 HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
 

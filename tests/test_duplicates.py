@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageEnhance
 from scipy import ndimage
 
-from lesionlab.data import neighbours
+from lesionlab.data import duplicate_candidates
+from lesionlab.data.duplicate_candidates import NEIGHBOURS, candidates
 from lesionlab.data.duplicates import MIN_CORRELATION, NearDuplicate, near_duplicates
 from lesionlab.data.images import read_image
-from lesionlab.data.neighbours import NEIGHBOURS, candidates
 from lesionlab.errors import UsageError
 
 SIZE = 160
@@ -95,9 +95,9 @@ def many(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         raise AssertionError(f"{len(prints)} prints are compared with each other")
 
     def make_many() -> None:
-        monkeypatch.setattr(neighbours, "MOST_EXACT", 20)
-        monkeypatch.setattr(neighbours, "PROBES", 4)
-        monkeypatch.setattr(neighbours, "_nearest_of_all", compare_all)
+        monkeypatch.setattr(duplicate_candidates, "MOST_EXACT", 20)
+        monkeypatch.setattr(duplicate_candidates, "PROBES", 4)
+        monkeypatch.setattr(duplicate_candidates, "_nearest_of_all", compare_all)
 
     return make_many
 
@@ -121,7 +121,7 @@ def test_many_prints_have_the_neighbours_of_few(many: Callable[[], None]) -> Non
     prints = rng.normal(size=(1500, 12, 12))
     for number in range(500):
         near = prints[number] + rng.normal(scale=0.4, size=(12, 12))
-        prints[1000 + number] = neighbours.turned(near, number % 8)
+        prints[1000 + number] = duplicate_candidates.turned(near, number % 8)
     prints = (prints / np.linalg.norm(prints, axis=(1, 2), keepdims=True)).astype(np.float32)
     exact = candidates(prints)
     planted = {(number, 1000 + number) for number in range(500)}

@@ -9,7 +9,7 @@ import pytest
 
 from lesionlab.errors import UsageError
 from lesionlab.model import efficientnet_lite
-from lesionlab.model.zoo import build_network, check_model, load_pretrained
+from lesionlab.model.architectures import build_network, check_model, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 
 MEAN, STD = np.full(3, 140.0), np.full(3, 40.0)

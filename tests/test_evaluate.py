@@ -13,13 +13,13 @@ from PIL import Image
 from conftest import lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import index_images
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
-from lesionlab.evaluate_answers import acquaintance
-from lesionlab.model import ood_export
-from lesionlab.predict import load_model
+from lesionlab.data.layouts.recognise import index_images
+from lesionlab.inference.model import load_model
+from lesionlab.inference.outputs import Seen
+from lesionlab.lifecycle.given_predictions import acquaintance
+from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
-from lesionlab.trust.inside import Seen
+from lesionlab.taxonomy import DX, ISIC_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def test_it_counts_what_predict_refuses_and_calls_uncertain(
     path = Path(shutil.copy(finished[0] / "model.onnx", tmp_path))
     paths, facts = list(index_images(phantoms).values()), load_model(str(path)).facts
     pixels = np.stack([read_image(image, facts.height, facts.width, facts.crop) for image in paths])
-    assert ood_export.add_ood_score(path, pixels, np.arange(60), np.arange(60, 120))
+    assert ood_score.add_ood_score(path, pixels, np.arange(60), np.arange(60, 120))
     assert main(["evaluate", str(path), "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 0
     decisions = [answer.decision for answer in load_model(str(path)).predict(paths)]
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
@@ -306,7 +306,9 @@ def test_an_evaluation_that_breaks_off_leaves_no_older_report(
     evaluated: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(evaluated, tmp_path / "e")
-    monkeypatch.setattr("lesionlab.evaluate.write_cases", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "lesionlab.lifecycle.evaluate_elsewhere.write_cases", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     assert evaluated_table(table_of(phantoms), phantoms, tmp_path) == 130
     assert not (tmp_path / "e" / "report.html").exists()
     assert json.loads((tmp_path / "e" / "manifest.json").read_text())["finished"] is None

@@ -13,14 +13,14 @@ from sklearn.metrics import balanced_accuracy_score
 from conftest import lesionlab, lesionlab_here
 from lesionlab import environment
 from lesionlab.cli import main
-from lesionlab.data.proof import prove
-from lesionlab.diagnosis import DX
+from lesionlab.data.split_proof import prove
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.metrics import HEADLINE
 from lesionlab.files import write_json
-from lesionlab.folds import assign_folds, cross_validate, fold_parts
+from lesionlab.lifecycle.cross_validate import assign_folds, cross_validate, fold_parts
+from lesionlab.lifecycle.values import Request
 from lesionlab.recipe import read_recipe
-from lesionlab.steps import Request
-from lesionlab.trust.metrics import HEADLINE
+from lesionlab.taxonomy import DX
 
 N_GROUPS = 23  # of each diagnosis: not a multiple of the folds
 
@@ -151,8 +151,8 @@ def test_folds_begun_anew_and_broken_off_are_all_made_anew(
         return request.out
 
     monkeypatch.setattr("lesionlab.environment.now", lambda: str(next(clock)))
-    monkeypatch.setattr("lesionlab.folds.run", fake_run)
-    monkeypatch.setattr("lesionlab.folds._judge", lambda *_: None)
+    monkeypatch.setattr("lesionlab.lifecycle.cross_validate.run", fake_run)
+    monkeypatch.setattr("lesionlab.lifecycle.cross_validate._judge", lambda *_: None)
     request = Request(read_recipe(str(recipe)), phantoms, tmp_path / "folds")
     interrupted = False
     cross_validate(request, 2)

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lesionlab.data.findings import Finding
-from lesionlab.data.layouts import TABLE_COLUMNS, Collection, index_images, read_collection
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF
+from lesionlab.data.layouts.findings import Finding
+from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
+from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
 ROWS = (

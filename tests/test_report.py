@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesionlab.diagnosis import DX
-from lesionlab.explore import age_band_names, explore, mean_images
+from lesionlab.data.explore import age_band_names, explore, mean_images
 from lesionlab.report.card import write_card
 from lesionlab.report.checklists import HERE, PARTLY, RUN, YOURS, checklists
 from lesionlab.report.page import write_report
+from lesionlab.taxonomy import DX
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from conftest import command, lesionlab, lesionlab_here
-from lesionlab import rundir
 from lesionlab.cli import main
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
+from lesionlab.runs import directory
+from lesionlab.taxonomy import DX, ISIC_COLUMNS
 
 CONTRACT = {
     "report.html",
@@ -82,9 +82,9 @@ def test_the_saved_models_give_the_predictions(finished: tuple[Path, str]) -> No
     """Row 10: Keras and ONNX on the whole test part."""
     import onnxruntime
 
-    from lesionlab.data.layouts import read_collection
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.lifecycle.prepare import decode
     from lesionlab.model.backend import keras
-    from lesionlab.steps import decode
 
     out = finished[0]
     manifest = json.loads((out / "manifest.json").read_text())
@@ -206,7 +206,7 @@ def test_hidden_files_of_the_user_are_left_alone(finished: tuple[Path, str], tmp
     half_made = out / ".lesionlab-cases-abcd1234"
     half_made.mkdir()
     (half_made / "1.html").touch()
-    assert rundir.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
+    assert directory.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
     assert all(path.read_text() == "mine" for path in kept) and not half_written.exists()
     assert not half_made.exists()
 
@@ -226,8 +226,10 @@ def test_a_source_is_of_the_source_split_alone(tmp_path: Path, capsys) -> None:
 def test_the_data_are_found_from_any_folder() -> None:
     """What a relative --data was is in the request, in full."""
     manifest = {"request": {"data": "/data/ham"}, "data": {"folder": "../ham"}}
-    assert rundir.data_folder(manifest) == Path("/data/ham")
-    assert rundir.data_folder({"request": {"data": "generated: 700 lesions"}, "data": {"folder": "/c"}}) == Path("/c")
+    assert directory.data_folder(manifest) == Path("/data/ham")
+    assert directory.data_folder({"request": {"data": "generated: 700 lesions"}, "data": {"folder": "/c"}}) == Path(
+        "/c"
+    )
 
 
 def test_a_search_or_folds_are_no_run(tmp_path: Path, capsys) -> None:
@@ -261,12 +263,12 @@ def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path:
         (out / folder).mkdir()
         (out / folder / file).touch()
     request = json.loads((out / "manifest.json").read_text())["request"]
-    assert rundir.begin(out, request, again=False)
-    assert rundir.begin(out, request, again=True) is None
+    assert directory.begin(out, request, again=False)
+    assert directory.begin(out, request, again=True) is None
     left = {path.name for path in out.iterdir()}
     assert not [name for name in left if name.startswith(("model.", "model-", "checkpoint", "exported", "savedmodel"))]
     assert [name for name in left if name.startswith("final")] == ["final_notes"]  # a folder of the user's
-    assert rundir.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
+    assert directory.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
 
 
 def same_numbers(one: Path, other: Path) -> None:
@@ -384,7 +386,7 @@ def test_a_network_that_onnx_cannot_hold_is_evaluated_all_the_same(
     def fail(*_: object) -> float:
         raise LesionlabError("The network cannot be written as ONNX: No Op registered.")
 
-    monkeypatch.setattr("lesionlab.model.export.export_onnx", fail)
+    monkeypatch.setattr("lesionlab.model.export.onnx.export_onnx", fail)
     given = ("--data", phantoms, "--recipe", recipe, "--out", tmp_path, "--epochs", 1, "--limit", 90)
     done = lesionlab_here("run", *given)
     assert done.returncode == 0, done.stderr

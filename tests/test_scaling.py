@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lesionlab.trust import abstention
-from lesionlab.trust.calibration import calibration
-from lesionlab.trust.intervals import folds
-from lesionlab.trust.uncertainty import uncertainties
-from lesionlab.trust.vector_scaling import (
+from lesionlab.evaluation import abstention
+from lesionlab.evaluation.calibration import calibration
+from lesionlab.evaluation.intervals import folds
+from lesionlab.evaluation.uncertainty import uncertainties
+from lesionlab.evaluation.vector_scaling import (
     VectorScaling,
     cross_fitted,
     fit_temperature,

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionlab.data.proof import prove
 from lesionlab.data.split import PARTS, describe_parts, split, take_lesions
-from lesionlab.diagnosis import DX
+from lesionlab.data.split_proof import prove
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice
+from lesionlab.taxonomy import DX
 
 
 def make_table(lesions_per_dx: int = 20, *, seed: int = 0, most_images: int = 4) -> pd.DataFrame:

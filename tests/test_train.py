@@ -13,16 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import fused
+from lesionlab.evaluation.uncertainty import uncertainties
+from lesionlab.model import fast_layers
+from lesionlab.model.architectures import build_network, check_model, load_pretrained, name_of_network, with_decision
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
-from lesionlab.model.compact import round_weights
-from lesionlab.model.decide import EXPONENTS, MARGIN, Decision, apply_decision, choose_decision, choose_thresholds
-from lesionlab.model.export import export_onnx
+from lesionlab.model.decision_rule import (
+    EXPONENTS,
+    MARGIN,
+    Decision,
+    apply_decision,
+    choose_decision,
+    choose_thresholds,
+)
+from lesionlab.model.export.compact_weights import round_weights
+from lesionlab.model.export.onnx import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
-from lesionlab.model.zoo import build_network, check_model, load_pretrained, name_of_network, with_decision
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
-from lesionlab.trust.uncertainty import uncertainties
 
 CORRECTED = DecisionChoice("prior-corrected")
 MEAN, STD = np.array([180.0, 140.0, 130.0]), np.array([40.0, 35.0, 30.0])
@@ -192,7 +199,7 @@ def test_normalisation_is_in_the_network(rule: str) -> None:
     recipe = tiny().with_changes("image", normalisation=rule)
     pixels, _ = pixels_and_labels(size=16)
     rows = np.arange(len(pixels))
-    from lesionlab.data.prepare import channel_statistics
+    from lesionlab.data.statistics import channel_statistics
 
     network = build_network(recipe, *channel_statistics(pixels, rows))
     out = keras.ops.convert_to_numpy(network.get_layer("normalise")(pixels.astype(np.float32)))
@@ -515,7 +522,7 @@ def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPat
     statistics.finalize_state()
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(theirs(images, training=False))
-    monkeypatch.setattr("lesionlab.model.zoo._published", lambda *_: theirs)
+    monkeypatch.setattr("lesionlab.model.architectures._published", lambda *_: theirs)
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
     for weights in ("imagenet", "theirs.weights.h5", "ours.weights.h5"):
@@ -526,7 +533,7 @@ def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPat
         network.get_layer("backbone").save_weights(tmp_path / "ours.weights.h5")
         copies = [network]
         if weights == "imagenet":
-            copies += [fused.for_training(network, "float32", 0), for_use(network, recipe, MEAN, STD)]
+            copies += [fast_layers.for_training(network, "float32", 0), for_use(network, recipe, MEAN, STD)]
         for copy in copies:
             features = keras.ops.convert_to_numpy(copy.get_layer("backbone")(images, training=False))
             np.testing.assert_allclose(features, expected, atol=1e-5)
@@ -590,7 +597,7 @@ def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
 def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, _ = pixels_and_labels()
     network = build_network(tiny(), MEAN, STD)
-    monkeypatch.setattr("lesionlab.model.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("lesionlab.model.export.proof.TOLERANCE", -1.0)
     with pytest.raises(LesionlabError, match="The ONNX export differs from Keras"):
         export_onnx(network, tmp_path / "model.onnx", {}, pixels[:8])
     assert not list(tmp_path.iterdir())

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from lesionlab.diagnosis import DX, INDEX_OF
-from lesionlab.trust import conformal
-from lesionlab.trust.abstention import risk_coverage
-from lesionlab.trust.operating import cross_judged, draw, judge, net_benefit, operating_points
+from lesionlab.evaluation import conformal
+from lesionlab.evaluation.abstention import risk_coverage
+from lesionlab.evaluation.operating_points import cross_judged, draw, judge, net_benefit, operating_points
+from lesionlab.taxonomy import DX, INDEX_OF
 
 
 def normal_scores(n: int, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

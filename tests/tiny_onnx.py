@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lesionlab.bundle import make_facts
+from lesionlab.inference.bundle import make_facts
 
 HEIGHT, WIDTH = 24, 32
 

@@ -133,7 +133,7 @@ class DecisionChoice:
     `prior-corrected` divides the probabilities by the training priors to a power chosen on the validation part for
     balanced accuracy (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, post-hoc form).
     `calibration`: a temperature, or a scale and an offset for each diagnosis, found on the validation part by log loss, comes
-    first; see `lesionlab.trust.vector_scaling`.
+    first; see `lesionlab.evaluation.vector_scaling`.
     """
 
     rule: Literal["argmax", "prior-corrected"] = "argmax"

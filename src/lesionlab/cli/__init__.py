@@ -12,12 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesionlab import __version__
+from lesionlab._version import __version__
 from lesionlab.cli import scale, serve, use
 from lesionlab.cli.numbers import devices, positive, whole_number
 from lesionlab.cli.parser import Parser
-from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.taxonomy import NOT_A_DEVICE
 
 _GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
 
@@ -159,7 +159,7 @@ def _add_data_commands(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from lesionlab.lifecycle import Request, run
+    from lesionlab.lifecycle.run import Request, run
     from lesionlab.recipe import read_recipe
 
     recipe = read_recipe(options.recipe or ("mobile" if options.data else "quick"))
@@ -180,13 +180,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from lesionlab.final import train_on_all
+    from lesionlab.lifecycle.refit import train_on_all
 
     print(f"{train_on_all(options.run)} written. {NOT_A_DEVICE}")
 
 
 def _ensemble(options: argparse.Namespace) -> None:
-    from lesionlab.ensemble import ensemble
+    from lesionlab.lifecycle.ensemble import ensemble
 
     ensemble(options.runs, options.out, name=options.name, calibration=options.calibration, again=options.again)
 
@@ -201,19 +201,19 @@ def _split_choice(text: str) -> dict[str, str]:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from lesionlab.check import check
+    from lesionlab.lifecycle.check import check
 
     check(options.data)
 
 
 def _explore(options: argparse.Namespace) -> None:
-    from lesionlab.check import explore_folder
+    from lesionlab.lifecycle.check import explore_folder
 
     print(f"{explore_folder(options.data, options.out)} written. {NOT_A_DEVICE}")
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from lesionlab.data.phantom import write_phantoms
+    from lesionlab.data.phantom.write import write_phantoms
 
     try:
         write_phantoms(options.folder, lesions=options.lesions, seed=options.seed)

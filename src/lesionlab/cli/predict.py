@@ -15,12 +15,12 @@ from typing import Any
 
 from lesionlab.cli.scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
-from lesionlab.diagnosis import NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import UsageError
-from lesionlab.predict import Model, Prediction, Unreadable, load_model
-from lesionlab.predicted_table import Done, PredictedTable, csv_line, not_done
-from lesionlab.shards import CSV_HEADER, csv_row
-from lesionlab.sources import LeftOut, Source, find_images, is_read_from, unique_names
+from lesionlab.inference.csv_table import Done, PredictedTable, csv_line, not_done
+from lesionlab.inference.image_sources import LeftOut, Source, find_images, is_read_from, unique_names
+from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
+from lesionlab.inference.shards import CSV_HEADER, csv_row
+from lesionlab.taxonomy import NAME_OF, NOT_A_DEVICE
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis
@@ -175,7 +175,7 @@ class _Overlays:
             OSError: the disk is full.
 
         """
-        from lesionlab.overlay import write_overlay
+        from lesionlab.inference.overlay import write_overlay
 
         self.n += 1
         try:

@@ -25,7 +25,7 @@ def asks_for_folds(options: argparse.Namespace) -> bool:
 
 def run_folds(request: Any, options: argparse.Namespace) -> None:
     """Cross-validate as `lesionlab run --folds` asks."""
-    from lesionlab.folds import cross_validate
+    from lesionlab.lifecycle.cross_validate import cross_validate
 
     if not 2 <= options.folds <= 100:
         raise UsageError(f"--folds {options.folds} is outside 2 to 100.")
@@ -64,8 +64,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
 
 def _tune(options: argparse.Namespace) -> int:
     """Search; exit code 1 where trials failed."""
+    from lesionlab.lifecycle.tune import Search, tune
     from lesionlab.recipe import read_recipe
-    from lesionlab.tune import Search, tune
 
     recipe = read_recipe(options.recipe)
     if options.weights:

@@ -5,20 +5,21 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from lesionlab import ray_cluster, scale
-from lesionlab.diagnosis import NOT_A_DEVICE
-from lesionlab.predict import Model, Unreadable
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.image_sources import Source
+from lesionlab.inference.model import Model, Unreadable
+from lesionlab.inference.shards import FORMATS, SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
 from lesionlab.progress import counter
-from lesionlab.shards import FORMATS, SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
-from lesionlab.sources import Source
+from lesionlab.taxonomy import NOT_A_DEVICE
 
 
 def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) -> int:
     """Write shards by the engine asked for; exit code 1 where images could not be read."""
     with ExitStack() as stack:
         if options.engine == "ray":
-            engine = scale.ray_engine(
-                stack.enter_context(ray_cluster.cluster(options.address)), model, options.batch_size
+            engine = ray_engine.ray_engine(
+                stack.enter_context(connection.cluster(options.address)), model, options.batch_size
             )
         else:
             engine = local_engine(model, options.batch_size)

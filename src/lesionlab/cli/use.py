@@ -170,19 +170,19 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from lesionlab.score import score_command
+    from lesionlab.evaluation.isic_score import score_command
 
     score_command(options)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from lesionlab.evaluate import evaluate_command
+    from lesionlab.lifecycle.evaluate_elsewhere import evaluate_command
 
     evaluate_command(options)
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from lesionlab.compare_runs import compare_command
+    from lesionlab.lifecycle.compare import compare_command
 
     compare_command(options)
 
@@ -195,7 +195,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.final and options.format == "web":
         raise UsageError("--final is not of --format web: give RUN/final.onnx in place of RUN.")
     if options.format == "web":
-        from lesionlab.web import web_command
+        from lesionlab.serve.static_page import web_command
 
         return web_command(options)
     if options.run is None or options.runtime:
@@ -204,10 +204,10 @@ def _export(options: argparse.Namespace) -> None:
             "the model that comes with lesionlab, and --runtime, are for --format web."
         )
     if options.data:
-        from lesionlab.export_file import export_file_command
+        from lesionlab.lifecycle.export_int8 import export_file_command
 
         return export_file_command(options)
-    from lesionlab.export_run import export_command
+    from lesionlab.lifecycle.export import export_command
 
     export_command(options)
 

@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from lesionlab.data.metadata import PATIENT, check_image_id, with_own_names
-from lesionlab.data.proof import prove
-from lesionlab.data.tables import ROW, read_table
-from lesionlab.diagnosis import DX, NAME_OF
+from lesionlab.data.layouts.metadata import PATIENT, check_image_id, with_own_names
+from lesionlab.data.layouts.tables import ROW, read_table
+from lesionlab.data.split_proof import prove
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice, nearest
+from lesionlab.taxonomy import DX, NAME_OF
 
 PARTS = ("train", "validation", "test")
 _PART_OF_NAME = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
+from lesionlab.model.architectures import name_of_network
 from lesionlab.model.backend import keras
-from lesionlab.model.export import global_average
-from lesionlab.model.zoo import name_of_network
+from lesionlab.model.export.onnx import global_average
+from lesionlab.taxonomy import DX
 
 
 def join(members: Sequence[keras.Model], name: str) -> keras.Model:
-    """Join networks of `lesionlab.model.zoo.build_network` that end in a global average.
+    """Join networks of `lesionlab.model.architectures.build_network` that end in a global average.
 
     Args:
         members: each from float32 (n, height, width, 3) to (n, 7) probabilities, all of one input size and one last grid.

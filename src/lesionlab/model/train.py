@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.evaluation.metrics import headline
 from lesionlab.model import devices
+from lesionlab.model.architectures import build_network
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.checkpoint import resume, save
 from lesionlab.model.degrade import NOISE_SHARE
-from lesionlab.model.fused import refresh_statistics, set_weights
-from lesionlab.model.zoo import build_network
+from lesionlab.model.fast_layers import refresh_statistics, set_weights
 from lesionlab.recipe import OptimizerChoice, Recipe
-from lesionlab.trust.metrics import headline
+from lesionlab.taxonomy import DX
 
 HISTORY_COLUMNS = (
     "epoch",

@@ -15,14 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from lesionlab.data.images import ImageError
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import replacing_folder, write_text
+from lesionlab.inference.outputs import Seen
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
-from lesionlab.trust.conformal import prediction_sets
-from lesionlab.trust.inside import Seen
-from lesionlab.trust.uncertainty import uncertainties
+from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF, NOT_A_DEVICE
 
 _PX = 224
 _SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")

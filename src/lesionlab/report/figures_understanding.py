@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX
+from lesionlab.data.statistics import encode_labels
 from lesionlab.files import replacing, write_json
-from lesionlab.overlay import draw_map, relevance
+from lesionlab.inference.outputs import Seen
+from lesionlab.inference.overlay import draw_map, relevance
 from lesionlab.report.style import COLOUR, INK, STYLE, new_figure, save_figure
-from lesionlab.trust.inside import Seen
+from lesionlab.taxonomy import DX
 
 SUSPECTS = 24
 PAIRS = 6

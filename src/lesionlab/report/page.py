@@ -13,11 +13,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lesionlab.diagnosis import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
 from lesionlab.files import write_text
 from lesionlab.report.checklists import checklists
-from lesionlab.run_files import history_of
-from lesionlab.stages import STEPS
+from lesionlab.runs.artifacts import history_of
+from lesionlab.runs.stages import STEPS
+from lesionlab.taxonomy import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
 
 _SMALLEST_P = 0.001
 

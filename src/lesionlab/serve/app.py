@@ -20,18 +20,18 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from lesionlab import __version__
+from lesionlab._version import __version__
 from lesionlab.data.images import MAX_PIXELS, ImageError
-from lesionlab.diagnosis import DX, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError
-from lesionlab.predict import Model, Prediction, Unreadable, load_model
-from lesionlab.serve.described import PAGE, describe_model
+from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
 from lesionlab.serve.engine import Busy, Engine
 from lesionlab.serve.guard import App, Guard, error_body
 from lesionlab.serve.metrics import Meter
+from lesionlab.serve.page_facts import PAGE, describe_model
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
+from lesionlab.taxonomy import DX, NOT_A_DEVICE
 
 MOST_NEIGHBOURS = 10
 _UPLOAD = {

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from lesionlab.environment import n_cores
-from lesionlab.predict import Model, Prediction, Unreadable
+from lesionlab.inference.image_sources import Source
+from lesionlab.inference.model import Model, Prediction, Unreadable
 from lesionlab.serve.uploads import Upload
-from lesionlab.sources import Source
 
 _SMOOTHING = 0.1
 

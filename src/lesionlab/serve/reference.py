@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.diagnosis import NAME_OF
 from lesionlab.errors import UsageError
-from lesionlab.predict import Model
+from lesionlab.inference.model import Model
+from lesionlab.taxonomy import NAME_OF
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,8 +80,8 @@ def read_reference(folder: Path, model: Model) -> Reference:
         UsageError: no labelled images there, or a model without features.
 
     """
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.trust.inside import see
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.inference.outputs import see
 
     table = read_collection(folder).table
     table = table[table["path"] != ""].reset_index(drop=True)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.stages import say
-from lesionlab.tracking.tracked_run import FOLDS, Tracker, read_figures, read_history
+from lesionlab.runs import directory
+from lesionlab.runs.stages import say
+from lesionlab.tracking.tracker import FOLDS, Tracker, read_figures, read_history
 
 TRACKERS = ("mlflow", "tensorboard")
 _NESTING = ("mlflow",)  # runs can hang under a run
@@ -89,9 +89,9 @@ def import_run(folder: Path, to: str) -> str:
         LesionlabError: the tracker does not answer.
 
     """
-    if rundir.is_of_folds(folder):
+    if directory.is_of_folds(folder):
         return _import_folds(folder, to)
-    rundir.read_finished(folder)
+    directory.read_finished(folder)
     read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
     return start(to, folder).finish()
 
@@ -101,7 +101,7 @@ def _import_folds(folder: Path, to: str) -> str:
         raise UsageError(f"The folds in {folder} are not finished. The same 'lesionlab run' goes on with them.")
     read_figures(folder)
     above = [start(to, folder).finish()] if to in _NESTING else []
-    folds = sorted(path.parent for path in folder.glob(f"fold-*/{rundir.MANIFEST}"))
+    folds = sorted(path.parent for path in folder.glob(f"fold-*/{directory.MANIFEST}"))
     return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])
 
 
