@@ -13,6 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.errors import UsageError
@@ -20,7 +21,7 @@ from lesionlab.inference.csv_table import Done, PredictedTable, csv_line, not_do
 from lesionlab.inference.image_sources import SkippedFiles, Source, find_images, is_read_from, unique_names
 from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
 from lesionlab.inference.shards import CSV_HEADER, csv_row
-from lesionlab.taxonomy import NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import NAME_OF
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis

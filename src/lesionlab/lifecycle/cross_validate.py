@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import environment, folders, tracking
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
 from lesionlab.data.split import groups_by_dx, groups_with, part_size, shuffled
 from lesionlab.data.split_proof import prove
@@ -30,7 +31,7 @@ from lesionlab.lifecycle.values import Request, Run
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import metrics_of
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
 
 
 def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import evaluate, prepare
@@ -25,7 +26,6 @@ from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import decision_of, history_of, recipe_of
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 if TYPE_CHECKING:
     import keras

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
-from lesionlab._version import __version__
+from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.layouts.findings import finding
 from lesionlab.data.layouts.recognise import Collection, read_collection
 from lesionlab.data.split import file_split
@@ -51,7 +51,6 @@ from lesionlab.report.figures_robustness import write_robustness
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 _ROBUSTNESS_LESIONS = 200  # by default
 

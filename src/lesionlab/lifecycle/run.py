@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from lesionlab import folders, tracking
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.recognise import index_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.files import write_json, write_text
@@ -21,7 +22,6 @@ from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Train
 from lesionlab.report.page import write_report
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import damaged
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",

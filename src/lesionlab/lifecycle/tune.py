@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import environment, folders
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
 from lesionlab.data.pixels import decode_images
 from lesionlab.data.split import split
@@ -37,7 +38,6 @@ from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"

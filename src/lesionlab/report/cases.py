@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.conformal import prediction_sets
@@ -22,7 +23,7 @@ from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
-from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF
 
 _PX = 224
 _SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")
