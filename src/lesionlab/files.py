@@ -167,7 +167,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def as_toml(value: Any) -> str:
-    """Word a text, number, boolean or list of these as JSON does where TOML reads the same: no pairs of surrogates, no bare DEL."""
+    """Word a text, number, boolean or list as JSON does where TOML reads the same: no pairs of surrogates, no bare DEL."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
