@@ -57,7 +57,7 @@ def add_engine(parser: Any, help: str) -> None:
     """Add `--engine` and `--address` to a parser or to a group of its options."""
     parser.add_argument("--engine", choices=ENGINES, default="local", help=help)
     parser.add_argument(
-        "--address", metavar="HOST:PORT", help="a Ray cluster; without it, --engine ray takes this machine's cores"
+        "--address", metavar="HOST:PORT", help="Ray cluster to use (default: start Ray on this machine)"
     )
 
 
