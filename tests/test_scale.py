@@ -163,8 +163,8 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
 OTHER_VERSIONS = """
 import sys
 from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
-from lesionlab.shards import Shard
+from lesionlab.inference.model import load_model
+from lesionlab.inference.shards import Shard
 from lesionlab.inference.image_sources import Source
 
 address, model, image = sys.argv[1:]
@@ -176,7 +176,7 @@ with ray_cluster.cluster(address) as ray:
 FULL_STORE = """
 import sys
 from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
+from lesionlab.inference.model import load_model
 
 address, model = sys.argv[1:]
 with ray_cluster.cluster(address) as ray:

@@ -9,7 +9,8 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection
 from lesionlab.inference import ray_engine
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import Model, Unreadable
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Unreadable
 from lesionlab.inference.shards import FORMATS, SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
 from lesionlab.progress import counter
 
