@@ -22,7 +22,7 @@ from lesionlab.errors import UsageError
 from lesionlab.model.backend import seed_everything
 from lesionlab.model.devices import spread
 from lesionlab.model.train import Part, train
-from lesionlab.model.zoo import build_network
+from lesionlab.model.architectures import build_network
 from lesionlab.recipe import read_recipe
 
 recipe = read_recipe("quick").with_changes("image", height=16, width=16)
