@@ -84,7 +84,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from lesionlab.model.export.compact_weights import round_weights
-from lesionlab.model.export import export_onnx
+from lesionlab.model.export.onnx import export_onnx
 from lesionlab.model.architectures import build_network
 from lesionlab.recipe import read_recipe
 
