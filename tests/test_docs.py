@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lesionlab import load_model, write_phantoms
-from lesionlab.cli import _parser
+from lesionlab.cli import make_parser
 from lesionlab.recipe import Recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +60,7 @@ def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## `lesionlab (\w+)`\n(.*?)(?=^## )", text, flags=re.DOTALL | re.MULTILINE))
-    commands = next(action.choices for action in _parser()._actions if isinstance(action.choices, dict))
+    commands = next(action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
     assert set(sections) == set(commands)
     for name, command in commands.items():
         options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}

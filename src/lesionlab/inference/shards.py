@@ -31,7 +31,6 @@ from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.inference.shard_files import csv_writer, parquet_writer
 
 SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
-FORMATS = ("parquet", "csv")
 JOB, LOG, UNREADABLE = "_job.json", "_shards.jsonl", "_unreadable.csv"
 # Of a line of the log: shard's number, its file and that file's size, its images' digest, rows in the file, who made it, and
 # image, source, reason and code of what could not be read.
@@ -92,7 +91,7 @@ def write_shards(
         model: whose answers they are; another model's folder is refused.
         engine: `local_engine(…)` or `lesionlab.inference.ray_engine.ray_engine(…)`.
         folder: made where it is absent; otherwise one that holds a job of the same kind, which goes on.
-        format: one of `FORMATS`.
+        format: one of `lesionlab.choices.SHARD_FORMATS`.
         shard_size: images a shard; brought up to whole batches.
         batch_size: images that go through the network together.
         report: called with each answer after its file is written.

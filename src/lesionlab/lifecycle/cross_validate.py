@@ -30,7 +30,7 @@ from lesionlab.lifecycle.run import identify, run, validated
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import metrics_of
-from lesionlab.runs.stages import say
+from lesionlab.runs.stages import announce, say
 from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
 
 
@@ -105,7 +105,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         identity = identify(request) | {"folds": n_folds}
         finished = directory.begin(request.out, identity, again=request.again)
         if finished:
-            print(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
+            announce(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
             return request.out
         started = _started(request)
         manifest = directory.new_manifest(identity, request.seed, started)
@@ -156,14 +156,14 @@ def _finished_folds(
 ) -> Iterator[tuple[int, Path]]:
     if engine == "local":
         for number, request in enumerate(requests, start=1):
-            print(f"\nFold {number} of {len(requests)}")
+            announce(f"\nFold {number} of {len(requests)}")
             yield number, run(_as_begun(request, started))
         return
     with connection.cluster(address) as ray:
         resources = ray.cluster_resources()
         cpus = max(1, min(int(resources.get("CPU", 1)) // len(requests), tasks.largest_node(ray)))
         gpus = 1 if resources.get("GPU") else 0
-        print(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
+        announce(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
         calls = (((request, started, cpus, settings), number) for number, request in enumerate(requests, start=1))
         for number, out in tasks.in_parallel(ray, run_fold, calls, cpus=cpus, gpus=gpus):
             yield number, out
@@ -205,7 +205,7 @@ def _judge(request: Request, n_folds: int) -> None:
     overall = evaluate_part(encode_labels(together["truth"]), probabilities, lesions, seed=request.seed)
     figures = [metrics_of(out)["test"] for out in outs]
     summary: dict[str, Any] = {"n_folds": n_folds, "together": overall, "folds": figures}
-    print(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
+    announce(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
     for name in HEADLINE:
         values = np.array([figure[name] for figure in figures], dtype=float)
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
@@ -213,7 +213,7 @@ def _judge(request: Request, n_folds: int) -> None:
         together_in_words = in_words(overall[name], overall["intervals"][name])
         say(f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
-    print(NOT_A_DEVICE)
+    announce(NOT_A_DEVICE)
 
 
 def _headline(test: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import decision_of, history_of, recipe_of
-from lesionlab.runs.stages import say
+from lesionlab.runs.stages import announce, say
 from lesionlab.taxonomy import DX
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def ensemble(
     }
     with folders.claimed(out, directory.MANIFEST):
         if directory.begin(out, identity, again=again):
-            print(f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew.")
+            announce(
+                f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew."
+            )
             return out
         manifest = directory.new_manifest(identity, request.seed)
         write_json(out / directory.MANIFEST, manifest)
@@ -142,7 +144,7 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     divided = prepare.divide(run, prepared)  # 7 to 10
     _check_data(run, members, divided)
     evaluate.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
-    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+    announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
 def _trained(run: Run, prepared: CleanData, divided: SplitData, members: Sequence[Path]) -> "Trained":

@@ -1,6 +1,5 @@
 """`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
 
-import argparse
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
@@ -25,20 +25,20 @@ from lesionlab.runs.artifacts import damaged, final_facts, recipe_of, run_facts
 
 SAMPLE = 64
 CALIBRATION = 256
-_FILES = {
-    "onnx": "model.onnx",
-    "onnx-int8": "model-int8.onnx",
-    "litert": "model.tflite",
-    "savedmodel": "savedmodel",
-    "keras": "exported.keras",
-}
-_FINAL_FILES = {
-    "onnx": "final.onnx",
-    "onnx-int8": "final-int8.onnx",
-    "litert": "final.tflite",
-    "savedmodel": "final-savedmodel",
-    "keras": "final-exported.keras",
-}
+_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("model.onnx", "model-int8.onnx", "model.tflite", "savedmodel", "exported.keras"),
+        strict=True,
+    )
+)
+_FINAL_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("final.onnx", "final-int8.onnx", "final.tflite", "final-savedmodel", "final-exported.keras"),
+        strict=True,
+    )
+)
 _OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", directory.FINAL)
 _WRITERS = {
     "litert": onnx.export_litert,
@@ -56,6 +56,22 @@ class Exported:
     largest_difference: float | None = None
     quantised: Quantised | None = None
     ood_score: str = ""
+
+    def in_words(self) -> str:
+        """Say what was written, and the proof, a line each."""
+        lines = [f"{self.path} written."]
+        if self.ood_score:
+            lines.append(f"{self.ood_score[0].upper()}{self.ood_score[1:]}.")
+        if self.quantised is None:
+            how = f"{self.largest_difference:.0e} in probability on {self.images} test images."
+            return "\n".join([*lines, f"Largest difference from Keras: {how}"])
+        result = self.quantised
+        lines.append(
+            f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+            f"float32 {result.size_float32 / 1e6:.1f} MB."
+        )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ def export_run(
 
     Args:
         folder: of a finished run.
-        format: `onnx`, `onnx-int8`, `litert`, `savedmodel` or `keras`.
+        format: one of `EXPORT_FORMATS`.
         out: the file (for `savedmodel` the folder); in the run directory by default.
         is_final: the network that `lesionlab train` has made in place of the run's own.
         allowed_loss: of balanced accuracy, 0 to 1, by int8.
@@ -233,33 +249,3 @@ def refuse_other_files(path: Path, usual: Path, format: str) -> None:
     is_default = path.resolve() == usual.resolve()
     if path.name in _OF_THE_RUN and (path.parent / directory.MANIFEST).exists() and not is_default:
         raise UsageError(f"{path} is a run's own model. Choose another file with --out.")
-
-
-def allowed_loss_of(options: argparse.Namespace) -> float:
-    """Give `--allowed-loss` as a fraction."""
-    return ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
-
-
-def export_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export`: print what was written and the proof."""
-    loss = allowed_loss_of(options)
-    done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=loss)
-    say_written(done)
-
-
-def say_written(done: Exported) -> None:
-    """Print what was written and the proof."""
-    print(f"{done.path} written.")
-    if done.ood_score:
-        print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")
-    if done.quantised is None:
-        print(
-            f"Largest difference from Keras: {done.largest_difference:.0e} in probability on {done.images} test images."
-        )
-        return
-    result = done.quantised
-    print(
-        f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
-        f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
-        f"float32 {result.size_float32 / 1e6:.1f} MB."
-    )

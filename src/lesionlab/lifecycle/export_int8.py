@@ -4,7 +4,6 @@ In: a `.onnx` file of lesionlab's, or the name of one that comes with it, and a 
 same model as int8, calibrated on some of the images and held against the float32 file on others.
 """
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,7 @@ from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.export import (
     CALIBRATION,
     Exported,
-    allowed_loss_of,
     refuse_other_files,
-    say_written,
     write_int8,
 )
 from lesionlab.model.export.int8 import ALLOWED_LOSS
@@ -103,8 +100,3 @@ def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
             f"{data} has {len(images):,} images that can be read; int8 wants at least {_LEAST} to be judged."
         )
     return np.stack(images), encode_labels(pd.Series(diagnoses))
-
-
-def export_file_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export MODEL --format onnx-int8 --data DIR`: print what was written and how it compares."""
-    say_written(export_file(options.run, options.data, options.out, allowed_loss=allowed_loss_of(options)))

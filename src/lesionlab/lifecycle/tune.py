@@ -37,7 +37,7 @@ from lesionlab.lifecycle.tune_lines import trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
-from lesionlab.runs.stages import say
+from lesionlab.runs.stages import announce, say
 from lesionlab.taxonomy import DX
 
 METRIC = "val_balanced_accuracy"
@@ -91,7 +91,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
         if directory.begin(search.out, identity, again=again):
-            print(
+            announce(
                 f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
             )
             return _found(search.out)
@@ -228,7 +228,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
     trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
     trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
     if tuner_class.can_restore(str(storage / _NAME)):
-        print("An interrupted search goes on.")
+        announce("An interrupted search goes on.")
         tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
     else:
         tuner = tuner_class(
@@ -237,7 +237,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
             tune_config=_config(search),
             run_config=_run_config(storage),
         )
-    print(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
+    announce(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
     try:
         return tuner.fit()
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
@@ -320,8 +320,8 @@ def _write_results(search: Search, results: Any) -> None:
     command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
     if n_failed := (table["error"] != "").sum():
         say(f"{n_failed} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
-    print(f"\nTest it: {shlex.join(map(str, command))}")
-    print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
+    announce(f"\nTest it: {shlex.join(map(str, command))}")
+    announce(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
 
 
 def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:
