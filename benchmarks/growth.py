@@ -199,7 +199,7 @@ def _train(folder: Path, out: Path, share: float) -> Callable[[], object]:
     collection = read_collection(folder)
     pixels = decode(collection, recipe.image.height, recipe.image.width, recipe.image.crop).pixels
     labels, rows = encode_labels(collection.table["dx"]), np.arange(len(collection.table))
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     part = Part(rows, labels)
     return lambda: train(network, recipe, pixels, part, None, seed=0, checkpoint=out / "checkpoint.npz")
 

@@ -84,7 +84,7 @@ def lesionlab_run(data: Path, epochs: int) -> None:
     parts, labels = kaggle_split(table), encode_labels(table["dx"])
     rows = table["row"].to_numpy()
     training, validation = (Part(rows[parts == p], labels[parts == p]) for p in ("train", "validation"))
-    network = build_network(recipe, *channel_statistics(cache.pixels, training.rows))
+    network = build_network(recipe, *channel_statistics(cache.pixels, training.rows), n_diagnoses=7)
     with tempfile.TemporaryDirectory() as folder:
         train(network, recipe, cache.pixels, training, validation, seed=0, checkpoint=Path(folder) / "checkpoint.npz")
 

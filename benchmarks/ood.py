@@ -22,7 +22,8 @@ from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.ood import fit_ood_score, ood_scores
-from lesionlab.inference.bundle import Bundle, Facts, open_bundle
+from lesionlab.inference.bundle import Bundle, open_bundle
+from lesionlab.inference.facts import Facts
 from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
 from lesionlab.taxonomy import DX
 from ood_images import negatives
@@ -63,7 +64,9 @@ def read_parts(run: Path, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str
 
 def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
     """Print a row for each kind of negative, scored by the file itself."""
-    positive, threshold = scores_of(bundle, test), bundle.facts.ood["threshold"]
+    ood = bundle.facts.ood
+    assert ood
+    positive, threshold = scores_of(bundle, test), ood.threshold
     print(f"{len(positive)} held-out dermatoscopic images: {(positive > threshold).mean():.1%} refused")
     print(
         "| what | images | AUROC | refused | true negatives at 95 % true positives |\n| --- | --- | --- | --- | --- |"

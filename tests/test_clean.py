@@ -229,12 +229,19 @@ def test_from_files_to_a_clean_table(tmp_path: Path) -> None:
 
 def test_the_real_metadata(ham10000: Path) -> None:
     collection = read_collection(ham10000)
-    paths = collection.table["path"].tolist()
-    errors = ["" if path else "missing" for path in paths]
-    cleaned = clean(collection, facts_of(collection, error=errors), [])
+    assert (collection.table["path"] != "").all()
+    cleaned = clean(collection, facts_of(collection), [])
     counts = {found.kind: found.count for found in cleaned.findings}
     assert counts == {
-        "age-empty": 57, "age-zero": 39, "sex-unknown": 57, "localization-unknown": 234, "localization-two": 2,
-        "image-missing": 4_028,
-    }  # fmt: skip
-    assert len(cleaned.table) == 5_987 and (cleaned.table["group"] == cleaned.table["lesion_id"]).all()
+        "age-empty": 57,
+        "age-zero": 39,
+        "sex-unknown": 57,
+        "localization-unknown": 234,
+        "localization-two": 2,
+    }
+    assert len(cleaned.table) == 10_015 and cleaned.set_aside.empty
+    assert cleaned.table["age"].isna().sum() == 57 + 39 and cleaned.table["group"].nunique() == 7_470
+    assert (cleaned.table["group"] == cleaned.table["lesion_id"]).all()
+    errors = ["" if number % 5 else "missing" for number in range(10_015)]
+    cleaned = clean(collection, facts_of(collection, error=errors), [])
+    assert by_kind(cleaned)["image-missing"].count == len(cleaned.set_aside) == 2_003 == 10_015 - len(cleaned.table)

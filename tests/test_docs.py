@@ -45,7 +45,7 @@ def test_a_model_is_used_without_lesionlab_as_documented(tmp_path: Path) -> None
     assert found.pop("ood_score") == pytest.approx(expected.ood_score, abs=1e-3)
     assert found == pytest.approx(expected.probabilities, abs=1e-3) and list(found) == list(expected.probabilities)
     # Sets, as the page words them.
-    lines = dict(zip(found, model.facts.conformal["thresholds"], strict=True))
+    lines = dict(zip(found, model.facts.conformal.thresholds, strict=True))
     score = {dx: sum(p for p in found.values() if p > own) + own / 2 for dx, own in found.items()}
     likeliest = max(found, key=found.__getitem__)
     sets = {dx for dx in found if score[dx] <= lines[dx] or lines[dx] >= 1 or dx == likeliest}

@@ -16,11 +16,12 @@ from typing import Any
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.errors import UsageError
-from lesionlab.inference.csv_table import Done, PredictedTable, csv_line, not_done
+from lesionlab.inference.csv_table import Done, PredictedTable, not_done
 from lesionlab.inference.image_sources import SkippedFiles, Source, find_images, is_read_from, unique_names
-from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
-from lesionlab.inference.shards import CSV_HEADER, csv_row
-from lesionlab.taxonomy import NAME_OF
+from lesionlab.inference.model import Model, load_model
+from lesionlab.inference.predictions import Prediction, Unreadable
+from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
+from lesionlab.taxonomy import Taxonomy
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis
@@ -44,6 +45,7 @@ def predict_paths(options: Namespace) -> int:
 def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     """Predict the sources, into what the options name."""
     model = load_model(options.model)
+    taxonomy = model.facts.taxonomy
     first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
     sources = chain(first, sources)
     if options.shards:
@@ -58,14 +60,14 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
             overlays = _Overlays(options.explain, model)
             sinks.append(overlays.add)
         if options.out:
-            table = stack.enter_context(PredictedTable(options.out, resume=options.resume))
+            table = stack.enter_context(PredictedTable(options.out, taxonomy.columns, resume=options.resume))
             done = table.done
             sources = not_done(sources, done, model, options.out)
             sinks.append(table.add)
         if options.json:
             sinks.append(_print_json)
         elif not options.out:
-            sinks.append(_bars(len(first)) if sys.stdout.isatty() else _print_csv())
+            sinks.append(_bars(len(first), taxonomy) if sys.stdout.isatty() else _print_csv(taxonomy))
         code = _predict(model, sources, sinks, options)
     if done.n_skipped:
         _say(f"{done.n_skipped:,} images skipped: {options.out} has rows of these names already.")
@@ -177,8 +179,8 @@ class _Overlays:
         _say(f"lesionlab: no overlay of {prediction.source}: {reason}")
 
 
-def _print_csv() -> Sink:
-    sys.stdout.write(csv_line(CSV_HEADER))
+def _print_csv(taxonomy: Taxonomy) -> Sink:
+    sys.stdout.write(csv_line(csv_header(taxonomy.columns)))
     return lambda prediction: print(csv_line(csv_row(prediction)), end="")
 
 
@@ -186,7 +188,7 @@ def _print_json(prediction: Prediction) -> None:
     print(json.dumps(prediction.as_dict(), ensure_ascii=True))
 
 
-def _bars(n_images: int) -> Sink:
+def _bars(n_images: int, taxonomy: Taxonomy) -> Sink:
     full, empty = ("█", "░") if "utf" in (sys.stdout.encoding or "").lower() else ("#", ".")
 
     def bar(share: float, length: int = _BAR) -> str:
@@ -196,12 +198,12 @@ def _bars(n_images: int) -> Sink:
     def print_all(prediction: Prediction) -> None:
         print(f"{prediction.source}\n")
         for dx, share in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
-            print(f"  {NAME_OF[dx]:{_NAME}} {bar(share)} {share:6.1%}")
+            print(f"  {taxonomy.name_of[dx]:{_NAME}} {bar(share)} {share:6.1%}")
         print(f"\n  {_in_words(prediction)}")
         if prediction.is_dermatoscopic is False:
             print("  no answer here is to be trusted")
         elif len(prediction.prediction_set) > 1:
-            print(f"  cannot be ruled out: {', '.join(NAME_OF[dx] for dx in prediction.prediction_set)}")
+            print(f"  cannot be ruled out: {', '.join(taxonomy.name_of[dx] for dx in prediction.prediction_set)}")
         print()
 
     columns = shutil.get_terminal_size().columns

@@ -10,7 +10,8 @@ from lesionlab.choices import SHARD_FORMATS
 from lesionlab.cluster import connection
 from lesionlab.inference import ray_engine
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import Model, Unreadable
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Unreadable
 from lesionlab.inference.shards import SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
 from lesionlab.progress import counter
 

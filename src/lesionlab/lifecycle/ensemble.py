@@ -26,6 +26,7 @@ from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import decision_of, history_of, recipe_of
 from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import DX
 
 if TYPE_CHECKING:
     import keras
@@ -121,7 +122,7 @@ def uncalibrated(
     from lesionlab.model.safe_load import load_network
 
     recipe = recipe_of(folder)
-    network = build_network(recipe, *statistics, views=views, first_view=first_view)
+    network = build_network(recipe, *statistics, n_diagnoses=len(DX), views=views, first_view=first_view)
     weights = load_network(folder / file).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(

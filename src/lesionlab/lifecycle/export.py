@@ -1,5 +1,6 @@
 """`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, replacing
+from lesionlab.inference.facts import Facts
 from lesionlab.model.export import onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
@@ -78,7 +80,7 @@ class _Run:
 
     folder: Path
     network: Any
-    facts: dict[str, Any]
+    facts: Facts
     image: ImageChoice
     table: pd.DataFrame
 
@@ -127,15 +129,15 @@ def export_run(
     sample, _ = run.pixels("test", SAMPLE)
     if format == "onnx":
         with replacing(path) as temporary:
-            difference = onnx.export_onnx(run.network, temporary, run.facts, sample)
+            difference = onnx.export_onnx(run.network, temporary, run.facts.to_json(), sample)
             score = _with_ood_score(run, temporary)
         return Exported(path, len(sample), difference, ood_score=score)
     if format != "onnx-int8":
-        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
+        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts.to_json(), sample))
     calibration, _ = run.pixels("train", CALIBRATION)
     return write_int8(
         path,
-        lambda source: onnx.export_onnx(run.network, source, run.facts, sample, compact=False),
+        lambda source: onnx.export_onnx(run.network, source, run.facts.to_json(), sample, compact=False),
         run.facts,
         calibration,
         run.pixels("validation"),
@@ -148,7 +150,7 @@ def export_run(
 def write_int8(
     path: Path,
     write_float32: Callable[[Path], object],
-    facts: dict[str, Any],
+    facts: Facts,
     calibration: np.ndarray,
     judged: tuple[np.ndarray, np.ndarray],
     add_score: Callable[[Path], str],
@@ -172,7 +174,7 @@ def write_int8(
         LesionlabError: int8 loses more than allowed.
 
     """
-    named = facts | {"name": f"{facts['name']}-int8"}
+    named = dataclasses.replace(facts, name=f"{facts.name}-int8").to_json()
     with replacing(path) as temporary:
         source = temporary.with_name(f"{temporary.stem}-float32.onnx")
         try:
@@ -208,9 +210,10 @@ def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     facts = (final_facts if is_final else run_facts)(folder, manifest)
     file = folder / (directory.FINAL if is_final else "model.keras")
     network = load_network(file)
-    if tuple(network.input_shape[1:3]) != (image.height, image.width):
+    if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
-            f"{file} takes other images than {directory.RECIPE} has it: one of the two is another run's. Make the run anew."
+            f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
+            "the two is another run's. Make the run anew."
         )
     return _Run(folder, network, facts, image, table)
 

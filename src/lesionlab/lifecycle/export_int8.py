@@ -4,7 +4,7 @@ In: a `.onnx` file of lesionlab's, or the name of one that comes with it, and a 
 same model as int8, calibrated on some of the images and held against the float32 file on others.
 """
 
-import json
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.inference.bundle import Bundle, open_bundle
+from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.export import (
     CALIBRATION,
     Exported,
@@ -72,15 +73,14 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
     )
 
 
-def _float32(bundle: Bundle, source: Path) -> tuple[Any, dict[str, Any]]:
+def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
     """The model without its out-of-distribution score, which is fitted anew, and its facts without it."""
     import onnx
 
     model = onnx.load_model_from_string(bundle.data)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise UsageError(f"{source} is a model of 8-bit integers already. Give the float32 file that it was made of.")
-    facts = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    return without_score(model), facts | {"ood": {}}
+    return without_score(model), dataclasses.replace(bundle.facts, ood=None)
 
 
 def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.robustness import robustness
-from lesionlab.inference.bundle import ON_ALL
+from lesionlab.inference.facts import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.stages import say
@@ -42,8 +42,7 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[ModelOutput
         "name": facts.name,
         "training_data": facts.training_data,
         "training_data_is_all": facts.training_data.endswith(ON_ALL),
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
+        **{name: facts.to_json()[name] for name in ("thresholds", "conformal")},
         "operating": list(facts.decision.get("operating", [])),
     }
     return see(model.bundle, len(paths), read), described

@@ -38,6 +38,7 @@ from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
 from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import DX
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"
@@ -172,7 +173,9 @@ def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, 
     training, validation = (
         Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
     )
-    network = build_network(recipe, *channel_statistics(pixels, training.rows), for_training=True, seed=seed)
+    network = build_network(
+        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(DX), for_training=True, seed=seed
+    )
     load_pretrained(network, recipe)
     checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", prepare.data_key(table)
     told = []
