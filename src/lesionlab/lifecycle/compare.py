@@ -47,12 +47,12 @@ def _test_part(folder: Path) -> pd.DataFrame:
     if evaluation is None:
         directory.read_finished(folder)
     elif not evaluation.get("finished"):
-        raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
+        raise UsageError(f"The evaluation in {folder} is not finished. Repeat the same 'lesionlab evaluate'.")
     path, columns = folder / "predictions.csv", ["lesion_id", "truth", *ISIC_COLUMNS]
     try:
         table = read_csv(path, ISIC_COLUMNS)
         return table[table["part"] == "test"].set_index("image")[columns]
     except (OSError, ValueError, KeyError) as error:
         raise UsageError(
-            f"{path} cannot be read as a run writes it ({error}). Take another, or make it anew."
+            f"{path} cannot be read as a run writes it ({error}). Give another, or repeat the run."
         ) from error

@@ -126,7 +126,7 @@ def uncalibrated(
     weights = load_network(folder / file).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(
-            f"{folder / file} is no network of the recipe beside it: one of the two is another run's. Make the run anew."
+            f"{folder / file} is no network of the recipe beside it: one of the two is another run's. Repeat the run with --again."
         )
     set_weights(network, weights)
     last = network.get_layer("probabilities")
@@ -208,11 +208,13 @@ def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
 def _check_data(run: Run, members: Sequence[Path], divided: SplitData) -> None:
     if run.manifest["data"]["fingerprint"] != directory.read_finished(members[0])["data"]["fingerprint"]:
         raise UsageError(
-            f"The images of {members[0]} are other ones now. Put the old ones back, or make the runs anew."
+            f"The images of {members[0]} have changed since. Restore them, or repeat the runs with --again."
         )
     now = divided.table.set_index("image_id")["part"].sort_index()
     if not now.equals(_parts(members[0])):
-        raise UsageError(f"The images of {members[0]} are split otherwise now: they or its recipe.toml have changed.")
+        raise UsageError(
+            f"The images of {members[0]} are now split in another way: they or its recipe.toml have changed."
+        )
 
 
 def _parts(member: Path) -> pd.Series:

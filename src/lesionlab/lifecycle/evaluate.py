@@ -109,7 +109,7 @@ def measure(
 def before_the_rule(
     trained: "Trained", validation_labels: np.ndarray, test_labels: np.ndarray, lesions: np.ndarray, *, seed: int
 ) -> dict[str, Any]:
-    """Judge the test part as trained, as calibrated before the rule, and calibrated in other ways: the rule gives that up.
+    """Test metrics at each stage of the probabilities: as trained, calibrated, and with the other calibrations.
 
     The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
     """

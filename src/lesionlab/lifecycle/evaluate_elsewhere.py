@@ -1,4 +1,4 @@
-"""`lesionlab evaluate`: a finished model, or a table of its predictions, judged on a labelled folder; without Keras.
+"""`lesionlab evaluate`: a finished model, or a table of its predictions, evaluated on a labelled folder; without Keras.
 
 In: a model file or a table in ISIC's columns, and a folder in any layout. Out: `metrics.json`, `predictions.csv`,
 `manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
@@ -100,7 +100,7 @@ def evaluate(
     folders.refuse_among_images(out, data)
     matrix = read_costs(costs) if costs else None
     if robustness_lesions and _is_table(model):
-        raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     collection = read_collection(data)
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
@@ -112,7 +112,7 @@ def evaluate(
             _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
         )
         if not len(test.table):
-            raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+            raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
         _begin(out)
         drawn = validation if len(validation.table) else None
         pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
@@ -196,7 +196,7 @@ def measure(
 def _own_lines(answers: LabelledPredictions, described: dict[str, Any]) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
     threshold = described["thresholds"].get("malignant")
-    own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
+    own = {"task": "malignant", "wanted": "threshold of predict", "at_least": None, "threshold": threshold}
     rows = []
     for line in [own, *(line for line in described["operating"] if line["task"] in TASKS)]:
         is_positive, score = as_task(answers.labels, answers.probabilities, TASKS[line["task"]])

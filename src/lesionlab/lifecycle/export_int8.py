@@ -97,6 +97,6 @@ def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
             continue
     if len(images) < _LEAST:
         raise UsageError(
-            f"{data} has {len(images):,} images that can be read; int8 wants at least {_LEAST} to be judged."
+            f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on."
         )
     return np.stack(images), encode_labels(pd.Series(diagnoses))

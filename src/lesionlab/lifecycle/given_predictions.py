@@ -1,4 +1,4 @@
-"""The answers that `lesionlab evaluate` judges: of a model to images, or read from a table of predictions.
+"""The predictions that `lesionlab evaluate` evaluates: a model's, or read from a table.
 
 In: the table of images to be judged. Out: what the model makes of each, and what is known of the model.
 """
@@ -59,7 +59,7 @@ def answers_of_table(
         collection: the data, with the images too that are not judged.
         allow_missing: go on where predictions are missing, are of images that the data do not hold, or of an id that two
             different files have.
-        has_split: whether `table` is the part to be judged; else a run's table of all its parts is refused.
+        has_split: whether `table` is the part to be evaluated; else a run's table of all its parts is refused.
 
     Raises:
         UsageError: a fault in the table; predictions that are missing, of unknown images, or no probabilities.
@@ -78,14 +78,14 @@ def answers_of_table(
     faults = [
         f"{path} lacks {len(missing):,} images of the data: {', '.join(missing[:5])}." if missing else "",
         f"{path} has {len(unknown):,} images that the data do not hold: {', '.join(unknown[:5])}." if unknown else "",
-        f"{path} may hold the prediction of another file for {len(doubtful):,} ids that two different files of the data have: "
-        f"{', '.join(doubtful[:5])}. Rename one of each."
+        f"{len(doubtful):,} image ids belong to two different files of the data; their predictions in {path} may be of the other "
+        f"file: {', '.join(doubtful[:5])}. Rename one of each."
         if doubtful
         else "",
     ]
     if any(faults) and not allow_missing:
         raise UsageError(
-            " ".join(filter(None, faults)) + " Predict the data anew, or judge what both hold with --allow-missing."
+            " ".join(filter(None, faults)) + " Predict the data again, or evaluate what both hold with --allow-missing."
         )
     for fault in filter(None, faults):
         say(f"--allow-missing: {fault}")

@@ -125,8 +125,7 @@ def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.Data
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != manifest["data"]["fingerprint"]:
         raise LesionlabError(
-            f"The images in {data} are other ones than the run in {folder} was made of: their contents have changed. Put the "
-            "old ones back, or make the run anew."
+            f"The images in {data} have changed since the run in {folder}. Restore them, or repeat the run with --again."
         )
     return table, cache.pixels
 

@@ -116,5 +116,5 @@ def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:
 
 def damaged(folder: Path, what: str) -> LesionlabError:
     """Word that a run directory is not as its run has left it."""
-    advice = "Put it back, or make the run anew: the same command with --again."
+    advice = "Put it back, or repeat the run: the same command with --again."
     return LesionlabError(f"The run in {folder} is damaged: {what}. {advice}")

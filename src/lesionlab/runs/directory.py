@@ -22,7 +22,7 @@ FINAL = "final.keras"
 EVALUATION = "evaluation"
 
 _BEFORE_TRAINING = {MANIFEST, RECIPE, "splits.csv", "exploration.json", "figures"}
-# What a run's later commands take up from where they find it, and what is exported of its network.
+# Files that later commands read, and exports: `--again` removes them.
 _TRAINED = (CHECKPOINT, "model.*", "final*", "model-int8.onnx", "exported.*", "savedmodel")
 
 
