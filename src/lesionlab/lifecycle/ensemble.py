@@ -126,7 +126,8 @@ def uncalibrated(
     weights = load_network(folder / file).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(
-            f"{folder / file} is no network of the recipe beside it: one of the two is another run's. Repeat the run with --again."
+            f"{folder / file} is no network of the recipe beside it: one of the two is another run's. Repeat the run with "
+            "--again."
         )
     set_weights(network, weights)
     last = network.get_layer("probabilities")

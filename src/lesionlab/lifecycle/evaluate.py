@@ -185,4 +185,4 @@ def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.Data
 def _say_result(test: dict[str, Any]) -> None:
     for name in HEADLINE:
         say(f"test {name.replace('_', ' '):17} {in_words(test[name], test['intervals'][name])}")
-    say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
+    say(f"for comparison, always predicting the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")

@@ -141,7 +141,7 @@ def divide(run: Run, prepared: CleanData) -> SplitData:
         for line in proof_in_words(proof):
             say(line)
         if untrained:
-            say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of these will be answered wrongly")
+            say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of their images will be predicted wrongly")
     with run.stages.step(8):
         mean, std = channel_statistics(prepared.pixels, table.loc[parts == "train", "row"].to_numpy())
         run.manifest["pixels"] = dataclasses.asdict(recipe.image) | {

@@ -59,7 +59,8 @@ def with_other_hosts() -> Iterator[None]:
         first = str(error).strip().splitlines()[0]
         raise LesionlabError(
             f"Host {host_number()} of {host_count()} lost the others during training: one stopped, or cannot be "
-            f"reached. Their last message says why. The same command on all hosts goes on after the last finished epoch. ({first[:200]})"
+            f"reached. Their last message says why. The same command on all hosts goes on after the last finished "
+            f"epoch. ({first[:200]})"
         ) from error
 
 
