@@ -12,7 +12,7 @@ from lesionlab.data.phantom import write
 from lesionlab.errors import UsageError
 from lesionlab.lifecycle.explore import write_exploration_page
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
-from lesionlab.taxonomy import DIAGNOSES
+from lesionlab.taxonomy import Taxonomy
 
 
 def check(folder: Path) -> None:
@@ -25,7 +25,7 @@ def check(folder: Path) -> None:
         f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
         highlight=False,
     )
-    console.print(_diagnoses(cleaned))
+    console.print(_diagnoses(cleaned, collection.taxonomy))
     console.print(_findings((*collection.findings, *cleaned.findings)))
 
 
@@ -43,7 +43,8 @@ def explore_folder(folder: Path, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
-    return write_exploration_page(cleaned.table, pixels, out, write.is_generated(collection.table["image_id"]))
+    is_generated = write.is_generated(collection.table["image_id"])
+    return write_exploration_page(cleaned.table, collection.taxonomy, pixels, out, is_generated)
 
 
 def _refuse_other_things(folder: Path, out: Path) -> None:
@@ -53,11 +54,11 @@ def _refuse_other_things(folder: Path, out: Path) -> None:
         folders.refuse_foreign(out, "exploration")
 
 
-def _diagnoses(cleaned: Cleaned) -> Table:
+def _diagnoses(cleaned: Cleaned, taxonomy: Taxonomy) -> Table:
     table = Table("dx", "diagnosis", "malignant", title="Images and lesions")
     for column in ("images", "lesions", "share"):
         table.add_column(column, justify="right")
-    for diagnosis in DIAGNOSES:
+    for diagnosis in taxonomy.diagnoses:
         chosen = cleaned.table[cleaned.table["dx"] == diagnosis.dx]
         share = f"{len(chosen) / len(cleaned.table):.1%}"
         malignant = "yes" if diagnosis.is_malignant else "no"

@@ -23,6 +23,7 @@ from lesionlab.recipe import Recipe
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import final_facts, recipe_of
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
 
 CHECKPOINT = "final-checkpoint.npz"
 
@@ -93,7 +94,7 @@ def _trained(
     backend.seed_everything(seed)
     network = build_network(recipe, *statistics, for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"]))
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], HAM10000))
     checkpoint, key = folder / CHECKPOINT, data_key(table)
     history = train(
         network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch
