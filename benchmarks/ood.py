@@ -25,7 +25,7 @@ from lesionlab.evaluation.ood import fit_ood_score, ood_scores
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
 from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 from ood_images import negatives
 
 
@@ -58,7 +58,7 @@ def read_parts(run: Path, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str
         rows = table[table["part"] == part]
         rows = rows.sample(most, random_state=0) if len(rows) > most else rows
         pixels[part] = np.stack([read_image(Path(at), facts.height, facts.width, facts.crop) for at in rows["path"]])
-        labels[part] = encode_labels(rows["dx"])
+        labels[part] = encode_labels(rows["dx"], HAM10000)
     return pixels, labels
 
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from lesionlab.data.clean import Cleaned, Finding
 from lesionlab.lifecycle.check import Checked
-from lesionlab.taxonomy import DIAGNOSES
+from lesionlab.taxonomy import Taxonomy
 
 
 def print_checked(folder: Path, checked: Checked) -> None:
@@ -19,15 +19,15 @@ def print_checked(folder: Path, checked: Checked) -> None:
         f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
         highlight=False,
     )
-    console.print(_diagnoses(cleaned))
+    console.print(_diagnoses(cleaned, collection.taxonomy))
     console.print(_findings(checked.findings))
 
 
-def _diagnoses(cleaned: Cleaned) -> Table:
+def _diagnoses(cleaned: Cleaned, taxonomy: Taxonomy) -> Table:
     table = Table("dx", "diagnosis", "malignant", title="Images and lesions")
     for column in ("images", "lesions", "share"):
         table.add_column(column, justify="right")
-    for diagnosis in DIAGNOSES:
+    for diagnosis in taxonomy.diagnoses:
         chosen = cleaned.table[cleaned.table["dx"] == diagnosis.dx]
         share = f"{len(chosen) / len(cleaned.table):.1%}"
         malignant = "yes" if diagnosis.is_malignant else "no"

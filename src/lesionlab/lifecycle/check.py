@@ -50,7 +50,8 @@ def explore_folder(folder: Path, out: Path) -> Path:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
-    return write_exploration_page(cleaned.table, pixels, out, write.is_generated(collection.table["image_id"]))
+    is_generated = write.is_generated(collection.table["image_id"])
+    return write_exploration_page(cleaned.table, collection.taxonomy, pixels, out, is_generated)
 
 
 def _refuse_other_things(folder: Path, out: Path) -> None:

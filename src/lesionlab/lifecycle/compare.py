@@ -9,7 +9,7 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluation.compare import Comparison, compare
 from lesionlab.files import read_csv
 from lesionlab.runs import directory
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS
 
 
 def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
@@ -32,7 +32,7 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     if len(relabelled):
         raise UsageError(f"{first} and {second} give {len(relabelled):,} images another truth: {relabelled[0]} is one.")
     probabilities = [table[list(ISIC_COLUMNS)].to_numpy(float) for table in (a, b)]
-    return compare(encode_labels(a["truth"]), a["lesion_id"].to_numpy(), *probabilities, seed=seed)
+    return compare(encode_labels(a["truth"], HAM10000), a["lesion_id"].to_numpy(), *probabilities, seed=seed)
 
 
 def _same_split(first: Path, second: Path) -> str:

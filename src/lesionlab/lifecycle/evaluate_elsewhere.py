@@ -48,6 +48,7 @@ from lesionlab.report.figures_robustness import write_robustness
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory
+from lesionlab.taxonomy import HAM10000
 
 ROBUSTNESS_LESIONS = 200  # by default
 
@@ -62,7 +63,7 @@ class EvaluatedPart:
     @property
     def answers(self) -> LabelledPredictions:
         """Labels, probabilities and lesions."""
-        labels, lesions = encode_labels(self.table["dx"]), self.table["lesion_id"].to_numpy()
+        labels, lesions = encode_labels(self.table["dx"], HAM10000), self.table["lesion_id"].to_numpy()
         return LabelledPredictions(labels, self.seen.probabilities, lesions)
 
 

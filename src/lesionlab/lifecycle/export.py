@@ -22,6 +22,7 @@ from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import damaged, final_facts, recipe_of, run_facts
+from lesionlab.taxonomy import HAM10000
 
 SAMPLE = 64
 CALIBRATION = 256
@@ -97,7 +98,7 @@ class _Run:
             ]
         except ImageError as error:
             raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
-        return np.stack(images), encode_labels(chosen["dx"])
+        return np.stack(images), encode_labels(chosen["dx"], HAM10000)
 
 
 def export_run(

@@ -85,7 +85,8 @@ def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
 
 def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (n, height, width, 3), and labels (n,) of images drawn at random; what cannot be read is passed over."""
-    table = read_collection(data).table
+    collection = read_collection(data)
+    table = collection.table
     there = table[table["path"] != ""]
     chosen = there.sample(min(len(there), _MOST), random_state=0)
     facts, images, diagnoses = bundle.facts, [], []
@@ -99,4 +100,4 @@ def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
         raise UsageError(
             f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on."
         )
-    return np.stack(images), encode_labels(pd.Series(diagnoses))
+    return np.stack(images), encode_labels(pd.Series(diagnoses), bundle.facts.taxonomy)

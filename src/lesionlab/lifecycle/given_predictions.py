@@ -23,6 +23,7 @@ from lesionlab.inference.facts import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -109,7 +110,7 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
     model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
-    labels, of_lesion = encode_labels(table["dx"]), table["lesion_id"].to_numpy()
+    labels, of_lesion = encode_labels(table["dx"], HAM10000), table["lesion_id"].to_numpy()
 
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)

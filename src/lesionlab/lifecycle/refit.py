@@ -23,7 +23,7 @@ from lesionlab.recipe import Recipe
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import final_facts, recipe_of
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import HAM10000
 
 CHECKPOINT = "final-checkpoint.npz"
 
@@ -92,9 +92,9 @@ def _trained(
     recipe = recipe.with_changes("optimizer", epochs=max(1, epochs))
     say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
     backend.seed_everything(seed)
-    network = build_network(recipe, *statistics, n_diagnoses=len(DX), for_training=True, seed=seed)
+    network = build_network(recipe, *statistics, n_diagnoses=len(HAM10000), for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"]))
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], HAM10000))
     checkpoint, key = folder / CHECKPOINT, data_key(table)
     history = train(
         network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch

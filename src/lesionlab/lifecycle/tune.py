@@ -38,7 +38,7 @@ from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
 from lesionlab.runs.stages import announce, say
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import HAM10000
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"
@@ -130,7 +130,7 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
     prepared = prepare.prepare(Run(request, {}))
     table = prepared.cleaned.table
-    parts = split(table, search.recipe.split, seed=search.seed)
+    parts = split(table, search.recipe.split, prepared.collection.taxonomy, seed=search.seed)
     if prove(table, parts).is_leaking:
         raise UsageError(
             "The recipe's split leaks: trials would be chosen by what they remember. Use the split 'lesion'."
@@ -169,12 +169,12 @@ def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, 
     recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
     table = read_csv(folder / "table.csv").astype({"row": int})
     pixels = _pixels(folder, recipe, table)
-    labels, parts = encode_labels(table["dx"]), table["part"].to_numpy()
+    labels, parts = encode_labels(table["dx"], HAM10000), table["part"].to_numpy()
     training, validation = (
         Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
     )
     network = build_network(
-        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(DX), for_training=True, seed=seed
+        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(HAM10000), for_training=True, seed=seed
     )
     load_pretrained(network, recipe)
     checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", prepare.data_key(table)

@@ -16,7 +16,6 @@ from PIL import Image
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.errors import UsageError
 from lesionlab.inference.model import Model
-from lesionlab.taxonomy import HAM10000
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,4 +104,4 @@ def read_reference(folder: Path, model: Model) -> Reference:
         raise UsageError(f"No image of {folder} can be read.")
     features = seen.features[readable]
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    return Reference(table[readable].reset_index(drop=True), features / lengths, HAM10000.name_of)
+    return Reference(table[readable].reset_index(drop=True), features / lengths, collection.taxonomy.name_of)
