@@ -124,7 +124,7 @@ def test_a_split_gives_the_runs_own_figures_and_lines(
     parts = pd.read_csv(run / "splits.csv")["part"].value_counts().to_dict()
     assert manifest["split"]["images"] == parts and not manifest["split"]["proof"]["is_leaking"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Cost of the predictions" in page and "Lines drawn on the validation part" in page
+    assert "Cost of the predictions" in page and "Thresholds chosen on the validation part" in page
 
 
 def nearly(value: object) -> object:
@@ -271,7 +271,7 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     page = (tmp_path / "e" / "report.html").read_text()
     assert (
         "not available" in page
-        and "nothing can be promised" in page
+        and "not possible: too few images" in page
         and "There are no sets for these probabilities" in page
     )
 
@@ -384,7 +384,7 @@ def test_a_calibration_part_too_small_promises_nothing(phantoms: Path, tmp_path:
     assert metrics["conformal"]["coverage"] == 1.0 and metrics["conformal"]["mean_size"] == 7.0
     assert all(row["answered"] == 0 and row["error"] is None for row in metrics["abstention"])
     page = (tmp_path / "e" / "report.html").read_text()
-    assert page.count("too few: no guarantee") == 7 and "nothing can be promised" in page
+    assert page.count("too few: no guarantee") == 7 and "not possible: too few images" in page
 
 
 def test_a_folder_with_other_things_is_left_alone(
