@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, positive, share, whole_number
+from lesionlab.cli.arguments import Commands, Group, positive, share, whole_number
 from lesionlab.errors import UsageError
 
 
@@ -43,27 +43,31 @@ def add_evaluate(commands: Commands) -> None:
         metavar="FILE.csv",
         help="a run's splits.csv: evaluate on its test part; choose thresholds on its validation part",
     )
-    evaluate.add_argument(
+    _add_further_options(evaluate.add_argument_group("further measurements"))
+    evaluate.set_defaults(command=_evaluate)
+
+
+def _add_further_options(group: Group) -> None:
+    group.add_argument(
         "--costs",
         type=Path,
         metavar="FILE.csv",
         help="cost matrix: the cost of each predicted diagnosis for each true one",
     )
-    evaluate.add_argument(
+    group.add_argument(
         "--risk",
         type=share,
         metavar="R",
         help="highest error rate allowed among answered images; the model abstains on the rest (default: 0.05, 0.1 and 0.2)",
     )
-    evaluate.add_argument(
+    group.add_argument(
         "--robustness",
         action="store_true",
         help="also evaluate on corrupted, rotated and masked images; takes some minutes",
     )
-    evaluate.add_argument(
+    group.add_argument(
         "--robustness-lesions", type=positive, metavar="N", help="the same, on at most N lesions (default: 200)"
     )
-    evaluate.set_defaults(command=_evaluate)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

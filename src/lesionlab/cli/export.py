@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 from lesionlab.choices import EXPORT_FORMATS
-from lesionlab.cli.arguments import Commands, points
+from lesionlab.cli.arguments import Commands, Group, points
 from lesionlab.errors import UsageError
 
 
@@ -36,30 +36,34 @@ def add_export(commands: Commands) -> None:
         "--final", action="store_true", help="export the network that 'lesionlab train' refitted on all lesions"
     )
     export.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="with --format onnx-int8 and a model file: labelled images to calibrate and test it on",
-    )
-    export.add_argument(
         "--out",
         type=Path,
         metavar="FILE",
         help="file to write, for web and savedmodel a folder (default: in the run directory; with --data in this folder)",
     )
-    export.add_argument(
+    _add_format_options(export.add_argument_group("onnx-int8 and web"))
+    export.set_defaults(command=_export)
+
+
+def _add_format_options(group: Group) -> None:
+    group.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="with --format onnx-int8 and a model file: labelled images to calibrate and test it on",
+    )
+    group.add_argument(
         "--allowed-loss",
         type=points,
         metavar="POINTS",
         help="with onnx-int8: percentage points of balanced accuracy that may be lost (default: 1)",
     )
-    export.add_argument(
+    group.add_argument(
         "--runtime",
         type=Path,
         metavar="FILE.tgz",
         help="with web: onnxruntime-web's npm tarball (default: download it once)",
     )
-    export.set_defaults(command=_export)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.choices import CALIBRATIONS, RECIPES, TRACKERS
-from lesionlab.cli.arguments import Commands, add_engine, devices, engine_of, positive, whole_number
+from lesionlab.cli.arguments import Commands, Group, add_engine, devices, engine_of, positive, whole_number
 from lesionlab.errors import UsageError
 
 
@@ -19,56 +19,67 @@ def add_run(commands: Commands) -> None:
         "trained on. Everything goes into one run directory, report.html first. An interrupted run resumes: repeat the same "
         "command.",
     )
-    run.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of images with their diagnoses (default: generated lesions)"
+    _add_data_options(run.add_argument_group("data"))
+    _add_training_options(run.add_argument_group("training"))
+    results = run.add_argument_group("results")
+    results.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
+    results.add_argument(
+        "--again", action="store_true", help="start over, and replace what the run directory holds of this run"
     )
-    run.add_argument(
-        "--recipe",
-        metavar="NAME|FILE",
-        help=f"{', '.join(RECIPES)}, or a TOML file (default: mobile; on generated lesions quick)",
-    )
-    run.add_argument(
-        "--weights",
-        metavar="FILE|none",
-        help="initial weights: imagenet, none, or a .weights.h5 file (default: the recipe's)",
-    )
-    run.add_argument(
-        "--split",
-        metavar="NAME|FILE",
-        help="how to split: lesion (default), source:CLINIC (test on one clinic), kaggle (leaks; for comparison), or a .csv "
-        "file with the columns image_id and part",
-    )
-    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
-    run.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
-    run.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
-    run.add_argument(
-        "--limit",
-        type=positive,
-        metavar="N",
-        help="use about N images, for a quick try: whole lesions, at least six of each diagnosis",
-    )
-    run.add_argument(
-        "--devices",
-        type=devices,
-        default=1,
-        metavar="N|all",
-        help="number of GPUs (or other devices) to train on, with JAX (default: 1)",
-    )
-    run.add_argument(
+    results.add_argument(
         "--track",
         action="append",
         choices=TRACKERS,
         default=[],
         help="log to a tracker while training; may be given twice",
     )
-    run.add_argument("--folds", type=positive, metavar="K", help="cross-validate: K runs, each lesion tested once")
+    folds = run.add_argument_group("cross-validation")
+    folds.add_argument("--folds", type=positive, metavar="K", help="cross-validate: K runs, each lesion tested once")
     add_engine(
-        run, "where to train the folds: on this machine, one after the other, or in parallel with Ray (default: local)"
-    )
-    run.add_argument(
-        "--again", action="store_true", help="start over, and replace what the run directory holds of this run"
+        folds,
+        "where to train the folds: on this machine, one after the other, or in parallel with Ray (default: local)",
     )
     run.set_defaults(command=_run)
+
+
+def _add_data_options(group: Group) -> None:
+    group.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of images with their diagnoses (default: generated lesions)"
+    )
+    group.add_argument(
+        "--split",
+        metavar="NAME|FILE",
+        help="how to split: lesion (default), source:CLINIC (test on one clinic), kaggle (leaks; for comparison), or a .csv "
+        "file with the columns image_id and part",
+    )
+    group.add_argument(
+        "--limit",
+        type=positive,
+        metavar="N",
+        help="use about N images, for a quick try: whole lesions, at least six of each diagnosis",
+    )
+
+
+def _add_training_options(group: Group) -> None:
+    group.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"{', '.join(RECIPES)}, or a TOML file (default: mobile; on generated lesions quick)",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="FILE|none",
+        help="initial weights: imagenet, none, or a .weights.h5 file (default: the recipe's)",
+    )
+    group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
+    group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
+    group.add_argument(
+        "--devices",
+        type=devices,
+        default=1,
+        metavar="N|all",
+        help="number of GPUs (or other devices) to train on, with JAX (default: 1)",
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
