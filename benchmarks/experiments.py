@@ -20,9 +20,10 @@ from lesionlab.files import write_json
 from lesionlab.lifecycle import prepare, values
 from lesionlab.lifecycle.train import say_epoch
 from lesionlab.model import backend
-from lesionlab.model.architectures import build_network, load_pretrained
+from lesionlab.model.architectures import build_network
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import shifted_by_priors
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, for_use, train
 from lesionlab.recipe import Recipe, read_recipe
 

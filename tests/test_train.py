@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.model import fast_layers
-from lesionlab.model.architectures import build_network, check_model, load_pretrained, name_of_network, with_decision
+from lesionlab.model.architectures import build_network, name_of_network, with_decision
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
+from lesionlab.model.check import check_model
 from lesionlab.model.decision_rule import (
     EXPONENTS,
     MARGIN,
@@ -28,6 +29,7 @@ from lesionlab.model.decision_rule import (
 )
 from lesionlab.model.export.compact_weights import round_weights
 from lesionlab.model.export.onnx import export_onnx
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
@@ -524,7 +526,7 @@ def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPat
     statistics.finalize_state()
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(theirs(images, training=False))
-    monkeypatch.setattr("lesionlab.model.architectures._published", lambda *_: theirs)
+    monkeypatch.setattr("lesionlab.model.pretrained.published", lambda *_: theirs)
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
     for weights in ("imagenet", "theirs.weights.h5", "ours.weights.h5"):

@@ -85,7 +85,8 @@ def _trained(
     statistics: tuple[np.ndarray, np.ndarray],
 ) -> Any:
     from lesionlab.model import backend
-    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.architectures import build_network
+    from lesionlab.model.pretrained import load_pretrained
     from lesionlab.model.train import Part, for_use, train
 
     epochs = round(recipe.optimizer.epochs * (table["part"] == "train").mean())

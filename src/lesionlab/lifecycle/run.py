@@ -103,7 +103,7 @@ def _help_to_train(request: Request) -> Path:
 def _thirteen_steps(run: Run) -> tuple[CleanData, SplitData, Trained]:
     prepare.record_libraries(run)  # 1
     from lesionlab.lifecycle.train import fit
-    from lesionlab.model.architectures import check_model  # with Keras, which step 1 imports
+    from lesionlab.model.check import check_model  # with Keras, which step 1 imports
 
     check_model(run.request.recipe)  # before the data are read, which takes longer
     prepared = prepare.prepare(run)  # 2 to 4

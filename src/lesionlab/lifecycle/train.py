@@ -11,10 +11,11 @@ import pandas as pd
 from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.prepare import data_key
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Trained
-from lesionlab.model.architectures import build_network, load_pretrained, with_decision
+from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import choose_decision
 from lesionlab.model.devices import leave_hosts, spread, with_other_hosts
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, describe_optimizer, for_use, train
 from lesionlab.runs import directory
 from lesionlab.runs.stages import say

@@ -120,7 +120,7 @@ def _remove_checkpoints(out: Path) -> None:
 
 def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
-    from lesionlab.model.architectures import check_model
+    from lesionlab.model.check import check_model
 
     for recipe in _networks(search.recipe, space):
         try:
@@ -162,7 +162,8 @@ def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, 
     os.environ.update(settings)
     from ray import tune
 
-    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.architectures import build_network
+    from lesionlab.model.pretrained import load_pretrained
     from lesionlab.model.train import Part, train
 
     folder = Path(job)
