@@ -18,11 +18,12 @@ from lesionlab.data.layouts.tables import read_start
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
-from lesionlab.evaluation.robustness import robustness
+from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.bundle import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -115,7 +116,20 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)
 
-    return robustness(model.bundle, list(table["image_id"]), labels, of_lesion, read, seed=seed, most=lesions)
+    outputs = ["probabilities", *(["ood_score"] if model.bundle.has_ood_score else [])]
+
+    def predict(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        found = model.bundle.run(outputs, pixels)
+        return found["probabilities"], found.get("ood_score")
+
+    return robustness(
+        predict,
+        LabelledImages(list(table["image_id"]), labels, of_lesion, HAM10000, read),
+        threshold=float(facts.thresholds.get("malignant", 0.5)),
+        reject_above=facts.ood["threshold"] if model.bundle.has_ood_score else None,
+        seed=seed,
+        most=lesions,
+    )
 
 
 def overlap_with_training(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:
