@@ -75,7 +75,10 @@ def _logits(run: Path, table: pd.DataFrame) -> np.ndarray:
 
 def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     validation = table[table["part"] == "validation"]
-    labels, training = encode_labels(validation["dx"]), encode_labels(table.loc[table["part"] == "train", "dx"])
+    labels, training = (
+        encode_labels(validation["dx"], HAM10000),
+        encode_labels(table.loc[table["part"] == "train", "dx"], HAM10000),
+    )
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
     def fitted(

@@ -19,7 +19,7 @@ from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.robustness import LabelledImages, robustness
-from lesionlab.inference.bundle import ON_ALL
+from lesionlab.inference.facts import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.stages import say
@@ -43,8 +43,7 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[ModelOutput
         "name": facts.name,
         "training_data": facts.training_data,
         "training_data_is_all": facts.training_data.endswith(ON_ALL),
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
+        **{name: facts.to_json()[name] for name in ("thresholds", "conformal")},
         "operating": list(facts.decision.get("operating", [])),
     }
     return see(model.bundle, len(paths), read), described
@@ -111,7 +110,7 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
     model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
-    labels, of_lesion = encode_labels(table["dx"]), table["lesion_id"].to_numpy()
+    labels, of_lesion = encode_labels(table["dx"], HAM10000), table["lesion_id"].to_numpy()
 
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)
@@ -125,8 +124,8 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     return robustness(
         predict,
         LabelledImages(list(table["image_id"]), labels, of_lesion, HAM10000, read),
-        threshold=float(facts.thresholds.get("malignant", 0.5)),
-        reject_above=facts.ood["threshold"] if model.bundle.has_ood_score else None,
+        threshold=0.5 if facts.thresholds.malignant is None else facts.thresholds.malignant,
+        reject_above=facts.ood.threshold if facts.ood else None,
         seed=seed,
         most=lesions,
     )
