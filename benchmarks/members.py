@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import headline
 from lesionlab.evaluation.vector_scaling import cross_fitted
 from lesionlab.lifecycle.ensemble import uncalibrated
@@ -85,12 +86,10 @@ def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     ) -> Callable[[np.ndarray], np.ndarray]:
         return partial(use, decision=choose_decision(CHOICE, labels, probabilities, training))
 
+    part = LabelledPredictions(labels, probabilities, validation["lesion_id"].to_numpy(), HAM10000)
     rows = []
     for seed in range(DIVISIONS):
-        before, after = (
-            cross_fitted(partial(fitted, use), labels, probabilities, validation["lesion_id"].to_numpy(), seed=seed)
-            for use in (calibrate, apply_decision)
-        )
+        before, after = (cross_fitted(partial(fitted, use), part, seed=seed) for use in (calibrate, apply_decision))
         first, then = headline(labels, before), headline(labels, after)
         melanoma = roc_auc_score(labels == INDEX_OF["mel"], before[:, INDEX_OF["mel"]])
         of_before = first["log_loss"], first["macro_auc"], melanoma, first["accuracy"]

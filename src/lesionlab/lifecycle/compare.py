@@ -7,6 +7,7 @@ import pandas as pd
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.compare import Comparison, compare
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.files import read_csv
 from lesionlab.runs import directory
 from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS
@@ -31,8 +32,9 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     relabelled = a.index[a["truth"] != b["truth"]]
     if len(relabelled):
         raise UsageError(f"{first} and {second} give {len(relabelled):,} images another truth: {relabelled[0]} is one.")
-    probabilities = [table[list(ISIC_COLUMNS)].to_numpy(float) for table in (a, b)]
-    return compare(encode_labels(a["truth"], HAM10000), a["lesion_id"].to_numpy(), *probabilities, seed=seed)
+    labels, lesions = encode_labels(a["truth"], HAM10000), a["lesion_id"].to_numpy()
+    both = (LabelledPredictions(labels, t[list(ISIC_COLUMNS)].to_numpy(float), lesions, HAM10000) for t in (a, b))
+    return compare(*both, seed=seed)
 
 
 def _same_split(first: Path, second: Path) -> str:

@@ -23,6 +23,7 @@ from lesionlab.data.split_proof import prove
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.intervals import in_words
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, evaluate_part
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import prepare
@@ -207,7 +208,8 @@ def _judge(request: Request, n_folds: int) -> None:
     write_csv(together, request.out / "predictions.csv")
     probabilities = together[list(ISIC_COLUMNS)].to_numpy()
     lesions = together["lesion_id"].to_numpy()
-    overall = evaluate_part(encode_labels(together["truth"], HAM10000), probabilities, lesions, seed=request.seed)
+    part = LabelledPredictions(encode_labels(together["truth"], HAM10000), probabilities, lesions, HAM10000)
+    overall = evaluate_part(part, seed=request.seed)
     figures = [metrics_of(out)["test"] for out in outs]
     summary: dict[str, Any] = {"n_folds": n_folds, "together": overall, "folds": figures}
     announce(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")

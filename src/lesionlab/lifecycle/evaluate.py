@@ -11,12 +11,14 @@ from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation import conformal
-from lesionlab.evaluation.assess import LabelledPredictions, assess
+from lesionlab.evaluation.assess import assess
 from lesionlab.evaluation.calibration import calibration
 from lesionlab.evaluation.intervals import in_words
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, evaluate_part, headline
-from lesionlab.evaluation.operating_points import TASKS, as_task, net_benefit
+from lesionlab.evaluation.operating_points import net_benefit
 from lesionlab.evaluation.skin_tone import with_skin_tone
+from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.vector_scaling import fit_vector_scaling, fitted_temperature
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
@@ -30,7 +32,7 @@ from lesionlab.report.page import write_report
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import run_facts
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
 
 if TYPE_CHECKING:
     from lesionlab.lifecycle.values import Trained
@@ -84,32 +86,32 @@ def measure(
     from lesionlab.model.decision_rule import choose_thresholds
 
     table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
-    everything = LabelledPredictions(divided.labels, probabilities, table["lesion_id"].to_numpy())
+    everything = LabelledPredictions(divided.labels, probabilities, table["lesion_id"].to_numpy(), HAM10000)
     train, validation, test = (everything.take(parts == part) for part in PARTS)
-    promise = conformal.calibrate(validation.labels, validation.probabilities, validation.lesions)
+    promise = conformal.calibrate(validation)
     metrics: dict[str, Any] = {
         "is_generated": run.manifest["data"]["is_generated"],
         "decision": dataclasses.asdict(trained.decision)
         | {
-            "thresholds": choose_thresholds(validation.labels, validation.probabilities),
+            "thresholds": choose_thresholds(validation),
             "conformal": dataclasses.asdict(promise),
             "chosen_on": "validation",
         },
     }
     for name, part in (("train", train), ("validation", validation)):
-        metrics[name] = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
+        metrics[name] = evaluate_part(part, seed=seed)
     metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
-    metrics |= before_the_rule(trained, validation.labels, test.labels, test.lesions, seed=seed)
-    metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise, test.lesions)
+    metrics |= before_the_rule(trained, validation.labels, test, seed=seed)
+    metrics["conformal"] = conformal.measure(test, promise)
     metrics["own_lines"], metrics["own_uncertain"], metrics["own_refused"] = [], 0, None
     metrics["decision"]["operating"] = _lines(metrics["operating"])
     return metrics
 
 
 def before_the_rule(
-    trained: "Trained", validation_labels: np.ndarray, test_labels: np.ndarray, lesions: np.ndarray, *, seed: int
+    trained: "Trained", validation_labels: np.ndarray, test: LabelledPredictions, *, seed: int
 ) -> dict[str, Any]:
-    """Judge the test part as trained, as calibrated before the rule, and calibrated in other ways: the rule gives that up.
+    """Test metrics at each stage of the probabilities: as trained, calibrated, and with the other calibrations.
 
     The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
     """
@@ -128,10 +130,13 @@ def before_the_rule(
         other = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
         stages["test_vector"] = (other, "after vector scaling instead")
     calibrated, label = stages["test_before_rule" if is_calibrated else "test_vector"]
-    curves = {name: net_benefit(*as_task(test_labels, calibrated, codes)) for name, codes in TASKS.items()}
+    curves = {
+        name: net_benefit(*as_task(test.with_probabilities(calibrated), codes))
+        for name, codes in tasks_of(test.taxonomy).items()
+    }
     return {
         **{
-            key: headline(test_labels, p) | {"calibration": calibration(test_labels, p, lesions, seed=seed)}
+            key: headline(test.labels, p) | {"calibration": calibration(test.with_probabilities(p), seed=seed)}
             for key, (p, _) in stages.items()
         },
         "stages": {key: label for key, (_, label) in stages.items()} | {"test": "after the decision rule, as given"},

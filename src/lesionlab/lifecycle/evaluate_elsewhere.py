@@ -26,10 +26,12 @@ from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
-from lesionlab.evaluation.assess import LabelledPredictions, assess, recalibrated
+from lesionlab.evaluation.assess import assess, recalibrated
 from lesionlab.evaluation.costs import read_costs
-from lesionlab.evaluation.operating_points import TASKS, as_task, judge
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.operating_points import evaluate_threshold
 from lesionlab.evaluation.skin_tone import with_skin_tone
+from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.outputs import ModelOutputs
@@ -64,7 +66,7 @@ class EvaluatedPart:
     def answers(self) -> LabelledPredictions:
         """Labels, probabilities and lesions."""
         labels, lesions = encode_labels(self.table["dx"], HAM10000), self.table["lesion_id"].to_numpy()
-        return LabelledPredictions(labels, self.seen.probabilities, lesions)
+        return LabelledPredictions(labels, self.seen.probabilities, lesions, HAM10000)
 
 
 def evaluate(
@@ -99,7 +101,7 @@ def evaluate(
 
     """
     folders.refuse_among_images(out, data)
-    matrix = read_costs(costs) if costs else None
+    matrix = read_costs(costs, HAM10000) if costs else None
     if robustness_lesions and _is_table(model):
         raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
     collection = read_collection(data)
@@ -188,21 +190,21 @@ def measure(
     if described["conformal"]:
         promise = conformal.read_promise(described["conformal"])
     elif drawn:
-        promise = conformal.calibrate(drawn.labels, drawn.probabilities, drawn.lesions)
-    given = answers.labels, answers.probabilities
-    metrics["conformal"] = promise and conformal.measure(*given, promise, answers.lesions)
+        promise = conformal.calibrate(drawn)
+    metrics["conformal"] = promise and conformal.measure(answers, promise)
     return metrics
 
 
 def _own_lines(answers: LabelledPredictions, described: dict[str, Any]) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
     threshold = described["thresholds"].get("malignant")
+    tasks = tasks_of(answers.taxonomy)
     own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
     rows = []
-    for line in [own, *(line for line in described["operating"] if line["task"] in TASKS)]:
-        is_positive, score = as_task(answers.labels, answers.probabilities, TASKS[line["task"]])
+    for line in [own, *(line for line in described["operating"] if line["task"] in tasks)]:
+        is_positive, score = as_task(answers, tasks[line["task"]])
         if line["threshold"] is not None and is_positive.any() and not is_positive.all():
-            rows.append(line | judge(is_positive, score, float(line["threshold"]), answers.lesions))
+            rows.append(line | evaluate_threshold(is_positive, score, float(line["threshold"]), answers.lesions))
     return rows
 
 

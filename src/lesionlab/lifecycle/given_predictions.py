@@ -18,7 +18,7 @@ from lesionlab.data.layouts.tables import read_start
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
-from lesionlab.evaluation.robustness import robustness
+from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.facts import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
@@ -115,7 +115,20 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)
 
-    return robustness(model.bundle, list(table["image_id"]), labels, of_lesion, read, seed=seed, most=lesions)
+    outputs = ["probabilities", *(["ood_score"] if model.bundle.has_ood_score else [])]
+
+    def predict(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        found = model.bundle.run(outputs, pixels)
+        return found["probabilities"], found.get("ood_score")
+
+    return robustness(
+        predict,
+        LabelledImages(list(table["image_id"]), labels, of_lesion, HAM10000, read),
+        threshold=0.5 if facts.thresholds.malignant is None else facts.thresholds.malignant,
+        reject_above=facts.ood.threshold if facts.ood else None,
+        seed=seed,
+        most=lesions,
+    )
 
 
 def overlap_with_training(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:
