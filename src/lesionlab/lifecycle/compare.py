@@ -14,7 +14,7 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.compare import Comparison, Difference, compare
-from lesionlab.files import read_csv, without_nan
+from lesionlab.files import without_nan
 from lesionlab.runs import directory
 from lesionlab.taxonomy import ISIC_COLUMNS
 
@@ -78,19 +78,8 @@ def _same_split(first: Path, second: Path) -> str:
 
 
 def _test_part(folder: Path) -> pd.DataFrame:
-    evaluation = directory.read_evaluation(folder)
-    if evaluation is None:
-        directory.read_finished(folder)
-    elif not evaluation.get("finished"):
-        raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
-    path, columns = folder / "predictions.csv", ["lesion_id", "truth", *ISIC_COLUMNS]
-    try:
-        table = read_csv(path, ISIC_COLUMNS)
-        return table[table["part"] == "test"].set_index("image")[columns]
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(
-            f"{path} cannot be read as a run writes it ({error}). Take another, or make it anew."
-        ) from error
+    table = directory.open_evaluated(folder).predictions()
+    return table[table["part"] == "test"].set_index("image")
 
 
 def _print(first: str, second: str, result: Comparison) -> None:

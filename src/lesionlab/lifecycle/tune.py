@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -29,14 +30,15 @@ from lesionlab.data.split import split
 from lesionlab.data.split_proof import prove
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv, write_csv, write_json, write_text
+from lesionlab.files import read_csv, write_csv, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import validated
 from lesionlab.lifecycle.search_space import changed, read_space
 from lesionlab.lifecycle.tune_lines import trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
-from lesionlab.runs import directory
+from lesionlab.runs import directory, start
+from lesionlab.runs.identity import Identity
 from lesionlab.runs.stages import say
 
 METRIC = "val_balanced_accuracy"
@@ -89,20 +91,20 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     connection.reach(address)
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
-        if directory.begin(search.out, identity, again=again):
+        if start.find_finished(search.out, identity, again=again):
             print(
                 f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
             )
             return _found(search.out)
         if again:
             _remove_checkpoints(search.out)
-        manifest = directory.new_manifest(identity, search.seed)
-        write_json(search.out / directory.MANIFEST, manifest)
+        head = start.new_head(identity, search.seed)
+        start.write_manifest(search.out, head)
         job = _write_job(search, space)
         with connection.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
         _write_results(search, results)
-        write_json(search.out / directory.MANIFEST, manifest | {"finished": environment.now()})
+        start.write_manifest(search.out, msgspec.structs.replace(head, finished=environment.now()))
         _remove_checkpoints(search.out)
     return _found(search.out)
 
@@ -127,7 +129,7 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
         except UsageError as error:
             raise UsageError(f"{search.space}: {error}") from error
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
-    prepared = prepare.prepare(Run(request, {}))
+    prepared = prepare.prepare(Run(request))
     table = prepared.cleaned.table
     parts = split(table, search.recipe.split, seed=search.seed)
     if prove(table, parts).is_leaking:
@@ -321,12 +323,12 @@ def _write_results(search: Search, results: Any) -> None:
     print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
 
 
-def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "recipe": search.recipe.to_toml(),
-        "space": json.loads(json.dumps(space)),
-        "data": str(search.data.resolve()),
-        "trials": search.trials,
-        "seed": search.seed,
-        "limit": search.limit,
-    }
+def _identity(search: Search, space: dict[str, dict[str, Any]]) -> Identity:
+    return Identity(
+        recipe=search.recipe.to_toml(),
+        space=json.loads(json.dumps(space)),
+        data=str(search.data.resolve()),
+        trials=search.trials,
+        seed=search.seed,
+        limit=search.limit,
+    )

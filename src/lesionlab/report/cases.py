@@ -23,6 +23,7 @@ from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
+from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF
 
 _PX = 224
@@ -31,7 +32,7 @@ _THREADS = 2
 
 
 def write_cases(
-    folder: Path, table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
+    folder: Path, table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: EvaluatedModel
 ) -> Path:
     """Write a page for each case and an index of all, wrong answers first; return the index.
 
@@ -40,14 +41,14 @@ def write_cases(
         table: of the judged images: `image_id`, `dx`, `path` and what else is known.
         seen: what the model makes of them, in the order of the table.
         metrics: metrics.json, for the suspect labels.
-        model: `name`, and `conformal` with the thresholds of its sets, or empty.
+        model: its name, and the thresholds of its sets where it has any.
 
     """
     cases = _cases(table, seen, metrics, model)
     environment = Environment(
         loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF}
+    common = {"notice": NOT_A_DEVICE, "model": model.name, "name_of": NAME_OF}
     page = environment.get_template("case.html.j2")
 
     def write(place: int, folder: Path) -> None:
@@ -69,12 +70,12 @@ def write_cases(
 
 
 def _cases(
-    table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
+    table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: EvaluatedModel
 ) -> list[dict[str, Any]]:
     labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
-    sets = prediction_sets(seen.probabilities, model["conformal"]["thresholds"]) if model["conformal"] else None
+    sets = prediction_sets(seen.probabilities, model.conformal["thresholds"]) if model.conformal else None
     malignant = [INDEX_OF[dx] for dx in MALIGNANT]
     known = table.reindex(columns=list(_SHOWN)).astype(object)
     return [
