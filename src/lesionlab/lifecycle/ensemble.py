@@ -26,7 +26,7 @@ from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.identity import Head, Identity
 from lesionlab.runs.manifest import ModelFacts
-from lesionlab.runs.stages import Step, say
+from lesionlab.runs.stages import Step, announce, say
 
 
 def ensemble(
@@ -64,7 +64,9 @@ def ensemble(
     )
     with folders.claimed(out, directory.MANIFEST):
         if start.find_finished(out, identity, again=again):
-            print(f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew.")
+            announce(
+                f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew."
+            )
             return out
         head = start.new_head(identity, request.seed)
         start.write_manifest(out, head)
@@ -114,7 +116,8 @@ def uncalibrated(
     from lesionlab.model.safe_load import load_network
 
     path = run.folder / file
-    network = build_network(run.recipe, *statistics, views=views, first_view=first_view)
+    n_diagnoses = len(run.taxonomy)
+    network = build_network(run.recipe, *statistics, n_diagnoses=n_diagnoses, views=views, first_view=first_view)
     weights = load_network(path).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(
@@ -136,7 +139,7 @@ def _fourteen_steps(run: Run, head: Head, members: Sequence[RunDirectory]) -> No
     _check_data(data, split, members[0])
     steps = Steps(environment, data, explored, split, _join(run, data, split, members))  # 11 to 13
     evaluate.evaluate(run, head, steps)  # 14
-    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+    announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
 def _join(run: Run, data: CleanData, split: SplitData, members: Sequence[RunDirectory]) -> Trained:
@@ -191,6 +194,11 @@ def _refuse_misfit(run: RunDirectory, first: RunDirectory) -> None:
     if run.manifest.data.fingerprint != first.manifest.data.fingerprint:
         raise UsageError(
             f"{run.folder} has other images than {first.folder}. Only runs on the same images can be joined."
+        )
+    if run.taxonomy.dx != first.taxonomy.dx:
+        raise UsageError(
+            f"{run.folder} has other diagnoses ({', '.join(run.taxonomy.dx)}) than {first.folder} "
+            f"({', '.join(first.taxonomy.dx)}). Only runs with the same can be joined."
         )
     if run.recipe.image != first.recipe.image:
         raise UsageError(f"{run.folder} has another image size, crop or normalisation than {first.folder}.")

@@ -4,9 +4,7 @@ In: a model file or a table in ISIC's columns, and a folder in any layout. Out: 
 `manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
 """
 
-import argparse
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
-from lesionlab._version import NOT_A_DEVICE, __version__
+from lesionlab._version import __version__
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.recognise import Collection, read_collection
@@ -31,8 +29,6 @@ from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
 from lesionlab.evaluation.assess import LabelledPredictions, assess, recalibrated
 from lesionlab.evaluation.costs import read_costs
-from lesionlab.evaluation.intervals import in_words
-from lesionlab.evaluation.metrics import HEADLINE
 from lesionlab.evaluation.operating_points import TASKS, as_task, judge
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.uncertainty import uncertainties
@@ -56,21 +52,23 @@ from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory, start
 from lesionlab.runs.identity import EvaluationHead, Kind
 from lesionlab.runs.manifest import EvaluatedModel, EvaluatedSplit, EvaluationManifest, SetAside
+from lesionlab.taxonomy import Taxonomy
 
-_ROBUSTNESS_LESIONS = 200  # by default
+ROBUSTNESS_LESIONS = 200  # by default
 
 
 @dataclass(frozen=True)
 class EvaluatedPart:
-    """Images of one part that have an answer: their table and what the model makes of them."""
+    """Images of one part that have a prediction: their diagnoses, their table and what the model makes of them."""
 
+    taxonomy: Taxonomy
     table: pd.DataFrame
     seen: ModelOutputs
 
     @property
     def answers(self) -> LabelledPredictions:
         """Labels, probabilities and lesions."""
-        labels, lesions = encode_labels(self.table["dx"]), self.table["lesion_id"].to_numpy()
+        labels, lesions = encode_labels(self.table["dx"], self.taxonomy), self.table["lesion_id"].to_numpy()
         return LabelledPredictions(labels, self.seen.probabilities, lesions)
 
 
@@ -117,7 +115,8 @@ def evaluate(
         given = _predictions(model, table, collection, allow_missing, has_split=split is not None)
         seen, has_answer = given.seen, ~np.isnan(given.seen.probabilities[:, 0])
         test, validation = (
-            _judged(table, seen, has_answer & (table["part"] == p).to_numpy()) for p in ("test", "validation")
+            _part(collection.taxonomy, table, seen, has_answer & (table["part"] == p).to_numpy())
+            for p in ("test", "validation")
         )
         if not len(test.table):
             raise UsageError(f"No image of the part to be judged in {data} has an answer.")
@@ -194,13 +193,14 @@ def measure(
         "test_vector": "after vector scaling",
     }
     metrics["own_lines"] = _own_lines(answers, model)
-    is_unsure = uncertainties(answers.probabilities) > model.thresholds.get("uncertainty", 1.0)
+    most_unsure = model.thresholds.uncertainty
+    is_unsure = uncertainties(answers.probabilities) > (1.0 if most_unsure is None else most_unsure)
     is_refused = test.seen.is_refused
     metrics["own_refused"] = None if is_refused is None else int(is_refused.sum())
     metrics["own_uncertain"] = int(is_unsure.sum() if is_refused is None else (is_unsure & ~is_refused).sum())
     promise = None
     if model.conformal:
-        promise = conformal.read_promise(model.conformal)
+        promise = model.conformal
     elif drawn:
         promise = conformal.calibrate(drawn.labels, drawn.probabilities, drawn.lesions)
     given = answers.labels, answers.probabilities
@@ -210,10 +210,11 @@ def measure(
 
 def _own_lines(answers: LabelledPredictions, model: EvaluatedModel) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
-    threshold = model.thresholds.get("malignant")
+    threshold = model.thresholds.malignant
     own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
     rows = []
-    for line in [own, *(line for line in model.operating if line["task"] in TASKS)]:
+    line: dict[str, Any]
+    for line in [own, *(dataclasses.asdict(line) for line in model.operating if line.task in TASKS)]:
         is_positive, score = as_task(answers.labels, answers.probabilities, TASKS[line["task"]])
         if line["threshold"] is not None and is_positive.any() and not is_positive.all():
             rows.append(line | judge(is_positive, score, float(line["threshold"]), answers.lesions))
@@ -232,8 +233,8 @@ def _is_table(model: str | None) -> bool:
     return bool(model) and str(model).lower().endswith(".csv")
 
 
-def _judged(table: pd.DataFrame, seen: ModelOutputs, chosen: np.ndarray) -> EvaluatedPart:
-    return EvaluatedPart(table[chosen].reset_index(drop=True), seen.take(chosen))
+def _part(taxonomy: Taxonomy, table: pd.DataFrame, seen: ModelOutputs, chosen: np.ndarray) -> EvaluatedPart:
+    return EvaluatedPart(taxonomy, table[chosen].reset_index(drop=True), seen.take(chosen))
 
 
 def _set_aside(cleaned: Cleaned, given: GivenPredictions, without: pd.Series) -> tuple[SetAside, ...]:
@@ -267,27 +268,7 @@ def _write(
     write_json(out / "metrics.json", metrics)
     write_part_figures(out / "figures", metrics, predictions, pixels, test.table)
     write_understanding(out / "figures", metrics, test.table, test.seen, pixels, seed=manifest.seed)
-    write_cases(out / "cases", test.table, test.seen, metrics, manifest.model)
+    write_cases(out / "cases", test.table, test.seen, metrics, manifest.model, test.taxonomy)
     report = write_evaluation_html(out, manifest, metrics)
     start.write_manifest(out, msgspec.structs.replace(manifest, finished=now()))
     return report
-
-
-def evaluate_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab evaluate`: print the headline figures and where the report is."""
-    report = evaluate(
-        options.model,
-        options.data,
-        options.out,
-        seed=options.seed,
-        allow_missing=options.allow_missing,
-        split=options.split,
-        costs=options.costs,
-        risks=(options.risk,) if options.risk else RISKS,
-        robustness_lesions=options.robustness_lesions or (_ROBUSTNESS_LESIONS if options.robustness else None),
-    )
-    metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
-    print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
-    for name in HEADLINE:
-        print(f"{name.replace('_', ' '):18} {in_words(metrics[name], metrics['intervals'][name])}")
-    print(f"Report: {report}\n{NOT_A_DEVICE}")

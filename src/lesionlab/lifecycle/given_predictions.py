@@ -20,11 +20,12 @@ from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.robustness import robustness
-from lesionlab.inference.bundle import ON_ALL
+from lesionlab.inference.facts import ON_ALL, Thresholds
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -62,9 +63,9 @@ def predictions_of_model(name: str | None, table: pd.DataFrame) -> GivenPredicti
         name=facts.name,
         training_data=facts.training_data,
         training_data_is_all=facts.training_data.endswith(ON_ALL),
-        thresholds=dict(facts.thresholds),
-        conformal=dict(facts.conformal),
-        operating=tuple(facts.decision.get("operating", [])),
+        thresholds=facts.thresholds,
+        conformal=facts.conformal,
+        operating=facts.operating,
     )
     return GivenPredictions(see(model.bundle, len(paths), read), described)
 
@@ -103,8 +104,8 @@ def predictions_of_table(
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         training_data="",
         training_data_is_all=False,
-        thresholds={},
-        conformal={},
+        thresholds=Thresholds(),
+        conformal=None,
         operating=(),
     )
     return GivenPredictions(ModelOutputs(values / values.sum(axis=1, keepdims=True)), described, unknown, doubtful)
@@ -135,7 +136,7 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
     model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
-    labels, of_lesion = encode_labels(table["dx"]), table["lesion_id"].to_numpy()
+    labels, of_lesion = encode_labels(table["dx"], HAM10000), table["lesion_id"].to_numpy()
 
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)

@@ -30,7 +30,7 @@ from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs.manifest import DataFacts, Environment, PartCounts, Patients, PixelFacts, SplitFacts
 from lesionlab.runs.stages import Step, say
-from lesionlab.taxonomy import DIAGNOSES, DX
+from lesionlab.taxonomy import Taxonomy
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)
@@ -58,9 +58,9 @@ def prepare(run: Run) -> CleanData:
     with run.stages.step(Step.IMAGES):
         folder = request.data or _generated_folder(request.seed)
         say(f"{len(index_images(folder)):,} images in {folder}")
-        say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in DIAGNOSES))
     with run.stages.step(Step.METADATA):
         collection = read_collection(folder)
+        say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":
             check_source(collection.table, request.recipe.split)  # before every image is decoded
@@ -71,7 +71,8 @@ def prepare(run: Run) -> CleanData:
         say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {n_findings} findings")
         n_kept = len(cleaned.table)
         if request.limit:
-            cleaned = dataclasses.replace(cleaned, table=take_lesions(cleaned.table, request.limit, seed=request.seed))
+            taken = take_lesions(cleaned.table, request.limit, collection.taxonomy, seed=request.seed)
+            cleaned = dataclasses.replace(cleaned, table=taken)
             say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
         present = sorted(set(cleaned.table["dx"]))
         if len(present) < 2:
@@ -104,9 +105,9 @@ def explore(run: Run, data: CleanData) -> dict[str, Any]:
     """Step 5: tables and figures of the data, before anything is learnt from it."""
     with run.stages.step(Step.EXPLORATION):
         table = data.cleaned.table
-        explored = write_exploration(table, data.pixels, run.request.out, data.facts.is_generated)
+        explored = write_exploration(table, data.taxonomy, data.pixels, run.request.out, data.facts.is_generated)
         counts = table["dx"].value_counts()
-        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in DX))
+        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in data.taxonomy.dx))
         say(
             f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
         )
@@ -125,18 +126,19 @@ def divide(run: Run, data: CleanData) -> SplitData:
     """Steps 7 to 10: who is tested on, statistics of the training part, labels, who is validated on."""
     recipe = run.request.recipe
     with run.stages.step(Step.TEST_SPLIT):
-        table, facts = _split(run, data.cleaned.table)
+        table, facts = _split(run, data)
     with run.stages.step(Step.NORMALISATION):
         mean, std = channel_statistics(data.pixels, table.loc[table["part"] == "train", "row"].to_numpy())
         say(f"training part only: mean RGB {_triple(mean)}, standard deviation {_triple(std)}")
         say(f"rule {recipe.image.normalisation!r}, inside the network")
     with run.stages.step(Step.LABELS):
-        labels = encode_labels(table["dx"])
-        say("one-hot, in the order " + " ".join(DX))
+        labels = encode_labels(table["dx"], data.taxonomy)
+        say("one-hot, in the order " + " ".join(data.taxonomy.dx))
     with run.stages.step(Step.VALIDATION_SPLIT):
         for part, counts in facts.parts.items():
             say(f"{part:10} {counts.images:7,} images of {counts.lesions:7,} lesions")
-    return SplitData(table, labels, mean, std, facts, _describe_pixels(recipe.image, mean, std))
+    pixels = _describe_pixels(recipe.image, mean, std)
+    return SplitData(data.taxonomy, table, labels, mean, std, facts, pixels)
 
 
 def _describe_pixels(image: ImageChoice, mean: np.ndarray, std: np.ndarray) -> PixelFacts:
@@ -150,14 +152,14 @@ def _describe_pixels(image: ImageChoice, mean: np.ndarray, std: np.ndarray) -> P
     )
 
 
-def _split(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, SplitFacts]:
+def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
     """Choose the parts, prove them, write `splits.csv`; return the table with the column `part`."""
-    choice = run.request.recipe.split
-    parts = split(table, choice, seed=run.request.seed)
+    choice, table = run.request.recipe.split, data.cleaned.table
+    parts = split(table, choice, data.taxonomy, seed=run.request.seed)
     proof = prove(table, parts)
     counts = {part: PartCounts(**found) for part, found in describe_parts(table, parts).items()}
     table = table.assign(part=parts)
-    untrained = _untrained(table)
+    untrained = _untrained(table, data.taxonomy)
     write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
     say(f"split {choice.name!r}: {counts['test'].images:,} test images")
     for line in proof_in_words(proof):
@@ -167,8 +169,8 @@ def _split(run: Run, table: pd.DataFrame) -> tuple[pd.DataFrame, SplitFacts]:
     return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained))
 
 
-def _untrained(table: pd.DataFrame) -> list[str]:
-    """Diagnoses that are tested, and that no training image has, in `DX` order.
+def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
+    """Diagnoses that are tested, and that no training image has, in the taxonomy's order.
 
     Raises:
         UsageError: one diagnosis alone is trained on.
@@ -180,7 +182,7 @@ def _untrained(table: pd.DataFrame) -> list[str]:
             f"The split leaves one diagnosis alone to train on ({', '.join(sorted(trained))}). Training needs two or more: "
             "take another split."
         )
-    return [dx for dx in DX if dx in tested - trained]
+    return [dx for dx in taxonomy.dx if dx in tested - trained]
 
 
 def describe_data(collection: Collection, table: pd.DataFrame, kept: int | None = None) -> DataFacts:
@@ -200,6 +202,7 @@ def describe_data(collection: Collection, table: pd.DataFrame, kept: int | None 
         lesions=int(table["lesion_id"].nunique()),
         fingerprint=fingerprint(table),
         is_generated=write.is_generated(collection.table["image_id"]),
+        taxonomy=collection.taxonomy,
         patients=Patients(**count_patients(table)) if PATIENT in table else None,
         kept=kept,
     )

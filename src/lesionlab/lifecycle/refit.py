@@ -62,12 +62,12 @@ def train_on_all(folder: Path) -> Path:
         else:
             network = _refit(run, pixels, table, statistics)
         facts = facts_of_refit(run)
-        network = with_decision(network, read_decision(facts["decision"]))
+        network = with_decision(network, read_decision(facts.decision))
         with replacing(folder / directory.FINAL) as temporary:
             network.save(temporary)
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
         with replacing(folder / "final.onnx") as temporary:
-            difference = export_onnx(network, temporary, facts, pixels[rows[:64]])
+            difference = export_onnx(network, temporary, facts.to_json(), pixels[rows[:64]])
             score = add_ood_score(temporary, pixels, training, reference)
         say(in_words(score))
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -86,9 +86,9 @@ def _refit(
     recipe = run.recipe.with_changes("optimizer", epochs=max(1, epochs))
     say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
     backend.seed_everything(seed)
-    network = build_network(recipe, *statistics, for_training=True, seed=seed)
+    network = build_network(recipe, *statistics, n_diagnoses=len(run.taxonomy), for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"]))
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy))
     checkpoint, key = run.folder / CHECKPOINT, data_key(table)
     history = train(
         network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch

@@ -22,6 +22,7 @@ from lesionlab.report.page import write_report
 from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory, damaged
 from lesionlab.runs.identity import Head, Identity
+from lesionlab.runs.stages import announce
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
@@ -44,8 +45,8 @@ def run(request: Request) -> Path:
         finished = start.find_finished(request.out, identity, again=request.again)
         if finished:
             what = _completed(finished)
-            print(f"This run was finished on {(finished.head.finished or '')[:16]}: {request.out / 'report.html'}")
-            print(f"{what} --again starts it anew.")
+            announce(f"This run was finished on {(finished.head.finished or '')[:16]}: {request.out / 'report.html'}")
+            announce(f"{what} --again starts it anew.")
             return request.out
         head = start.new_head(identity, request.seed)
         start.write_manifest(request.out, head)
@@ -100,7 +101,7 @@ def _help_to_train(request: Request) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         own = dataclasses.replace(request, out=Path(folder))
         _thirteen_steps(Run(own, request.out / directory.CHECKPOINT))
-    print(f"\nTrained with the other hosts; the report will be in {request.out}, written by the first of them.")
+    announce(f"\nTrained with the other hosts; the report will be in {request.out}, written by the first of them.")
     return request.out
 
 
@@ -119,7 +120,7 @@ def _thirteen_steps(run: Run) -> Steps:
 
 def _fourteen_steps(run: Run, head: Head) -> None:
     evaluate.evaluate(run, head, _thirteen_steps(run))  # 14
-    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+    announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
 def identify(request: Request) -> Identity:

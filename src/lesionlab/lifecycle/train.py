@@ -37,7 +37,9 @@ def _build(run: Run, split: SplitData, devices: int) -> tuple[Any, ModelFacts]:
     recipe = run.request.recipe
     architecture = recipe.model.architecture
     with run.stages.step(Step.MODEL):
-        network = build_network(recipe, split.mean, split.std, for_training=True, seed=run.request.seed)
+        network = build_network(
+            recipe, split.mean, split.std, n_diagnoses=len(split.taxonomy), for_training=True, seed=run.request.seed
+        )
         parameters, weights = network.count_params(), load_pretrained(network, recipe)
         say(f"{architecture}, {parameters:,} parameters; weights: {weights}")
     with run.stages.step(Step.OPTIMIZER):

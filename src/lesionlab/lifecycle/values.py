@@ -14,6 +14,7 @@ from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
 from lesionlab.runs.manifest import DataFacts, Environment, ModelFacts, PixelFacts, SetAside, SplitFacts
 from lesionlab.runs.stages import Stages
+from lesionlab.taxonomy import Taxonomy
 from lesionlab.tracking.tracker import Tracker
 
 
@@ -57,6 +58,11 @@ class CleanData:
     facts: DataFacts
 
     @property
+    def taxonomy(self) -> Taxonomy:
+        """The diagnoses."""
+        return self.collection.taxonomy
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong with the table, then with the images."""
         return (*self.collection.findings, *self.cleaned.findings)
@@ -80,6 +86,7 @@ class SplitData:
     `mean` and `std`: of each channel in the training part, float (3,).
     """
 
+    taxonomy: Taxonomy
     table: pd.DataFrame
     labels: np.ndarray
     mean: np.ndarray

@@ -17,12 +17,22 @@ from lesionlab.files import read_csv
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs.identity import EvaluationHead, Head, Identity, Kind
 from lesionlab.runs.manifest import Manifest
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000, Taxonomy
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.toml"
 CHECKPOINT = "checkpoint.npz"
 FINAL = "final.keras"
+
+
+class _DataTaxonomy(msgspec.Struct, frozen=True):
+    taxonomy: Taxonomy | None = None
+
+
+class _WithTaxonomy(msgspec.Struct, frozen=True):
+    """What the manifests of runs and of evaluations have in common."""
+
+    data: _DataTaxonomy = _DataTaxonomy()
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,19 @@ class RunDirectory:
         """
         try:
             return msgspec.json.decode(self.written, type=Manifest)
+        except msgspec.ValidationError as error:
+            raise damaged(self.folder, f"its {MANIFEST} cannot be read ({error})") from error
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The diagnoses; older files are HAM10000's.
+
+        Raises:
+            LesionlabError: the manifest is damaged.
+
+        """
+        try:
+            return msgspec.json.decode(self.written, type=_WithTaxonomy).data.taxonomy or HAM10000
         except msgspec.ValidationError as error:
             raise damaged(self.folder, f"its {MANIFEST} cannot be read ({error})") from error
 
@@ -129,8 +152,8 @@ class RunDirectory:
         """
         path = self.folder / "predictions.csv"
         try:
-            table = read_csv(path, ISIC_COLUMNS)
-            _ = table[["image", *ISIC_COLUMNS, "part", "lesion_id", "truth"]]
+            table = read_csv(path, self.taxonomy.columns)
+            _ = table[["image", *self.taxonomy.columns, "part", "lesion_id", "truth"]]
             return table
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(

@@ -5,13 +5,14 @@ evaluate` writes an `EvaluationManifest`. All are checked where they are read, i
 docs/commands.md is made of the docstrings below.
 """
 
-from typing import Any
-
 from msgspec import Struct
 
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.split_proof import SplitProof
+from lesionlab.evaluation.conformal import Conformal
+from lesionlab.inference.facts import OperatingThreshold, Thresholds
 from lesionlab.runs.identity import Identity, Kind
+from lesionlab.taxonomy import Taxonomy
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -63,6 +64,7 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
         lesions: that they show.
         fingerprint: SHA-256 of their ids, lesions, diagnoses and contents.
         is_generated: whether the images were drawn by a program.
+        taxonomy: the diagnoses; absent in older files, which are HAM10000's.
         patients: absent where the data name none.
         kept: images that could be used, before `--limit`; absent in an evaluation.
 
@@ -75,6 +77,7 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lesions: int
     fingerprint: str
     is_generated: bool
+    taxonomy: Taxonomy | None = None
     patients: Patients | None = None
     kept: int | None = None
 
@@ -259,7 +262,7 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
         training_data: what a model says of it; empty for predictions.
         training_data_is_all: whether it was trained on all parts.
         thresholds: that the model carries, 0 to 1.
-        conformal: its sets: coverage, thresholds and images of each diagnosis; empty where it has none.
+        conformal: the promise of its sets of diagnoses; null where it has none.
         operating: its operating points.
 
     """
@@ -268,9 +271,9 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sha256: str | None = None
     training_data: str
     training_data_is_all: bool
-    thresholds: dict[str, float | None]
-    conformal: dict[str, Any]
-    operating: tuple[dict[str, Any], ...]
+    thresholds: Thresholds
+    conformal: Conformal | None
+    operating: tuple[OperatingThreshold, ...]
 
 
 class EvaluationManifest(Struct, frozen=True, kw_only=True):

@@ -1,15 +1,17 @@
 """What a run's model file says of itself: made of the run's recipe, data, decision and card."""
 
+import dataclasses
 from typing import Any
 
 from lesionlab.files import without_nan
-from lesionlab.inference.bundle import ON_ALL, make_facts
+from lesionlab.inference.facts import ON_ALL, Facts, make_facts
 from lesionlab.recipe import Recipe
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import DataFacts
+from lesionlab.taxonomy import HAM10000
 
 
-def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str) -> dict[str, Any]:
+def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str) -> Facts:
     """Facts for a run's model file.
 
     Args:
@@ -23,6 +25,7 @@ def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card:
     decision = without_nan(decision)
     return make_facts(
         name=recipe.name,
+        taxonomy=data.taxonomy or HAM10000,
         height=recipe.image.height,
         width=recipe.image.width,
         crop=recipe.image.crop,
@@ -36,19 +39,19 @@ def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card:
     )
 
 
-def facts_of_run(run: RunDirectory) -> dict[str, Any]:
+def facts_of_run(run: RunDirectory) -> Facts:
     """Facts for the model file of a finished run."""
     return model_facts(run.recipe, run.manifest.data, run.decision(), run.card())
 
 
-def facts_of_refit(run: RunDirectory) -> dict[str, Any]:
+def facts_of_refit(run: RunDirectory) -> Facts:
     """Facts of the network that is trained on all lesions of a finished run; whose figures the card has is said in it."""
     facts = facts_of_run(run)
     about = (
-        f"> These weights were trained by the recipe `{facts['name']}` on all lesions named below. The figures are those of the "
+        f"> These weights were trained by the recipe `{facts.name}` on all lesions named below. The figures are those of the "
         "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
     )
-    return facts | {"training_data": facts["training_data"] + ON_ALL, "card": about + facts["card"]}
+    return dataclasses.replace(facts, training_data=facts.training_data + ON_ALL, card=about + facts.card)
 
 
 def describe_training_data(data: DataFacts) -> tuple[str, str]:
