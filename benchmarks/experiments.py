@@ -93,7 +93,7 @@ def main() -> None:
 def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     folder = figures.with_suffix("")
     folder.mkdir(exist_ok=True)
-    run = values.Run(values.Request(recipe, data, folder, seed=seed), manifest={})
+    run = values.Run(values.Request(recipe, data, folder, seed=seed))
     prepared = prepare.prepare(run)
     divided = prepare.divide(run, prepared)
     backend.seed_everything(seed)

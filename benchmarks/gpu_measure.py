@@ -151,7 +151,7 @@ def time_to(recipe: Recipe, options: argparse.Namespace) -> str:
             raise Reached(f"{best:.3f} in {time.perf_counter() - started:.1f} s, epoch {row['epoch']}")
 
     with tempfile.TemporaryDirectory() as folder:
-        run = values.Run(values.Request(recipe, Path(options.data), Path(folder)), manifest={})
+        run = values.Run(values.Request(recipe, Path(options.data), Path(folder)))
         prepared = prepare.prepare(run)
         divided = prepare.divide(run, prepared)
         seed_everything(0)

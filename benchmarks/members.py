@@ -27,7 +27,7 @@ from lesionlab.lifecycle.prepare import decode
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import apply_decision, calibrate, choose_decision
 from lesionlab.recipe import DecisionChoice, read_recipe
-from lesionlab.runs.directory import read_finished
+from lesionlab.runs.directory import open_run
 from lesionlab.taxonomy import HAM10000, INDEX_OF
 
 CHOICE = DecisionChoice("prior-corrected", "vector")
@@ -57,7 +57,7 @@ def _joined(views: list[np.ndarray]) -> np.ndarray:
 
 def _table(run: Path) -> pd.DataFrame:
     """The run's images with their part, in the order of the collection; `row` counts them."""
-    images = read_collection(Path(read_finished(run)["data"]["folder"])).table
+    images = read_collection(Path(open_run(run).manifest.data.folder)).table
     parts = pd.read_csv(run / "splits.csv", dtype=str)[["image_id", "part"]]
     return images.merge(parts, on="image_id", how="left").assign(row=np.arange(len(images)))
 
@@ -65,11 +65,11 @@ def _table(run: Path) -> pd.DataFrame:
 def _logits(run: Path, table: pd.DataFrame) -> np.ndarray:
     """Logits (4, n, 7), but for a constant a row, of the validation images, one view at a time, not calibrated."""
     image = read_recipe(str(run / "recipe.toml")).image
-    collection = read_collection(Path(read_finished(run)["data"]["folder"]))
+    collection = read_collection(Path(open_run(run).manifest.data.folder))
     pixels = decode(collection, image.height, image.width, image.crop).pixels
     training, validation = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
     statistics = channel_statistics(pixels, training)
-    networks = (uncalibrated(run, "model.keras", statistics, views=1, first_view=view) for view in range(4))
+    networks = (uncalibrated(open_run(run), "model.keras", statistics, views=1, first_view=view) for view in range(4))
     return np.log(np.maximum([predict(network, pixels, validation) for network in networks], 1e-30))
 
 

@@ -18,6 +18,7 @@ from lesionlab.cli import main
 from lesionlab.evaluation.compare import compare, delong
 from lesionlab.evaluation.intervals import draw_weights, ranking
 from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from run_files import run_manifest
 
 
 def two_scores(n: int, first: float, second: float, rng: np.random.Generator, shared: float = 0.5):
@@ -185,7 +186,7 @@ def test_names_that_are_alike_at_both_ends_are_the_first_and_the_second(tmp_path
 def of_a_run(folder: Path, labels: np.ndarray, rng: np.random.Generator) -> None:
     """Write what is read of a finished run."""
     folder.mkdir()
-    (folder / "manifest.json").write_text('{"request": {}, "data": {}, "finished": "2026-01-01"}')
+    (folder / "manifest.json").write_text(json.dumps(run_manifest()))
     table = pd.DataFrame(answers(labels, 0.7, rng), columns=list(ISIC_COLUMNS))
     names = [f"i{number}" for number in range(len(labels))]
     table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])
