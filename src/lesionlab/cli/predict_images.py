@@ -228,7 +228,7 @@ def _bars(n_images: int, taxonomy: Taxonomy) -> Sink:
             print(f"  {taxonomy.name_of[dx]:{_NAME}} {bar(share)} {share:6.1%}")
         print(f"\n  {_in_words(prediction)}")
         if prediction.is_dermatoscopic is False:
-            print("  no answer here is to be trusted")
+            print("  no prediction here can be relied on")
         elif len(prediction.prediction_set) > 1:
             print(f"  cannot be ruled out: {', '.join(taxonomy.name_of[dx] for dx in prediction.prediction_set)}")
         print()

@@ -1,4 +1,4 @@
-"""`lesionlab evaluate`: a finished model, or a table of its predictions, judged on a labelled folder; without Keras.
+"""`lesionlab evaluate`: a finished model, or a table of its predictions, evaluated on a labelled folder; without Keras.
 
 In: a model file or a table in ISIC's columns, and a folder in any layout. Out: `metrics.json`, `predictions.csv`,
 `manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
@@ -94,9 +94,9 @@ def evaluate(
         data: labelled images, in any layout that `lesionlab run` reads.
         out: folder for the results; made where it does not exist. It may hold an earlier evaluation, and nothing else.
         seed: of everything random.
-        allow_missing: judge the images that have a prediction where others have none, or predictions have no image.
-        split: a run's `splits.csv`: its test part is judged, lines are drawn on its validation part, and its training part
-            is left out. None to judge every image.
+        allow_missing: evaluate the images that have a prediction where others have none, or predictions have no image.
+        split: a run's `splits.csv`: its test part is evaluated, thresholds are chosen on its validation part, its training part
+            is left out. None to evaluate every image.
         costs: a cost matrix, see `lesionlab.evaluation.costs.read_costs`.
         risks: shares of wrong answers that abstaining should keep, 0 to 1.
         robustness_lesions: corrupt, turn and cover the images of so many lesions too; None to leave that out.
@@ -107,7 +107,7 @@ def evaluate(
     """
     folders.refuse_among_images(out, data)
     if robustness_lesions and _is_table(model):
-        raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     collection = read_collection(data)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
@@ -121,7 +121,7 @@ def evaluate(
             for p in ("test", "validation")
         )
         if not len(test.table):
-            raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+            raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
         _begin(out)
         drawn = validation if len(validation.table) else None
         pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
@@ -178,7 +178,7 @@ def measure(
     """Take every figure of the images: as in a run's metrics, and what the model's own facts promise.
 
     Args:
-        test: what is judged.
+        test: what is evaluated.
         validation: what lines are drawn on, or None.
         model: with its `thresholds`, `conformal` and `operating`.
         seed: of everything random.
@@ -212,7 +212,7 @@ def measure(
 def _own_lines(answers: LabelledPredictions, model: EvaluatedModel) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
     threshold, tasks = model.thresholds.malignant, tasks_of(answers.taxonomy)
-    own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
+    own = {"task": "malignant", "wanted": "threshold of predict", "at_least": None, "threshold": threshold}
     rows = []
     line: dict[str, Any]
     for line in [own, *(dataclasses.asdict(line) for line in model.operating if line.task in tasks)]:
