@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab.cli.scale import engine
-from lesionlab.data.images import SUFFIXES, ImageError
+from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.images import ImageError
 from lesionlab.errors import UsageError
 from lesionlab.inference.csv_table import Done, PredictedTable, csv_line, not_done
 from lesionlab.inference.image_sources import LeftOut, Source, find_images, is_read_from, unique_names

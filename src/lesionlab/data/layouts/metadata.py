@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.tables import ROW, number
 from lesionlab.data.layouts.written_diagnoses import read_all_dx

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts.diagnosis_folders import read_diagnosis_folders
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.isic import holds_predictions, is_one_hot, read_isic
