@@ -30,6 +30,7 @@ from lesionlab.model.export.ood_score import add_ood_score
 from lesionlab.serve import onnxruntime_web, static_page
 from lesionlab.serve.page_facts import describe_model
 from lesionlab.taxonomy import DX
+from pictures import cases
 from test_images import CURVES, DISPLAY_P3, curve, icc_profile
 
 NEAR = 1e-3
@@ -172,6 +173,29 @@ def test_answers_are_those_of_python(page: Page, lesions: list[Path], tmp_path: 
     for path, found in zip(paths, answers(page, paths), strict=True):
         assert "error" not in found, (path.name, found)
         assert_same(found["result"], model.predict(path, explain=True)[0])
+
+
+def test_pictures_get_the_prediction_of_python_or_its_refusal(page: Page, tmp_path: Path) -> None:
+    """Every file of `tests/pictures.py`; where the page alone refuses, it says what a browser cannot read."""
+    known = cases()
+    for name, case in known.items():
+        (tmp_path / name).write_bytes(case.data)
+    model = load_model()
+    wrong = {}
+    for (name, case), found in zip(known.items(), answers(page, [tmp_path / name for name in known]), strict=True):
+        refused = found.get("error", {}).get("reason")
+        words = case.page or (case.right if isinstance(case.right, str) else "")
+        if words:
+            if not re.search(case.page or re.escape(words), refused or ""):
+                wrong[name] = refused or "answered"
+        elif refused:
+            wrong[name] = refused
+        else:
+            wanted = model.predict(tmp_path / name)[0].probabilities
+            distance = max(abs(found["result"]["probabilities"][dx] - share) for dx, share in wanted.items())
+            if distance > NEAR:
+                wrong[name] = f"{distance:.4f}"
+    assert not wrong
 
 
 def test_a_run_whose_model_has_other_facts(

@@ -1,4 +1,4 @@
-"""Colours that are not sRGB in, a function out that brings them there; in the browser `serve/page/colour-spaces.js` does the same.
+"""Colours that are not sRGB in, a function out that brings them there; `serve/page/colour-spaces.js` does so in the browser.
 
 A colour space is three curves to linear light and three primaries with a white. PNG names one by numbers (cICP) or in full
 (gAMA, cHRM), AVIF and HEIC by numbers, a profile (`lesionlab.data.icc`) in full. All are converted here, in double precision

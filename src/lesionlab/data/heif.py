@@ -20,7 +20,12 @@ _MOST_BOXES = 1000
 def is_heif(data: bytes) -> bool:
     """Say whether a file is of this container and holds something other than AVIF."""
     brands = _brands(data)
-    return bool(brands & _HEIF_BRANDS) and not brands & _AVIF_BRANDS
+    return bool(brands & _HEIF_BRANDS) and not is_avif(data)
+
+
+def is_avif(data: bytes) -> bool:
+    """Say whether a file is of this container and holds AVIF."""
+    return bool(_brands(data) & _AVIF_BRANDS)
 
 
 def _brands(data: bytes) -> set[bytes]:

@@ -79,5 +79,7 @@ def _why_not(data: bytes) -> str:
         known.append("an HTML page")
     elif b"<svg" in head:
         known.append("an SVG drawing")
+    if heif.is_avif(data):
+        return "the AVIF image is damaged from its first bytes on, or Pillow was built without a decoder for it"
     what = f"the file is {known[0]}" if known else "the file is no image, or damaged from its first bytes on"
     return f"{what}; read are {', '.join(FORMATS)}"

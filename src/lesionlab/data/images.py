@@ -22,10 +22,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from lesionlab.data import heif, jpeg, png, tiff
 from lesionlab.data.colour_spaces import Conversion, conversion_of_codes
+from lesionlab.data.first_frame import first_frame, over_white
 from lesionlab.data.icc import conversion_of
 from lesionlab.data.image_formats import is_dicom, open_image
 from lesionlab.data.image_limits import MAX_BYTES, ImageError, refuse_size, too_large
@@ -173,7 +174,7 @@ def _open(data: bytes) -> Image.Image:
 def _decoded(image: Image.Image, data: bytes, height: int, width: int, crop: str) -> np.ndarray:
     """Decode, turn upright, make RGB, crop and scale: sRGB pixels of the size asked for, uint8 (height, width, 3)."""
     convert, profile = _colours(image, data)
-    frame = image.tile[0].extents if image.format == "GIF" and isinstance(image, ImageFile.ImageFile) else None
+    frame = first_frame(image, data)
     image.load()
     # Asked only now, since a PNG may hold its EXIF behind the pixels and a TIFF is turned while it is loaded.
     orientation = orientation_of(image)
@@ -182,8 +183,8 @@ def _decoded(image: Image.Image, data: bytes, height: int, width: int, crop: str
     elif isinstance(image, TiffImagePlugin.TiffImageFile):
         image = tiff.eight_bits(image)
     plain = _plain(upright(image, orientation), profile)
-    if frame and frame != (0, 0, *plain.size):
-        plain = _over_white(plain.convert("RGB"), frame)
+    if frame:
+        plain = over_white(plain, frame)
     scaled = fitted(plain, height, width, crop)
     pixels = np.array(scaled if scaled.mode == "RGB" else scaled.convert("RGB"))
     return convert(pixels) if convert else pixels
@@ -200,13 +201,6 @@ def _colours(image: Image.Image, data: bytes) -> tuple[Conversion | None, bytes]
     if image.format in ("AVIF", "HEIF") and (codes := heif.colour_codes(data)):
         return conversion_of_codes(*codes), b""
     return None, profile
-
-
-def _over_white(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
-    """Keep what is in the box, on white: a GIF's first frame need not fill its screen."""
-    page = Image.new("RGB", image.size, "white")
-    page.paste(image.crop(box), box)
-    return page
 
 
 def _plain(image: Image.Image, profile: bytes) -> Image.Image:
