@@ -19,6 +19,7 @@ from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
 from lesionlab.runs import directory
 from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from test_duplicates import KNOWN_PAIRS
 
 CONTRACT = {
     "report.html",
@@ -415,18 +416,28 @@ def test_python_calls_the_same_run_to_the_same_numbers(
 
 
 def test_real_images_in_one_epoch(ham10000: Path, imagenet_weights: Path, tmp_path: Path) -> None:
-    """The published data set's layout, ImageNet weights from a file, a few images: the way of the real run."""
+    """The published table, whole, with every tenth image and the known second photographs; ImageNet weights from a file."""
+    table = pd.read_csv(ham10000 / "HAM10000_metadata.csv").sort_values("image_id")
+    names = {*table["image_id"][::10], *(name for pair in KNOWN_PAIRS for name in pair)}
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "HAM10000_metadata.csv").symlink_to(ham10000 / "HAM10000_metadata.csv")
+    for name in names:
+        (data / f"{name}.jpg").symlink_to(ham10000 / "HAM10000_images" / f"{name}.jpg")
     recipe = read_recipe("mobile").with_changes("image", height=64, width=64)
     path = tmp_path / "small.toml"
     path.write_text(recipe.to_toml(), encoding="utf-8")
-    arguments = ("--data", ham10000, "--recipe", path, "--weights", imagenet_weights, "--limit", 300, "--epochs", 1)
+    arguments = ("--data", data, "--recipe", path, "--weights", imagenet_weights, "--limit", 300, "--epochs", 1)
     done = lesionlab("run", *arguments, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["data"]["rows"] == 10015 and not manifest["data"]["is_generated"]
-    counts = {finding["kind"]: finding["count"] for finding in manifest["findings"]}
-    known = {"age-empty": 57, "age-zero": 39, "sex-unknown": 57, "localization-unknown": 234}
+    assert manifest["data"]["rows"] == 10_015 and not manifest["data"]["is_generated"]
+    found = {finding["kind"]: finding for finding in manifest["findings"]}
+    counts = {kind: finding["count"] for kind, finding in found.items()}
+    known = {"age-empty": 57, "age-zero": 39, "sex-unknown": 57, "localization-unknown": 234, "localization-two": 2}
     assert {kind: counts.get(kind) for kind in known} == known
-    # 5,984 images, and three more of the same lesions among the eight in full size.
-    assert counts["image-missing"] == len(manifest["set_aside"]) == 10015 - 5987
-    assert counts["near-duplicate"] == 9
+    assert counts["image-missing"] == len(manifest["set_aside"]) == 10_015 - len(names)
+    pairs = {frozenset(item.split(" ~ ")) for item in found["near-duplicate"]["items"]}  # in the order of the table
+    assert set(map(frozenset, KNOWN_PAIRS)) <= pairs
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv")
+    assert (splits.groupby("group")["part"].nunique() == 1).all() and set(splits["image_id"]) <= names

@@ -162,28 +162,30 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
 
 OTHER_VERSIONS = """
 import sys
-from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
-from lesionlab.shards import Shard
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.model import load_model
+from lesionlab.inference.shards import Shard
 from lesionlab.inference.image_sources import Source
 
 address, model, image = sys.argv[1:]
-here = scale._versions() | {"onnxruntime": "0.1"}
-scale._versions = lambda: here  # of this process: the nodes have their own
-with ray_cluster.cluster(address) as ray:
-    list(scale.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
+here = ray_engine._versions() | {"onnxruntime": "0.1"}
+ray_engine._versions = lambda: here  # of this process: the nodes have their own
+with connection.cluster(address) as ray:
+    list(ray_engine.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
 """
 FULL_STORE = """
 import sys
-from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.model import load_model
 
 address, model = sys.argv[1:]
-with ray_cluster.cluster(address) as ray:
+with connection.cluster(address) as ray:
     def full(*_):
         raise ray.exceptions.ObjectStoreFullError("80 MB used")
     ray.put = full
-    next(scale.ray_engine(ray, load_model(model), 8)(iter([])))
+    next(ray_engine.ray_engine(ray, load_model(model), 8)(iter([])))
 """
 
 

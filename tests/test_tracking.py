@@ -12,8 +12,8 @@ import requests
 
 from conftest import lesionlab_here
 from lesionlab import tracking
+from lesionlab.choices import TRACKERS
 from lesionlab.cli import main
-from lesionlab.cli.use import TRACKERS
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -131,7 +131,7 @@ def test_a_run_that_is_broken_off_is_none_at_work(
     error: type[BaseException], status: str, run: Path, store: str
 ) -> None:
     trackers = tracking.start_all(TRACKERS, run, again=False)
-    with pytest.raises(error), tracking.told_of_the_end(trackers):
+    with pytest.raises(error), tracking.closing_trackers(trackers):
         raise error
     assert [found.info.status for _, found in runs_in(store)] == [status]
     tracking.start("mlflow", run)

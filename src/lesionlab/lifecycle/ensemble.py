@@ -17,15 +17,16 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import evaluate, prepare
-from lesionlab.lifecycle.values import Divided, Prepared, Request, Run
+from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import decision_of, history_of, recipe_of
-from lesionlab.runs.stages import say
-from lesionlab.taxonomy import NOT_A_DEVICE
+from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import DX
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +70,9 @@ def ensemble(
     }
     with folders.claimed(out, directory.MANIFEST):
         if directory.begin(out, identity, again=again):
-            print(f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew.")
+            announce(
+                f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew."
+            )
             return out
         manifest = directory.new_manifest(identity, request.seed)
         write_json(out / directory.MANIFEST, manifest)
@@ -119,7 +122,7 @@ def uncalibrated(
     from lesionlab.model.safe_load import load_network
 
     recipe = recipe_of(folder)
-    network = build_network(recipe, *statistics, views=views, first_view=first_view)
+    network = build_network(recipe, *statistics, n_diagnoses=len(DX), views=views, first_view=first_view)
     weights = load_network(folder / file).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(
@@ -141,12 +144,12 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     divided = prepare.divide(run, prepared)  # 7 to 10
     _check_data(run, members, divided)
     evaluate.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
-    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+    announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
-def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[Path]) -> "Trained":
+def _trained(run: Run, prepared: CleanData, divided: SplitData, members: Sequence[Path]) -> "Trained":
     """Steps 11 to 13, without training."""
-    from lesionlab.lifecycle.train import settle
+    from lesionlab.lifecycle.train import apply_decision_rule
 
     names = _names(members)
     with run.stages.step(11):
@@ -164,7 +167,7 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
     with run.stages.step(13):
         histories = [history_of(member).assign(run=member.resolve().name) for member in members]
         write_csv(pd.concat(histories), run.request.out / "history.csv")
-        return settle(run, prepared, divided, network)
+        return apply_decision_rule(run, prepared, divided, network)
 
 
 def _names(members: Sequence[Path]) -> str:
@@ -202,7 +205,7 @@ def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
     return manifests
 
 
-def _check_data(run: Run, members: Sequence[Path], divided: Divided) -> None:
+def _check_data(run: Run, members: Sequence[Path], divided: SplitData) -> None:
     if run.manifest["data"]["fingerprint"] != directory.read_finished(members[0])["data"]["fingerprint"]:
         raise UsageError(
             f"The images of {members[0]} are other ones now. Put the old ones back, or make the runs anew."
