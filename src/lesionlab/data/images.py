@@ -59,6 +59,7 @@ MIN_SIDE_PX = 16
 MAX_ASPECT = 10
 MAX_SCANNED_PIXELS = 2_000_000_000  # progressive JPEG: pixels x scans, under 1 s of work
 DRAFT_MARGIN = 2
+MARK = "::"  # between a file and the image in it, see `lesionlab.data.stored_images`
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -168,6 +169,8 @@ def read_file(path: Path) -> bytes:
     Raises:
         ImageError: there is no such file, it cannot be opened, is no plain file or has more than `MAX_BYTES` bytes.
     """
+    if MARK in path.name or MARK in str(path):
+        return _read_entry(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would never end
@@ -179,6 +182,19 @@ def read_file(path: Path) -> bytes:
         raise ImageError(f"the file cannot be opened ({error.strerror})", str(path), code="missing") from error
     except ValueError as error:  # a NUL in the name
         raise ImageError(f"the file cannot be opened ({error})", str(path), code="missing") from error
+
+
+def _read_entry(path: Path) -> bytes:
+    """Return the bytes of an image inside another file, see `lesionlab.data.stored_images`."""
+    from lesionlab.data.stored_images import EntryError, read_stored
+
+    try:
+        data = read_stored(path)
+    except EntryError as error:
+        raise ImageError(str(error), str(path), code="missing") from error
+    if len(data) > MAX_BYTES:
+        raise _too_large(f"{len(data) / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB", str(path))
+    return data
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:

@@ -56,7 +56,7 @@ def _places(path: Path, what: str, names: list[str], taxonomy: Taxonomy) -> dict
         if dx is None:
             raise UsageError(f"{path}: the {what} {name!r} is no diagnosis; needed are {_needed(taxonomy)}.")
         if dx in places:
-            raise UsageError(f"{path}: the {what} of {dx} stands there twice. Keep one.")
+            raise UsageError(f"{path}: the {what} of {dx} is given twice. Keep one.")
         places[dx] = name if what == "column" else place
     missing = [dx for dx in taxonomy.dx if dx not in places]
     if missing:

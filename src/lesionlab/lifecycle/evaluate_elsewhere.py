@@ -1,4 +1,4 @@
-"""`lesionlab evaluate`: a finished model, or a table of its predictions, judged on a labelled folder; without Keras.
+"""`lesionlab evaluate`: a finished model, or a table of its predictions, evaluated on a labelled folder; without Keras.
 
 In: a model file or a table in ISIC's columns, and a folder in any layout. Out: `metrics.json`, `predictions.csv`,
 `manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
@@ -109,7 +109,7 @@ def evaluate(
     folders.refuse_among_images(out, data)
     is_table = bool(model) and str(model).lower().endswith(".csv")
     if robustness_lesions and is_table:
-        raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     opened = None if is_table else load_model(model)
     collection = read_collection(data, opened.facts.taxonomy if opened else None)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
@@ -125,7 +125,7 @@ def evaluate(
             )
         test, validation = (_part(collection.taxonomy, table, given, part) for part in ("test", "validation"))
         if not len(test.table):
-            raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+            raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
         _begin(out)
         pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
         toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
@@ -170,7 +170,7 @@ def measure(
     """Take every figure of the images: as in a run's metrics, and what the model's own facts promise.
 
     Args:
-        test: what is judged.
+        test: what is evaluated.
         validation: what lines are drawn on, or None.
         model: with its `thresholds`, `conformal` and `operating`.
         seed: of everything random.
@@ -204,7 +204,7 @@ def measure(
 def _own_lines(answers: LabelledPredictions, model: EvaluatedModel) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
     threshold, tasks = model.thresholds.malignant, tasks_of(answers.taxonomy)
-    own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
+    own = {"task": "malignant", "wanted": "threshold of predict", "at_least": None, "threshold": threshold}
     rows = []
     line: dict[str, Any]
     for line in [own, *(dataclasses.asdict(line) for line in model.operating if line.task in tasks)]:

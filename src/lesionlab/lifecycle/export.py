@@ -69,7 +69,7 @@ class Exported:
         result = self.quantised
         lines.append(
             f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
-            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same diagnosis; {result.size / 1e6:.1f} MB, "
             f"float32 {result.size_float32 / 1e6:.1f} MB."
         )
         return "\n".join(lines)
@@ -211,7 +211,7 @@ def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
             f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
-            "the two is another run's. Make the run anew."
+            "the two is another run's. Repeat the run with --again."
         )
     return _Source(folder, network, facts, image, table)
 

@@ -120,8 +120,8 @@ def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[s
     faults = [
         f"{path} lacks {len(missing):,} images of the data: {', '.join(missing[:5])}." if missing else "",
         f"{path} has {len(unknown):,} images that the data do not hold: {', '.join(unknown[:5])}." if unknown else "",
-        f"{path} may hold the prediction of another file for {len(doubtful):,} ids that two different files of the data have: "
-        f"{', '.join(doubtful[:5])}. Rename one of each."
+        f"{len(doubtful):,} image ids belong to two different files of the data; their predictions in {path} may be of the other "
+        f"file: {', '.join(doubtful[:5])}. Rename one of each."
         if doubtful
         else "",
     ]
@@ -131,7 +131,7 @@ def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[s
 def _report_faults(faults: list[str], allow_missing: bool) -> None:
     """Refuse faults, or say them where they are allowed."""
     if faults and not allow_missing:
-        raise UsageError(" ".join(faults) + " Predict the data anew, or judge what both hold with --allow-missing.")
+        raise UsageError(" ".join(faults) + " Predict the data again, or evaluate what both hold with --allow-missing.")
     for fault in faults:
         say(f"--allow-missing: {fault}")
 

@@ -120,8 +120,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != run.manifest.data.fingerprint:
         raise LesionlabError(
-            f"The images in {data} are other ones than the run in {run.folder} was made of: their contents have changed. Put "
-            "the old ones back, or make the run anew."
+            f"The images in {data} have changed since the run in {run.folder}. Restore them, or repeat the run with --again."
         )
     return table, cache.pixels
 

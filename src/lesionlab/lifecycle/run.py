@@ -83,7 +83,7 @@ def rewrite_report(run: RunDirectory) -> Path:
 
 
 def validated(request: Request) -> Request:
-    """Name the recipe's files in full; refuse data that are not there and results among them, before anything is written.
+    """Make the recipe's paths absolute; reject a missing data folder, or an `out` inside it, before anything is written.
 
     Raises:
         UsageError: no folder of images, `out` lies in it, or the recipe names no taxonomy.

@@ -169,7 +169,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
     trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
     trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
     if tuner_class.can_restore(str(storage / _NAME)):
-        announce("An interrupted search goes on.")
+        announce("Resuming an interrupted search.")
         tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
     else:
         tuner = tuner_class(
@@ -255,11 +255,11 @@ def _say_results(search: Search, table: pd.DataFrame, choices: dict[str, Any]) -
     say(f"best of {len(table)}: {name} {best:.3f} on validation")
     say(", ".join(f"{key} = {v:.4g}" if isinstance(v, float) else f"{key} = {v}" for key, v in choices.items()))
     if n_failed := (table["error"] != "").sum():
-        say(f"{n_failed} of {len(table)} trials failed; why stands in {search.out / 'trials.csv'}")
+        say(f"{n_failed} of {len(table)} trials failed; reasons in {search.out / 'trials.csv'}")
     command = ["lesionlab", "run", "--data", search.data, "--recipe", search.out / "best.toml", "--seed", search.seed]
     command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
     announce(f"\nTest it: {shlex.join(map(str, command))}")
-    announce(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
+    announce(f"This validation figure is the highest of many: expect a lower one on the test part. {NOT_A_DEVICE}")
 
 
 def _identity(search: Search, space: dict[str, dict[str, Any]]) -> Identity:
