@@ -96,7 +96,7 @@ def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     prepared = prepare.prepare(run)
     divided = prepare.divide(run, prepared)
     backend.seed_everything(seed)
-    network = build_network(recipe, divided.mean, divided.std, for_training=True, seed=seed)
+    network = build_network(recipe, divided.mean, divided.std, n_diagnoses=7, for_training=True, seed=seed)
     load_pretrained(network, recipe)
     training, validation = (Part(divided.rows(part), divided.labels_of(part)) for part in ("train", "validation"))
     started = time.perf_counter()

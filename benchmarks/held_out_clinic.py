@@ -40,7 +40,10 @@ def main() -> None:
     collection = read_collection(options.data)
     table = inspect(collection).table.reset_index(drop=True)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
-    features, labels = see(pixels, table["row"].to_numpy(), options.weights), encode_labels(table["dx"])
+    features, labels = (
+        see(pixels, table["row"].to_numpy(), options.weights),
+        encode_labels(table["dx"], collection.taxonomy),
+    )
     print("clinic           images  malignant AUC: seen, held out, difference    balanced accuracy: likewise")
     for clinic in table["dataset"].value_counts().index:
         row(clinic, table, features, labels)

@@ -27,7 +27,7 @@ from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import apply_decision, calibrate, choose_decision
 from lesionlab.recipe import DecisionChoice, read_recipe
 from lesionlab.runs.directory import read_finished
-from lesionlab.taxonomy import INDEX_OF
+from lesionlab.taxonomy import HAM10000, INDEX_OF
 
 CHOICE = DecisionChoice("prior-corrected", "vector")
 DIVISIONS = 5
@@ -74,7 +74,10 @@ def _logits(run: Path, table: pd.DataFrame) -> np.ndarray:
 
 def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     validation = table[table["part"] == "validation"]
-    labels, training = encode_labels(validation["dx"]), encode_labels(table.loc[table["part"] == "train", "dx"])
+    labels, training = (
+        encode_labels(validation["dx"], HAM10000),
+        encode_labels(table.loc[table["part"] == "train", "dx"], HAM10000),
+    )
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
     def fitted(

@@ -89,7 +89,7 @@ from lesionlab.model.architectures import build_network
 from lesionlab.recipe import read_recipe
 
 recipe = read_recipe("quick").with_changes("image", height=24, width=24)
-network = build_network(recipe, np.full(3, 128.0), np.full(3, 50.0))
+network = build_network(recipe, np.full(3, 128.0), np.full(3, 50.0), n_diagnoses=7)
 round_weights(network)
 for name in ("compact", "plain"):
     sample = np.zeros((1, 24, 24, 3), np.uint8)

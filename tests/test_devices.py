@@ -35,7 +35,7 @@ parts = Part(rows[:60], labels[:60]), Part(rows[60:], labels[60:])  # 60 are no 
 def fit(count, checkpoint):
     seed_everything(5)
     with spread(count, 16) as used:
-        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True, seed=5)
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True, seed=5)
         history = train(network, recipe, pixels.astype(np.uint8), *parts, seed=5, checkpoint=checkpoint)
     return {"devices": used, "history": history, "weights": [float(np.abs(w).sum()) for w in network.get_weights()]}
 

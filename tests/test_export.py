@@ -15,7 +15,8 @@ from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.inference.bundle import make_facts, open_bundle
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.facts import make_facts
 from lesionlab.inference.model import load_model
 from lesionlab.lifecycle import export, export_int8
 from lesionlab.model.architectures import build_network, with_decision
@@ -26,6 +27,7 @@ from lesionlab.model.export.int8 import quantise
 from lesionlab.model.export.onnx import export_litert, export_onnx
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.taxonomy import read_taxonomy
 
 SIZE = 32
 
@@ -40,7 +42,7 @@ def recipe_of(architecture: str) -> Recipe:
 
 def network_of(architecture: str, seed: int = 1):
     """A network whose answers differ between images: its head is drawn wide."""
-    network = build_network(recipe_of(architecture), np.full(3, 140.0), np.full(3, 40.0), seed=seed)
+    network = build_network(recipe_of(architecture), np.full(3, 140.0), np.full(3, 40.0), n_diagnoses=7, seed=seed)
     head = network.get_layer("probabilities")
     kernel, bias = head.get_weights()
     head.set_weights([kernel * 8, bias])
@@ -51,6 +53,7 @@ def network_of(architecture: str, seed: int = 1):
 def facts() -> dict:
     return make_facts(
         name="test",
+        taxonomy=read_taxonomy("ham10000"),
         height=SIZE,
         width=SIZE,
         crop="centre",
@@ -58,7 +61,7 @@ def facts() -> dict:
         training_data="none",
         licence="none",
         card="# Card",
-    )
+    ).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -350,7 +353,7 @@ def test_litert(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
 
 def test_the_mean_over_flipped_views_is_in_the_file(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     recipe = recipe_of("MobileNet")
-    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), views=4)
+    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), n_diagnoses=7, views=4)
     network.save(tmp_path / "m.keras")
     network = load_network(tmp_path / "m.keras")
     export_onnx(network, tmp_path / "m.onnx", facts, pixels)

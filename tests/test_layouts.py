@@ -786,3 +786,4 @@ def test_the_real_metadata(ham10000: Path) -> None:
     found = by_kind(collection)
     assert found["image-twice"].items == tuple(f"full_size/ISIC_00243{number:02}.jpg" for number in range(6, 14))
     assert found["table-unused"].items == ("seen_in_official_test.csv",) and len(found) == 2
+    assert collection.taxonomy.name == "ham10000"

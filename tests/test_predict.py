@@ -26,8 +26,9 @@ from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.inference import overlay
 from lesionlab.inference.image_sources import find_images, printable
-from lesionlab.inference.model import Model, Prediction, Unreadable, decide, load_model
+from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.overlay import relevance
+from lesionlab.inference.predictions import Prediction, Unreadable, decide
 from lesionlab.taxonomy import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF
 
 HEADER = ["image", *ISIC_COLUMNS]

@@ -12,8 +12,8 @@ import requests
 
 from conftest import lesionlab_here
 from lesionlab import tracking
+from lesionlab.choices import TRACKERS
 from lesionlab.cli import main
-from lesionlab.cli.use import TRACKERS
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
 

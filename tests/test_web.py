@@ -26,7 +26,8 @@ from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.conformal import prediction_sets
-from lesionlab.inference.model import Prediction, load_model
+from lesionlab.inference.model import load_model
+from lesionlab.inference.predictions import Prediction
 from lesionlab.model.export.ood_score import add_ood_score
 from lesionlab.serve import onnxruntime_web, static_page
 from lesionlab.serve.page_facts import describe_model

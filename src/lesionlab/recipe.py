@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
+from lesionlab.choices import Calibration
 from lesionlab.errors import UsageError
 from lesionlab.files import as_toml
 
@@ -137,7 +138,7 @@ class DecisionChoice:
     """
 
     rule: Literal["argmax", "prior-corrected"] = "argmax"
-    calibration: Literal["none", "temperature", "vector"] = "none"
+    calibration: Calibration = "none"
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from lesionlab.data.layouts.tables import ROW, number, read_table
-from lesionlab.data.layouts.written_diagnoses import find_dx
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.intervals import draw_weights, percentile_interval, sums_over_draws
-from lesionlab.taxonomy import DX, INDEX_OF
+from lesionlab.taxonomy import DX, HAM10000, INDEX_OF
 
 _TRUTH = ("truth", "dx", "diagnosis")
 _EXAMPLE = (
@@ -50,7 +49,7 @@ def _places(path: Path, what: str, names: list[str]) -> dict[str, Any]:
     """Find where each diagnosis stands: its column's name, or the number of its row."""
     places: dict[str, Any] = {}
     for place, name in enumerate(names):
-        dx = find_dx(name)
+        dx = HAM10000.find(name)
         if dx is None:
             raise UsageError(f"{path}: the {what} {name!r} is no diagnosis; needed are {_EXAMPLE}.")
         if dx in places:

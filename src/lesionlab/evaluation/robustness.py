@@ -94,10 +94,11 @@ def robustness(
     """
     taken = chosen_images(labels, lesions, most, seed)
     kept, weights = labels[taken], _weights(labels, labels[taken])
-    line = float(bundle.facts.thresholds.get("malignant", 0.5))
+    own, ood = bundle.facts.thresholds.malignant, bundle.facts.ood
+    line = 0.5 if own is None else own
     seeds = [zlib.crc32(f"{seed} {images[number]}".encode()) for number in taken]
     found = _answers(bundle, [read(int(number)) for number in taken], seeds)
-    judge = _Judge(kept, weights, line, bundle.facts.ood.get("threshold"), found[0][1][0])
+    judge = _Judge(kept, weights, line, ood.threshold if ood else None, found[0][1][0])
     rows = [
         {"kind": change.kind, "name": change.name, "level": change.level} | judge.row(*answer)
         for change, answer in found

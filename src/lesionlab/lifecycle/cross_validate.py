@@ -30,16 +30,17 @@ from lesionlab.lifecycle.run import identify, run, validated
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import metrics_of
-from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
+from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS, Taxonomy
 
 
-def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:
+def assign_folds(table: pd.DataFrame, n_folds: int, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
     """Give each image the fold, 1 to `n_folds`, that it is tested in; groups stay whole, diagnoses are spread evenly.
 
     Args:
         table: columns `group` (lesions, joined by near-duplicates) and `dx`.
         n_folds: at least 2.
+        taxonomy: of the table's diagnoses.
         seed: of the draw.
 
     Raises:
@@ -48,11 +49,11 @@ def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:
     """
     fold_of_group: dict[str, int] = {}
     dealt = 0  # goes on from diagnosis to diagnosis, so that what is left over does not always fall to fold 1
-    for dx, groups in zip(DX, groups_by_dx(table), strict=True):
+    for dx, groups in groups_by_dx(table, taxonomy).items():
         number = groups_with(table, dx, groups)
         if len(groups) and (number < n_folds or number - -(-number // n_folds) < 2):
             raise UsageError(
-                f"{NAME_OF[dx]} ({dx}) has {number} lesions: too few for {n_folds} folds, of which each must test, "
+                f"{taxonomy.name_of[dx]} ({dx}) has {number} lesions: too few for {n_folds} folds, of which each must test, "
                 "validate and train on at least one. Give fewer --folds, or more data."
             )
         for group in shuffled(groups, seed):
@@ -61,7 +62,9 @@ def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:
     return table["group"].map(fold_of_group).rename("fold")
 
 
-def fold_parts(table: pd.DataFrame, folds: pd.Series, fold: int, *, validation_share: float, seed: int) -> pd.Series:
+def fold_parts(
+    table: pd.DataFrame, folds: pd.Series, fold: int, taxonomy: Taxonomy, *, validation_share: float, seed: int
+) -> pd.Series:
     """Divide for one fold: it is tested on; of each other diagnosis's groups a share of all is validated on.
 
     Raises:
@@ -71,8 +74,9 @@ def fold_parts(table: pd.DataFrame, folds: pd.Series, fold: int, *, validation_s
     parts = pd.Series("train", index=table.index, name="part", dtype=object)
     parts[folds == fold] = "test"
     rest = table[folds != fold]
-    for n_all, groups in zip(map(len, groups_by_dx(table)), groups_by_dx(rest), strict=True):
-        n_validated = part_size(validation_share, n_all, most=len(groups) - 1)
+    of_all = groups_by_dx(table, taxonomy)
+    for dx, groups in groups_by_dx(rest, taxonomy).items():
+        n_validated = part_size(validation_share, len(of_all[dx]), most=len(groups) - 1)
         chosen = set(shuffled(groups, seed + fold)[:n_validated].tolist())
         parts.loc[rest.index[rest["group"].isin(chosen)]] = "validation"
     if prove(table, parts).is_leaking:
@@ -105,7 +109,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         identity = identify(request) | {"folds": n_folds}
         finished = directory.begin(request.out, identity, again=request.again)
         if finished:
-            print(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
+            announce(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
             return request.out
         started = _started(request)
         manifest = directory.new_manifest(identity, request.seed, started)
@@ -123,13 +127,14 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
 
 def _fold_requests(request: Request, n_folds: int) -> list[Request]:
     """Read and clean the data once, divide it, and word each fold as the request of an ordinary run."""
-    table = prepare.prepare(Run(request, {})).cleaned.table
-    folds = assign_folds(table, n_folds, seed=request.seed)
+    prepared = prepare.prepare(Run(request, {}))
+    table, taxonomy = prepared.cleaned.table, prepared.collection.taxonomy
+    folds = assign_folds(table, n_folds, taxonomy, seed=request.seed)
     write_csv(table[["image_id", "lesion_id", "group", "dx"]].assign(fold=folds), request.out / "folds.csv")
     requests = []
     for fold in range(1, n_folds + 1):
         share = request.recipe.split.validation_share
-        parts = fold_parts(table, folds, fold, validation_share=share, seed=request.seed)
+        parts = fold_parts(table, folds, fold, taxonomy, validation_share=share, seed=request.seed)
         path = (request.out / f"fold-{fold}.csv").resolve()
         write_csv(pd.DataFrame({"image_id": table["image_id"], "part": parts}), path)
         recipe = request.recipe.with_changes("split", name="file", file=str(path))
@@ -156,14 +161,14 @@ def _finished_folds(
 ) -> Iterator[tuple[int, Path]]:
     if engine == "local":
         for number, request in enumerate(requests, start=1):
-            print(f"\nFold {number} of {len(requests)}")
+            announce(f"\nFold {number} of {len(requests)}")
             yield number, run(_as_begun(request, started))
         return
     with connection.cluster(address) as ray:
         resources = ray.cluster_resources()
         cpus = max(1, min(int(resources.get("CPU", 1)) // len(requests), tasks.largest_node(ray)))
         gpus = 1 if resources.get("GPU") else 0
-        print(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
+        announce(f"\n{len(requests)} folds on Ray, {cpus} core(s) each; {requests[0].out.parent}/fold-*.log")
         calls = (((request, started, cpus, settings), number) for number, request in enumerate(requests, start=1))
         for number, out in tasks.in_parallel(ray, run_fold, calls, cpus=cpus, gpus=gpus):
             yield number, out
@@ -202,10 +207,10 @@ def _judge(request: Request, n_folds: int) -> None:
     write_csv(together, request.out / "predictions.csv")
     probabilities = together[list(ISIC_COLUMNS)].to_numpy()
     lesions = together["lesion_id"].to_numpy()
-    overall = evaluate_part(encode_labels(together["truth"]), probabilities, lesions, seed=request.seed)
+    overall = evaluate_part(encode_labels(together["truth"], HAM10000), probabilities, lesions, seed=request.seed)
     figures = [metrics_of(out)["test"] for out in outs]
     summary: dict[str, Any] = {"n_folds": n_folds, "together": overall, "folds": figures}
-    print(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
+    announce(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
     for name in HEADLINE:
         values = np.array([figure[name] for figure in figures], dtype=float)
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
@@ -213,7 +218,7 @@ def _judge(request: Request, n_folds: int) -> None:
         together_in_words = in_words(overall[name], overall["intervals"][name])
         say(f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
-    print(NOT_A_DEVICE)
+    announce(NOT_A_DEVICE)
 
 
 def _headline(test: dict[str, Any]) -> str:

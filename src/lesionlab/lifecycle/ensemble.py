@@ -25,7 +25,8 @@ from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import decision_of, history_of, recipe_of
-from lesionlab.runs.stages import say
+from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import DX
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +70,9 @@ def ensemble(
     }
     with folders.claimed(out, directory.MANIFEST):
         if directory.begin(out, identity, again=again):
-            print(f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew.")
+            announce(
+                f"This ensemble is finished: {out / 'report.html'}\nNothing was done again; --again starts it anew."
+            )
             return out
         manifest = directory.new_manifest(identity, request.seed)
         write_json(out / directory.MANIFEST, manifest)
@@ -119,7 +122,7 @@ def uncalibrated(
     from lesionlab.model.safe_load import load_network
 
     recipe = recipe_of(folder)
-    network = build_network(recipe, *statistics, views=views, first_view=first_view)
+    network = build_network(recipe, *statistics, n_diagnoses=len(DX), views=views, first_view=first_view)
     weights = load_network(folder / file).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(
@@ -141,7 +144,7 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     divided = prepare.divide(run, prepared)  # 7 to 10
     _check_data(run, members, divided)
     evaluate.evaluate(run, prepared, divided, _trained(run, prepared, divided, members))  # 14
-    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+    announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
 def _trained(run: Run, prepared: CleanData, divided: SplitData, members: Sequence[Path]) -> "Trained":

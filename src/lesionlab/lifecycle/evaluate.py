@@ -160,7 +160,7 @@ def export(run: Run, prepared: CleanData, divided: SplitData, trained: "Trained"
     out = run.request.out
     sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
     try:
-        difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest), sample)
+        difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest).to_json(), sample)
     except LesionlabError as error:  # hours of training are not lost for it
         say(f"model.onnx was not written: {error}")
         return {"onnx": None, "reason": str(error)}

@@ -4,7 +4,6 @@ In: a model file or a table in ISIC's columns, and a folder in any layout. Out: 
 `manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
 """
 
-import argparse
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
-from lesionlab._version import NOT_A_DEVICE, __version__
+from lesionlab._version import __version__
 from lesionlab.data.layouts.findings import finding
 from lesionlab.data.layouts.recognise import Collection, read_collection
 from lesionlab.data.split import file_split
@@ -29,8 +28,6 @@ from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
 from lesionlab.evaluation.assess import LabelledPredictions, assess, recalibrated
 from lesionlab.evaluation.costs import read_costs
-from lesionlab.evaluation.intervals import in_words
-from lesionlab.evaluation.metrics import HEADLINE
 from lesionlab.evaluation.operating_points import TASKS, as_task, judge
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.uncertainty import uncertainties
@@ -51,8 +48,9 @@ from lesionlab.report.figures_robustness import write_robustness
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory
+from lesionlab.taxonomy import HAM10000
 
-_ROBUSTNESS_LESIONS = 200  # by default
+ROBUSTNESS_LESIONS = 200  # by default
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class EvaluatedPart:
     @property
     def answers(self) -> LabelledPredictions:
         """Labels, probabilities and lesions."""
-        labels, lesions = encode_labels(self.table["dx"]), self.table["lesion_id"].to_numpy()
+        labels, lesions = encode_labels(self.table["dx"], HAM10000), self.table["lesion_id"].to_numpy()
         return LabelledPredictions(labels, self.seen.probabilities, lesions)
 
 
@@ -274,23 +272,3 @@ def _write(
     report = write_evaluation_html(out)
     write_json(out / directory.MANIFEST, manifest | {"finished": now()})
     return report
-
-
-def evaluate_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab evaluate`: print the headline figures and where the report is."""
-    report = evaluate(
-        options.model,
-        options.data,
-        options.out,
-        seed=options.seed,
-        allow_missing=options.allow_missing,
-        split=options.split,
-        costs=options.costs,
-        risks=(options.risk,) if options.risk else RISKS,
-        robustness_lesions=options.robustness_lesions or (_ROBUSTNESS_LESIONS if options.robustness else None),
-    )
-    metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
-    print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
-    for name in HEADLINE:
-        print(f"{name.replace('_', ' '):18} {in_words(metrics[name], metrics['intervals'][name])}")
-    print(f"Report: {report}\n{NOT_A_DEVICE}")

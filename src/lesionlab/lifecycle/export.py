@@ -1,6 +1,6 @@
 """`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
 
-import argparse
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,34 +9,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, replacing
+from lesionlab.inference.facts import Facts
 from lesionlab.model.export import onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import damaged, final_facts, recipe_of, run_facts
+from lesionlab.taxonomy import HAM10000
 
 SAMPLE = 64
 CALIBRATION = 256
-_FILES = {
-    "onnx": "model.onnx",
-    "onnx-int8": "model-int8.onnx",
-    "litert": "model.tflite",
-    "savedmodel": "savedmodel",
-    "keras": "exported.keras",
-}
-_FINAL_FILES = {
-    "onnx": "final.onnx",
-    "onnx-int8": "final-int8.onnx",
-    "litert": "final.tflite",
-    "savedmodel": "final-savedmodel",
-    "keras": "final-exported.keras",
-}
+_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("model.onnx", "model-int8.onnx", "model.tflite", "savedmodel", "exported.keras"),
+        strict=True,
+    )
+)
+_FINAL_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("final.onnx", "final-int8.onnx", "final.tflite", "final-savedmodel", "final-exported.keras"),
+        strict=True,
+    )
+)
 _OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", directory.FINAL)
 _WRITERS = {
     "litert": onnx.export_litert,
@@ -55,6 +58,22 @@ class Exported:
     quantised: Quantised | None = None
     ood_score: str = ""
 
+    def in_words(self) -> str:
+        """Say what was written, and the proof, a line each."""
+        lines = [f"{self.path} written."]
+        if self.ood_score:
+            lines.append(f"{self.ood_score[0].upper()}{self.ood_score[1:]}.")
+        if self.quantised is None:
+            how = f"{self.largest_difference:.0e} in probability on {self.images} test images."
+            return "\n".join([*lines, f"Largest difference from Keras: {how}"])
+        result = self.quantised
+        lines.append(
+            f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+            f"float32 {result.size_float32 / 1e6:.1f} MB."
+        )
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -62,7 +81,7 @@ class _Run:
 
     folder: Path
     network: Any
-    facts: dict[str, Any]
+    facts: Facts
     image: ImageChoice
     table: pd.DataFrame
 
@@ -79,7 +98,7 @@ class _Run:
             ]
         except ImageError as error:
             raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
-        return np.stack(images), encode_labels(chosen["dx"])
+        return np.stack(images), encode_labels(chosen["dx"], HAM10000)
 
 
 def export_run(
@@ -89,7 +108,7 @@ def export_run(
 
     Args:
         folder: of a finished run.
-        format: `onnx`, `onnx-int8`, `litert`, `savedmodel` or `keras`.
+        format: one of `EXPORT_FORMATS`.
         out: the file (for `savedmodel` the folder); in the run directory by default.
         is_final: the network that `lesionlab train` has made in place of the run's own.
         allowed_loss: of balanced accuracy, 0 to 1, by int8.
@@ -111,15 +130,15 @@ def export_run(
     sample, _ = run.pixels("test", SAMPLE)
     if format == "onnx":
         with replacing(path) as temporary:
-            difference = onnx.export_onnx(run.network, temporary, run.facts, sample)
+            difference = onnx.export_onnx(run.network, temporary, run.facts.to_json(), sample)
             score = _with_ood_score(run, temporary)
         return Exported(path, len(sample), difference, ood_score=score)
     if format != "onnx-int8":
-        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
+        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts.to_json(), sample))
     calibration, _ = run.pixels("train", CALIBRATION)
     return write_int8(
         path,
-        lambda source: onnx.export_onnx(run.network, source, run.facts, sample, compact=False),
+        lambda source: onnx.export_onnx(run.network, source, run.facts.to_json(), sample, compact=False),
         run.facts,
         calibration,
         run.pixels("validation"),
@@ -132,7 +151,7 @@ def export_run(
 def write_int8(
     path: Path,
     write_float32: Callable[[Path], object],
-    facts: dict[str, Any],
+    facts: Facts,
     calibration: np.ndarray,
     judged: tuple[np.ndarray, np.ndarray],
     add_score: Callable[[Path], str],
@@ -156,7 +175,7 @@ def write_int8(
         LesionlabError: int8 loses more than allowed.
 
     """
-    named = facts | {"name": f"{facts['name']}-int8"}
+    named = dataclasses.replace(facts, name=f"{facts.name}-int8").to_json()
     with replacing(path) as temporary:
         source = temporary.with_name(f"{temporary.stem}-float32.onnx")
         try:
@@ -192,9 +211,10 @@ def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     facts = (final_facts if is_final else run_facts)(folder, manifest)
     file = folder / (directory.FINAL if is_final else "model.keras")
     network = load_network(file)
-    if tuple(network.input_shape[1:3]) != (image.height, image.width):
+    if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
-            f"{file} takes other images than {directory.RECIPE} has it: one of the two is another run's. Make the run anew."
+            f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
+            "the two is another run's. Make the run anew."
         )
     return _Run(folder, network, facts, image, table)
 
@@ -230,33 +250,3 @@ def refuse_other_files(path: Path, usual: Path, format: str) -> None:
     is_default = path.resolve() == usual.resolve()
     if path.name in _OF_THE_RUN and (path.parent / directory.MANIFEST).exists() and not is_default:
         raise UsageError(f"{path} is a run's own model. Choose another file with --out.")
-
-
-def allowed_loss_of(options: argparse.Namespace) -> float:
-    """Give `--allowed-loss` as a fraction."""
-    return ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
-
-
-def export_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export`: print what was written and the proof."""
-    loss = allowed_loss_of(options)
-    done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=loss)
-    say_written(done)
-
-
-def say_written(done: Exported) -> None:
-    """Print what was written and the proof."""
-    print(f"{done.path} written.")
-    if done.ood_score:
-        print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")
-    if done.quantised is None:
-        print(
-            f"Largest difference from Keras: {done.largest_difference:.0e} in probability on {done.images} test images."
-        )
-        return
-    result = done.quantised
-    print(
-        f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
-        f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
-        f"float32 {result.size_float32 / 1e6:.1f} MB."
-    )

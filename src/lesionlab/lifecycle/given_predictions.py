@@ -19,10 +19,11 @@ from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.robustness import robustness
-from lesionlab.inference.bundle import ON_ALL
+from lesionlab.inference.facts import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -42,8 +43,7 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[ModelOutput
         "name": facts.name,
         "training_data": facts.training_data,
         "training_data_is_all": facts.training_data.endswith(ON_ALL),
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
+        **{name: facts.to_json()[name] for name in ("thresholds", "conformal")},
         "operating": list(facts.decision.get("operating", [])),
     }
     return see(model.bundle, len(paths), read), described
@@ -110,7 +110,7 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
     model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
-    labels, of_lesion = encode_labels(table["dx"]), table["lesion_id"].to_numpy()
+    labels, of_lesion = encode_labels(table["dx"], HAM10000), table["lesion_id"].to_numpy()
 
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)

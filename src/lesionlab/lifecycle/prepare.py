@@ -28,7 +28,7 @@ from lesionlab.files import write_csv
 from lesionlab.lifecycle.explore import write_exploration
 from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DIAGNOSES, DX
+from lesionlab.taxonomy import Taxonomy
 
 DEMO_LESIONS = 700
 DEMO_SIZE_PX = (225, 300)
@@ -56,9 +56,9 @@ def prepare(run: Run) -> CleanData:
     with run.stages.step(2):
         folder = request.data or _generated_folder(request.seed)
         say(f"{len(index_images(folder)):,} images in {folder}")
-        say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in DIAGNOSES))
     with run.stages.step(3):
         collection = read_collection(folder)
+        say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":
             check_source(collection.table, request.recipe.split)  # before every image is decoded
@@ -69,7 +69,8 @@ def prepare(run: Run) -> CleanData:
         say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {len(findings)} findings")
         n_kept = len(cleaned.table)
         if request.limit:
-            cleaned = dataclasses.replace(cleaned, table=take_lesions(cleaned.table, request.limit, seed=request.seed))
+            taken = take_lesions(cleaned.table, request.limit, collection.taxonomy, seed=request.seed)
+            cleaned = dataclasses.replace(cleaned, table=taken)
             say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
         present = sorted(set(cleaned.table["dx"]))
         if len(present) < 2:
@@ -106,9 +107,10 @@ def explore(run: Run, prepared: CleanData) -> None:
     """Step 5: tables and figures of the data, before anything is learnt from it."""
     with run.stages.step(5):
         table = prepared.cleaned.table
-        write_exploration(table, prepared.pixels, run.request.out, run.manifest["data"]["is_generated"])
+        taxonomy, is_generated = prepared.collection.taxonomy, run.manifest["data"]["is_generated"]
+        write_exploration(table, taxonomy, prepared.pixels, run.request.out, is_generated)
         counts = table["dx"].value_counts()
-        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in DX))
+        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in taxonomy.dx))
         say(
             f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
         )
@@ -124,12 +126,12 @@ def load(run: Run, prepared: CleanData) -> None:
 
 def divide(run: Run, prepared: CleanData) -> SplitData:
     """Steps 7 to 10: who is tested on, statistics of the training part, labels, who is validated on."""
-    recipe, table = run.request.recipe, prepared.cleaned.table
+    recipe, table, taxonomy = run.request.recipe, prepared.cleaned.table, prepared.collection.taxonomy
     with run.stages.step(7):
-        parts = split(table, recipe.split, seed=run.request.seed)
+        parts = split(table, recipe.split, taxonomy, seed=run.request.seed)
         proof, described = prove(table, parts), describe_parts(table, parts)
         table = table.assign(part=parts)
-        untrained = _untrained(table)
+        untrained = _untrained(table, taxonomy)
         write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
         run.manifest["split"] = {
             "name": recipe.split.name,
@@ -151,16 +153,16 @@ def divide(run: Run, prepared: CleanData) -> SplitData:
         say(f"training part only: mean RGB {_triple(mean)}, standard deviation {_triple(std)}")
         say(f"rule {recipe.image.normalisation!r}, inside the network")
     with run.stages.step(9):
-        labels = encode_labels(table["dx"])
-        say("one-hot, in the order " + " ".join(DX))
+        labels = encode_labels(table["dx"], taxonomy)
+        say("one-hot, in the order " + " ".join(taxonomy.dx))
     with run.stages.step(10):
         for part in PARTS:
             say(f"{part:10} {described[part]['images']:7,} images of {described[part]['lesions']:7,} lesions")
     return SplitData(table, labels, mean, std)
 
 
-def _untrained(table: pd.DataFrame) -> list[str]:
-    """Diagnoses that are tested, and that no training image has, in `DX` order.
+def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
+    """Diagnoses that are tested, and that no training image has, in the taxonomy's order.
 
     Raises:
         UsageError: one diagnosis alone is trained on.
@@ -172,7 +174,7 @@ def _untrained(table: pd.DataFrame) -> list[str]:
             f"The split leaves one diagnosis alone to train on ({', '.join(sorted(trained))}). Training needs two or more: "
             "take another split."
         )
-    return [dx for dx in DX if dx in tested - trained]
+    return [dx for dx in taxonomy.dx if dx in tested - trained]
 
 
 def describe_data(prepared: CleanData) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lesionlab.recipe import Recipe
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import final_facts, recipe_of
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
 
 CHECKPOINT = "final-checkpoint.npz"
 
@@ -62,12 +63,12 @@ def train_on_all(folder: Path) -> Path:
         else:
             network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
         facts = final_facts(folder, manifest)
-        network = with_decision(network, read_decision(facts["decision"]))
+        network = with_decision(network, read_decision(facts.decision))
         with replacing(folder / directory.FINAL) as temporary:
             network.save(temporary)
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
         with replacing(folder / "final.onnx") as temporary:
-            difference = export_onnx(network, temporary, facts, pixels[rows[:64]])
+            difference = export_onnx(network, temporary, facts.to_json(), pixels[rows[:64]])
             score = add_ood_score(temporary, pixels, training, reference)
         say(in_words(score))
         (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -91,9 +92,9 @@ def _trained(
     recipe = recipe.with_changes("optimizer", epochs=max(1, epochs))
     say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
     backend.seed_everything(seed)
-    network = build_network(recipe, *statistics, for_training=True, seed=seed)
+    network = build_network(recipe, *statistics, n_diagnoses=len(HAM10000), for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"]))
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], HAM10000))
     checkpoint, key = folder / CHECKPOINT, data_key(table)
     history = train(
         network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch

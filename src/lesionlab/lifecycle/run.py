@@ -22,6 +22,7 @@ from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Train
 from lesionlab.report.page import write_report
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import damaged
+from lesionlab.runs.stages import announce
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
@@ -44,8 +45,8 @@ def run(request: Request) -> Path:
         finished = directory.begin(request.out, identity, again=request.again)
         if finished:
             what = _completed(request.out)
-            print(f"This run was finished on {finished['finished'][:16]}: {request.out / 'report.html'}")
-            print(f"{what} --again starts it anew.")
+            announce(f"This run was finished on {finished['finished'][:16]}: {request.out / 'report.html'}")
+            announce(f"{what} --again starts it anew.")
             return request.out
         manifest = directory.new_manifest(identity, request.seed)
         write_json(request.out / directory.MANIFEST, manifest)
@@ -95,7 +96,7 @@ def _help_to_train(request: Request) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         own = dataclasses.replace(request, out=Path(folder))
         _thirteen_steps(Run(own, {}, request.out / directory.CHECKPOINT))
-    print(f"\nTrained with the other hosts; the report will be in {request.out}, written by the first of them.")
+    announce(f"\nTrained with the other hosts; the report will be in {request.out}, written by the first of them.")
     return request.out
 
 
@@ -115,7 +116,7 @@ def _thirteen_steps(run: Run) -> tuple[CleanData, SplitData, Trained]:
 def _fourteen_steps(run: Run) -> None:
     prepared, divided, trained = _thirteen_steps(run)
     evaluate.evaluate(run, prepared, divided, trained)  # 14
-    print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
+    announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
 def identify(request: Request) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from lesionlab.model.devices import leave_hosts, spread, with_other_hosts
 from lesionlab.model.train import Part, describe_optimizer, for_use, train
 from lesionlab.runs import directory
 from lesionlab.runs.stages import say
+from lesionlab.taxonomy import DX
 
 
 def fit(run: Run, prepared: CleanData, divided: SplitData) -> Trained:
@@ -36,7 +37,9 @@ def _build(run: Run, divided: SplitData) -> Any:
     """Steps 11 and 12: the network with its starting weights, and how it is optimised."""
     recipe = run.request.recipe
     with run.stages.step(11):
-        network = build_network(recipe, divided.mean, divided.std, for_training=True, seed=run.request.seed)
+        network = build_network(
+            recipe, divided.mean, divided.std, n_diagnoses=len(DX), for_training=True, seed=run.request.seed
+        )
         facts = {
             "architecture": recipe.model.architecture,
             "parameters": network.count_params(),

@@ -37,7 +37,8 @@ from lesionlab.lifecycle.tune_lines import trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
-from lesionlab.runs.stages import say
+from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import HAM10000
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"
@@ -90,7 +91,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
         if directory.begin(search.out, identity, again=again):
-            print(
+            announce(
                 f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
             )
             return _found(search.out)
@@ -129,7 +130,7 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
     prepared = prepare.prepare(Run(request, {}))
     table = prepared.cleaned.table
-    parts = split(table, search.recipe.split, seed=search.seed)
+    parts = split(table, search.recipe.split, prepared.collection.taxonomy, seed=search.seed)
     if prove(table, parts).is_leaking:
         raise UsageError(
             "The recipe's split leaks: trials would be chosen by what they remember. Use the split 'lesion'."
@@ -168,11 +169,13 @@ def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, 
     recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
     table = read_csv(folder / "table.csv").astype({"row": int})
     pixels = _pixels(folder, recipe, table)
-    labels, parts = encode_labels(table["dx"]), table["part"].to_numpy()
+    labels, parts = encode_labels(table["dx"], HAM10000), table["part"].to_numpy()
     training, validation = (
         Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
     )
-    network = build_network(recipe, *channel_statistics(pixels, training.rows), for_training=True, seed=seed)
+    network = build_network(
+        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(HAM10000), for_training=True, seed=seed
+    )
     load_pretrained(network, recipe)
     checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", prepare.data_key(table)
     told = []
@@ -225,7 +228,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
     trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
     trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
     if tuner_class.can_restore(str(storage / _NAME)):
-        print("An interrupted search goes on.")
+        announce("An interrupted search goes on.")
         tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
     else:
         tuner = tuner_class(
@@ -234,7 +237,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
             tune_config=_config(search),
             run_config=_run_config(storage),
         )
-    print(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
+    announce(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
     try:
         return tuner.fit()
     except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
@@ -317,8 +320,8 @@ def _write_results(search: Search, results: Any) -> None:
     command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
     if n_failed := (table["error"] != "").sum():
         say(f"{n_failed} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
-    print(f"\nTest it: {shlex.join(map(str, command))}")
-    print(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
+    announce(f"\nTest it: {shlex.join(map(str, command))}")
+    announce(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
 
 
 def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:

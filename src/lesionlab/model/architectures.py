@@ -18,7 +18,6 @@ from lesionlab.model.batches import scaled_size
 from lesionlab.model.decision_rule import MARGIN, Decision, fold_calibration
 from lesionlab.model.safe_load import check_weights_file
 from lesionlab.recipe import Recipe, nearest
-from lesionlab.taxonomy import DX
 
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
 _MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception")
@@ -82,7 +81,7 @@ def _check_growth(recipe: Recipe) -> None:
     """Refuse images of a size that training goes through and the network does not take."""
     image, model = recipe.image, recipe.model
     if model.architecture in _BODIES:
-        network = build_network(recipe, np.zeros(3), np.ones(3), for_training=True)
+        network = build_network(recipe, np.zeros(3), np.ones(3), n_diagnoses=2, for_training=True)
     else:
         network = _backbone(recipe, (None, None, 3), weights=None)
     for side in recipe.sides()[:2]:
@@ -120,6 +119,7 @@ def build_network(
     mean: np.ndarray,
     std: np.ndarray,
     *,
+    n_diagnoses: int,
     for_training: bool = False,
     views: int = 1,
     first_view: int = 0,
@@ -131,6 +131,7 @@ def build_network(
         recipe: gives architecture, input size, normalisation and dropout.
         mean: float (3,), channel means of the training part, 0 to 255; used where the recipe normalises by them.
         std: float (3,), likewise.
+        n_diagnoses: how many probabilities it gives; two or more.
         for_training: compute in the recipe's precision (variables are float32 in any), and take images of any size where
             the recipe lets them grow.
         views: 1 to 4, how many flipped copies of an image go through `keras.applications` networks side by side; the
@@ -139,7 +140,7 @@ def build_network(
         seed: of the initial weights and of dropout.
 
     Returns:
-        A model from float32 (n, height, width, 3), RGB 0 to 255, to float32 (n, 7), probabilities in `DX` order.
+        A model from float32 (n, height, width, 3), RGB 0 to 255, to float32 (n, n_diagnoses), probabilities.
 
     Raises:
         UsageError: unknown architecture (the nearest name is given), or one that does not take images that grow.
@@ -160,7 +161,7 @@ def build_network(
             x = _BODIES[name](x, recipe)
         else:
             x = _application(x, recipe, shape, (_FLIPS * 2)[first_view % 4 :][:views])
-        outputs = keras.layers.Dense(len(DX), activation="softmax", dtype="float32", name="probabilities")(x)
+        outputs = keras.layers.Dense(n_diagnoses, activation="softmax", dtype="float32", name="probabilities")(x)
         network = keras.Model(inputs, outputs, name=name_of_network(recipe.name))
         pixels = recipe.optimizer.batch_size * recipe.image.height * recipe.image.width
         return fast_layers.for_training(network, recipe.training.precision, pixels) if for_training else network
@@ -226,7 +227,7 @@ def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
     last.set_weights(fold_calibration(kernel, bias, decision))
     if not any(decision.log_shift):
         return network
-    p = network.output  # (n, 7)
+    p = network.output  # (n, k)
     shift = np.array(decision.log_shift)
     weighed = keras.layers.Rescaling(np.exp(shift - shift.max()).tolist(), name="weigh_by_priors")(p)
     is_decided = ops.cast(ops.greater_equal(weighed, ops.max(weighed, axis=-1, keepdims=True)), "float32")

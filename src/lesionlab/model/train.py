@@ -205,7 +205,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
 
 def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
     """Rebuild a trained network with the same weights for use and export: in float32, with the recipe's views."""
-    used = build_network(recipe, mean, std, views=recipe.model.views)
+    used = build_network(recipe, mean, std, n_diagnoses=network.output_shape[-1], views=recipe.model.views)
     set_weights(used, network.get_weights())
     return used
 

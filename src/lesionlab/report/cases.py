@@ -23,7 +23,7 @@ from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
-from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF
+from lesionlab.taxonomy import DX, HAM10000, INDEX_OF, MALIGNANT, NAME_OF
 
 _PX = 224
 _SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")
@@ -71,7 +71,7 @@ def write_cases(
 def _cases(
     table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
+    labels, answers = encode_labels(table["dx"], HAM10000), seen.probabilities.argmax(axis=1)
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
     sets = prediction_sets(seen.probabilities, model["conformal"]["thresholds"]) if model["conformal"] else None

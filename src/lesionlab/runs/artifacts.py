@@ -3,6 +3,7 @@
 Separate from `lesionlab.runs.directory`, so that `predict` need not import recipes.
 """
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from lesionlab.errors import LesionlabError
-from lesionlab.inference.bundle import ON_ALL, make_facts
+from lesionlab.inference.facts import ON_ALL, Facts, make_facts
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
+from lesionlab.taxonomy import read_taxonomy
 
 
 def recipe_of(folder: Path) -> Recipe:
@@ -72,7 +74,7 @@ def history_of(folder: Path) -> pd.DataFrame:
         raise damaged(folder, "its history.csv cannot be read") from error
 
 
-def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def run_facts(folder: Path, manifest: dict[str, Any]) -> Facts:
     """Facts for the bundle of a finished run, from the files of its directory."""
     recipe = recipe_of(folder)
     card = folder / "card.md"
@@ -80,6 +82,7 @@ def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     decision = decision_of(folder)
     return make_facts(
         name=recipe.name,
+        taxonomy=read_taxonomy("ham10000"),
         height=recipe.image.height,
         width=recipe.image.width,
         crop=recipe.image.crop,
@@ -93,14 +96,14 @@ def run_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def final_facts(folder: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+def final_facts(folder: Path, manifest: dict[str, Any]) -> Facts:
     """Facts of the network that is trained on all lesions of a finished run: whose figures the card has is said in it."""
     facts = run_facts(folder, manifest)
     about = (
-        f"> These weights were trained by the recipe `{facts['name']}` on all lesions named below. The figures are those of the "
+        f"> These weights were trained by the recipe `{facts.name}` on all lesions named below. The figures are those of the "
         "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
     )
-    return facts | {"training_data": facts["training_data"] + ON_ALL, "card": about + facts["card"]}
+    return dataclasses.replace(facts, training_data=facts.training_data + ON_ALL, card=about + facts.card)
 
 
 def describe_training_data(data: dict[str, Any]) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What the terminal shows of a run: each step's number and name as it begins, lines of outcome under it."""
+"""What the terminal shows of a command at work: each step's number and name as it begins, lines of outcome under it."""
 
 import time
 from collections.abc import Iterator
@@ -43,3 +43,8 @@ class Stages:
 def say(line: str) -> None:
     """Print one line of a step's outcome."""
     print(f"       {line}", flush=True)
+
+
+def announce(text: str) -> None:
+    """Print what belongs to no step: a fold that begins, a run that is finished, where its report is."""
+    print(text, flush=True)

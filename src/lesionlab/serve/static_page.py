@@ -4,8 +4,6 @@ The folder holds the page that `lesionlab serve` shows, the model, its facts, an
 isolation headers (one thread) and no MIME types beyond those of HTML, CSS, JavaScript and JSON.
 """
 
-import argparse
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,18 +57,13 @@ def export_web(source: Path | None, folder: Path, *, runtime: Path | None = None
     return Exported(folder, model.facts.name, sum(file.stat().st_size for file in folder.iterdir()))
 
 
-def web_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export --format web`: print where the page is and how to look at it."""
-    source, folder = _places(options.run, options.out)
-    done = export_web(source, folder, runtime=options.runtime)
-    whose = "lesionlab's own model" if source is None else "the model"
-    print(f"{done.folder} written: the page, {whose} {done.model!r} and its runtime, {done.size / 1e6:.0f} MB.")
-    quoted = shlex.quote(str(done.folder))
-    print(f"Any file server can host it. To look: python3 -m http.server --bind 127.0.0.1 --directory {quoted}")
+def model_and_folder(run: Path | None, out: Path | None) -> tuple[Path | None, Path]:
+    """Tell model and folder: `--format web DIR` names a folder to write, where DIR is neither a run nor a model.
 
+    Raises:
+        UsageError: no folder is named.
 
-def _places(run: Path | None, out: Path | None) -> tuple[Path | None, Path]:
-    """Tell model and folder: `--format web DIR` names a folder to write, where DIR is neither a run nor a model."""
+    """
     if out is not None:
         return run, out
     if run is None:

@@ -5,17 +5,16 @@ finished run and its files; for TensorBoard event files. A tracker that fails ne
 `lesionlab track RUN` hands the run in later.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lesionlab.choices import TRACKERS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.runs import directory
-from lesionlab.runs.stages import say
+from lesionlab.runs.stages import announce, say
 from lesionlab.tracking.tracker import FOLDS, Tracker, read_figures, read_history
 
-TRACKERS = ("mlflow", "tensorboard")
 _NESTING = ("mlflow",)  # runs can hang under a run
 
 
@@ -73,7 +72,7 @@ def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
             tracker.stop(isinstance(error, KeyboardInterrupt))
         raise
     for tracker in trackers:
-        print(f"{tracker.name}: {tracker.finish()}")
+        announce(f"{tracker.name}: {tracker.finish()}")
 
 
 def start_folds(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
@@ -103,12 +102,6 @@ def _import_folds(folder: Path, to: str) -> str:
     above = [start(to, folder).finish()] if to in _NESTING else []
     folds = sorted(path.parent for path in folder.glob(f"fold-*/{directory.MANIFEST}"))
     return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])
-
-
-def track_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab track`."""
-    for folder in options.runs:
-        print(f"{folder}: {import_run(folder, options.to)}")
 
 
 def _forgiving(tracker: Tracker, folder: Path) -> Tracker:

@@ -10,13 +10,14 @@ from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import check_image_id, without_suffix
 from lesionlab.data.layouts.written_diagnoses import read_all_dx
 from lesionlab.errors import UsageError
+from lesionlab.taxonomy import Taxonomy
 
 _ADDITION = re.compile(r"[-_. ()]+")  # where one may begin
 _PART = re.compile(r"^(train|val|valid|validate|validation|test)(ing)?([_-]?set)?$", re.IGNORECASE)
 
 
 def read_diagnosis_folders(
-    folder: Path, pictures: Sequence[Path], twice: Sequence[Path]
+    folder: Path, pictures: Sequence[Path], twice: Sequence[Path], taxonomy: Taxonomy
 ) -> tuple[pd.DataFrame, list[Finding]]:
     """Give each image its folder's diagnosis; an id that stands in several folders is told apart by theirs.
 
@@ -24,6 +25,7 @@ def read_diagnosis_folders(
         folder: which all lie in.
         pictures: every image, sorted.
         twice: those whose id another image of the folder has too.
+        taxonomy: of the folders' names.
 
     Returns:
         image_id, lesion_id and dx, a row per image in the order of `pictures`; and what was found.
@@ -35,6 +37,7 @@ def read_diagnosis_folders(
     dx = read_all_dx(
         [path.parent.name for path in pictures],
         [str(path) for path in inner],
+        taxonomy,
         f"{folder} has no metadata table, so that each image's folder should be named by a diagnosis",
         f"Name each folder by its diagnosis; to leave a folder of others out, move it out of {folder}.",
     )

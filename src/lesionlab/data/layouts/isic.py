@@ -1,7 +1,7 @@
 """ISIC 2018 Task 3: one-hot tables of ground truth, and the table that says which images show one lesion."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,11 +9,10 @@ import pandas as pd
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import OTHER_DIAGNOSES, read_rows, require
 from lesionlab.data.layouts.tables import ROW, number, read_table
-from lesionlab.data.layouts.written_diagnoses import find_dx, refuse_unknown
+from lesionlab.data.layouts.written_diagnoses import known_by_words, refuse_unknown
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.taxonomy import Taxonomy
 
-_LABELS = [column.lower() for column in ISIC_COLUMNS]
 _OTHER_LABELS = ("scc", "unk")  # of ISIC 2019
 _RUN_COLUMNS = {"part", "predicted"}
 _ADVICE_LESIONS = (
@@ -28,7 +27,18 @@ _PHASE = re.compile(r"task3_(training|validation|test)", re.IGNORECASE)
 
 def is_one_hot(header: list[str]) -> bool:
     """Tell whether a header (lower case) is that of a one-hot table."""
-    return "image" in header and len(set(_LABELS) & set(header)) > len(_LABELS) // 2
+    return "image" in header and taxonomy_of_columns(header) is not None
+
+
+def taxonomy_of_columns(header: Sequence[str]) -> Taxonomy | None:
+    """Give the taxonomy of which a header has most columns, and more than half; of several, that with most diagnoses."""
+    found = [(_count_columns(header, taxonomy), taxonomy) for taxonomy in known_by_words()]
+    most, taxonomy = max(found, key=lambda one: (one[0] == len(one[1]), one[0]))
+    return taxonomy if most > len(taxonomy) // 2 else None
+
+
+def _count_columns(header: Sequence[str], taxonomy: Taxonomy) -> int:
+    return sum(column.lower() in header for column in taxonomy.columns)
 
 
 def holds_predictions(header: list[str], first_row: list[str]) -> bool:
@@ -36,13 +46,15 @@ def holds_predictions(header: list[str], first_row: list[str]) -> bool:
     if set(header) >= _RUN_COLUMNS:
         return True
     try:
-        shares = [number(cell) for name, cell in zip(header, first_row, strict=False) if name in _LABELS]
+        taxonomy = taxonomy_of_columns(header)
+        labels = [column.lower() for column in taxonomy.columns] if taxonomy else []
+        shares = [number(cell) for name, cell in zip(header, first_row, strict=False) if name in labels]
     except ValueError:
         return False
     return any(0 < share < 1 for share in shares) and all(0 <= share <= 1 for share in shares)
 
 
-def read_isic(truths: list[Path], groupings: list[Path]) -> tuple[pd.DataFrame, list[Finding]]:
+def read_isic(truths: list[Path], groupings: list[Path], taxonomy: Taxonomy) -> tuple[pd.DataFrame, list[Finding]]:
     """Read one table of ground truth or several (training, validation, test) as one.
 
     Lesions are known of the training images alone; an image of validation or test counts as a lesion of its own.
@@ -57,7 +69,7 @@ def read_isic(truths: list[Path], groupings: list[Path]) -> tuple[pd.DataFrame, 
     lesions = _read_groupings(groupings)
     tables, findings = [], []
     for truth in truths:
-        table, found = _read_truth(truth, lesions)
+        table, found = _read_truth(truth, lesions, taxonomy)
         tables.append(table)
         findings += found
     table = pd.concat(tables, ignore_index=True)
@@ -68,11 +80,12 @@ def read_isic(truths: list[Path], groupings: list[Path]) -> tuple[pd.DataFrame, 
     return table, findings
 
 
-def _read_truth(truth: Path, lesions: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    table = _with_labels(read_table(truth), truth)
-    require(table, ["image", *_LABELS], truth)
-    table["dx"] = _read_marks(table, truth)
-    table = table.drop(columns=[name for name in (*_LABELS, "lesion_id", "diagnosis_confirm_type") if name in table])
+def _read_truth(truth: Path, lesions: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, list[Finding]]:
+    table = _with_labels(read_table(truth), truth, taxonomy)
+    labels = [column.lower() for column in taxonomy.columns]
+    require(table, ["image", *labels], truth)
+    table["dx"] = [taxonomy.find(label) for label in _read_marks(table, truth, taxonomy)]
+    table = table.drop(columns=[name for name in (*labels, "lesion_id", "diagnosis_confirm_type") if name in table])
     table = table.merge(lesions, on="image", how="left")
     without = table.loc[table["lesion_id"].isna(), "image"].tolist()
     phase = _PHASE.search(truth.name)
@@ -85,7 +98,7 @@ def _read_truth(truth: Path, lesions: pd.DataFrame) -> tuple[pd.DataFrame, list[
     table["diagnosis_confirm_type"] = table["diagnosis_confirm_type"].fillna("")
     if phase:
         table["dataset"] = f"isic2018_{phase[1].lower()}"
-    table, findings = read_rows(table, truth)
+    table, findings = read_rows(table, truth, taxonomy)
     decision = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
     return table, findings + finding("lesion-unknown", f"{truth.name} has images without lesion", decision, without)
 
@@ -105,9 +118,10 @@ def _read_groupings(paths: list[Path]) -> pd.DataFrame:
     return pd.concat(tables).drop_duplicates("image")
 
 
-def _with_labels(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Name the columns of the seven as ISIC 2018 does; those of ISIC 2019 say AK for AKIEC."""
-    codes = {name: find_dx(name) for name in table.columns if name not in _LABELS}
+def _with_labels(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Name the columns of diagnoses as the taxonomy does; those of ISIC 2019 say AK for AKIEC."""
+    labels = {dx: column.lower() for dx, column in zip(taxonomy.dx, taxonomy.columns, strict=True)}
+    codes = {name: labels.get(taxonomy.find(name) or "") for name in table.columns if name not in labels.values()}
     for code in filter(None, set(codes.values())):
         same = [name for name in table.columns if codes.get(name, name) == code]
         if len(same) > 1:
@@ -115,10 +129,11 @@ def _with_labels(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     return table.rename(columns={name: code for name, code in codes.items() if code and code not in table})
 
 
-def _read_marks(table: pd.DataFrame, path: Path) -> list[str]:
-    """Give the one diagnosis that each row marks; rows that mark another one (ISIC 2019's SCC, UNK) are refused together."""
-    marked = [_marked(dict(zip(_LABELS, row[:-1], strict=True)), row[-1], path) for row in _rows(table, _LABELS)]
-    others = _other_labels(table, [bool(found) for found in marked])
+def _read_marks(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> list[str]:
+    """Give the one column that each row marks; rows that mark another diagnosis are refused together."""
+    labels = [column.lower() for column in taxonomy.columns]
+    marked = [_marked(dict(zip(labels, row[:-1], strict=True)), row[-1], path) for row in _rows(table, labels)]
+    others = _other_labels(table, labels, [bool(found) for found in marked])
     counts: dict[str, int] = {}
     first: dict[str, str] = {}
     for found, (*marks, row) in zip(marked, _rows(table, others), strict=True):
@@ -126,19 +141,19 @@ def _read_marks(table: pd.DataFrame, path: Path) -> list[str]:
         if len(found) == 1 and not foreign:
             continue
         if found or not foreign:
-            columns = ", ".join([*ISIC_COLUMNS, *foreign])
+            columns = ", ".join([*taxonomy.columns, *foreign])
             raise UsageError(f"{path}, row {row}: {len(found) + len(foreign)} of {columns} are 1; exactly one must be.")
         for name in foreign:
             counts[name] = counts.get(name, 0) + 1
             first.setdefault(name, f"row {row}")
     if counts:
-        refuse_unknown(counts, first, str(path), OTHER_DIAGNOSES)
+        refuse_unknown(counts, first, taxonomy, str(path), OTHER_DIAGNOSES)
     return [found[0] for found in marked]
 
 
-def _other_labels(table: pd.DataFrame, is_marked: list[bool]) -> list[str]:
-    """Find the columns of further diagnoses: those of ISIC 2019, and any that is 1 only where none of the seven is."""
-    flags = [name for name in table.columns if name not in _LABELS and set(table[name]) <= {"0", "1", "0.0", "1.0"}]
+def _other_labels(table: pd.DataFrame, labels: list[str], is_marked: list[bool]) -> list[str]:
+    """Find the columns of further diagnoses: those of ISIC 2019, and any that is 1 only where none of the set is."""
+    flags = [name for name in table.columns if name not in labels and set(table[name]) <= {"0", "1", "0.0", "1.0"}]
     return [name for name in flags if name in _OTHER_LABELS or not (table[name].astype(float)[is_marked] == 1).any()]
 
 
@@ -147,7 +162,7 @@ def _rows(table: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _marked(marks: dict[str, str], row: str, path: Path) -> list[str]:
-    """Give the diagnoses of the seven that a row marks."""
+    """Give the columns of the set that a row marks."""
     found = []
     for dx, mark in marks.items():
         try:

@@ -20,8 +20,10 @@ from PIL import Image
 from lesionlab.environment import default_cache_dir
 from lesionlab.errors import UsageError
 from lesionlab.progress import track
+from lesionlab.taxonomy import read_taxonomy
 
 # MedMNIST's order of labels (Yang et al., Sci. Data 10, 41, 2023).
+TAXONOMY = read_taxonomy("ham10000")
 MEDMNIST_DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 PARTS = ("train", "val", "test")
 MAX_IMAGES = 100_000

@@ -19,7 +19,7 @@ from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.tables import ROW, number
 from lesionlab.data.layouts.written_diagnoses import read_all_dx
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import Taxonomy
 
 REQUIRED = ("image_id", "lesion_id", "dx")
 OPTIONAL = ("dx_type", "age", "sex", "localization", "dataset")
@@ -56,12 +56,13 @@ _WITHOUT_LESIONS = (
 )
 
 
-def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Finding]]:
+def read_rows(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> tuple[pd.DataFrame, list[Finding]]:
     """Bring a table to HAM10000's columns.
 
     Args:
         table: strings with `ROW`, as from `read_table`; `image_id`, `lesion_id` and `dx` are needed.
         path: the file, for messages.
+        taxonomy: of its diagnoses.
 
     Returns:
         `REQUIRED`, `OPTIONAL`, `PATIENT` where the table has it (age as float64 years, NaN unknown; other unknown values
@@ -79,9 +80,11 @@ def read_rows(table: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[Findi
         _check_lesion_id(value, place) for value, place in zip(table["lesion_id"], where, strict=True)
     ]
     rows = [f"row {row}" for row in table[ROW]]
-    table["dx"] = read_all_dx(written.tolist(), rows, str(path), OTHER_DIAGNOSES)
-    changed = [f"row {row}: {value}" for row, value in zip(table[ROW], written, strict=True) if value not in DX]
-    findings += finding("dx-written", "A diagnosis is not written as HAM10000's code", "read as the code", changed)
+    table["dx"] = read_all_dx(written.tolist(), rows, taxonomy, str(path), OTHER_DIAGNOSES)
+    changed = [
+        f"row {row}: {value}" for row, value in zip(table[ROW], written, strict=True) if value not in taxonomy.index_of
+    ]
+    findings += finding("dx-written", "A diagnosis is not written as its code", "read as the code", changed)
     if PATIENT in table:
         table[PATIENT] = [UNKNOWN if value.lower() in _UNKNOWN_WORDS else value for value in table[PATIENT]]
         table = table if (table[PATIENT] != UNKNOWN).any() else table.drop(columns=PATIENT)

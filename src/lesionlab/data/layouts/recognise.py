@@ -18,13 +18,15 @@ import pandas as pd
 from lesionlab.data.images import SUFFIXES
 from lesionlab.data.layouts.diagnosis_folders import read_diagnosis_folders
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.isic import holds_predictions, is_one_hot, read_isic
+from lesionlab.data.layouts.isic import holds_predictions, is_one_hot, read_isic, taxonomy_of_columns
+from lesionlab.data.layouts.medmnist import TAXONOMY as MEDMNIST_TAXONOMY
 from lesionlab.data.layouts.medmnist import read_medmnist
-from lesionlab.data.layouts.metadata import ALIASES, OPTIONAL, PATIENT, REQUIRED, UNKNOWN, read_rows
+from lesionlab.data.layouts.metadata import ALIASES, OPTIONAL, PATIENT, REQUIRED, UNKNOWN, read_rows, with_own_names
 from lesionlab.data.layouts.tables import read_start, read_table
-from lesionlab.data.layouts.written_diagnoses import find_dx
+from lesionlab.data.layouts.written_diagnoses import names_a_diagnosis, taxonomy_of
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_unread, refuse_what_is_not_unicode, walk
+from lesionlab.taxonomy import Taxonomy
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -51,12 +53,14 @@ class Collection:
             unknown values "unknown"; but age is float64 in years, as given (NaN unknown); path is absolute, "" where
             there is no image.
         findings: what was found on the way.
+        taxonomy: of the diagnoses in the column `dx`.
     """
 
     folder: Path
     layout: str
     table: pd.DataFrame
     findings: tuple[Finding, ...]
+    taxonomy: Taxonomy
 
 
 @dataclass(frozen=True)
@@ -69,31 +73,39 @@ class _Scan:
     archives: list[Path]
 
 
-def read_collection(folder: Path | str) -> Collection:
+def read_collection(folder: Path | str, taxonomy: Taxonomy | None = None) -> Collection:
     """Recognise the layout of a folder, or of a `dermamnist*.npz` file, and read it.
+
+    Args:
+        folder: to read.
+        taxonomy: to read its diagnoses in; None for the one that its columns, words or folders are of.
 
     Raises:
         UsageError: there is no such folder, it holds no images or no metadata, or its table is at fault.
     """
     folder = Path(folder)
     if folder.is_file() and folder.suffix.lower() == ".npz":
-        return _read_medmnist(folder, folder)
+        return _read_medmnist(folder, folder, taxonomy)
     _check_folder(folder)
     scan = _scan(folder)
-    truths, predictions, metadata = _sort_tables(folder, scan)
+    truths, predictions, metadata = _sort_tables(folder, scan, taxonomy)
     if metadata or truths:
         _require_images(folder, scan, metadata or truths[0])
-        table, findings = read_rows(read_table(metadata), metadata) if metadata else _read_isic(truths, scan)
+        if metadata:
+            table, findings, taxonomy = _read_metadata(metadata, taxonomy)
+        else:
+            taxonomy = taxonomy or _taxonomy_of_truth(truths[0])
+            table, findings = read_isic(truths, _groupings(scan), taxonomy)
         table, found = _with_paths(table, folder, scan, metadata or truths[0])
         layout = _name_layout(scan, metadata) if metadata else "ISIC 2018 Task 3"
         taken = [metadata] if metadata else [*truths, *_groupings(scan)]
         found += _report_unused(
             folder, [path for path in scan.tables if path not in [*taken, *predictions]], predictions
         )
-        return _collection(folder, layout, table, [*_report_twice(folder, scan), *findings, *found])
+        return _collection(folder, layout, table, [*_report_twice(folder, scan), *findings, *found], taxonomy)
     if scan.archives:
-        return _read_medmnist(folder, _one(folder, scan.archives, _ADVICE_ARCHIVES))
-    return _read_diagnosis_folders(folder, scan, predictions)
+        return _read_medmnist(folder, _one(folder, scan.archives, _ADVICE_ARCHIVES), taxonomy)
+    return _read_diagnosis_folders(folder, scan, predictions, taxonomy)
 
 
 def index_images(folder: Path | str) -> dict[str, Path]:
@@ -168,16 +180,18 @@ def _report_twice(folder: Path, scan: _Scan) -> list[Finding]:
     return finding("image-twice", "An image id stands twice in the folder", decision, items)
 
 
-def _sort_tables(folder: Path, scan: _Scan) -> tuple[list[Path], list[Path], Path | None]:
+def _sort_tables(folder: Path, scan: _Scan, taxonomy: Taxonomy | None) -> tuple[list[Path], list[Path], Path | None]:
     """Pick the tables: ISIC's of ground truth, those of predictions, which look like them, and the one of metadata."""
     starts = {path: read_start(path) for path in scan.tables if not _GROUPINGS.search(path.name)}
     predictions = [path for path, start in starts.items() if is_one_hot(start[0]) and holds_predictions(*start)]
     headers = {path: header for path, (header, _) in starts.items() if path not in predictions}
     truths = [path for path, header in headers.items() if is_one_hot(header)]
-    return truths, predictions, _pick_metadata(folder, scan, headers, truths)
+    return truths, predictions, _pick_metadata(folder, scan, headers, truths, taxonomy)
 
 
-def _pick_metadata(folder: Path, scan: _Scan, headers: dict[Path, list[str]], truths: list[Path]) -> Path | None:
+def _pick_metadata(
+    folder: Path, scan: _Scan, headers: dict[Path, list[str]], truths: list[Path], taxonomy: Taxonomy | None
+) -> Path | None:
     """Pick the one table of metadata by its name and columns; None where other files say the diagnoses."""
     others = [path for path in headers if path not in truths]
     complete = [path for path in others if {"image_id", "dx"} <= {ALIASES.get(name, name) for name in headers[path]}]
@@ -187,7 +201,7 @@ def _pick_metadata(folder: Path, scan: _Scan, headers: dict[Path, list[str]], tr
     for candidates in (published, [path for path in named if path in complete], [] if truths else named, complete):
         if candidates:
             return _one(folder, candidates, advice)
-    in_diagnosis_folders = any(find_dx(path.parent.name) for path in scan.images.values())
+    in_diagnosis_folders = any(names_a_diagnosis(path.parent.name, taxonomy) for path in scan.images.values())
     if truths or in_diagnosis_folders or scan.archives or not others:
         return None
     plain = [path for path in others if path.suffix.lower() != ".txt"]  # a README is no table
@@ -217,8 +231,17 @@ def _name_layout(scan: _Scan, metadata: Path) -> str:
     return "Harvard Dataverse" if metadata.suffix.lower() in ("", ".tab") else "images and metadata"
 
 
-def _read_isic(truths: list[Path], scan: _Scan) -> tuple[pd.DataFrame, list[Finding]]:
-    return read_isic(truths, _groupings(scan))
+def _read_metadata(metadata: Path, taxonomy: Taxonomy | None) -> tuple[pd.DataFrame, list[Finding], Taxonomy]:
+    table = with_own_names(read_table(metadata), REQUIRED, metadata)
+    taxonomy = taxonomy or taxonomy_of(set(table["dx"]))
+    return *read_rows(table, metadata, taxonomy), taxonomy
+
+
+def _taxonomy_of_truth(truth: Path) -> Taxonomy:
+    taxonomy = taxonomy_of_columns(read_start(truth)[0])
+    if taxonomy is None:
+        raise UsageError(f"{truth} is no table of ground truth: it changed while it was read.")
+    return taxonomy
 
 
 def _groupings(scan: _Scan) -> list[Path]:
@@ -246,29 +269,33 @@ def _with_paths(table: pd.DataFrame, folder: Path, scan: _Scan, metadata: Path) 
     return table.assign(path=paths), finding("image-unlisted", what, decision, unlisted)
 
 
-def _read_medmnist(folder: Path, archive: Path) -> Collection:
+def _read_medmnist(folder: Path, archive: Path, taxonomy: Taxonomy | None) -> Collection:
+    taxonomy = taxonomy or MEDMNIST_TAXONOMY
     table = read_medmnist(archive)
     what, decision = "MedMNIST gives no lesion ids", _WITHOUT_LESIONS
     findings = finding("lesion-unknown", what, decision, table["image_id"])
-    return _collection(folder, "MedMNIST", table, findings)
+    return _collection(folder, "MedMNIST", table, findings, taxonomy)
 
 
-def _read_diagnosis_folders(folder: Path, scan: _Scan, predictions: list[Path]) -> Collection:
+def _read_diagnosis_folders(
+    folder: Path, scan: _Scan, predictions: list[Path], taxonomy: Taxonomy | None
+) -> Collection:
     """A folder per diagnosis, where there are images and folders that name one."""
     if not scan.images:
         raise UsageError(f"{folder} has no images ({', '.join(SUFFIXES)}). {_KNOWN}")
     pictures = [*scan.images.values(), *scan.twice]
-    if not any(find_dx(path.parent.name) for path in pictures):
+    if not any(names_a_diagnosis(path.parent.name, taxonomy) for path in pictures):
         seen = f" ({predictions[0].name} holds predictions, not diagnoses)" if predictions else ""
         raise UsageError(
             f"{folder} has {len(pictures):,} images but no metadata{seen}. {_KNOWN}{_hint_at_parent(folder)}"
         )
     ordered = sorted(pictures)
-    table, findings = read_diagnosis_folders(folder, ordered, scan.twice)
+    taxonomy = taxonomy or taxonomy_of({path.parent.name for path in pictures})
+    table, findings = read_diagnosis_folders(folder, ordered, scan.twice, taxonomy)
     table["path"] = _absolute(folder, ordered)
     findings += _report_unused(folder, [path for path in scan.tables if path not in predictions], predictions)
     findings += finding("lesion-unknown", "Folders give no lesion ids", _WITHOUT_LESIONS, table["image_id"])
-    return _collection(folder, "a folder per diagnosis", table, findings)
+    return _collection(folder, "a folder per diagnosis", table, findings, taxonomy)
 
 
 def _hint_at_parent(folder: Path) -> str:
@@ -277,9 +304,11 @@ def _hint_at_parent(folder: Path) -> str:
     return f" {tables[0].name} lies in {parent}: did you mean that folder?" if tables else ""
 
 
-def _collection(folder: Path, layout: str, table: pd.DataFrame, findings: list[Finding]) -> Collection:
+def _collection(
+    folder: Path, layout: str, table: pd.DataFrame, findings: list[Finding], taxonomy: Taxonomy
+) -> Collection:
     absent = [column for column in OPTIONAL if column not in table.columns]
     findings = findings + finding("columns-absent", "The layout lacks columns", "filled with unknown", absent)
     table = table.assign(**{column: float("nan") if column == "age" else UNKNOWN for column in absent})
     columns = [*TABLE_COLUMNS, *([PATIENT] if PATIENT in table else [])]
-    return Collection(folder, layout, table[columns].reset_index(drop=True), tuple(findings))
+    return Collection(folder, layout, table[columns].reset_index(drop=True), tuple(findings), taxonomy)

@@ -1,46 +1,12 @@
-"""The commands that go past one run or one machine: folds, `tune`. Parsing only; nothing heavy is imported here."""
+"""`lesionlab tune`: a search for a better recipe."""
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from lesionlab.cli.numbers import positive, whole_number
-from lesionlab.errors import UsageError
+from lesionlab.cli.arguments import Commands, positive, whole_number
 
 
-def add_engine(parser: Any, help: str) -> None:
-    """Add `--engine` and `--address` to a parser or to a group of its options."""
-    parser.add_argument("--engine", choices=("local", "ray"), default="local", help=help)
-    parser.add_argument(
-        "--address", metavar="HOST:PORT", help="a Ray cluster; without it, --engine ray takes this machine's cores"
-    )
-
-
-def asks_for_folds(options: argparse.Namespace) -> bool:
-    """Say whether `lesionlab run` is to cross-validate; Ray without folds is refused."""
-    if options.folds is None and engine(options) == "ray":
-        raise UsageError("--engine ray trains folds side by side: give --folds K.")
-    return options.folds is not None
-
-
-def run_folds(request: Any, options: argparse.Namespace) -> None:
-    """Cross-validate as `lesionlab run --folds` asks."""
-    from lesionlab.lifecycle.cross_validate import cross_validate
-
-    if not 2 <= options.folds <= 100:
-        raise UsageError(f"--folds {options.folds} is outside 2 to 100.")
-    if options.split:
-        raise UsageError("--folds divides the lesions itself: leave out --split.")
-    out = cross_validate(request, options.folds, engine=engine(options), address=options.address)
-    print(f"Folds: {out / 'folds.json'}")
-
-
-def engine(options: argparse.Namespace) -> str:
-    """Give the engine asked for; an address asks for Ray."""
-    return "ray" if options.address is not None else options.engine
-
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
+def add_tune(commands: Commands) -> None:
     """Add `tune` to the subcommands of `lesionlab`."""
     tune = commands.add_parser("tune", help="search for a better recipe, many trials side by side (Ray Tune)")
     tune.add_argument("recipe", metavar="RECIPE", help="name or file of the recipe that is varied")
