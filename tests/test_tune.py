@@ -11,8 +11,8 @@ from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.lifecycle.search_space import changed, read_space
-from lesionlab.lifecycle.tune import Search, _write_job, run_trial
-from lesionlab.lifecycle.tune_lines import trial_number
+from lesionlab.lifecycle.trial import run_trial, trial_number
+from lesionlab.lifecycle.tune import Search, _write_job
 from lesionlab.recipe import read_recipe
 
 SPACE = """

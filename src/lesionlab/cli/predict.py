@@ -39,6 +39,12 @@ def add_predict(commands: Commands) -> None:
         help="write each image overlaid with its class activation map into a folder",
     )
     predict.add_argument("--resume", action="store_true", help="continue the table of an interrupted --out")
+    predict.add_argument(
+        "--by-lesion",
+        type=Path,
+        metavar="TABLE",
+        help="write one row per lesion: a table with the columns image_id and lesion_id",
+    )
     predict.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images per batch (default: 4)")
     _add_scale(predict)
     predict.set_defaults(command=_predict)
@@ -68,6 +74,11 @@ def _check_options(options: argparse.Namespace) -> None:
             raise UsageError("--engine ray writes shards: give --shards DIR.")
         if options.shard_size or options.shard_format:
             raise UsageError("--shard-size and --shard-format are of shards: give --shards DIR.")
+    apart = [f"--{name}" for name in ("json", "explain", "resume", "shards") if getattr(options, name)]
+    if options.by_lesion and apart:
+        raise UsageError(
+            f"--by-lesion writes one table when all images are predicted: leave out {' and '.join(apart)}."
+        )
     elsewhere = [f"--{name}" for name in ("out", "json", "explain") if getattr(options, name)]
     if options.shards and elsewhere:
         raise UsageError(f"--shards writes nothing else: leave out {' and '.join(elsewhere)}.")

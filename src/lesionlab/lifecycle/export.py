@@ -200,7 +200,7 @@ def _with_ood_score(source: _Source, path: Path) -> str:
 
 def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     folder = run.folder
-    table = run.splits().merge(_paths(run.data_folder, folder), on="image_id", how="left")
+    table = run.splits().merge(_paths(run), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
@@ -216,13 +216,14 @@ def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     return _Source(folder, network, facts, image, table)
 
 
-def _paths(data: Path, folder: Path) -> pd.DataFrame:
+def _paths(run: RunDirectory) -> pd.DataFrame:
+    data = run.data_folder
     if not data.exists():
         raise LesionlabError(
-            f"The images of the run in {folder} are gone: {data} does not exist. An export is proved on them; put them "
+            f"The images of the run in {run.folder} are gone: {data} does not exist. An export is proved on them; put them "
             "back, or use the run's own model.onnx and model.keras."
         )
-    return read_collection(data).table[["image_id", "path"]]
+    return read_collection(data, run.taxonomy).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

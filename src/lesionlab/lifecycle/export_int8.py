@@ -85,7 +85,7 @@ def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
 
 def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (n, height, width, 3), and labels (n,) of images drawn at random; what cannot be read is passed over."""
-    collection = read_collection(data)
+    collection = read_collection(data, bundle.facts.taxonomy)
     table = collection.table
     there = table[table["path"] != ""]
     chosen = there.sample(min(len(there), _MOST), random_state=0)

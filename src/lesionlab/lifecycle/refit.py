@@ -103,7 +103,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     data, image = run.data_folder, run.recipe.image
     if not data.exists():
         raise LesionlabError(f"The images of the run in {run.folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data)
+    collection = read_collection(data, run.taxonomy)
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()
