@@ -84,7 +84,7 @@ def test_the_same_draw_makes_the_same_picture(seed: int, share: float) -> None:
 def test_about_the_wanted_share_is_made_worse_anew_each_epoch_and_shares_fit_together() -> None:
     pixels = np.repeat(patches(1, 32), 400, axis=0)
     given = (pixels, np.arange(400), np.zeros(400, int))
-    options = {"batch_size": 100, "degrade": 0.5, "seed": 7}
+    options = {"batch_size": 100, "n_diagnoses": 1, "degrade": 0.5, "seed": 7}
     batches = Batches(*given, **options)
     worse = np.concatenate([(batches[i][0] != pixels[0]).any(axis=(1, 2, 3)) for i in range(4)])
     assert 0.4 < worse.mean() < 0.6

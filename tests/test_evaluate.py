@@ -14,12 +14,14 @@ from conftest import MakeOnce, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import index_images
+from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.given_predictions import overlap_with_training
 from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.runs.manifest import EvaluatedModel
+from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -172,10 +174,15 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     path = next(phantoms.rglob("*.jpg"))
     table = pd.DataFrame({"image_id": [path.stem], "dx": ["nv"], "path": [str(path)]})
     seen = ModelOutputs(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
-    write_cases(tmp_path / "cases", table, seen, {"suspects": []}, {"name": "wide", "conformal": {}})
+    write_cases(tmp_path / "cases", table, seen, {"suspects": []}, model_named("wide"), HAM10000)
     shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
     assert shown.shape[:2] == (224, 2 * 448 + 4)
     assert np.abs(shown[:, :448] - read_image(path, 224, 448, "stretch")).mean() < 6  # it is saved as JPEG
+
+
+def model_named(name: str, training_data: str = "", training_data_is_all: bool = False) -> EvaluatedModel:
+    facts = {"training_data": training_data, "training_data_is_all": training_data_is_all}
+    return EvaluatedModel(name=name, thresholds=Thresholds(), conformal=None, operating=(), **facts)
 
 
 def table_of(phantoms: Path, **columns: float) -> pd.DataFrame:
@@ -411,7 +418,7 @@ def test_a_model_is_warned_of_on_its_own_training_images(
     own = ["evaluate", str(finished[0] / "model.onnx"), "--data", str(phantoms), "--out", str(tmp_path)]
     assert main([*own, "--split", str(finished[0] / "splits.csv")]) == 0
     assert "These are the data of the model" in (tmp_path / "report.html").read_text()
-    described = {"training_data": "9 images, fingerprint 0123456789abcdef", "training_data_is_all": True}
+    described = model_named("m", training_data="9 images, fingerprint 0123456789abcdef", training_data_is_all=True)
     assert overlap_with_training(described, "0123456789abcdef99", True) == "trained"
     assert overlap_with_training(described, "f123456789abcdef99", False) == ""
 

@@ -25,6 +25,7 @@ from lesionlab.cli import main
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.inference import overlay
+from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.image_sources import find_images, printable
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.overlay import relevance
@@ -226,9 +227,10 @@ def test_an_endless_list_is_read_only_as_far_as_needed(model: Model) -> None:
 
 
 def test_decisions() -> None:
-    assert decide(0.6, 0.2, {}) == "malignant" and decide(0.4, 1.0, {}) == "benign"
-    assert decide(0.2, 0.2, {"malignant": 0.1}) == "malignant" and decide(0.6, 0.2, {"malignant": 0.7}) == "benign"
-    assert decide(0.9, 0.8, {"uncertainty": 0.7}) == "uncertain"
+    assert decide(0.6, 0.2, Thresholds()) == "malignant" and decide(0.4, 1.0, Thresholds()) == "benign"
+    assert decide(0.2, 0.2, Thresholds(malignant=0.1)) == "malignant"
+    assert decide(0.6, 0.2, Thresholds(malignant=0.7)) == "benign"
+    assert decide(0.9, 0.8, Thresholds(uncertainty=0.7)) == "uncertain"
 
 
 def test_activation_maps(model: Model, tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ import pytest
 
 from builders import change_json
 from lesionlab.data.explore import age_band_names, explore, mean_images
-from lesionlab.report.card import write_card
+from lesionlab.lifecycle.run import rewrite_report
+from lesionlab.report import card as model_card
 from lesionlab.report.checklists import HERE, PARTLY, RUN, YOURS, checklists
-from lesionlab.report.page import write_report
+from lesionlab.runs.directory import open_run
 from lesionlab.taxonomy import DX, HAM10000
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -53,6 +54,18 @@ def run_dir(finished: tuple[Path, str]) -> Path:
 @pytest.fixture
 def copy(run_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run_dir, tmp_path / "copy"))
+
+
+def write_report(folder: Path) -> Path:
+    return rewrite_report(open_run(folder))
+
+
+def write_card(folder: Path) -> Path:
+    run = open_run(folder)
+    manifest = run.manifest
+    facts = (manifest.evaluated, manifest.data, manifest.split, manifest.pixels, manifest.model)
+    model_card.write_card(folder, run.metrics(), *facts)
+    return folder / "card.md"
 
 
 def test_every_number_is_the_one_in_metrics_json(run_dir: Path) -> None:

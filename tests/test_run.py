@@ -17,8 +17,9 @@ from conftest import command, lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
-from lesionlab.runs import directory
+from lesionlab.runs import directory, start
 from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from run_files import run_manifest
 from test_duplicates import KNOWN_PAIRS
 
 CONTRACT = {
@@ -207,7 +208,7 @@ def test_hidden_files_of_the_user_are_left_alone(finished: tuple[Path, str], tmp
     half_made = out / ".lesionlab-cases-abcd1234"
     half_made.mkdir()
     (half_made / "1.html").touch()
-    assert directory.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
+    assert start.find_finished(out, directory.open_run(out).head.request, again=False)
     assert all(path.read_text() == "mine" for path in kept) and not half_written.exists()
     assert not half_made.exists()
 
@@ -224,19 +225,17 @@ def test_a_source_is_of_the_source_split_alone(tmp_path: Path, capsys) -> None:
     assert "only source:CLINIC takes a name behind the colon" in capsys.readouterr().err
 
 
-def test_the_data_are_found_from_any_folder() -> None:
+def test_the_data_are_found_from_any_folder(tmp_path: Path) -> None:
     """What a relative --data was is in the request, in full."""
-    manifest = {"request": {"data": "/data/ham"}, "data": {"folder": "../ham"}}
-    assert directory.data_folder(manifest) == Path("/data/ham")
-    assert directory.data_folder({"request": {"data": "generated: 700 lesions"}, "data": {"folder": "/c"}}) == Path(
-        "/c"
-    )
+    for asked, folder, found in (("/data/ham", "../ham", "/data/ham"), ("generated: 700 lesions", "/c", "/c")):
+        (tmp_path / "manifest.json").write_text(json.dumps(run_manifest(folder=folder) | {"request": {"data": asked}}))
+        assert directory.open_run(tmp_path).data_folder == Path(found)
 
 
 def test_a_search_or_folds_are_no_run(tmp_path: Path, capsys) -> None:
     (tmp_path / "fold-1").mkdir()
-    for folder in (tmp_path, tmp_path / "fold-1"):
-        (folder / "manifest.json").write_text(json.dumps({"request": {}, "finished": "2026-11-25"}))
+    for folder, request in ((tmp_path, {"folds": 2}), (tmp_path / "fold-1", {"space": {}})):
+        (folder / "manifest.json").write_text(json.dumps({"request": request, "finished": "2026-11-25"}))
     inner, other = str(tmp_path / "fold-1"), str(tmp_path / "other")
     for call in (
         ["export", str(tmp_path)],
@@ -263,13 +262,13 @@ def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path:
     for folder, file in (("savedmodel", "saved_model.pb"), ("final_notes", "mine.txt")):
         (out / folder).mkdir()
         (out / folder / file).touch()
-    request = json.loads((out / "manifest.json").read_text())["request"]
-    assert directory.begin(out, request, again=False)
-    assert directory.begin(out, request, again=True) is None
+    request = directory.open_run(out).head.request
+    assert start.find_finished(out, request, again=False)
+    assert start.find_finished(out, request, again=True) is None
     left = {path.name for path in out.iterdir()}
     assert not [name for name in left if name.startswith(("model.", "model-", "checkpoint", "exported", "savedmodel"))]
     assert [name for name in left if name.startswith("final")] == ["final_notes"]  # a folder of the user's
-    assert directory.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
+    assert start.find_finished(out, request, again=False) is None  # killed here, the run is an unfinished one
 
 
 def same_numbers(one: Path, other: Path) -> None:

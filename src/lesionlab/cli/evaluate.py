@@ -51,7 +51,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from lesionlab.evaluation.intervals import in_words
     from lesionlab.evaluation.metrics import HEADLINE
     from lesionlab.lifecycle.evaluate_elsewhere import ROBUSTNESS_LESIONS, evaluate
-    from lesionlab.runs.artifacts import metrics_of
+    from lesionlab.runs.directory import open_evaluated
 
     report = evaluate(
         options.model,
@@ -64,7 +64,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         risks=(options.risk,) if options.risk else RISKS,
         robustness_lesions=options.robustness_lesions or (ROBUSTNESS_LESIONS if options.robustness else None),
     )
-    test = metrics_of(options.out)["test"]
+    test = open_evaluated(options.out).metrics()["test"]
     print(f"{test['images']:,} images of {test['lesions']:,} lesions")
     for name in HEADLINE:
         print(f"{name.replace('_', ' '):18} {in_words(test[name], test['intervals'][name])}")

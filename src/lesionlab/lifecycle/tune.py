@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -29,16 +30,17 @@ from lesionlab.data.split import split
 from lesionlab.data.split_proof import prove
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv, write_csv, write_json, write_text
+from lesionlab.files import read_csv, write_csv, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import validated
 from lesionlab.lifecycle.search_space import changed, read_space
 from lesionlab.lifecycle.tune_lines import trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
-from lesionlab.runs import directory
+from lesionlab.runs import directory, start
+from lesionlab.runs.identity import Identity
 from lesionlab.runs.stages import announce, say
-from lesionlab.taxonomy import HAM10000
+from lesionlab.taxonomy import read_taxonomy
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"
@@ -90,20 +92,20 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     connection.reach(address)
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
-        if directory.begin(search.out, identity, again=again):
+        if start.find_finished(search.out, identity, again=again):
             announce(
                 f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
             )
             return _found(search.out)
         if again:
             _remove_checkpoints(search.out)
-        manifest = directory.new_manifest(identity, search.seed)
-        write_json(search.out / directory.MANIFEST, manifest)
+        head = start.new_head(identity, search.seed)
+        start.write_manifest(search.out, head)
         job = _write_job(search, space)
         with connection.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
         _write_results(search, results)
-        write_json(search.out / directory.MANIFEST, manifest | {"finished": environment.now()})
+        start.write_manifest(search.out, msgspec.structs.replace(head, finished=environment.now()))
         _remove_checkpoints(search.out)
     return _found(search.out)
 
@@ -120,7 +122,7 @@ def _remove_checkpoints(out: Path) -> None:
 
 def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
-    from lesionlab.model.architectures import check_model
+    from lesionlab.model.check import check_model
 
     for recipe in _networks(search.recipe, space):
         try:
@@ -128,7 +130,7 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
         except UsageError as error:
             raise UsageError(f"{search.space}: {error}") from error
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
-    prepared = prepare.prepare(Run(request, {}))
+    prepared = prepare.prepare(Run(request))
     table = prepared.cleaned.table
     parts = split(table, search.recipe.split, prepared.collection.taxonomy, seed=search.seed)
     if prove(table, parts).is_leaking:
@@ -143,6 +145,7 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     paths = [os.path.abspath(path) if path else "" for path in images["path"]]
     write_csv(images.assign(path=paths), job / "images.csv")
     write_text(job / "recipe.toml", search.recipe.to_toml())
+    write_text(job / "taxonomy.toml", prepared.taxonomy.to_toml())
     say("trials are compared on the validation part; the test part is set aside")
     return job
 
@@ -162,19 +165,21 @@ def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, 
     os.environ.update(settings)
     from ray import tune
 
-    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.architectures import build_network
+    from lesionlab.model.pretrained import load_pretrained
     from lesionlab.model.train import Part, train
 
     folder = Path(job)
     recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
     table = read_csv(folder / "table.csv").astype({"row": int})
     pixels = _pixels(folder, recipe, table)
-    labels, parts = encode_labels(table["dx"], HAM10000), table["part"].to_numpy()
+    taxonomy = read_taxonomy(folder / "taxonomy.toml")
+    labels, parts = encode_labels(table["dx"], taxonomy), table["part"].to_numpy()
     training, validation = (
         Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
     )
     network = build_network(
-        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(HAM10000), for_training=True, seed=seed
+        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(taxonomy), for_training=True, seed=seed
     )
     load_pretrained(network, recipe)
     checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", prepare.data_key(table)
@@ -324,12 +329,12 @@ def _write_results(search: Search, results: Any) -> None:
     announce(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
 
 
-def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "recipe": search.recipe.to_toml(),
-        "space": json.loads(json.dumps(space)),
-        "data": str(search.data.resolve()),
-        "trials": search.trials,
-        "seed": search.seed,
-        "limit": search.limit,
-    }
+def _identity(search: Search, space: dict[str, dict[str, Any]]) -> Identity:
+    return Identity(
+        recipe=search.recipe.to_toml(),
+        space=json.loads(json.dumps(space)),
+        data=str(search.data.resolve()),
+        trials=search.trials,
+        seed=search.seed,
+        limit=search.limit,
+    )
