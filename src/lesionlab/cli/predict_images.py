@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.data.images import SUFFIXES, ImageError
+from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.images import ImageError
 from lesionlab.errors import UsageError
 from lesionlab.files import write_text
 from lesionlab.inference.csv_table import Done, PredictedTable, not_done

@@ -13,9 +13,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from lesionlab.data.images import MARK
+from lesionlab.data.image_limits import MAX_BYTES, ImageError, too_large
 from lesionlab.errors import LesionlabError, UsageError
 
+MARK = "::"  # between a file and the image in it
 _LOCK = Lock()  # a row group is decoded once, not by two threads at the same time
 
 
@@ -34,6 +35,23 @@ def parquet_row_path(file: Path, column: str, row: int) -> Path:
 
 
 def read_stored(path: str | Path) -> bytes:
+    """Return the bytes of an image inside another file.
+
+    Raises:
+        ImageError: the entry is not there, is no bytes, has more than `MAX_BYTES`, or its file is damaged.
+        UsageError: the library that reads the file is not installed.
+
+    """
+    try:
+        data = _bytes_of(path)
+    except EntryError as error:
+        raise ImageError(str(error), str(path), code="missing") from error
+    if len(data) > MAX_BYTES:
+        raise too_large(f"{len(data) / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB", str(path))
+    return data
+
+
+def _bytes_of(path: str | Path) -> bytes:
     """Return the bytes of an image inside another file.
 
     Raises:

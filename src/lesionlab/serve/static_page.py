@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MAX_SCANNED_PIXELS, MIN_SIDE_PX
+from lesionlab.data.image_limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
+from lesionlab.data.jpeg import MAX_SCANNED_PIXELS
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing_folder, write_json
 from lesionlab.inference.bundle import MODELS, packaged_models

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts import archive, derm7pt, milk10k, published
 from lesionlab.data.layouts.isic import holds_predictions, is_one_hot, layout_name, read_isic, taxonomy_of_columns
 from lesionlab.data.layouts.metadata import ALIASES, REQUIRED, with_own_names

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts.tables import ROW
 from lesionlab.errors import UsageError
 

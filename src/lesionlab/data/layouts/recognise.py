@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts import archive, derm7pt, imagefolder, milk10k, published
 from lesionlab.data.layouts.beside_tables import one_hot_tables, read_metadata, read_truths, require_images
 from lesionlab.data.layouts.diagnosis_folders import read_diagnosis_folders

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.tables import read_start
 from lesionlab.errors import UsageError
