@@ -166,7 +166,10 @@ def test_what_was_not_tested_or_trained_on_is_said(copy: Path) -> None:
     change_json(copy / "metrics.json", lack)
     change_json(copy / "manifest.json", limit)
     text = write_report(copy).read_text(encoding="utf-8")
-    assert "mean over the 2 diagnoses that the test part has (mel, nv), where always predicting one diagnosis gets 0.500" in text
+    assert (
+        "mean over the 2 diagnoses that the test part has (mel, nv), where always predicting one diagnosis gets 0.500"
+        in text
+    )
     assert "Not trained on: mel." in text and "1,234 images were read and kept; of these" in text
     assert "not available</span> to" not in text
     card = write_card(copy).read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ Early stopping is ASHA (Li et al., "A system for massively parallel hyperparamet
 
 import dataclasses
 import itertools
-import json
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import validated
-from lesionlab.lifecycle.search_space import changed, read_space
+from lesionlab.lifecycle.search_space import Choices, Range, Space, Value, changed, read_space
 from lesionlab.lifecycle.trial import METRIC, run_trial, trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe
@@ -116,7 +116,7 @@ def _remove_checkpoints(out: Path) -> None:
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
+def _write_job(search: Search, space: Space) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
     from lesionlab.model.check import check_model
 
@@ -146,17 +146,17 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     return job
 
 
-def _networks(recipe: Recipe, space: dict[str, dict[str, Any]]) -> list[Recipe]:
+def _networks(recipe: Recipe, space: Space) -> list[Recipe]:
     """The recipe with every network that a trial may get: each combination of choices, or of a range's ends."""
     varied = {
-        name: given.get("choices") or [given["low"], given["high"]]
+        name: given.choices if isinstance(given, Choices) else [given.low, given.high]
         for name, given in space.items()
         if name in _OF_THE_NETWORK
     }
     return [changed(recipe, dict(zip(varied, chosen, strict=True))) for chosen in itertools.product(*varied.values())]
 
 
-def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, cpus: int) -> Any:
+def _fit(ray: Any, search: Search, space: Space, job: Path, cpus: int) -> Any:
     from ray import tune
 
     largest = tasks.largest_node(ray)
@@ -212,13 +212,12 @@ def _config(search: Search) -> Any:
     )
 
 
-def _domain(tune: Any, given: dict[str, Any]) -> Any:
-    if "choices" in given:
-        return tune.choice(given["choices"])
-    low, high = given["low"], given["high"]
-    if given["whole"]:
-        return (tune.lograndint if given["log"] else tune.randint)(low, high + 1)
-    return (tune.loguniform if given["log"] else tune.uniform)(low, high)
+def _domain(tune: Any, given: Choices | Range) -> Any:
+    if isinstance(given, Choices):
+        return tune.choice(given.choices)
+    if given.whole:
+        return (tune.lograndint if given.log else tune.randint)(int(given.low), int(given.high) + 1)
+    return (tune.loguniform if given.log else tune.uniform)(given.low, given.high)
 
 
 def _write_results(search: Search, results: Any) -> None:
@@ -236,7 +235,7 @@ def _write_results(search: Search, results: Any) -> None:
     _say_results(search, table, choices)
 
 
-def _row(number: int, result: Any) -> dict[str, Any]:
+def _row(number: int, result: Any) -> dict[str, Value]:
     """What `trials.csv` holds of a trial."""
     history = result.metrics_dataframe
     has_epochs = history is not None and METRIC in history
@@ -249,7 +248,7 @@ def _row(number: int, result: Any) -> dict[str, Any]:
     }
 
 
-def _say_results(search: Search, table: pd.DataFrame, choices: dict[str, Any]) -> None:
+def _say_results(search: Search, table: pd.DataFrame, choices: Mapping[str, Value]) -> None:
     """Say the best trial's figure and choices, how many failed, and how the recipe is tested."""
     name, best = METRIC.removeprefix("val_").replace("_", " "), table[METRIC].iloc[0]
     say(f"best of {len(table)}: {name} {best:.3f} on validation")
@@ -262,10 +261,10 @@ def _say_results(search: Search, table: pd.DataFrame, choices: dict[str, Any]) -
     announce(f"This validation figure is the highest of many: expect a lower one on the test part. {NOT_A_DEVICE}")
 
 
-def _identity(search: Search, space: dict[str, dict[str, Any]]) -> Identity:
+def _identity(search: Search, space: Space) -> Identity:
     return Identity(
         recipe=search.recipe.to_toml(),
-        space=json.loads(json.dumps(space)),
+        space={name: dataclasses.asdict(given) for name, given in space.items()},
         data=str(search.data.resolve()),
         trials=search.trials,
         seed=search.seed,
