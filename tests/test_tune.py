@@ -130,7 +130,7 @@ def test_failed_trials_are_said_and_end_with_1(
     ]
     calls = []
     monkeypatch.setattr("lesionlab.cluster.connection.cluster", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr("lesionlab.lifecycle.tune._fit", lambda *_: calls.append(1) or results)
+    monkeypatch.setattr("lesionlab.lifecycle.ray_search.fit", lambda *_, **__: calls.append(1) or results)
     out = tmp_path / "out"
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
     done = lesionlab_here("tune", *options)

@@ -31,20 +31,18 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import validated
-from lesionlab.lifecycle.search_space import Choices, Range, Space, Value, changed, read_space
-from lesionlab.lifecycle.trial import METRIC, run_trial, trial_number
+from lesionlab.lifecycle.search_space import Choices, Space, Value, changed, read_space
+from lesionlab.lifecycle.trial import METRIC, trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe
 from lesionlab.runs import directory, start
 from lesionlab.runs.identity import Identity
 from lesionlab.runs.stages import announce, say
 
-_NAME = "search"
 _OF_THE_NETWORK = {  # keys that decide whether a network can be built at all
     "model.architecture", "model.weights", "model.frozen_until", "model.views",
     "image.height", "image.width", "image.normalisation", "training.first_side",
 }  # fmt: skip
-_ATTEMPTS = 3  # of a trial whose worker died; each goes on after the last epoch
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,8 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     search = dataclasses.replace(search, recipe=recipe)
     space = read_space(search.space, search.recipe)
     connection.reach(address)
+    from lesionlab.lifecycle import ray_search  # with Ray, which is an extra and takes seconds
+
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
         if start.find_finished(search.out, identity, again=again):
@@ -99,7 +99,9 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
         start.write_manifest(search.out, head)
         job = _write_job(search, space)
         with connection.cluster(address) as ray:
-            results = _fit(ray, search, space, job, cpus)
+            results = ray_search.fit(
+                ray, search.recipe, space, job, n_trials=search.trials, seed=search.seed, cpus=cpus
+            )
         _write_results(search, results)
         start.write_manifest(search.out, msgspec.structs.replace(head, finished=environment.now()))
         _remove_checkpoints(search.out)
@@ -112,7 +114,7 @@ def _found(out: Path) -> SearchResult:
 
 def _remove_checkpoints(out: Path) -> None:
     """Remove what Ray and the trials keep to go on by: large, and of no more use."""
-    for name in (_NAME, "trials"):
+    for name in ("search", "trials"):
         shutil.rmtree(out / name, ignore_errors=True)
 
 
@@ -154,70 +156,6 @@ def _networks(recipe: Recipe, space: Space) -> list[Recipe]:
         if name in _OF_THE_NETWORK
     }
     return [changed(recipe, dict(zip(varied, chosen, strict=True))) for chosen in itertools.product(*varied.values())]
-
-
-def _fit(ray: Any, search: Search, space: Space, job: Path, cpus: int) -> Any:
-    from ray import tune
-
-    largest = tasks.largest_node(ray)
-    if cpus > largest:
-        raise UsageError(f"--cpus {cpus}: no node has so many cores; the largest has {largest}. Give that or less.")
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # lines are our own
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # or an interrupted search would look like a finished one
-    tuner_class, storage = tune.Tuner, search.out.resolve()
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
-    trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
-    if tuner_class.can_restore(str(storage / _NAME)):
-        announce("Resuming an interrupted search.")
-        tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
-    else:
-        tuner = tuner_class(
-            trainable,
-            param_space={name: _domain(tune, given) for name, given in space.items()},
-            tune_config=_config(search),
-            run_config=_run_config(storage),
-        )
-    announce(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
-    try:
-        return tuner.fit()
-    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
-        raise LesionlabError(tasks.worded(ray, error)) from error
-
-
-def _run_config(storage: Path) -> Any:
-    from ray import tune
-
-    from lesionlab.lifecycle.trial_lines import Lines
-
-    again = tune.FailureConfig(max_failures=_ATTEMPTS)
-    return tune.RunConfig(
-        name=_NAME, storage_path=str(storage), verbose=0, failure_config=again, callbacks=[Lines(METRIC)]
-    )
-
-
-def _config(search: Search) -> Any:
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search import BasicVariantGenerator
-
-    epochs = search.recipe.optimizer.epochs
-    asha = ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 9), reduction_factor=3)
-    return tune.TuneConfig(
-        metric=METRIC,
-        mode="max",
-        num_samples=search.trials,
-        scheduler=asha,
-        search_alg=BasicVariantGenerator(random_state=np.random.default_rng(search.seed)),
-    )
-
-
-def _domain(tune: Any, given: Choices | Range) -> Any:
-    if isinstance(given, Choices):
-        return tune.choice(given.choices)
-    if given.whole:
-        return (tune.lograndint if given.log else tune.randint)(int(given.low), int(given.high) + 1)
-    return (tune.loguniform if given.log else tune.uniform)(given.low, given.high)
 
 
 def _write_results(search: Search, results: Any) -> None:
