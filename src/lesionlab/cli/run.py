@@ -1,6 +1,7 @@
 """`lesionlab run`, `train` and `ensemble`: the commands that make a classifier."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def add_run(commands: Commands) -> None:
 def _add_data_options(group: Group) -> None:
     group.add_argument(
         "--data", type=Path, metavar="DIR", help="folder of images with their diagnoses (default: generated lesions)"
+    )
+    group.add_argument(
+        "--taxonomy",
+        metavar="NAME|FILE",
+        help="set of diagnoses to read the data in: the name of one that comes with lesionlab, or a TOML file (default: the "
+        "recipe's, else the data's own)",
     )
     group.add_argument(
         "--split",
@@ -92,6 +99,8 @@ def _run(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.epochs:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
+    if options.taxonomy:
+        recipe = dataclasses.replace(recipe, taxonomy=options.taxonomy)
     if options.split:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
     data_name = options.data.resolve().name if options.data else "generated"
