@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lesionlab.cli import main
 from lesionlab.data.clean import clean
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.image_types import KINDS, read_kinds
 from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
 from lesionlab.data.pixels import decode_images
+from lesionlab.data.split import split
 from lesionlab.errors import UsageError
+from lesionlab.recipe import SplitChoice
 from lesionlab.taxonomy import read_taxonomy
 
 
@@ -447,6 +450,49 @@ def test_folders_of_ones_own_names(tmp_path: Path) -> None:
     collection = read_collection(tmp_path / "data", read_taxonomy(file))
     assert sorted(collection.table["dx"]) == ["pityriasis"] * 2 + ["wart"] * 4 + ["zoon"] * 2
     assert "folders-joined" in kinds(collection)
+
+
+def test_a_drafted_taxonomy_is_refused_until_the_user_has_said_what_is_malignant(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, file = tmp_path / "data", tmp_path / "mine.toml"
+    rng = np.random.default_rng(0)
+    for name in ("Zoon", "pityriasis rosea", "wart", "wart!"):
+        (data / name).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(rng.integers(0, 255, (80, 80, 3), np.uint8)).save(data / name / f"{name}{number}.png")
+    assert main(["check", str(data)]) == 2 and "--write-taxonomy FILE.toml" in capfd.readouterr().err
+    assert main(["check", str(data), "--write-taxonomy", str(file)]) == 0
+    assert "4 diagnoses" in capfd.readouterr().out
+    assert main(["check", str(data), "--taxonomy", str(file)]) == 2
+    assert "does not say whether it counts as malignant" in capfd.readouterr().err
+    file.write_text(file.read_text().replace("# is_malignant = true or false?", "is_malignant = true #"))
+    assert read_taxonomy(file).dx == ("zoon", "pityriasis-rosea", "wart", "wart-4")
+    assert main(["check", str(data), "--taxonomy", str(file)]) == 0
+    assert "8 images kept" in capfd.readouterr().out
+    assert (
+        main(["check", str(data), "--write-taxonomy", str(file)]) == 2 and "is there already" in capfd.readouterr().err
+    )
+    assert main(["check", str(data), "--write-taxonomy", str(tmp_path / "a.txt")]) == 2
+    assert main(["check", str(tmp_path / "none"), "--write-taxonomy", str(tmp_path / "b.toml")]) == 2
+    assert main(["check", str(data), "--image-type", "photo"]) == 2 and "none of dermoscopic" in capfd.readouterr().err
+
+
+def test_official_parts_are_a_split_by_name(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for dx in ("mel", "nv"):
+            draw(tmp_path / part / dx, *(f"{part}-{dx}{number}.png" for number in range(6)))
+    collection = read_collection(tmp_path)
+    table = collection.table.assign(group=collection.table["lesion_id"])
+    parts = split(table, SplitChoice(name="official"), collection.taxonomy, seed=0)
+    assert set(table["image_id"][parts == "test"]) == {f"test-{dx}{n}" for dx in ("mel", "nv") for n in range(6)}
+    assert (parts == "validation").sum() == 2 and set(table["dx"][parts == "validation"]) == {"mel", "nv"}
+    assert parts.tolist() == split(table, SplitChoice(name="official"), collection.taxonomy, seed=0).tolist()
+    with pytest.raises(UsageError, match="and the data have no train and no test"):
+        split(table.drop(columns="official_part"), SplitChoice(name="official"), collection.taxonomy, seed=0)
+    some = table.assign(official_part=table["official_part"].where(table["image_id"] != "test-nv0", "unknown"))
+    with pytest.raises(UsageError, match="finds no part for 1 images: test-nv0"):
+        split(some, SplitChoice(name="official"), collection.taxonomy, seed=0)
 
 
 def test_a_folder_that_no_reader_knows_names_the_nearest(tmp_path: Path) -> None:
