@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from builders import draw, one_hot, write
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
@@ -29,17 +30,6 @@ ROWS = (
 )
 CSV = "\n".join([HEADER, *ROWS]) + "\n"
 IMAGES = ("ISIC_1", "ISIC_2", "ISIC_3", "ISIC_4")
-
-
-def draw(folder: Path, *names: str, suffix: str = ".png") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        Image.new("RGB", (20, 16), (200, 10 * number, 90)).save(folder / f"{name}{suffix}")
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
 
 
 def by_kind(collection: Collection) -> dict[str, Finding]:
@@ -109,12 +99,6 @@ def test_harvard_dataverse(tmp_path: Path, name: str, separator: str) -> None:
     assert collection.layout == "Harvard Dataverse"
     check_rows(collection)
     assert [(found.kind, found.items) for found in collection.findings] == [("image-unlisted", ("ISIC_9",))]
-
-
-def one_hot(*rows: tuple[str, str]) -> str:
-    lines = [",".join(["image", *ISIC_COLUMNS])]
-    lines += [",".join([name, *("1.0" if dx == marked else "0.0" for dx in DX)]) for name, marked in rows]
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture

@@ -14,15 +14,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 import tiny_onnx
 from browsing import give, opened, overflows, serious_faults
 from lesionlab.cli import main
-from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.inference.model import load_model
 from lesionlab.taxonomy import DX
 from test_serve import TOKEN, serving
-
-
-@pytest.fixture(scope="module")
-def photos(phantoms: Path) -> list[Path]:
-    return [Path(path) for path in read_collection(phantoms).table["path"][:20]]
 
 
 @pytest.fixture(scope="module")

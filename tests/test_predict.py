@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny_onnx
+from builders import photographs
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.data.image_formats import SUFFIXES
@@ -36,11 +37,6 @@ HEADER = ["image", *ISIC_COLUMNS]
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-@pytest.fixture(scope="session")
 def model(tiny: Path) -> Model:
     return load_model(tiny)
 
@@ -48,12 +44,9 @@ def model(tiny: Path) -> Model:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Nine images of random colours in two folders, one of them twice by name, and one that is no image."""
-    draw = np.random.default_rng(11)
     folder = tmp_path / "photos"
-    (folder / "b").mkdir(parents=True)
-    for name in ("a1.png", "a2.JPG", "b/a1.png", "b/b1.tif", "b/b2.bmp", "z1.webp", "z2.gif", "z3.jpeg", "z4.png"):
-        low, high = sorted(draw.integers(0, 256, 2))
-        image(draw.integers(low, high + 1, (60, 80, 3))).save(folder / name)
+    names = ("a1.png", "a2.JPG", "b/a1.png", "b/b1.tif", "b/b2.bmp", "z1.webp", "z2.gif", "z3.jpeg", "z4.png")
+    photographs(folder, names, seed=11)
     (folder / "broken.jpg").write_bytes(b"not an image")
     (folder / "notes.txt").write_text("no image either")
     (folder / ".hidden.png").write_bytes(b"")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import pixels_and_labels
 from labelled import labelled
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.uncertainty import uncertainties
@@ -43,14 +44,6 @@ def tiny(**optimizer: object) -> Recipe:
     return recipe.with_changes("optimizer", **({"epochs": 4, "batch_size": 16} | optimizer))
 
 
-def pixels_and_labels(n: int = 84, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    labels = np.arange(n) % 7
-    blocks = np.kron(rng.integers(0, 120, (n, size // 4, size // 4, 3)), np.ones((1, 4, 4, 1), int))
-    pixels = blocks + (labels * 19)[:, None, None, None]
-    return pixels.astype(np.uint8), labels
-
-
 def parts(labels: np.ndarray) -> tuple[Part, Part]:
     rows = np.arange(len(labels))
     return Part(rows[:63], labels[:63]), Part(rows[63:], labels[63:])
@@ -65,7 +58,7 @@ def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed
             raise Stop
 
     seed_everything(seed)
-    pixels, labels = pixels_and_labels(size=recipe.image.height)
+    pixels, labels = pixels_and_labels(side=recipe.image.height)
     network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=seed)
     try:
         facts = {"seed": seed, "checkpoint": checkpoint, "data_key": data_key}
@@ -202,7 +195,7 @@ def test_the_notebooks_network_layer_by_layer() -> None:
 @pytest.mark.parametrize("rule", ["training", "training-global"])
 def test_normalisation_is_in_the_network(rule: str) -> None:
     recipe = tiny().with_changes("image", normalisation=rule)
-    pixels, _ = pixels_and_labels(size=16)
+    pixels, _ = pixels_and_labels()
     rows = np.arange(len(pixels))
     from lesionlab.data.statistics import channel_statistics
 
