@@ -14,6 +14,9 @@ fast: ## the tests without the marker `slow`: under 90 s on 2 cores
 lint: ## what CI asks of the code: style, types, layers
 	pre-commit run --all-files
 
+docs: ## what docs/commands.md takes from the code, written anew; the tests compare the two
+	python docs/make_commands.py
+
 bench: ## the figures of docs/performance.md that need no data: prediction, input pipeline, memory
 	python benchmarks/predict.py
 	python benchmarks/pipeline.py

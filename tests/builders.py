@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lesionlab.taxonomy import read_taxonomy
-
-SEVEN = read_taxonomy("ham10000")
+from lesionlab.taxonomy import HAM10000
 
 
 def patches(n: int, side: int, *, grain: int = 4, below: int = 256) -> np.ndarray:
@@ -64,8 +62,8 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 def one_hot(*rows: tuple[str, str]) -> str:
     """Ground truth in ISIC's columns, from image ids and their diagnoses."""
-    lines = [",".join(["image", *SEVEN.columns])]
-    lines += [",".join([name, *("1.0" if dx == marked else "0.0" for dx in SEVEN.dx)]) for name, marked in rows]
+    lines = [",".join(["image", *HAM10000.columns])]
+    lines += [",".join([name, *("1.0" if dx == marked else "0.0" for dx in HAM10000.dx)]) for name, marked in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import lesionlab_here
+from conftest import MakeOnce, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import index_images
@@ -25,12 +25,13 @@ from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
 
 
 @pytest.fixture(scope="module")
-def evaluated(finished: tuple[Path, str], phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("evaluated") / "e"
-    done = lesionlab_here("evaluate", finished[0] / "model.onnx", "--data", phantoms, "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert "balanced accuracy" in done.stdout and "not a medical device" in done.stdout
-    return out
+def evaluated(finished: tuple[Path, str], phantoms: Path, make_once: MakeOnce) -> Path:
+    def evaluate(folder: Path) -> None:
+        done = lesionlab_here("evaluate", finished[0] / "model.onnx", "--data", phantoms, "--out", folder / "e")
+        assert done.returncode == 0, done.stderr
+        assert "balanced accuracy" in done.stdout and "not a medical device" in done.stdout
+
+    return make_once("evaluated", evaluate) / "e"
 
 
 def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.arguments import Commands, Group, megabytes, port, positive
-from lesionlab.serve.settings import Limits, environment
+from lesionlab.serve.limits import Limits, environment
 
 
 def add_serve(commands: Commands) -> None:
@@ -43,7 +43,7 @@ def _add_access_options(group: Group) -> None:
 
 
 def _add_limits(group: Group) -> None:
-    files, size, waiting = str(Limits.files), f"{Limits.file_bytes / 1e6:g}", str(Limits.waiting)
+    files, size, waiting = str(Limits().files), f"{Limits().file_bytes / 1e6:g}", str(Limits().waiting)
     _add(group, "--max-files", files, f"images per request (default: {files})", type=positive, metavar="N")
     _add(group, "--max-file-mb", size, f"size of an image in MB (default: {size})", type=megabytes, metavar="MB")
     what = f"images that may wait in the queue; further requests get 503 (default: {waiting})"
@@ -70,9 +70,10 @@ def _serve(options: argparse.Namespace) -> None:
         reference=options.reference,
         limits=Limits(files=options.max_files, file_bytes=int(options.max_file_mb * 1e6), waiting=options.waiting),
     )
-    serve(settings, tell=_tell_address)
+    serve(settings, tell=tell_address)
 
 
-def _tell_address(host: str, port: int) -> None:
+def tell_address(host: str, port: int) -> None:
+    """Print where a service listens."""
     place = f"[{host}]" if ":" in host else host
     print(f"lesionlab serves on http://{place}:{port}\n{NOT_A_DEVICE}", flush=True)

@@ -45,7 +45,7 @@ def read_costs(path: Path, taxonomy: Taxonomy) -> np.ndarray:
 
 def _needed(taxonomy: Taxonomy) -> str:
     codes = ", ".join(taxonomy.dx)
-    return f"a column 'truth' and a column for each answer ({codes}), a row for each true diagnosis"
+    return f"a column 'truth' and a column for each predicted diagnosis ({codes}), a row for each true diagnosis"
 
 
 def _places(path: Path, what: str, names: list[str], taxonomy: Taxonomy) -> dict[str, Any]:
