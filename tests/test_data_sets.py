@@ -18,7 +18,7 @@ from lesionlab.data.pixels import decode_images
 from lesionlab.data.split import split
 from lesionlab.errors import UsageError
 from lesionlab.recipe import SplitChoice
-from lesionlab.taxonomy import read_taxonomy
+from lesionlab.taxonomy import read_taxonomy, taxonomy_names
 
 
 def draw(folder: Path, *names: str) -> None:
@@ -514,6 +514,29 @@ def test_all_faults_of_a_table_are_listed_together(tmp_path: Path) -> None:
     assert text.startswith("4 faults:\n") and "unknown diagnosis 'kaposi' (1, first: row 6)" in text
     assert "lesion 'L1' has two diagnoses, nv (row 2) and mel (row 3)" in text
     assert "lesion 'L2' has two patients, P1 (row 4) and P2 (row 5)" in text and "row 7: lesion_id is ''" in text
+
+
+def test_fitzpatrick17k_is_read_once_mended_as_the_docs_say(tmp_path: Path) -> None:
+    draw(tmp_path, "5e82.jpg", "d2ba.jpg")
+    header = "md5hash,fitzpatrick_scale,label,nine_partition_label,three_partition_label,url"
+    rows = (
+        "5e82,3,melanoma,malignant melanoma,malignant,http",
+        "d2ba,2,seborrheic keratosis,benign epidermal,benign,http",
+    )
+    path = write(tmp_path / "fitzpatrick17k.csv", header, *rows)
+    with pytest.raises(UsageError, match="Rename the column 'md5hash' to image_id"):
+        read_collection(tmp_path)
+    mended = [f"{row},{row[:4]}" for row in rows]
+    write(path, header.replace("md5hash", "image_id").replace("label,nine", "dx,nine") + ",lesion_id", *mended)
+    assert dx_of(read_collection(tmp_path)) == {"5e82": "mel", "d2ba": "bkl"}
+
+
+@pytest.mark.parametrize("name", taxonomy_names())
+def test_every_taxonomy_is_documented_with_its_diagnoses(name: str) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0])
+    taxonomy = read_taxonomy(name)
+    assert set(row.split(" | ")[1].split()) == set(taxonomy.dx) and "malignant" in taxonomy.summary
 
 
 # The cases and the real data
