@@ -86,6 +86,8 @@ def evaluate(
     costs: Path | None = None,
     risks: Sequence[float] = RISKS,
     robustness_lesions: int | None = None,
+    taxonomy: Taxonomy | None = None,
+    image_types: tuple[str, ...] | None = None,
 ) -> Path:
     """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
@@ -101,6 +103,8 @@ def evaluate(
         costs: a cost matrix, see `lesionlab.evaluation.costs.read_costs`.
         risks: shares of wrong answers that abstaining should keep, 0 to 1.
         robustness_lesions: corrupt, turn and cover the images of so many lesions too; None to leave that out.
+        taxonomy: to read the data in; None for the model's, or, of a table of predictions, the data's.
+        image_types: kinds of image to evaluate, see `read_collection`.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
@@ -108,7 +112,7 @@ def evaluate(
     """
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
-    collection = read_collection(data, opened.facts.taxonomy if opened else None)
+    collection = read_collection(data, taxonomy or (opened.facts.taxonomy if opened else None), image_types)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
@@ -80,7 +81,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     data, image = run.data_folder, run.recipe.image
     if not data.exists():
         raise LesionlabError(f"The images of the run in {run.folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data, run.taxonomy)
+    collection = read_collection(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()
