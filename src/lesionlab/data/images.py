@@ -143,16 +143,15 @@ def _plain_jpeg(
     if header.is_progressive:
         jpeg.refuse_scans(data, *size)
     is_as_asked = orientation == 1 and size == (width, height)
-    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB" if is_as_asked else "RGBX")
+    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB")
     if decoded is None or decoded.shape[:2] != size[::-1]:
         return None
     if is_as_asked:
-        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded
+        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded.copy()
     else:
-        mode = "L" if is_grey else "RGBX"
-        image = Image.frombuffer(mode, size, decoded, "raw", mode, 0, 1)
+        image = Image.fromarray(decoded[..., 0] if is_grey else decoded)
         scaled = fitted(upright(image, orientation), height, width, crop)
-        pixels = np.array(scaled.convert("RGB") if is_grey else np.asarray(scaled)[..., :3])
+        pixels = np.array(scaled.convert("RGB") if is_grey else scaled)
     return convert(pixels) if convert else pixels, ImageFacts(*size, "JPEG", "L" if is_grey else "RGB")
 
 
