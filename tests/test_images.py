@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from builders import saved
 from lesionlab.data.icc import conversion_of
 from lesionlab.data.image_limits import MAX_BYTES
 from lesionlab.data.images import ImageError, ImageFacts, read_drafted, read_image
@@ -38,12 +39,6 @@ def picture(width: int = 64, height: int = 48, n_colours: int = 0) -> Image.Imag
     pixels = np.stack([red, green, blue], axis=-1) + rng.normal(0, 3, (height, width, 1))
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     return image.quantize(n_colours).convert("RGB") if n_colours else image
-
-
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Page, expect
 
 import tiny_onnx
 from browsing import give, hosting, opened, overflows, serious_faults
+from builders import saved
 from lesionlab.cli import main
 from lesionlab.data.icc import conversion_of
 from lesionlab.data.images import read_image
@@ -277,9 +278,7 @@ def test_scaling_is_pythons_to_the_bit(page: Page, size: tuple[int, int], to_siz
         }""",
         [base64.b64encode(pixels.tobytes()).decode(), size, to_size, crop],
     )
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    expected = read_image(file.getvalue(), *to_size, crop)
+    expected = read_image(saved(Image.fromarray(pixels)), *to_size, crop)
     assert np.array_equal(np.array(found, np.uint8).reshape(expected.shape), expected)
 
 
