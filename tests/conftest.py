@@ -38,6 +38,22 @@ def ham10000() -> Path:
 
 
 @pytest.fixture(scope="session")
+def milk10k() -> Path:
+    folder = SHARED / "milk10k"
+    if not folder.is_dir():
+        pytest.skip("../shared/milk10k is absent: needs real images")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    folder = SHARED / "cases"
+    if not folder.is_dir():
+        pytest.skip("../shared/cases is absent: needs the copies of public layouts")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def imagenet_weights() -> Path:
     file = SHARED / "weights" / "mobilenet_1_0_224_imagenet_notop.weights.h5"
     if not file.is_file():

@@ -152,7 +152,7 @@ def test_a_host_whose_neighbour_died_says_so() -> None:
     hosts = pair([sys.executable, "-c", LEFT_ALONE], 1)
     (_, said), (_, last) = outputs(hosts, 200)
     assert hosts[0].returncode == 1, (said, last)
-    assert "Host 0 of 2 was left alone in training: another host stopped" in said
+    assert "Host 0 of 2 lost the others during training: one stopped" in said
     assert "The same command on all hosts goes on after the last finished epoch." in said
 
 

@@ -1,8 +1,10 @@
 """What the documentation shows, runs."""
 
+import argparse
 import dataclasses
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,11 @@ from lesionlab.cli import make_parser
 from lesionlab.recipe import Recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
+
+
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each subcommand."""
+    return next(action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
 
 
 @pytest.mark.slow
@@ -63,11 +70,26 @@ def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## `lesionlab (\w+)`\n(.*?)(?=^## )", text, flags=re.DOTALL | re.MULTILINE))
-    commands = next(action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
-    assert set(sections) == set(commands)
-    for name, command in commands.items():
+    assert set(sections) == set(commands())
+    for name, command in commands().items():
         options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}
         assert options <= set(re.findall(r"--[a-z-]+", sections[name])), name
+
+
+def test_the_help_in_the_documentation_is_what_the_commands_print() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- help: (\w+) -->", text)) == {"lesionlab", *commands()}
+    assert script["with_help"](text).split() == text.split(), "Run: python docs/make_commands.py"
+
+
+def test_help_fits_a_terminal_and_explains_every_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for name, command in {"lesionlab": make_parser(), **commands()}.items():
+        assert max(map(len, command.format_help().splitlines())) <= 80, name
+        assert command.description, name
+        unexplained = [action.dest for action in command._actions if not action.help and not action.choices]
+        assert not unexplained, f"{name}: {unexplained}"
 
 
 def test_the_public_names_exist_and_are_documented() -> None:

@@ -129,7 +129,7 @@ def test_a_split_gives_the_runs_own_figures_and_lines(
     parts = pd.read_csv(run / "splits.csv")["part"].value_counts().to_dict()
     assert manifest["split"]["images"] == parts and not manifest["split"]["proof"]["is_leaking"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Cost of the answers" in page and "Lines drawn on the validation part" in page
+    assert "Cost of the predictions" in page and "Thresholds chosen on the validation part" in page
 
 
 def nearly(value: object) -> object:
@@ -224,7 +224,10 @@ def test_an_id_of_two_different_files_is_refused(phantoms: Path, tmp_path: Path,
     shutil.copy(first, data / "more" / second.name)
     assert evaluated_table(table, data, tmp_path) == 2
     said = capsys.readouterr().err
-    assert f"for 1 ids that two different files of the data have: {second.stem}. Rename one" in said
+    assert (
+        "1 image ids belong to two different files of the data" in said
+        and f"other file: {second.stem}. Rename one" in said
+    )
     assert evaluated_table(table, data, tmp_path, "--allow-missing") == 0
     assert "A prediction may be of another file of this name" in (tmp_path / "e" / "report.html").read_text()
 
@@ -276,7 +279,11 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     assert metrics["test"]["lesions"] == 1 and metrics["test"]["intervals"]["accuracy"] == [None, None]
     assert metrics["operating"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
     page = (tmp_path / "e" / "report.html").read_text()
-    assert "not available" in page and "nothing can be promised" in page and "carry no promise" in page
+    assert (
+        "not available" in page
+        and "not possible: too few images" in page
+        and "There are no sets for these probabilities" in page
+    )
 
 
 def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> None:
@@ -293,7 +300,7 @@ def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> 
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": None}))  # as a kill leaves it
     both = ["compare", *(str(folder / "e") for folder in folders)]
     assert main(both) == 2
-    assert "is not finished. The same 'lesionlab evaluate'" in capsys.readouterr().err
+    assert "is not finished. Repeat the same 'lesionlab evaluate'" in capsys.readouterr().err
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": "2026-11-25"}))
     assert main(both) == 0
     assert "constant/e" in (shown := capsys.readouterr().out) and "random/e" in shown  # "e" would name both
@@ -371,7 +378,7 @@ def test_a_diagnosis_absent_from_the_test_part(phantoms: Path, tmp_path: Path) -
     page = (tmp_path / "e" / "report.html").read_text()
     promised = [row["is_promised"] for row in metrics["conformal"]["per_class"].values()]
     assert (
-        page.count("too few: no promise") == promised.count(False) >= 5
+        page.count("too few: no guarantee") == promised.count(False) >= 5
         and 'data-key="test.per_class.mel.recall"' not in page
     )
 
@@ -387,7 +394,7 @@ def test_a_calibration_part_too_small_promises_nothing(phantoms: Path, tmp_path:
     assert metrics["conformal"]["coverage"] == 1.0 and metrics["conformal"]["mean_size"] == 7.0
     assert all(row["answered"] == 0 and row["error"] is None for row in metrics["abstention"])
     page = (tmp_path / "e" / "report.html").read_text()
-    assert page.count("too few: no promise") == 7 and "nothing can be promised" in page
+    assert page.count("too few: no guarantee") == 7 and "not possible: too few images" in page
 
 
 def test_a_folder_with_other_things_is_left_alone(

@@ -225,7 +225,9 @@ def test_int8_of_a_file(run: Path, phantoms: Path, tmp_path: Path, monkeypatch: 
     export.export_run(run, "onnx", source)
     command = ["export", str(source), "--format", "onnx-int8", "--data", str(phantoms), "--allowed-loss", "100"]
     assert main(command) == 2
-    assert "images that can be read; int8 wants at least 512 to be judged" in capsys.readouterr().err
+    assert (
+        "images that can be read; int8 needs at least 512: to calibrate on, and to test on" in capsys.readouterr().err
+    )
     monkeypatch.setattr(export_int8, "CALIBRATION", 32)
     monkeypatch.setattr(export_int8, "_LEAST", 64)
     assert main(command) == 0

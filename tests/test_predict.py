@@ -22,7 +22,8 @@ import tiny_onnx
 from builders import photographs
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
-from lesionlab.data.images import SUFFIXES, ImageError
+from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.images import ImageError
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.inference import overlay
 from lesionlab.inference.facts import Thresholds

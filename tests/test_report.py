@@ -181,7 +181,7 @@ def test_a_rule_that_changes_nothing_costs_nothing(copy: Path, rule: str, expone
     for text in (report, card):
         assert ("costs some calibration" in text) is (exponent > 0)
     assert ("Before the rule the network had" in report) is (exponent > 0)
-    assert ("answers the likeliest diagnosis" in card) is (exponent == 0)
+    assert ("predicts the likeliest diagnosis" in card) is (exponent == 0)
     assert rule == "prior-corrected" or "both chosen" not in card
 
 

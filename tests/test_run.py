@@ -143,7 +143,7 @@ def test_a_folder_whose_name_is_no_unicode_is_refused(phantoms: Path, recipe: Pa
     ):
         assert main(asked) == 2
         said = capsys.readouterr().err
-        assert r"f\udcfcnf" in said and "is not in this system's encoding" in said
+        assert r"f\udcfcnf" in said and "is not valid in this system's file-name encoding" in said
     assert not (tmp_path / "out").exists()
 
 

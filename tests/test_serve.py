@@ -330,8 +330,10 @@ def test_no_image_is_kept(service: tuple[str, Path]) -> None:
 def hasty(model: Path) -> Iterator[str]:
     """A service with short deadlines and a short queue."""
     code = (
-        "from lesionlab.serve.settings import Limits, Settings\nfrom lesionlab.serve.server import serve\n"
-        f"serve(Settings(port=0, model={str(model)!r}, limits=Limits(waiting=4, header_seconds=1, body_seconds=1)))"
+        "from lesionlab.cli.serve import tell_address\nfrom lesionlab.serve.limits import Limits\n"
+        "from lesionlab.serve.server import serve\nfrom lesionlab.serve.settings import Settings\n"
+        "limits = Limits(waiting=4, header_seconds=1, body_seconds=1)\n"
+        f"serve(Settings(port=0, model={str(model)!r}, limits=limits), tell=tell_address)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

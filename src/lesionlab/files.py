@@ -132,7 +132,7 @@ def refuse_what_is_not_unicode(path: Path) -> None:
     except UnicodeEncodeError as error:
         shown = str(path.absolute()).encode("utf-8", "backslashreplace").decode()
         raise UsageError(
-            f"The name {shown} is not in this system's encoding, as those from old archives and disks. Rename the folder."
+            f"{shown} is not valid in this system's file-name encoding (common with old archives). Rename the folder."
         ) from error
 
 

@@ -45,7 +45,7 @@ def read_costs(path: Path, taxonomy: Taxonomy) -> np.ndarray:
 
 def _needed(taxonomy: Taxonomy) -> str:
     codes = ", ".join(taxonomy.dx)
-    return f"a column 'truth' and a column for each answer ({codes}), a row for each true diagnosis"
+    return f"a column 'truth' and a column for each predicted diagnosis ({codes}), a row for each true diagnosis"
 
 
 def _places(path: Path, what: str, names: list[str], taxonomy: Taxonomy) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _places(path: Path, what: str, names: list[str], taxonomy: Taxonomy) -> dict
         if dx is None:
             raise UsageError(f"{path}: the {what} {name!r} is no diagnosis; needed are {_needed(taxonomy)}.")
         if dx in places:
-            raise UsageError(f"{path}: the {what} of {dx} stands there twice. Keep one.")
+            raise UsageError(f"{path}: the {what} of {dx} is given twice. Keep one.")
         places[dx] = name if what == "column" else place
     missing = [dx for dx in taxonomy.dx if dx not in places]
     if missing:

@@ -184,5 +184,5 @@ def _refuse_repeated(path: Path, images: list[str], lines: list[int]) -> None:
         if not image:
             raise UsageError(f"{path}, row {line}: the image has no name.")
         if image in seen:
-            raise UsageError(f"{path}, row {line}: the image {image!r} stands in row {seen[image]} too.")
+            raise UsageError(f"{path}, row {line}: the image {image!r} is in row {seen[image]} too.")
         seen[image] = line

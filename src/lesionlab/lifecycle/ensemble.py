@@ -121,7 +121,7 @@ def uncalibrated(
     weights = load_network(path).get_weights()
     if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
         raise LesionlabError(
-            f"{path} is no network of the recipe beside it: one of the two is another run's. Make the run anew."
+            f"{path} is no network of the recipe beside it: one of the two is another run's. Repeat the run with --again."
         )
     set_weights(network, weights)
     last = network.get_layer("probabilities")
@@ -212,11 +212,13 @@ def _refuse_misfit(run: RunDirectory, first: RunDirectory) -> None:
 def _check_data(data: CleanData, split: SplitData, first: RunDirectory) -> None:
     if data.facts.fingerprint != first.manifest.data.fingerprint:
         raise UsageError(
-            f"The images of {first.folder} are other ones now. Put the old ones back, or make the runs anew."
+            f"The images of {first.folder} have changed since. Restore them, or repeat the runs with --again."
         )
     now = split.table.set_index("image_id")["part"].sort_index()
     if not now.equals(_parts(first)):
-        raise UsageError(f"The images of {first.folder} are split otherwise now: they or its recipe.toml have changed.")
+        raise UsageError(
+            f"The images of {first.folder} are now split in another way: they or its recipe.toml have changed."
+        )
 
 
 def _parts(run: RunDirectory) -> pd.Series:

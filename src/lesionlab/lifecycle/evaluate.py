@@ -167,7 +167,7 @@ def before_the_rule(
 
 
 def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    """Lines drawn on the validation part, as a model file carries them."""
+    """Operating points chosen on the validation part, as a model file carries them."""
     kept = ("wanted", "at_least", "threshold")
     return [
         {"task": name} | {key: point[key] for key in kept} for name, task in tasks.items() for point in task["points"]
@@ -214,4 +214,4 @@ def predictions_table(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: 
 def _say_result(test: dict[str, Any]) -> None:
     for name in HEADLINE:
         say(f"test {name.replace('_', ' '):17} {in_words(test[name], test['intervals'][name])}")
-    say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
+    say(f"for comparison, always predicting the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")

@@ -1,4 +1,4 @@
-"""`lesionlab evaluate`: a finished model, or a table of its predictions, judged on a labelled folder; without Keras.
+"""`lesionlab evaluate`: a finished model, or a table of its predictions, evaluated on a labelled folder; without Keras.
 
 In: a model file or a table in ISIC's columns, and a folder in any layout. Out: `metrics.json`, `predictions.csv`,
 `manifest.json`, `figures/`, `cases/` (a page an image) and `report.html`.
@@ -35,6 +35,7 @@ from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import as_json, write_csv, write_json
+from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.evaluate import predictions_table
 from lesionlab.lifecycle.given_predictions import (
@@ -86,7 +87,7 @@ def evaluate(
     risks: Sequence[float] = RISKS,
     robustness_lesions: int | None = None,
 ) -> Path:
-    """Judge a model on the labelled images of a folder and write a report; return its path.
+    """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
     Args:
         model: a `.onnx` file, the name of a model that comes with lesionlab, None for the default one, or a `.csv` file of
@@ -94,9 +95,9 @@ def evaluate(
         data: labelled images, in any layout that `lesionlab run` reads.
         out: folder for the results; made where it does not exist. It may hold an earlier evaluation, and nothing else.
         seed: of everything random.
-        allow_missing: judge the images that have a prediction where others have none, or predictions have no image.
-        split: a run's `splits.csv`: its test part is judged, lines are drawn on its validation part, and its training part
-            is left out. None to judge every image.
+        allow_missing: evaluate the images that have a prediction where others have none, or predictions have no image.
+        split: a run's `splits.csv`: its test part is evaluated, thresholds are chosen on its validation part, and its training
+            part is left out. None to evaluate every image.
         costs: a cost matrix, see `lesionlab.evaluation.costs.read_costs`.
         risks: shares of wrong answers that abstaining should keep, 0 to 1.
         robustness_lesions: corrupt, turn and cover the images of so many lesions too; None to leave that out.
@@ -106,46 +107,37 @@ def evaluate(
 
     """
     folders.refuse_among_images(out, data)
-    if robustness_lesions and _is_table(model):
-        raise UsageError("--robustness needs a model: a table of predictions has no answers to changed images.")
-    collection = read_collection(data)
+    is_table = bool(model) and str(model).lower().endswith(".csv")
+    if robustness_lesions and is_table:
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
+    opened = None if is_table else load_model(model)
+    collection = read_collection(data, opened.facts.taxonomy if opened else None)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
     table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
     with _held(out):
-        given = _predictions(model, table, collection, allow_missing, has_split=split is not None)
-        seen, has_answer = given.seen, ~np.isnan(given.seen.probabilities[:, 0])
-        test, validation = (
-            _part(collection.taxonomy, table, seen, has_answer & (table["part"] == p).to_numpy())
-            for p in ("test", "validation")
-        )
+        if opened:
+            given = predictions_of_model(opened, table)
+        else:
+            given = predictions_of_table(
+                Path(str(model)), table, collection, allow_missing, has_split=split is not None
+            )
+        test, validation = (_part(collection.taxonomy, table, given, part) for part in ("test", "validation"))
         if not len(test.table):
-            raise UsageError(f"No image of the part to be judged in {data} has an answer.")
+            raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
         _begin(out)
-        drawn = validation if len(validation.table) else None
         pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
         toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
-        metrics = measure(toned, drawn, given.model, seed=seed, costs=matrix, risks=risks)
+        chosen_on = validation if len(validation.table) else None
+        metrics = measure(toned, chosen_on, given.model, seed=seed, costs=matrix, risks=risks)
         metrics["robustness"] = (
-            measure_robustness(model, test.table, robustness_lesions, seed) if robustness_lesions else None
+            measure_robustness(opened, test.table, robustness_lesions, seed) if opened and robustness_lesions else None
         )
-        manifest = EvaluationManifest(
-            lesionlab=__version__,
-            command=called_as(),
-            evaluated=now(),
-            finished=None,
-            seed=seed,
-            model=given.model,
-            data=describe_data(collection, test.table),
-            findings=(*collection.findings, *cleaned.findings, *_doubtful(given)),
-            set_aside=_set_aside(cleaned, given, table.loc[~has_answer, "image_id"]),
-            overlap_with_training=overlap_with_training(given.model, fingerprint(cleaned.table), split is not None),
-            split=_describe_split(cleaned.table, parts, split),
+        manifest = _describe(
+            collection, cleaned, table, test, given, _describe_split(cleaned.table, parts, split), seed
         )
         metrics["is_generated"] = manifest.data.is_generated
-        if robustness_lesions:
-            write_robustness(out / "figures", metrics, np.asarray(pixels[test.table["row"].iloc[0]]))
         return _write(out, metrics, manifest, test, pixels)
 
 
@@ -178,7 +170,7 @@ def measure(
     """Take every figure of the images: as in a run's metrics, and what the model's own facts promise.
 
     Args:
-        test: what is judged.
+        test: what is evaluated.
         validation: what lines are drawn on, or None.
         model: with its `thresholds`, `conformal` and `operating`.
         seed: of everything random.
@@ -212,7 +204,7 @@ def measure(
 def _own_lines(answers: LabelledPredictions, model: EvaluatedModel) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
     threshold, tasks = model.thresholds.malignant, tasks_of(answers.taxonomy)
-    own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
+    own = {"task": "malignant", "wanted": "threshold of predict", "at_least": None, "threshold": threshold}
     rows = []
     line: dict[str, Any]
     for line in [own, *(dataclasses.asdict(line) for line in model.operating if line.task in tasks)]:
@@ -222,20 +214,34 @@ def _own_lines(answers: LabelledPredictions, model: EvaluatedModel) -> list[dict
     return rows
 
 
-def _predictions(
-    model: str | None, table: pd.DataFrame, collection: Collection, allow_missing: bool, *, has_split: bool
-) -> GivenPredictions:
-    if model and _is_table(model):
-        return predictions_of_table(Path(model), table, collection, allow_missing, has_split=has_split)
-    return predictions_of_model(model, table)
+def _part(taxonomy: Taxonomy, table: pd.DataFrame, given: GivenPredictions, part: str) -> EvaluatedPart:
+    chosen = given.has_prediction & (table["part"] == part).to_numpy()
+    return EvaluatedPart(taxonomy, table[chosen].reset_index(drop=True), given.seen.take(chosen))
 
 
-def _is_table(model: str | None) -> bool:
-    return bool(model) and str(model).lower().endswith(".csv")
-
-
-def _part(taxonomy: Taxonomy, table: pd.DataFrame, seen: ModelOutputs, chosen: np.ndarray) -> EvaluatedPart:
-    return EvaluatedPart(taxonomy, table[chosen].reset_index(drop=True), seen.take(chosen))
+def _describe(
+    collection: Collection,
+    cleaned: Cleaned,
+    table: pd.DataFrame,
+    test: EvaluatedPart,
+    given: GivenPredictions,
+    split: EvaluatedSplit | None,
+    seed: int,
+) -> EvaluationManifest:
+    """Say what was evaluated, how, and what was left out."""
+    return EvaluationManifest(
+        lesionlab=__version__,
+        command=called_as(),
+        evaluated=now(),
+        finished=None,
+        seed=seed,
+        model=given.model,
+        data=describe_data(collection, test.table),
+        findings=(*collection.findings, *cleaned.findings, *_doubtful(given)),
+        set_aside=_set_aside(cleaned, given, table.loc[~given.has_prediction, "image_id"]),
+        overlap_with_training=overlap_with_training(given.model, fingerprint(cleaned.table), split is not None),
+        split=split,
+    )
 
 
 def _set_aside(cleaned: Cleaned, given: GivenPredictions, without: pd.Series) -> tuple[SetAside, ...]:
@@ -267,6 +273,8 @@ def _write(
     write_csv(predictions, out / "predictions.csv")
     metrics = as_json(metrics)
     write_json(out / "metrics.json", metrics)
+    if metrics["robustness"]:
+        write_robustness(out / "figures", metrics, np.asarray(pixels[test.table["row"].iloc[0]]))
     write_part_figures(out / "figures", metrics, predictions, pixels, test.table)
     write_understanding(out / "figures", metrics, test.table, test.seen, pixels, seed=manifest.seed)
     write_cases(out / "cases", test.table, test.seen, metrics, manifest.model, test.taxonomy)

@@ -69,7 +69,7 @@ class Exported:
         result = self.quantised
         lines.append(
             f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
-            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same diagnosis; {result.size / 1e6:.1f} MB, "
             f"float32 {result.size_float32 / 1e6:.1f} MB."
         )
         return "\n".join(lines)
@@ -200,7 +200,7 @@ def _with_ood_score(source: _Source, path: Path) -> str:
 
 def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     folder = run.folder
-    table = run.splits().merge(_paths(run.data_folder, folder), on="image_id", how="left")
+    table = run.splits().merge(_paths(run), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
@@ -211,18 +211,19 @@ def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
             f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
-            "the two is another run's. Make the run anew."
+            "the two is another run's. Repeat the run with --again."
         )
     return _Source(folder, network, facts, image, table)
 
 
-def _paths(data: Path, folder: Path) -> pd.DataFrame:
+def _paths(run: RunDirectory) -> pd.DataFrame:
+    data = run.data_folder
     if not data.exists():
         raise LesionlabError(
-            f"The images of the run in {folder} are gone: {data} does not exist. An export is proved on them; put them "
+            f"The images of the run in {run.folder} are gone: {data} does not exist. An export is proved on them; put them "
             "back, or use the run's own model.onnx and model.keras."
         )
-    return read_collection(data).table[["image_id", "path"]]
+    return read_collection(data, run.taxonomy).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

@@ -21,7 +21,7 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.facts import ON_ALL, Thresholds
-from lesionlab.inference.model import load_model
+from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
@@ -46,10 +46,14 @@ class GivenPredictions:
     unknown: list[str] = field(default_factory=list)
     doubtful: list[str] = field(default_factory=list)
 
+    @property
+    def has_prediction(self) -> np.ndarray:
+        """Whether each image has one, bool (n,)."""
+        return ~np.isnan(self.seen.probabilities[:, 0])
 
-def predictions_of_model(name: str | None, table: pd.DataFrame) -> GivenPredictions:
+
+def predictions_of_model(model: Model, table: pd.DataFrame) -> GivenPredictions:
     """Predict every image of the table; rows of NaN where one cannot be read any more."""
-    model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
 
     def read(number: int) -> np.ndarray | None:
@@ -97,7 +101,8 @@ def predictions_of_table(
     if len(missing) == len(table):
         raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
     _report_faults(_faults(path, missing, unknown, doubtful), allow_missing)
-    values = np.array([row_of.get(image, np.full(7, np.nan)) for image in table["image_id"]])
+    absent = np.full(given.values.shape[1], np.nan)
+    values = np.array([row_of.get(image, absent) for image in table["image_id"]])
     described = EvaluatedModel(
         name=path.name,
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -115,8 +120,8 @@ def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[s
     faults = [
         f"{path} lacks {len(missing):,} images of the data: {', '.join(missing[:5])}." if missing else "",
         f"{path} has {len(unknown):,} images that the data do not hold: {', '.join(unknown[:5])}." if unknown else "",
-        f"{path} may hold the prediction of another file for {len(doubtful):,} ids that two different files of the data have: "
-        f"{', '.join(doubtful[:5])}. Rename one of each."
+        f"{len(doubtful):,} image ids belong to two different files of the data; their predictions in {path} may be of the other "
+        f"file: {', '.join(doubtful[:5])}. Rename one of each."
         if doubtful
         else "",
     ]
@@ -126,14 +131,13 @@ def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[s
 def _report_faults(faults: list[str], allow_missing: bool) -> None:
     """Refuse faults, or say them where they are allowed."""
     if faults and not allow_missing:
-        raise UsageError(" ".join(faults) + " Predict the data anew, or judge what both hold with --allow-missing.")
+        raise UsageError(" ".join(faults) + " Predict the data again, or evaluate what both hold with --allow-missing.")
     for fault in faults:
         say(f"--allow-missing: {fault}")
 
 
-def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
+def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
-    model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
     labels, of_lesion = encode_labels(table["dx"], facts.taxonomy), table["lesion_id"].to_numpy()
 

@@ -59,7 +59,7 @@ def prepare(run: Run) -> CleanData:
         folder = request.data or _generated_folder(request.seed)
         say(f"{len(index_images(folder)):,} images in {folder}")
     with run.stages.step(Step.METADATA):
-        collection = read_collection(folder)
+        collection = read_collection(folder, request.taxonomy)
         say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":
@@ -165,7 +165,7 @@ def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
     for line in proof_in_words(proof):
         say(line)
     if untrained:
-        say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of these will be answered wrongly")
+        say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of their images will be predicted wrongly")
     return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained))
 
 
@@ -227,7 +227,7 @@ def _digest(table: pd.DataFrame, columns: list[str]) -> str:
 def _generated_folder(seed: int) -> Path:
     folder = default_cache_dir() / f"phantom-{write.DRAWING}-{DEMO_LESIONS}-{DEMO_SIZE_PX[0]}x{DEMO_SIZE_PX[1]}-{seed}"
     if not folder.exists():
-        say(f"no --data: {DEMO_LESIONS} generated lesions are drawn into {folder}")
+        say(f"no --data: {DEMO_LESIONS} generated lesions are written into {folder}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             write.write_phantoms(folder, lesions=DEMO_LESIONS, seed=seed, size_px=DEMO_SIZE_PX)

@@ -103,7 +103,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     data, image = run.data_folder, run.recipe.image
     if not data.exists():
         raise LesionlabError(f"The images of the run in {run.folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data)
+    collection = read_collection(data, run.taxonomy)
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()
@@ -120,8 +120,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != run.manifest.data.fingerprint:
         raise LesionlabError(
-            f"The images in {data} are other ones than the run in {run.folder} was made of: their contents have changed. Put "
-            "the old ones back, or make the run anew."
+            f"The images in {data} have changed since the run in {run.folder}. Restore them, or repeat the run with --again."
         )
     return table, cache.pixels
 

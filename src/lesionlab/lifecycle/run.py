@@ -23,6 +23,7 @@ from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory, damaged
 from lesionlab.runs.identity import Head, Identity
 from lesionlab.runs.stages import announce
+from lesionlab.taxonomy import HAM10000
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
@@ -82,14 +83,15 @@ def rewrite_report(run: RunDirectory) -> Path:
 
 
 def validated(request: Request) -> Request:
-    """Name the recipe's files in full; refuse data that are not there and results among them, before anything is written.
+    """Make the recipe's paths absolute; reject a missing data folder, or an `out` inside it, before anything is written.
 
     Raises:
-        UsageError: no folder of images, or `out` lies in it.
+        UsageError: no folder of images, `out` lies in it, or the recipe names no taxonomy.
 
     """
     data = request.data and Path(request.data)  # a string does as well
     request = dataclasses.replace(request, data=data, out=Path(request.out))
+    _ = request.taxonomy  # that there is such a one
     if request.data:
         index_images(request.data)
         folders.refuse_among_images(request.out, request.data)
@@ -126,11 +128,12 @@ def _fourteen_steps(run: Run, head: Head) -> None:
 def identify(request: Request) -> Identity:
     """Say what makes a run this one: the same goes on where it stopped, another is refused."""
     data = str(request.data.resolve()) if request.data else f"generated: {prepare.DEMO_LESIONS} lesions"
-    split = request.recipe.split
+    split, taxonomy = request.recipe.split, request.taxonomy
     return Identity(
         recipe=request.recipe.to_toml(),
         data=data,
         seed=request.seed,
         limit=request.limit,
         split_file=split_file_digest(Path(split.file)) if split.name == "file" else None,
+        taxonomy=taxonomy.to_toml() if taxonomy and taxonomy != HAM10000 else None,
     )

@@ -14,7 +14,7 @@ from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
 from lesionlab.runs.manifest import DataFacts, Environment, ModelFacts, PixelFacts, SetAside, SplitFacts
 from lesionlab.runs.stages import Stages
-from lesionlab.taxonomy import Taxonomy
+from lesionlab.taxonomy import Taxonomy, read_taxonomy
 from lesionlab.tracking.tracker import Tracker
 
 
@@ -33,6 +33,16 @@ class Request:
     again: bool = False
     devices: int | None = 1
     track: tuple[str, ...] = ()
+
+    @property
+    def taxonomy(self) -> Taxonomy | None:
+        """The diagnoses that the recipe names; None: those of the data.
+
+        Raises:
+            UsageError: there is no such taxonomy, or its file is at fault.
+
+        """
+        return read_taxonomy(self.recipe.taxonomy) if self.recipe.taxonomy else None
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class RunDirectory:
             return table
         except (OSError, ValueError, KeyError) as error:
             raise UsageError(
-                f"{path} cannot be read as a run writes it ({error}). Take another, or make it anew."
+                f"{path} cannot be read as a run writes it ({error}). Give another, or repeat the run."
             ) from error
 
     def splits(self) -> pd.DataFrame:
@@ -257,7 +257,7 @@ def open_evaluated(folder: Path) -> RunDirectory:
     if found is None:
         return open_run(folder)
     if not found.head.finished:
-        raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
+        raise UsageError(f"The evaluation in {folder} is not finished. Repeat the same 'lesionlab evaluate'.")
     return found
 
 
@@ -272,5 +272,5 @@ def holds(folder: Path, kind: Kind) -> bool:
 
 def damaged(folder: Path, what: str) -> LesionlabError:
     """Word that a run directory is not as its run has left it."""
-    advice = "Put it back, or make the run anew: the same command with --again."
+    advice = "Put it back, or repeat the run: the same command with --again."
     return LesionlabError(f"The run in {folder} is damaged: {what}. {advice}")

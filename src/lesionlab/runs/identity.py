@@ -42,6 +42,7 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
         limit: about how many images are taken; absent for all.
         split_file: SHA-256 of the parts that a split file gives.
         folds: of folds: how many.
+        taxonomy: the diagnoses that were asked for, as TOML; absent where the data decide, and for HAM10000's.
 
     """
 
@@ -55,6 +56,7 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     limit: int | None = None
     split_file: str | None = field(default=None, name="split file")
     folds: int | None = None
+    taxonomy: str | None = None
 
     @property
     def kind(self) -> Kind:

@@ -65,7 +65,7 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
 
 @contextmanager
 def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
-    """Tell trackers how what is done within it ends: finished, which is said, broken off or failed."""
+    """Report to each tracker how the enclosed work ended: finished (printed), interrupted or failed."""
     try:
         yield
     except BaseException as error:
