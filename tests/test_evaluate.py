@@ -182,6 +182,14 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     assert np.abs(shown[:, :448] - read_image(path, 224, 448, "stretch")).mean() < 6  # it is saved as JPEG
 
 
+def test_other_diagnoses_than_the_models_are_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "e"
+    assert main(["evaluate", "--data", str(phantoms), "--out", str(out), "--taxonomy", "isic2019"]) == 2
+    said = capsys.readouterr().err
+    assert "predicts mel, nv, bcc, akiec, bkl, df, vasc (ham10000), not mel, nv, bcc, " in said
+    assert "Leave out --taxonomy" in said and not out.exists()
+
+
 def model_named(name: str, training_data: str = "", training_data_is_all: bool = False) -> EvaluatedModel:
     facts = {"training_data": training_data, "training_data_is_all": training_data_is_all}
     return EvaluatedModel(name=name, thresholds=Thresholds(), conformal=None, operating=(), **facts)
