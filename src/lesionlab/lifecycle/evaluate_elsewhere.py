@@ -158,8 +158,8 @@ def _taxonomy_of(model: Model, asked: Taxonomy | None) -> Taxonomy:
     own = model.facts.taxonomy
     if asked and asked.dx != own.dx:
         raise UsageError(
-            f"The model {model.facts.name!r} predicts {', '.join(own.dx)} ({own.name}), not {', '.join(asked.dx)} ({asked.name}). "
-            "Leave out --taxonomy: the data are read in the model's diagnoses."
+            f"The model {model.facts.name!r} predicts {', '.join(own.dx)} ({own.name}), not {', '.join(asked.dx)} "
+            f"({asked.name}). Leave out --taxonomy: the data are read in the model's diagnoses."
         )
     return asked or own
 
