@@ -92,8 +92,8 @@ def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
         before, after = (cross_fitted(partial(fitted, use), part, seed=seed) for use in (calibrate, apply_decision))
         first, then = headline(labels, before), headline(labels, after)
         melanoma = roc_auc_score(labels == INDEX_OF["mel"], before[:, INDEX_OF["mel"]])
-        of_before = first["log_loss"], first["macro_auc"], melanoma, first["accuracy"]
-        rows.append((*of_before, then["balanced_accuracy"], then["accuracy"]))
+        of_before = first.log_loss, first.macro_auc or np.nan, melanoma, first.accuracy
+        rows.append((*of_before, then.balanced_accuracy, then.accuracy))
     mean = np.mean(rows, axis=0)
     return " | ".join(f"{value:.3f}" for value in mean[:4]) + f" | {mean[4]:.3f}, {mean[5]:.3f}"
 

@@ -45,18 +45,18 @@ def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> Non
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == pytest.approx((found["truth"] == found["predicted"]).mean())
     decision = json.loads((finished[0] / "metrics.json").read_text())["decision"]
-    assert [line["threshold"] for line in metrics["own_lines"]] == [
+    assert [line["threshold"] for line in metrics["model_thresholds"]] == [
         decision["thresholds"]["malignant"],
         *(line["threshold"] for line in decision["operating"]),
     ]
-    assert metrics["lines"] == "crosswise"
+    assert metrics["chosen_on"] == "crosswise"
     assert 0 <= metrics["conformal"]["coverage"] <= 1
 
 
 def test_it_counts_what_predict_refuses_and_calls_uncertain(
     evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
 ) -> None:
-    assert json.loads((evaluated / "metrics.json").read_text())["own_refused"] is None
+    assert json.loads((evaluated / "metrics.json").read_text())["model_rejected"] is None
     assert "the model has no score of what is not dermatoscopic" in (evaluated / "report.html").read_text()
     path = Path(shutil.copy(finished[0] / "model.onnx", tmp_path))
     paths, facts = list(index_images(phantoms).values()), load_model(str(path)).facts
@@ -65,10 +65,10 @@ def test_it_counts_what_predict_refuses_and_calls_uncertain(
     assert main(["evaluate", str(path), "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 0
     decisions = [answer.decision for answer in load_model(str(path)).predict(paths)]
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
-    assert metrics["own_refused"] == decisions.count("not dermatoscopic") > 0
-    assert metrics["own_uncertain"] == decisions.count("uncertain") > 0
+    assert metrics["model_rejected"] == decisions.count("not dermatoscopic") > 0
+    assert metrics["model_uncertain"] == decisions.count("uncertain") > 0
     page = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
-    assert re.search(r'refuses <data [^>]*data-key="own_refused">\d+</data> as not dermatoscopic', page)
+    assert re.search(r'rejects <data [^>]*data-key="model_rejected">\d+</data> as not dermatoscopic', page)
 
 
 def test_without_a_split_nothing_is_said_of_parts(evaluated: Path) -> None:
@@ -120,7 +120,15 @@ def test_a_split_gives_the_runs_own_figures_and_lines(
     assert main(arguments) == 2  # would judge what was trained on
     assert main([*arguments, "--split", str(run / "splits.csv"), "--costs", str(tmp_path / "costs.csv")]) == 0
     found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (out, run))
-    for key in ("test", "subgroups", "operating", "conformal_raps", "conformal_repeated", "histology", "suspects"):
+    for key in (
+        "test",
+        "subgroups",
+        "operating_points",
+        "conformal_raps",
+        "conformal_repeated",
+        "histology",
+        "suspects",
+    ):
         assert found[key] == nearly(expected[key]), key
     assert found["conformal"] == nearly(expected["conformal"])
     assert found["costs"]["model"]["cost"] == pytest.approx(1 - found["test"]["accuracy"])
@@ -285,7 +293,7 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     assert evaluated_table(table_of(folder), folder, tmp_path) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     assert metrics["test"]["lesions"] == 1 and metrics["test"]["intervals"]["accuracy"] == [None, None]
-    assert metrics["operating"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
+    assert metrics["operating_points"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
     page = (tmp_path / "e" / "report.html").read_text()
     assert (
         "not available" in page
@@ -378,9 +386,9 @@ def test_a_diagnosis_absent_from_the_test_part(phantoms: Path, tmp_path: Path) -
     assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     row = metrics["test"]["per_class"]["mel"]
-    assert row["images"] == 0 and row["recall"] is row["auc"] is row["intervals"]["recall"] is None
-    assert 0 < row["specificity"] < 1 and metrics["test"]["mel_at_90"] is None
-    assert list(metrics["operating"]) == ["malignant"]  # there is no melanoma to judge the other by
+    assert row["images"] == 0 and row["sensitivity"] is row["auc"] is row["intervals"]["sensitivity"] is None
+    assert 0 < row["specificity"] < 1 and metrics["test"]["focus_at_90"] is None
+    assert list(metrics["operating_points"]) == ["malignant"]  # there is no melanoma to judge the other by
     assert metrics["conformal"]["per_class"]["mel"]["coverage"] is None
     assert not metrics["conformal"]["per_class"]["nv"]["is_promised"]
     page = (tmp_path / "e" / "report.html").read_text()
@@ -423,7 +431,7 @@ def test_a_split_without_a_validation_part(phantoms: Path, tmp_path: Path) -> No
     split = split_of(phantoms, tmp_path, nv="train", rest="test")
     assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
-    assert metrics["lines"] == "crosswise" and metrics["conformal"] is None
+    assert metrics["chosen_on"] == "crosswise" and metrics["conformal"] is None
 
 
 def test_a_model_is_warned_of_on_its_own_training_images(

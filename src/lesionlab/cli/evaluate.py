@@ -73,10 +73,9 @@ def _add_further_options(group: Group) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from lesionlab.evaluation.abstention import RISKS
-    from lesionlab.evaluation.intervals import in_words
-    from lesionlab.evaluation.metrics import HEADLINE
+    from lesionlab.evaluation.measure import headline_in_words
     from lesionlab.lifecycle.evaluate_elsewhere import ROBUSTNESS_LESIONS, evaluate
-    from lesionlab.runs.directory import open_evaluated
+    from lesionlab.runs import directory
 
     taxonomy, image_types = reading_of(options)
     report = evaluate(
@@ -92,10 +91,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         taxonomy=taxonomy,
         image_types=image_types,
     )
-    test = open_evaluated(options.out).metrics()["test"]
-    print(f"{test['images']:,} images of {test['lesions']:,} lesions")
-    for name in HEADLINE:
-        print(f"{name.replace('_', ' '):18} {in_words(test[name], test['intervals'][name])}")
+    metrics = directory.open_evaluated(options.out).metrics()
+    print(f"{metrics.test.images:,} images of {metrics.test.lesions:,} lesions", *headline_in_words(metrics), sep="\n")
     print(f"Report: {report}\n{NOT_A_DEVICE}")
 
 

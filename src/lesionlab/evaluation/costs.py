@@ -9,12 +9,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lesionlab.data.layouts.tables import ROW, number, read_table
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.intervals import draw_weights, percentile_interval, sums_over_draws
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.metrics_file import Cost, Costs
 from lesionlab.taxonomy import Taxonomy
 
 _TRUTH = ("truth", "dx", "diagnosis")
@@ -74,7 +76,7 @@ def _cost(path: Path, text: str, line: int, column: str) -> float:
     return value
 
 
-def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) -> dict[str, Any]:
+def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) -> Costs:
     """Take the mean cost an image of three ways to answer.
 
     Args:
@@ -97,13 +99,12 @@ def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) ->
         "constant": np.full(len(part), constant),
     }
     paid = {name: costs[part.labels, answer] for name, answer in answers.items()}
-    result: dict[str, Any] = {"matrix": costs.tolist(), "dx": part.taxonomy.dx[constant]}
-    for name, cost in paid.items():
-        result[name] = {"cost": float(cost.mean()), "interval": _interval(weights, cost)}
-        if name != "constant":
-            gain = paid["constant"] - cost
-            result[name] |= {"saved": float(gain.mean()), "saved_interval": _interval(weights, gain)}
-    return result
+    found = {name: Cost(cost=float(cost.mean()), interval=_interval(weights, cost)) for name, cost in paid.items()}
+    for name in ("model", "cheapest"):
+        gain = paid["constant"] - paid[name]
+        saved, interval = float(gain.mean()), _interval(weights, gain)
+        found[name] = msgspec.structs.replace(found[name], saved=saved, saved_interval=interval)
+    return Costs(matrix=costs.tolist(), dx=part.taxonomy.dx[constant], **found)
 
 
 def _interval(weights: np.ndarray, values: np.ndarray) -> list[float]:

@@ -7,7 +7,6 @@ import filecmp
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from lesionlab.data.layouts.tables import read_start
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
+from lesionlab.evaluation.metrics_file import Robustness
 from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.facts import ON_ALL, Thresholds
 from lesionlab.inference.model import Model
@@ -136,7 +136,7 @@ def _report_faults(faults: list[str], allow_missing: bool) -> None:
         say(f"--allow-missing: {fault}")
 
 
-def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
+def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: int) -> Robustness:
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
     facts, paths = model.facts, [Path(path) for path in table["path"]]
     labels, of_lesion = encode_labels(table["dx"], facts.taxonomy), table["lesion_id"].to_numpy()

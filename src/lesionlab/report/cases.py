@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from PIL import Image
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
 from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs
@@ -66,7 +66,7 @@ def write_cases(
     folder: Path,
     table: pd.DataFrame,
     seen: ModelOutputs,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     model: EvaluatedModel,
     taxonomy: Taxonomy,
 ) -> Path:
@@ -76,7 +76,7 @@ def write_cases(
         folder: for the pages; made where it does not exist.
         table: of the evaluated images: `image_id`, `dx`, `path` and what else is known.
         seen: what the model makes of them, in the order of the table.
-        metrics: metrics.json, for the suspect labels.
+        metrics: of the evaluation, for the suspect labels.
         model: its name, and the thresholds of its sets where it has any.
         taxonomy: of the diagnoses.
 
@@ -106,11 +106,11 @@ def write_cases(
 
 
 def _cases(
-    table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: EvaluatedModel, taxonomy: Taxonomy
+    table: pd.DataFrame, seen: ModelOutputs, metrics: Metrics, model: EvaluatedModel, taxonomy: Taxonomy
 ) -> list[Case]:
     dx, predicted = taxonomy.dx, seen.probabilities.argmax(axis=1)
     unsure = uncertainties(seen.probabilities)
-    suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
+    suspected = {suspect.row: suspect.suggested for suspect in metrics.suspects}
     sets = prediction_sets(seen.probabilities, model.conformal.thresholds) if model.conformal else None
     malignant = [taxonomy.index_of[code] for code in taxonomy.malignant]
     known = table.reindex(columns=list(_SHOWN)).astype(object)
