@@ -23,6 +23,8 @@ from lesionlab.report.cases import write_cases
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def evaluated(finished: tuple[Path, str], phantoms: Path, make_once: MakeOnce) -> Path:

@@ -14,8 +14,9 @@ def print_checked(folder: Path, checked: Checked) -> None:
     """Print what is in a folder and what is wrong with it."""
     collection, cleaned = checked.collection, checked.cleaned
     console = Console(markup=False, emoji=False)  # names of files are printed as they are: [old], :bug:
+    rows = len(collection.table) + len(collection.set_aside)
     console.print(
-        f"{folder}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images kept "
+        f"{folder}: layout {collection.layout!r}, {rows:,} rows, {len(cleaned.table):,} images kept "
         f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
         highlight=False,
     )

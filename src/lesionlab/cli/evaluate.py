@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, Group, positive, share, whole_number
+from lesionlab.cli.arguments import Commands, Group, add_reading, positive, reading_of, share, whole_number
 from lesionlab.errors import UsageError
 
 
@@ -43,6 +43,7 @@ def add_evaluate(commands: Commands) -> None:
         metavar="FILE.csv",
         help="a run's splits.csv: evaluate on its test part; choose thresholds on its validation part",
     )
+    add_reading(evaluate)
     _add_further_options(evaluate.add_argument_group("further measurements"))
     evaluate.set_defaults(command=_evaluate)
 
@@ -77,6 +78,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from lesionlab.lifecycle.evaluate_elsewhere import ROBUSTNESS_LESIONS, evaluate
     from lesionlab.runs.directory import open_evaluated
 
+    taxonomy, image_types = reading_of(options)
     report = evaluate(
         options.model,
         options.data,
@@ -87,6 +89,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         costs=options.costs,
         risks=(options.risk,) if options.risk else RISKS,
         robustness_lesions=options.robustness_lesions or (ROBUSTNESS_LESIONS if options.robustness else None),
+        taxonomy=taxonomy,
+        image_types=image_types,
     )
     test = open_evaluated(options.out).metrics()["test"]
     print(f"{test['images']:,} images of {test['lesions']:,} lesions")

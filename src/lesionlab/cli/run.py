@@ -1,12 +1,23 @@
 """`lesionlab run`, `train` and `ensemble`: the commands that make a classifier."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.choices import CALIBRATIONS, RECIPES, TRACKERS
-from lesionlab.cli.arguments import Commands, Group, add_engine, devices, engine_of, positive, whole_number
+from lesionlab.cli.arguments import (
+    Commands,
+    Group,
+    add_engine,
+    add_reading,
+    devices,
+    engine_of,
+    positive,
+    reading_of,
+    whole_number,
+)
 from lesionlab.errors import UsageError
 
 
@@ -49,9 +60,10 @@ def _add_data_options(group: Group) -> None:
     group.add_argument(
         "--split",
         metavar="NAME|FILE",
-        help="how to split: lesion (default), source:CLINIC (test on one clinic), kaggle (leaks; for comparison), or a .csv "
-        "file with the columns image_id and part",
+        help="how to split: lesion (default), source:CLINIC (test on one clinic), official (the parts as "
+        "published), kaggle (leaks; for comparison), or a .csv file with the columns image_id and part",
     )
+    add_reading(group)
     group.add_argument(
         "--limit",
         type=positive,
@@ -88,6 +100,11 @@ def _run(options: argparse.Namespace) -> None:
     from lesionlab.recipe import read_recipe
 
     recipe = read_recipe(options.recipe or ("mobile" if options.data else "quick"))
+    reading_of(options)  # that there is such a taxonomy, and such kinds
+    if options.taxonomy:
+        recipe = dataclasses.replace(recipe, taxonomy=options.taxonomy)
+    if options.image_type:
+        recipe = dataclasses.replace(recipe, image_types=options.image_type)
     if options.weights:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.epochs:

@@ -35,7 +35,7 @@ from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import as_json, write_csv, write_json
-from lesionlab.inference.model import load_model
+from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.evaluate import predictions_table
 from lesionlab.lifecycle.given_predictions import (
@@ -86,6 +86,8 @@ def evaluate(
     costs: Path | None = None,
     risks: Sequence[float] = RISKS,
     robustness_lesions: int | None = None,
+    taxonomy: Taxonomy | None = None,
+    image_types: tuple[str, ...] | None = None,
 ) -> Path:
     """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
@@ -101,17 +103,16 @@ def evaluate(
         costs: a cost matrix, see `lesionlab.evaluation.costs.read_costs`.
         risks: shares of wrong answers that abstaining should keep, 0 to 1.
         robustness_lesions: corrupt, turn and cover the images of so many lesions too; None to leave that out.
+        taxonomy: to read the data in; None for the model's, or, of a table of predictions, the data's.
+        image_types: kinds of image to evaluate, see `read_collection`.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
     folders.refuse_among_images(out, data)
-    is_table = bool(model) and str(model).lower().endswith(".csv")
-    if robustness_lesions and is_table:
-        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
-    opened = None if is_table else load_model(model)
-    collection = read_collection(data, opened.facts.taxonomy if opened else None)
+    opened = _open_model(model, has_robustness=bool(robustness_lesions))
+    collection = read_collection(data, taxonomy or (opened.facts.taxonomy if opened else None), image_types)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
@@ -139,6 +140,15 @@ def evaluate(
         )
         metrics["is_generated"] = manifest.data.is_generated
         return _write(out, metrics, manifest, test, pixels)
+
+
+def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
+    """Open what is evaluated; None: it is a table of predictions."""
+    if not model or not str(model).lower().endswith(".csv"):
+        return load_model(model)
+    if has_robustness:
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
+    return None
 
 
 @contextmanager

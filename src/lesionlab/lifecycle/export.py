@@ -11,6 +11,7 @@ import pandas as pd
 
 from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
@@ -86,7 +87,7 @@ class _Source:
     table: pd.DataFrame
 
     def pixels(self, part: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
+        """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images chosen from it."""
         chosen = self.table[self.table["part"] == part]
         if chosen.empty:
             raise damaged(self.folder, f"its splits.csv has no image of the part {part!r}")
@@ -223,7 +224,7 @@ def _paths(run: RunDirectory) -> pd.DataFrame:
             f"The images of the run in {run.folder} are gone: {data} does not exist. An export is proved on them; put them "
             "back, or use the run's own model.onnx and model.keras."
         )
-    return read_collection(data, run.taxonomy).table[["image_id", "path"]]
+    return read_collection(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types)).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

@@ -59,7 +59,7 @@ def prepare(run: Run) -> CleanData:
         folder = request.data or _generated_folder(request.seed)
         say(f"{len(index_images(folder)):,} images in {folder}")
     with run.stages.step(Step.METADATA):
-        collection = read_collection(folder, request.taxonomy)
+        collection = read_collection(folder, request.taxonomy, request.image_types)
         say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
@@ -43,6 +44,11 @@ class Request:
 
         """
         return read_taxonomy(self.recipe.taxonomy) if self.recipe.taxonomy else None
+
+    @property
+    def image_types(self) -> tuple[str, ...] | None:
+        """Kinds of image to read, as `read_collection` takes them."""
+        return kinds_of_recipe(self.recipe.image_types)
 
 
 @dataclass(frozen=True)
