@@ -1,18 +1,20 @@
 """Step 4: judge a collection. Each fault is found, counted, decided and listed; nothing is dropped in silence.
 
 In: the table as read, what decoding found in each file, and the pairs of near-duplicates. Out: the rows that stay, with
-the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates and patients, the unit of
-a split); the rows set aside, each with its reason; and the findings.
+the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates, names of copies and patients,
+the unit of a split); the rows set aside, each with its reason; and the findings.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lesionlab.data.copy_names import sources
 from lesionlab.data.duplicates import NearDuplicate
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
@@ -90,17 +92,17 @@ def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
 def join_groups(
     table: pd.DataFrame, is_read: np.ndarray, pairs: Sequence[NearDuplicate]
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Join lesions that share a file, a near-duplicate or a patient.
+    """Join lesions that share a file, a near-duplicate, a picture by the names of its copies, or a patient.
 
     Rows that are set aside count too: if an image of one lesion is a copy of another's, all images of both belong together.
 
     Args:
-        table: n rows with image_id, lesion_id, dx, sha256, and patient_id where it is known.
+        table: n rows with image_id, lesion_id, dx, path, sha256, and patient_id where it is known.
         is_read: bool (n,), false where the image was not read.
         pairs: near-duplicates.
 
     Returns:
-        Group names (n,), each the first of its lesion ids; and the pairs that two lesions share.
+        Group names (n,), each the first of its lesion ids; the copies that names tell of, and the pairs of near-duplicates.
 
     Raises:
         LesionlabError: a pair names an image that is not in the table.
@@ -108,12 +110,17 @@ def join_groups(
     lesions, lesion_of_row = np.unique(table["lesion_id"].to_numpy(dtype=str), return_inverse=True)
     near = _rows_of_pairs(table, pairs)
     near = near[is_read[near].all(axis=1)]
-    edges = lesion_of_row[np.concatenate([near, _rows_of_copies(table, is_read), _rows_of_patients(table)])]  # (k, 2)
+    named = _rows_of_named_copies(table)
+    edges = lesion_of_row[
+        np.concatenate([near, named, _rows_of_copies(table, is_read), _rows_of_patients(table)])
+    ]  # (k, 2)
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(lesions), len(lesions)))
     _, component = connected_components(graph, directed=False)
     first = np.full(len(lesions), len(lesions))
     np.minimum.at(first, component, np.arange(len(lesions)))
-    return lesions[first[component]][lesion_of_row].astype(object), _name_pairs(table, near)
+    return lesions[first[component]][lesion_of_row].astype(object), _name_copies(table, named) + _name_pairs(
+        table, near
+    )
 
 
 def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> np.ndarray:
@@ -133,6 +140,13 @@ def _rows_of_copies(table: pd.DataFrame, is_read: np.ndarray) -> np.ndarray:
     return _rows_that_share([(row, sha256) for row, sha256 in enumerate(table["sha256"]) if is_read[row]])
 
 
+def _rows_of_named_copies(table: pd.DataFrame) -> np.ndarray:
+    """Rows (k, 2) of files that are copies of one picture by their names: the first and another."""
+    files = zip(table["path"], table["image_id"], strict=True)
+    names = [Path(path).stem if path else image_id for path, image_id in files]
+    return _rows_that_share(list(enumerate(sources(names, table["dx"].tolist()))))
+
+
 def _rows_of_patients(table: pd.DataFrame) -> np.ndarray:
     """Rows (k, 2) of one patient: the first and another; none where the table knows no patients."""
     if PATIENT not in table:
@@ -144,6 +158,18 @@ def _rows_that_share(keys: list[tuple[int, str]]) -> np.ndarray:
     first: dict[str, int] = {}
     rows = [(first.setdefault(key, row), row) for row, key in keys]
     return np.array([pair for pair in rows if pair[0] != pair[1]], dtype=np.intp).reshape(-1, 2)
+
+
+def _name_copies(table: pd.DataFrame, named: np.ndarray) -> list[Finding]:
+    names, dx = (table[column].to_numpy(dtype=object) for column in ("image_id", "dx"))
+    same = [f"{names[b]} ~ {names[a]}" for a, b in named if dx[a] == dx[b]]
+    differing = [f"{names[b]} ({dx[b]}) ~ {names[a]} ({dx[a]})" for a, b in named if dx[a] != dx[b]]
+    what = "Images are copies of one picture by their names"
+    joined = "kept; joined, so that a split leaves them on one side"
+    return [
+        *finding("copy-name", what, joined, same),
+        *finding("copy-name-dx", f"{what}, under two diagnoses", f"{joined}; one label is likely wrong", differing),
+    ]
 
 
 def _name_pairs(table: pd.DataFrame, near: np.ndarray) -> list[Finding]:
