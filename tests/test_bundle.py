@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import tiny_onnx
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.inference import bundle
 from lesionlab.inference.bundle import open_bundle
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ from lesionlab.model import devices
 
 devices.join_hosts()
 try:
-    with devices.in_company():
+    with devices.with_other_hosts():
         devices.check_same_start(3)
         if devices.host_number() == 1:
             os._exit(9)

@@ -15,8 +15,8 @@ from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import index_images
 from lesionlab.inference.model import load_model
-from lesionlab.inference.outputs import Seen
-from lesionlab.lifecycle.given_predictions import acquaintance
+from lesionlab.inference.outputs import ModelOutputs
+from lesionlab.lifecycle.given_predictions import overlap_with_training
 from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
 from lesionlab.taxonomy import DX, ISIC_COLUMNS
@@ -170,7 +170,7 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     """Of a network that takes oblong images, stretched: not on the central square."""
     path = next(phantoms.rglob("*.jpg"))
     table = pd.DataFrame({"image_id": [path.stem], "dx": ["nv"], "path": [str(path)]})
-    seen = Seen(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
+    seen = ModelOutputs(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
     write_cases(tmp_path / "cases", table, seen, {"suspects": []}, {"name": "wide", "conformal": {}})
     shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
     assert shown.shape[:2] == (224, 2 * 448 + 4)
@@ -404,15 +404,15 @@ def test_a_split_without_a_validation_part(phantoms: Path, tmp_path: Path) -> No
 def test_a_model_is_warned_of_on_its_own_training_images(
     evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
 ) -> None:
-    assert json.loads((evaluated / "manifest.json").read_text())["acquaintance"] == "trained"
+    assert json.loads((evaluated / "manifest.json").read_text())["overlap_with_training"] == "trained"
     page = (evaluated / "report.html").read_text()
     assert "was trained on these very images" in page and "--split RUN/splits.csv" in page
     own = ["evaluate", str(finished[0] / "model.onnx"), "--data", str(phantoms), "--out", str(tmp_path)]
     assert main([*own, "--split", str(finished[0] / "splits.csv")]) == 0
     assert "These are the data of the model" in (tmp_path / "report.html").read_text()
     described = {"training_data": "9 images, fingerprint 0123456789abcdef", "training_data_is_all": True}
-    assert acquaintance(described, "0123456789abcdef99", True) == "trained"
-    assert acquaintance(described, "f123456789abcdef99", False) == ""
+    assert overlap_with_training(described, "0123456789abcdef99", True) == "trained"
+    assert overlap_with_training(described, "f123456789abcdef99", False) == ""
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from PIL import Image
 
 from conftest import lesionlab
 from lesionlab import load_model
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.inference.bundle import MODELS, packaged_models
 from lesionlab.inference.model import Model
 from lesionlab.inference.shards import CSV_HEADER as HEADER
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny_onnx
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.errors import LesionlabError, UsageError
@@ -26,7 +27,7 @@ from lesionlab.inference import overlay
 from lesionlab.inference.image_sources import find_images, printable
 from lesionlab.inference.model import Model, Prediction, Unreadable, decide, load_model
 from lesionlab.inference.overlay import relevance
-from lesionlab.taxonomy import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF
 
 HEADER = ["image", *ISIC_COLUMNS]
 

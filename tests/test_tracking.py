@@ -131,7 +131,7 @@ def test_a_run_that_is_broken_off_is_none_at_work(
     error: type[BaseException], status: str, run: Path, store: str
 ) -> None:
     trackers = tracking.start_all(TRACKERS, run, again=False)
-    with pytest.raises(error), tracking.told_of_the_end(trackers):
+    with pytest.raises(error), tracking.closing_trackers(trackers):
         raise error
     assert [found.info.status for _, found in runs_in(store)] == [status]
     tracking.start("mlflow", run)

@@ -6,7 +6,6 @@ mistyped, a value of the wrong type or out of range is an error that names the f
 
 import dataclasses
 import difflib
-import json
 import os
 import tomllib
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
 from lesionlab.errors import UsageError
+from lesionlab.files import as_toml
 
 
 def _between(default: Any, low: float, high: float) -> Any:
@@ -174,17 +174,12 @@ class Recipe:
 
     def to_toml(self) -> str:
         """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
-        lines = [f"name = {_as_toml(self.name)}", f"summary = {_as_toml(self.summary)}"]
+        lines = [f"name = {as_toml(self.name)}", f"summary = {as_toml(self.summary)}"]
         for part in dataclasses.fields(self)[2:]:
             lines += ["", f"[{part.name}]"]
             choices = dataclasses.asdict(getattr(self, part.name))
-            lines += [f"{key} = {_as_toml(value)}" for key, value in choices.items()]
+            lines += [f"{key} = {as_toml(value)}" for key, value in choices.items()]
         return "\n".join(lines) + "\n"
-
-
-def _as_toml(value: str | float) -> str:
-    """Write a value as JSON does where TOML reads the same: no pairs of surrogates, no bare DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def recipe_names() -> list[str]:

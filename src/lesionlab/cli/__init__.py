@@ -12,12 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesionlab._version import __version__
+from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.cli import scale, serve, use
 from lesionlab.cli.numbers import devices, positive, whole_number
 from lesionlab.cli.parser import Parser
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 _GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
 

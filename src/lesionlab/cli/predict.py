@@ -13,14 +13,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.scale import engine
 from lesionlab.data.images import SUFFIXES, ImageError
 from lesionlab.errors import UsageError
 from lesionlab.inference.csv_table import Done, PredictedTable, csv_line, not_done
-from lesionlab.inference.image_sources import LeftOut, Source, find_images, is_read_from, unique_names
+from lesionlab.inference.image_sources import SkippedFiles, Source, find_images, is_read_from, unique_names
 from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
 from lesionlab.inference.shards import CSV_HEADER, csv_row
-from lesionlab.taxonomy import NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import NAME_OF
 
 _BAR = 20
 _NAME = 45  # the longest name of a diagnosis
@@ -32,7 +33,7 @@ Sink = Callable[[Prediction], None]
 def predict_command(options: Namespace) -> int:
     """Predict what the options name; exit code 0, or 1 where images could not be read."""
     _check_options(options)
-    left_out = LeftOut()
+    left_out = SkippedFiles()
     sources = unique_names(_sources(options.paths, left_out))
     code = _predict_into(sources, options)
     if left_out.n:
@@ -129,7 +130,7 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
     return 1 if n_unreadable else 0
 
 
-def _sources(paths: list[str], left_out: LeftOut) -> Iterator[Source]:
+def _sources(paths: list[str], left_out: SkippedFiles) -> Iterator[Source]:
     listed = [_standard_input() if path == "-" else find_images([path], left_out) for path in paths]
     return map(Source.of_file, chain.from_iterable(listed))
 

@@ -5,13 +5,13 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection
 from lesionlab.inference import ray_engine
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model, Unreadable
 from lesionlab.inference.shards import FORMATS, SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
 from lesionlab.progress import counter
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 
 def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) -> int:

@@ -91,7 +91,7 @@ def judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, li
     return {"threshold": line} | _judge(labels, probabilities, lesions, answered)
 
 
-def cross_judged(
+def cross_evaluated(
     labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int, risks: Sequence[float] = RISKS
 ) -> list[dict[str, Any]]:
     """Draw the lines on each half of the lesions, judge them on the other, and put the halves together."""

@@ -15,7 +15,7 @@ import pandas as pd
 
 from lesionlab.evaluation import conformal, operating_points
 from lesionlab.evaluation.abstention import RISKS, abstention, risk_coverage
-from lesionlab.evaluation.abstention import cross_judged as cross_abstention
+from lesionlab.evaluation.abstention import cross_evaluated as cross_abstention
 from lesionlab.evaluation.calibration import calibration
 from lesionlab.evaluation.costs import expected_cost
 from lesionlab.evaluation.label_errors import suspects
@@ -28,22 +28,22 @@ CONFIRMED = "histo"
 
 
 @dataclass(frozen=True)
-class Answers:
+class LabelledPredictions:
     """Integer `labels` (n,) in `DX` order, `probabilities` float (n, 7), `lesions` (n,) ids."""
 
     labels: np.ndarray
     probabilities: np.ndarray
     lesions: np.ndarray
 
-    def take(self, chosen: np.ndarray) -> "Answers":
+    def take(self, chosen: np.ndarray) -> "LabelledPredictions":
         """Take some of the images: bool (n,)."""
-        return Answers(self.labels[chosen], self.probabilities[chosen], self.lesions[chosen])
+        return LabelledPredictions(self.labels[chosen], self.probabilities[chosen], self.lesions[chosen])
 
 
 def assess(
     table: pd.DataFrame,
-    test: Answers,
-    validation: Answers | None,
+    test: LabelledPredictions,
+    validation: LabelledPredictions | None,
     *,
     seed: int,
     costs: np.ndarray | None = None,
@@ -81,7 +81,7 @@ def assess(
     }
 
 
-def histology(table: pd.DataFrame, test: Answers, *, seed: int) -> dict[str, Any] | None:
+def histology(table: pd.DataFrame, test: LabelledPredictions, *, seed: int) -> dict[str, Any] | None:
     """Take the figures of the lesions confirmed by histology alone, None where none is known to be.
 
     The others were followed up, looked at by several people or under a confocal microscope: easier lesions, surer nevi.
@@ -94,7 +94,7 @@ def histology(table: pd.DataFrame, test: Answers, *, seed: int) -> dict[str, Any
     return {name: value for name, value in found.items() if name not in ("per_class", "confusion")} | {"counts": counts}
 
 
-def recalibrated(test: Answers, validation: Answers | None, *, seed: int) -> dict[str, Any]:
+def recalibrated(test: LabelledPredictions, validation: LabelledPredictions | None, *, seed: int) -> dict[str, Any]:
     """Judge the test part's probabilities after a temperature and after vector scaling, chosen on other lesions.
 
     The decision curve, which needs calibrated probabilities, takes those after vector scaling.
@@ -114,14 +114,14 @@ def recalibrated(test: Answers, validation: Answers | None, *, seed: int) -> dic
     return result | {"decision_curve": curves, "decision_curve_of": "after vector scaling"}
 
 
-def _operating(test: Answers, validation: Answers | None, seed: int) -> dict[str, Any]:
+def _operating(test: LabelledPredictions, validation: LabelledPredictions | None, seed: int) -> dict[str, Any]:
     if validation is None:
-        return operating_points.cross_judged(test.labels, test.probabilities, test.lesions, seed=seed)
+        return operating_points.cross_evaluated(test.labels, test.probabilities, test.lesions, seed=seed)
     drawn, judged = ((part.labels, part.probabilities) for part in (validation, test))
     return operating_points.operating_points(drawn, judged, test.lesions, seed=seed)
 
 
-def _raps(test: Answers, validation: Answers | None) -> dict[str, Any] | None:
+def _raps(test: LabelledPredictions, validation: LabelledPredictions | None) -> dict[str, Any] | None:
     if validation is None:
         return None
     drawn = validation.labels, validation.probabilities, validation.lesions
@@ -129,7 +129,7 @@ def _raps(test: Answers, validation: Answers | None) -> dict[str, Any] | None:
     return conformal.measure(test.labels, test.probabilities, promise, test.lesions)
 
 
-def _repeated(test: Answers, validation: Answers | None, seed: int) -> dict[str, Any] | None:
+def _repeated(test: LabelledPredictions, validation: LabelledPredictions | None, seed: int) -> dict[str, Any] | None:
     """Measure both kinds of sets on random halves of all images that were not trained on; None of one lesion alone."""
     parts = [test] if validation is None else [validation, test]
     labels, lesions = (np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "lesions"))
@@ -142,7 +142,9 @@ def _repeated(test: Answers, validation: Answers | None, seed: int) -> dict[str,
     }
 
 
-def _abstention(test: Answers, validation: Answers | None, seed: int, risks: Sequence[float]) -> list[dict[str, Any]]:
+def _abstention(
+    test: LabelledPredictions, validation: LabelledPredictions | None, seed: int, risks: Sequence[float]
+) -> list[dict[str, Any]]:
     judged = test.labels, test.probabilities, test.lesions
     if validation is None:
         return cross_abstention(*judged, seed=seed, risks=risks)

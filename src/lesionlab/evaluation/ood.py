@@ -26,7 +26,7 @@ _RIDGE = 1e-3  # of the mean variance
 
 
 @dataclass(frozen=True)
-class Look:
+class Descriptor:
     """A Gaussian of one look at an image, and how far training-like images lie from it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Look:
 class OodScore:
     """The looks by name, in `AXES`'s order; above `threshold` lies `refused_share` of the `images` it was drawn on."""
 
-    looks: Mapping[str, Look]
+    looks: Mapping[str, Descriptor]
     threshold: float
     refused_share: float
     images: int
@@ -112,7 +112,7 @@ def _see_block(pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {"thumbnail": means.reshape(n, -1), "texture": texture.astype(np.float32)}
 
 
-def _fit(values: np.ndarray, most_axes: int) -> Look:
+def _fit(values: np.ndarray, most_axes: int) -> Descriptor:
     values = values.astype(np.float64)
     mean = values.mean(axis=0)
     covariance = np.cov(values, rowvar=False, bias=True)
@@ -122,12 +122,14 @@ def _fit(values: np.ndarray, most_axes: int) -> Look:
     ridge = _RIDGE * variances.mean() + 1e-12
     rest = variances[k:].mean() + ridge if k < len(variances) else np.inf
     rounded = axes[:, :k].astype(np.float16).astype(np.float32)  # stored in 16 bits
-    return Look(mean.astype(np.float32), rounded, (1 / (variances[:k] + ridge)).astype(np.float32), float(1 / rest))
+    return Descriptor(
+        mean.astype(np.float32), rounded, (1 / (variances[:k] + ridge)).astype(np.float32), float(1 / rest)
+    )
 
 
-def _standardised(look: Look, reference: np.ndarray) -> Look:
+def _standardised(look: Descriptor, reference: np.ndarray) -> Descriptor:
     logarithms = np.log(_squared_distance(look, reference) + DISTANCE_FLOOR)
-    return Look(
+    return Descriptor(
         look.mean,
         look.axes,
         look.precision,
@@ -137,14 +139,14 @@ def _standardised(look: Look, reference: np.ndarray) -> Look:
     )
 
 
-def _squared_distance(look: Look, values: np.ndarray) -> np.ndarray:
+def _squared_distance(look: Descriptor, values: np.ndarray) -> np.ndarray:
     centred = values - look.mean
     along = centred @ look.axes  # (n, k)
     rest = centred - along @ look.axes.T
     return (along**2 * look.precision).sum(axis=1) + look.rest_precision * (rest**2).sum(axis=1)
 
 
-def _score(looks: Mapping[str, Look], seen: Mapping[str, np.ndarray]) -> np.ndarray:
+def _score(looks: Mapping[str, Descriptor], seen: Mapping[str, np.ndarray]) -> np.ndarray:
     above = []
     for name, look in looks.items():
         distance = np.log(_squared_distance(look, seen[name]) + DISTANCE_FLOOR)

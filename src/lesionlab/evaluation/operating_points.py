@@ -69,7 +69,7 @@ def operating_points(
     return tasks
 
 
-def cross_judged(
+def cross_evaluated(
     labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int
 ) -> dict[str, dict[str, Any]]:
     """Judge each fifth of the lesions by lines drawn on the others; as `operating_points`, `threshold` being their mean."""

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab._version import __version__
+from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.images import CROPS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.inference.onnx_scan import scan
-from lesionlab.taxonomy import DX, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DX, NAME_OF
 
 FORMAT = "lesionlab-1"
 TASK = "ISIC 2018 Task 3"

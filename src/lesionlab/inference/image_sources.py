@@ -39,7 +39,7 @@ class Source:
         return Source(printable(path.stem), printable(str(path)), path)
 
 
-class LeftOut:
+class SkippedFiles:
     """Counts files of folders that are passed over for their suffix; tables, texts and hidden files are not counted."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class LeftOut:
         return f"{files} left out for their suffix: {', '.join(sorted(self._suffixes))}{more}"
 
 
-def find_images(given: Iterable[str | Path], left_out: LeftOut | None = None) -> Iterator[Path]:
+def find_images(given: Iterable[str | Path], left_out: SkippedFiles | None = None) -> Iterator[Path]:
     """Find the image files that paths stand for, lazily.
 
     A folder stands for all files in it and below whose suffix is an image's, in the order of their names; hidden ones are
@@ -77,7 +77,7 @@ def find_images(given: Iterable[str | Path], left_out: LeftOut | None = None) ->
             file is given.
 
     """
-    left_out = left_out or LeftOut()
+    left_out = left_out or SkippedFiles()
     return chain.from_iterable([_find(_local(str(item)), left_out) for item in given])
 
 
@@ -131,7 +131,7 @@ def _local(name: str) -> str:
     return os.path.expanduser(name)
 
 
-def _find(name: str, left_out: LeftOut) -> Iterator[Path]:
+def _find(name: str, left_out: SkippedFiles) -> Iterator[Path]:
     if os.path.isdir(name) and name.rstrip(_SLASHES).lower().endswith(".parquet"):
         return _listed(name, _parts_of(name))
     if os.path.isdir(name):
@@ -163,7 +163,7 @@ def _split_pattern(name: str) -> tuple[str, str]:
     return (start, pattern) if not os.path.exists(name) and glob.has_magic(pattern) else (name, "")
 
 
-def _each_once(found: Iterable[str], left_out: LeftOut) -> Iterator[Path]:
+def _each_once(found: Iterable[str], left_out: SkippedFiles) -> Iterator[Path]:
     """Give the files that a pattern matches and those of the folders that it matches, `**` both: each only once.
 
     Files are told apart by real folder and name: one that is a link is another image than the one that it leads to.
@@ -260,7 +260,7 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".")
 
 
-def _walk(folder: str, left_out: LeftOut) -> Iterator[Path]:
+def _walk(folder: str, left_out: SkippedFiles) -> Iterator[Path]:
     closed: list[OSError] = []
     for _, entries in walk(folder, _is_hidden, closed.append):
         for entry in entries:

@@ -19,7 +19,7 @@ _OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_map
 
 
 @dataclass(frozen=True)
-class Seen:
+class ModelOutputs:
     """What a model makes of n images; NaN in the rows of images that could not be read.
 
     Attributes:
@@ -37,15 +37,15 @@ class Seen:
     frame: tuple[int, int, str] = (1, 1, "centre")
     is_refused: np.ndarray | None = None
 
-    def take(self, chosen: np.ndarray) -> "Seen":
+    def take(self, chosen: np.ndarray) -> "ModelOutputs":
         """Take some of the images: bool or integers (m,)."""
         features, maps, is_refused = (
             None if values is None else values[chosen] for values in (self.features, self.maps, self.is_refused)
         )
-        return Seen(self.probabilities[chosen], features, maps, self.frame, is_refused)
+        return ModelOutputs(self.probabilities[chosen], features, maps, self.frame, is_refused)
 
 
-def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -> Seen:
+def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -> ModelOutputs:
     """Run a model on images and keep what it makes of them.
 
     Args:
@@ -74,4 +74,4 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
             pass
     frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
     is_refused = made["ood_score"] > bundle.facts.ood["threshold"] if bundle.has_ood_score else None
-    return Seen(made["probabilities"], made.get("features"), made.get("activation_maps"), frame, is_refused)
+    return ModelOutputs(made["probabilities"], made.get("features"), made.get("activation_maps"), frame, is_refused)

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import read_image
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing
 from lesionlab.inference.model import Model, Prediction
-from lesionlab.taxonomy import INDEX_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import INDEX_OF
 
 PANEL_HEIGHT_PX = 448
 _CAPTION_PX = 52

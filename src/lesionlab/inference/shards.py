@@ -65,7 +65,7 @@ Engine = Callable[[Iterator[Shard]], Iterator[Answer]]
 
 
 @dataclass
-class Tally:
+class JobProgress:
     """How a job stands: images with a row, those without, and those that an earlier process had done."""
 
     n_rows: int = 0
@@ -84,7 +84,7 @@ def write_shards(
     shard_size: int = SHARD_SIZE,
     batch_size: int = BATCH_SIZE,
     report: Callable[[Answer], None] = lambda answer: None,
-) -> Tally:
+) -> JobProgress:
     """Predict every source and write the shards that `folder` does not hold yet.
 
     Args:
@@ -108,7 +108,7 @@ def write_shards(
         stack.enter_context(claimed(folder, JOB, "shards", "--shards"))
         done = _begin(folder, model, format, shard_size)
         log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
-        tally = Tally()
+        tally = JobProgress()
         for answer in engine(_left(_divided(sources, shard_size), done, tally, folder)):
             name = f"part-{answer.shard.number:06d}.{format}"
             with replacing(folder / name) as temporary:
@@ -208,7 +208,9 @@ def opens_now(code: str, path: Path) -> bool:
         return False
 
 
-def _left(shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: Tally, folder: Path) -> Iterator[Shard]:
+def _left(
+    shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path
+) -> Iterator[Shard]:
     """Give the shards that are not done, or hold files that can be opened by now; those done must be of the same images."""
     for shard in shards:
         tally._last = shard.number
@@ -231,7 +233,7 @@ def _left(shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: Tally
             )
 
 
-def _check_nothing_beyond(done: dict[int, dict[str, Any]], tally: Tally, folder: Path) -> None:
+def _check_nothing_beyond(done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path) -> None:
     beyond = sorted(number for number in done if number > tally._last)
     if beyond:
         raise UsageError(
@@ -255,7 +257,7 @@ def _line(answer: Answer, path: Path) -> dict[str, Any]:
     }
 
 
-def _count(tally: Tally, line: dict[str, Any]) -> None:
+def _count(tally: JobProgress, line: dict[str, Any]) -> None:
     tally.n_rows += line["rows"]
     tally.n_unreadable += len(line["unreadable"])
 

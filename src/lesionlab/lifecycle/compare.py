@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.compare import Comparison, Difference, compare
 from lesionlab.files import read_csv, without_nan
 from lesionlab.runs import directory
-from lesionlab.taxonomy import ISIC_COLUMNS, NOT_A_DEVICE
+from lesionlab.taxonomy import ISIC_COLUMNS
 
 _WIDTH, _COLUMN = 80, 15  # characters
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import environment, folders, tracking
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
 from lesionlab.data.split import groups_by_dx, groups_with, part_size, shuffled
 from lesionlab.data.split_proof import prove
@@ -25,12 +26,12 @@ from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.metrics import HEADLINE, evaluate_part
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import prepare
-from lesionlab.lifecycle.run import identify, run, settled
+from lesionlab.lifecycle.run import identify, run, validated
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import metrics_of
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
 
 
 def assign_folds(table: pd.DataFrame, n_folds: int, *, seed: int) -> pd.Series:
@@ -98,7 +99,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         raise UsageError(f"Folds divide the lesions themselves: take split.name = {asked!r} out of the recipe.")
     if engine == "ray":  # before the data are read, which takes longer
         connection.reach(address)
-    request = settled(request)
+    request = validated(request)
     settings = environment.settings() | tracking.open_stores(request.track)
     with folders.claimed(request.out, directory.MANIFEST):
         identity = identify(request) | {"folds": n_folds}
@@ -111,7 +112,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         write_json(request.out / directory.MANIFEST, manifest)
         write_text(request.out / directory.RECIPE, request.recipe.to_toml())
         trackers = tracking.start_folds(request.track, request.out, again=request.again)
-        with tracking.told_of_the_end(trackers):
+        with tracking.closing_trackers(trackers):
             requests = _fold_requests(request, n_folds)
             for number, out in _finished_folds(requests, started, engine, address, settings):
                 say(f"fold {number} of {n_folds}: " + _headline(metrics_of(out)["test"]))

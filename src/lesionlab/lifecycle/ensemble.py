@@ -17,15 +17,15 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import evaluate, prepare
-from lesionlab.lifecycle.values import Divided, Prepared, Request, Run
+from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import decision_of, history_of, recipe_of
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 if TYPE_CHECKING:
     import keras
@@ -144,9 +144,9 @@ def _evaluate(run: Run, members: Sequence[Path]) -> None:
     print(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
-def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[Path]) -> "Trained":
+def _trained(run: Run, prepared: CleanData, divided: SplitData, members: Sequence[Path]) -> "Trained":
     """Steps 11 to 13, without training."""
-    from lesionlab.lifecycle.train import settle
+    from lesionlab.lifecycle.train import apply_decision_rule
 
     names = _names(members)
     with run.stages.step(11):
@@ -164,7 +164,7 @@ def _trained(run: Run, prepared: Prepared, divided: Divided, members: Sequence[P
     with run.stages.step(13):
         histories = [history_of(member).assign(run=member.resolve().name) for member in members]
         write_csv(pd.concat(histories), run.request.out / "history.csv")
-        return settle(run, prepared, divided, network)
+        return apply_decision_rule(run, prepared, divided, network)
 
 
 def _names(members: Sequence[Path]) -> str:
@@ -202,7 +202,7 @@ def _fitting(members: Sequence[Path]) -> list[dict[str, Any]]:
     return manifests
 
 
-def _check_data(run: Run, members: Sequence[Path], divided: Divided) -> None:
+def _check_data(run: Run, members: Sequence[Path], divided: SplitData) -> None:
     if run.manifest["data"]["fingerprint"] != directory.read_finished(members[0])["data"]["fingerprint"]:
         raise UsageError(
             f"The images of {members[0]} are other ones now. Put the old ones back, or make the runs anew."

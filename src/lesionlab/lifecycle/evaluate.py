@@ -11,7 +11,7 @@ from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation import conformal
-from lesionlab.evaluation.assess import Answers, assess
+from lesionlab.evaluation.assess import LabelledPredictions, assess
 from lesionlab.evaluation.calibration import calibration
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.metrics import HEADLINE, evaluate_part, headline
@@ -20,9 +20,9 @@ from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.vector_scaling import fit_vector_scaling, fitted_temperature
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
-from lesionlab.inference.outputs import Seen, see
+from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.prepare import LOOK_PX, decode
-from lesionlab.lifecycle.values import Divided, Prepared, Run
+from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lesionlab.lifecycle.values import Trained
 
 
-def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: "Trained") -> None:
+def evaluate(run: Run, prepared: CleanData, divided: SplitData, trained: "Trained") -> None:
     """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
     from lesionlab.model.batches import predict
 
@@ -62,12 +62,12 @@ def evaluate(run: Run, prepared: Prepared, divided: Divided, trained: "Trained")
 
 
 def _understand(
-    out: Path, metrics: dict[str, Any], prepared: Prepared, divided: Divided, probabilities: np.ndarray, seed: int
+    out: Path, metrics: dict[str, Any], prepared: CleanData, divided: SplitData, probabilities: np.ndarray, seed: int
 ) -> None:
     """Look at the test part through the exported model, which gives features and activation maps, where there is one."""
     is_test = (divided.table["part"] == "test").to_numpy()
     table, rows = divided.table[is_test].reset_index(drop=True), divided.rows("test")
-    seen = Seen(probabilities[is_test])
+    seen = ModelOutputs(probabilities[is_test])
     if (out / "model.onnx").exists():
         found = see(open_bundle(out / "model.onnx"), len(rows), lambda number: prepared.pixels[rows[number]])
         seen = dataclasses.replace(found, probabilities=seen.probabilities)
@@ -75,7 +75,7 @@ def _understand(
 
 
 def measure(
-    run: Run, divided: Divided, trained: "Trained", probabilities: np.ndarray, look: np.ndarray
+    run: Run, divided: SplitData, trained: "Trained", probabilities: np.ndarray, look: np.ndarray
 ) -> dict[str, Any]:
     """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table.
 
@@ -84,7 +84,7 @@ def measure(
     from lesionlab.model.decision_rule import choose_thresholds
 
     table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
-    everything = Answers(divided.labels, probabilities, table["lesion_id"].to_numpy())
+    everything = LabelledPredictions(divided.labels, probabilities, table["lesion_id"].to_numpy())
     train, validation, test = (everything.take(parts == part) for part in PARTS)
     promise = conformal.calibrate(validation.labels, validation.probabilities, validation.lesions)
     metrics: dict[str, Any] = {
@@ -148,7 +148,7 @@ def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def export(run: Run, prepared: Prepared, divided: Divided, trained: "Trained") -> dict[str, Any]:
+def export(run: Run, prepared: CleanData, divided: SplitData, trained: "Trained") -> dict[str, Any]:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
     from lesionlab.model.export.onnx import export_onnx, why_no_onnx
     from lesionlab.model.export.ood_score import add_ood_score, in_words

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
-from lesionlab._version import __version__
+from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.layouts.findings import finding
 from lesionlab.data.layouts.recognise import Collection, read_collection
 from lesionlab.data.split import file_split
@@ -27,7 +27,7 @@ from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
-from lesionlab.evaluation.assess import Answers, assess, recalibrated
+from lesionlab.evaluation.assess import LabelledPredictions, assess, recalibrated
 from lesionlab.evaluation.costs import read_costs
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.metrics import HEADLINE
@@ -35,34 +35,38 @@ from lesionlab.evaluation.operating_points import TASKS, as_task, judge
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import write_csv, write_json
-from lesionlab.inference.outputs import Seen
+from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.evaluate import predictions_table
-from lesionlab.lifecycle.given_predictions import acquaintance, answers_of_model, answers_of_table, measure_robustness
+from lesionlab.lifecycle.given_predictions import (
+    answers_of_model,
+    answers_of_table,
+    measure_robustness,
+    overlap_with_training,
+)
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, describe_data, inspect
-from lesionlab.lifecycle.values import Prepared
+from lesionlab.lifecycle.values import CleanData
 from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
 from lesionlab.report.figures_robustness import write_robustness
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 _ROBUSTNESS_LESIONS = 200  # by default
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluatedPart:
     """Images of one part that have an answer: their table and what the model makes of them."""
 
     table: pd.DataFrame
-    seen: Seen
+    seen: ModelOutputs
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> LabelledPredictions:
         """Labels, probabilities and lesions."""
         labels, lesions = encode_labels(self.table["dx"]), self.table["lesion_id"].to_numpy()
-        return Answers(labels, self.seen.probabilities, lesions)
+        return LabelledPredictions(labels, self.seen.probabilities, lesions)
 
 
 def evaluate(
@@ -120,9 +124,11 @@ def evaluate(
         metrics["robustness"] = (
             measure_robustness(model, test.table, robustness_lesions, seed) if robustness_lesions else None
         )
-        whole = Prepared(collection, cleaned, pixels)
+        whole = CleanData(collection, cleaned, pixels)
         manifest = _describe(whole, test, described, table.loc[~has_answer, "image_id"], seed)
-        manifest["acquaintance"] = acquaintance(described, describe_data(whole)["fingerprint"], split is not None)
+        manifest["overlap_with_training"] = overlap_with_training(
+            described, describe_data(whole)["fingerprint"], split is not None
+        )
         manifest["split"] = _describe_split(cleaned.table, parts, split)
         metrics["is_generated"] = manifest["data"]["is_generated"]
         if robustness_lesions:
@@ -148,8 +154,8 @@ def _begin(out: Path) -> None:
 
 
 def measure(
-    test: Judged,
-    validation: Judged | None,
+    test: EvaluatedPart,
+    validation: EvaluatedPart | None,
     described: dict[str, Any],
     *,
     seed: int,
@@ -190,7 +196,7 @@ def measure(
     return metrics
 
 
-def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, Any]]:
+def _own_lines(answers: LabelledPredictions, described: dict[str, Any]) -> list[dict[str, Any]]:
     """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
     threshold = described["thresholds"].get("malignant")
     own = {"task": "malignant", "wanted": "line of predict", "at_least": None, "threshold": threshold}
@@ -204,7 +210,7 @@ def _own_lines(answers: Answers, described: dict[str, Any]) -> list[dict[str, An
 
 def _answers(
     model: str | None, table: pd.DataFrame, collection: Collection, allow_missing: bool, *, has_split: bool
-) -> tuple[Seen, dict[str, Any]]:
+) -> tuple[ModelOutputs, dict[str, Any]]:
     if model and _is_table(model):
         return answers_of_table(Path(model), table, collection, allow_missing, has_split=has_split)
     return answers_of_model(model, table)
@@ -214,12 +220,12 @@ def _is_table(model: str | None) -> bool:
     return bool(model) and str(model).lower().endswith(".csv")
 
 
-def _judged(table: pd.DataFrame, seen: Seen, chosen: np.ndarray) -> Judged:
-    return Judged(table[chosen].reset_index(drop=True), seen.take(chosen))
+def _judged(table: pd.DataFrame, seen: ModelOutputs, chosen: np.ndarray) -> EvaluatedPart:
+    return EvaluatedPart(table[chosen].reset_index(drop=True), seen.take(chosen))
 
 
 def _describe(
-    whole: Prepared, test: Judged, described: dict[str, Any], unanswered: pd.Series, seed: int
+    whole: CleanData, test: EvaluatedPart, described: dict[str, Any], unanswered: pd.Series, seed: int
 ) -> dict[str, Any]:
     """Say what was judged, how, and what was left out; `described` is of the model."""
     unknown = described.pop("unknown", [])
@@ -253,7 +259,9 @@ def _describe_split(table: pd.DataFrame, parts: pd.Series, split: Path | None) -
     return {"file": str(split), "images": counts, "proof": dataclasses.asdict(prove(table, parts))}
 
 
-def _write(out: Path, metrics: dict[str, Any], manifest: dict[str, Any], test: Judged, pixels: np.ndarray) -> Path:
+def _write(
+    out: Path, metrics: dict[str, Any], manifest: dict[str, Any], test: EvaluatedPart, pixels: np.ndarray
+) -> Path:
     """Write tables, figures, case pages and the report; return the report's path."""
     predictions = predictions_table(test.table, test.seen.probabilities)
     write_csv(predictions, out / "predictions.csv")

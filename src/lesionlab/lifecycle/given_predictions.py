@@ -21,13 +21,13 @@ from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.robustness import robustness
 from lesionlab.inference.bundle import ON_ALL
 from lesionlab.inference.model import load_model
-from lesionlab.inference.outputs import Seen, see
+from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.runs.stages import say
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
 
-def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[Seen, dict[str, Any]]:
+def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[ModelOutputs, dict[str, Any]]:
     """Predict every image of the table; rows of NaN where one cannot be read any more."""
     model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
@@ -51,7 +51,7 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[Seen, dict[
 
 def answers_of_table(
     path: Path, table: pd.DataFrame, collection: Collection, allow_missing: bool, *, has_split: bool
-) -> tuple[Seen, dict[str, Any]]:
+) -> tuple[ModelOutputs, dict[str, Any]]:
     """Take the predictions of the table's images from a file; rows of NaN where it has none.
 
     Args:
@@ -103,7 +103,7 @@ def answers_of_table(
         "unknown": unknown,
         "doubtful": doubtful,
     }
-    return Seen(values / values.sum(axis=1, keepdims=True)), described
+    return ModelOutputs(values / values.sum(axis=1, keepdims=True)), described
 
 
 def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed
     return robustness(model.bundle, list(table["image_id"]), labels, of_lesion, read, seed=seed, most=lesions)
 
 
-def acquaintance(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:
+def overlap_with_training(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:
     """Say whether the model knows the data, by their fingerprint: "trained" on them, their "split" unknown to it, or "".
 
     Args:

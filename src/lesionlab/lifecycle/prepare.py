@@ -26,7 +26,7 @@ from lesionlab.environment import default_cache_dir, record_environment
 from lesionlab.errors import UsageError
 from lesionlab.files import write_csv
 from lesionlab.lifecycle.explore import write_exploration
-from lesionlab.lifecycle.values import Divided, Prepared, Run
+from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.runs.stages import say
 from lesionlab.taxonomy import DIAGNOSES, DX
 
@@ -50,7 +50,7 @@ def record_libraries(run: Run) -> None:
         say(f"lesionlab {__version__}, Keras {backend.keras.__version__} on {name}, {device}")
 
 
-def prepare(run: Run) -> Prepared:
+def prepare(run: Run) -> CleanData:
     """Steps 2 to 4: find the images, read the metadata, decode and look at every image, clean."""
     request, image = run.request, run.request.recipe.image
     with run.stages.step(2):
@@ -77,7 +77,7 @@ def prepare(run: Run) -> Prepared:
                 f"{folder}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
                 "Training needs two or more: add images of others."
             )
-    prepared = Prepared(collection, cleaned, pixels)
+    prepared = CleanData(collection, cleaned, pixels)
     run.manifest["data"] = describe_data(prepared) | {"kept": n_kept}
     run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]
     run.manifest["set_aside"] = cleaned.set_aside.to_dict("records")
@@ -102,7 +102,7 @@ def inspect(collection: Collection) -> Cleaned:
     return clean(collection, look.facts, pairs)
 
 
-def explore(run: Run, prepared: Prepared) -> None:
+def explore(run: Run, prepared: CleanData) -> None:
     """Step 5: tables and figures of the data, before anything is learnt from it."""
     with run.stages.step(5):
         table = prepared.cleaned.table
@@ -114,7 +114,7 @@ def explore(run: Run, prepared: Prepared) -> None:
         )
 
 
-def load(run: Run, prepared: Prepared) -> None:
+def load(run: Run, prepared: CleanData) -> None:
     """Step 6: the pixels, decoded in step 4 or by an earlier run, are mapped into memory, not read."""
     with run.stages.step(6):
         _, height, width, _ = prepared.pixels.shape
@@ -122,7 +122,7 @@ def load(run: Run, prepared: Prepared) -> None:
         say(f"{kept:,} images of {height} x {width} px, in a memory-mapped file of {mebibytes:,.0f} MiB")
 
 
-def divide(run: Run, prepared: Prepared) -> Divided:
+def divide(run: Run, prepared: CleanData) -> SplitData:
     """Steps 7 to 10: who is tested on, statistics of the training part, labels, who is validated on."""
     recipe, table = run.request.recipe, prepared.cleaned.table
     with run.stages.step(7):
@@ -156,7 +156,7 @@ def divide(run: Run, prepared: Prepared) -> Divided:
     with run.stages.step(10):
         for part in PARTS:
             say(f"{part:10} {described[part]['images']:7,} images of {described[part]['lesions']:7,} lesions")
-    return Divided(table, labels, mean, std)
+    return SplitData(table, labels, mean, std)
 
 
 def _untrained(table: pd.DataFrame) -> list[str]:
@@ -175,7 +175,7 @@ def _untrained(table: pd.DataFrame) -> list[str]:
     return [dx for dx in DX if dx in tested - trained]
 
 
-def describe_data(prepared: Prepared) -> dict[str, Any]:
+def describe_data(prepared: CleanData) -> dict[str, Any]:
     """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
     table, collection = prepared.cleaned.table, prepared.collection
     return {

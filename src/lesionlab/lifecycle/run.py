@@ -13,15 +13,15 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from lesionlab import folders, tracking
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.recognise import index_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.files import write_json, write_text
 from lesionlab.lifecycle import evaluate, prepare
-from lesionlab.lifecycle.values import Divided, Prepared, Request, Run, Trained
+from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Trained
 from lesionlab.report.page import write_report
 from lesionlab.runs import directory
 from lesionlab.runs.artifacts import damaged
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
@@ -36,7 +36,7 @@ def run(request: Request) -> Path:
         LesionlabError: a step failed.
         OSError: the disk is full or cannot be written.
     """
-    request = settled(request)
+    request = validated(request)
     if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
         return _help_to_train(request)
     with folders.claimed(request.out, directory.MANIFEST):
@@ -51,7 +51,7 @@ def run(request: Request) -> Path:
         write_json(request.out / directory.MANIFEST, manifest)
         write_text(request.out / "recipe.toml", request.recipe.to_toml())
         trackers = tracking.start_all(request.track, request.out, again=request.again)
-        with tracking.told_of_the_end(trackers):
+        with tracking.closing_trackers(trackers):
             _fourteen_steps(Run(request, manifest, trackers=trackers))
     return request.out
 
@@ -75,7 +75,7 @@ def _completed(out: Path) -> str:
     return "The report was gone, and is written anew from the run's files; nothing else was done again;"
 
 
-def settled(request: Request) -> Request:
+def validated(request: Request) -> Request:
     """Name the recipe's files in full; refuse data that are not there and results among them, before anything is written.
 
     Raises:
@@ -99,7 +99,7 @@ def _help_to_train(request: Request) -> Path:
     return request.out
 
 
-def _thirteen_steps(run: Run) -> tuple[Prepared, Divided, Trained]:
+def _thirteen_steps(run: Run) -> tuple[CleanData, SplitData, Trained]:
     prepare.record_libraries(run)  # 1
     from lesionlab.lifecycle.train import fit
     from lesionlab.model.architectures import check_model  # with Keras, which step 1 imports

@@ -10,29 +10,29 @@ import pandas as pd
 
 from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.prepare import data_key
-from lesionlab.lifecycle.values import Divided, Prepared, Run, Trained
+from lesionlab.lifecycle.values import CleanData, Run, SplitData, Trained
 from lesionlab.model.architectures import build_network, load_pretrained, with_decision
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import choose_decision
-from lesionlab.model.devices import in_company, leave_hosts, spread
+from lesionlab.model.devices import leave_hosts, spread, with_other_hosts
 from lesionlab.model.train import Part, describe_optimizer, for_use, train
 from lesionlab.runs import directory
 from lesionlab.runs.stages import say
 
 
-def fit(run: Run, prepared: Prepared, divided: Divided) -> Trained:
+def fit(run: Run, prepared: CleanData, divided: SplitData) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
     recipe = run.request.recipe
-    with in_company(), spread(run.request.devices, recipe.optimizer.batch_size) as devices:
+    with with_other_hosts(), spread(run.request.devices, recipe.optimizer.batch_size) as devices:
         network = _build(run, divided)
         run.manifest["model"]["devices"] = devices
         with run.stages.step(13):
             _train(run, prepared, divided, network)
         leave_hosts()
-    return settle(run, prepared, divided, for_use(network, recipe, divided.mean, divided.std))
+    return apply_decision_rule(run, prepared, divided, for_use(network, recipe, divided.mean, divided.std))
 
 
-def _build(run: Run, divided: Divided) -> Any:
+def _build(run: Run, divided: SplitData) -> Any:
     """Steps 11 and 12: the network with its starting weights, and how it is optimised."""
     recipe = run.request.recipe
     with run.stages.step(11):
@@ -50,7 +50,7 @@ def _build(run: Run, divided: Divided) -> Any:
     return network
 
 
-def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None:
+def _train(run: Run, prepared: CleanData, divided: SplitData, network: Any) -> None:
     """Step 13: train the network in place and write its history."""
 
     def report(row: dict[str, float]) -> None:
@@ -74,7 +74,7 @@ def _train(run: Run, prepared: Prepared, divided: Divided, network: Any) -> None
     write_csv(pd.DataFrame(history), run.request.out / "history.csv")
 
 
-def settle(run: Run, prepared: Prepared, divided: Divided, network: Any) -> Trained:
+def apply_decision_rule(run: Run, prepared: CleanData, divided: SplitData, network: Any) -> Trained:
     """End of step 13: choose the decision rule of a trained network on the validation part, put it inside, save it."""
     validated = predict(network, prepared.pixels, divided.rows("validation"))
     decision = choose_decision(

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import environment, folders
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
 from lesionlab.data.pixels import decode_images
 from lesionlab.data.split import split
@@ -30,14 +31,13 @@ from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_json, write_text
 from lesionlab.lifecycle import prepare
-from lesionlab.lifecycle.run import settled
+from lesionlab.lifecycle.run import validated
 from lesionlab.lifecycle.search_space import changed, read_space
 from lesionlab.lifecycle.tune_lines import trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs import directory
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 METRIC = "val_balanced_accuracy"
 _NAME = "search"
@@ -62,14 +62,14 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search has found: the best recipe's file, and how many trials failed."""
 
     best: Path
     n_failed: int
 
 
-def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bool = False) -> Found:
+def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bool = False) -> SearchResult:
     """Try recipes and write the best. The same call goes on with an interrupted search.
 
     Args:
@@ -83,7 +83,7 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
         LesionlabError: Ray is not installed or not reached, or every trial failed.
 
     """
-    recipe = settled(Request(search.recipe, search.data, search.out)).recipe
+    recipe = validated(Request(search.recipe, search.data, search.out)).recipe
     search = dataclasses.replace(search, recipe=recipe)
     space = read_space(search.space, search.recipe)
     connection.reach(address)
@@ -107,8 +107,8 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     return _found(search.out)
 
 
-def _found(out: Path) -> Found:
-    return Found(out / "best.toml", int((read_csv(out / "trials.csv")["error"] != "").sum()))
+def _found(out: Path) -> SearchResult:
+    return SearchResult(out / "best.toml", int((read_csv(out / "trials.csv")["error"] != "").sum()))
 
 
 def _remove_checkpoints(out: Path) -> None:

@@ -47,7 +47,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class CleanData:
     """Steps 2 to 4: the clean table and the decoded pixels that its column `row` points into."""
 
     collection: Collection
@@ -56,7 +56,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Divided:
+class SplitData:
     """Steps 7 to 10: the part and the integer label of each row of the table; channel statistics of training."""
 
     table: pd.DataFrame

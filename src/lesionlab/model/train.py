@@ -220,7 +220,7 @@ def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> d
     started = time.perf_counter()
     batches.start_epoch(epoch)
     _reseed(model, seed, epoch)
-    bar = _Bar(len(batches), epoch + 1)
+    bar = EpochProgress(len(batches), epoch + 1)
     rate = _learning_rate(model)
     logs = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[bar]).history
     loss = logs["loss"][0]
@@ -274,7 +274,7 @@ def _make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, 
     return plateau
 
 
-class _Bar(keras.callbacks.Callback):
+class EpochProgress(keras.callbacks.Callback):
     """One progress bar an epoch, on a terminal only."""
 
     def __init__(self, batches: int, epoch: int) -> None:

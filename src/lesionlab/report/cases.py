@@ -14,22 +14,25 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.conformal import prediction_sets
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import replacing_folder, write_text
-from lesionlab.inference.outputs import Seen
+from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
-from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT, NAME_OF
 
 _PX = 224
 _SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")
 _THREADS = 2
 
 
-def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> Path:
+def write_cases(
+    folder: Path, table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
+) -> Path:
     """Write a page for each case and an index of all, wrong answers first; return the index.
 
     Args:
@@ -65,7 +68,9 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
     return folder / "index.html"
 
 
-def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> list[dict[str, Any]]:
+def _cases(
+    table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
+) -> list[dict[str, Any]]:
     labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
@@ -100,7 +105,7 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _write_picture(path: Path, source: Path, seen: Seen, place: int) -> bool:
+def _write_picture(path: Path, source: Path, seen: ModelOutputs, place: int) -> bool:
     """Write the image, beside it its activation map; False where it cannot be read any more."""
     try:
         pixels = in_frame(source, seen.frame, _PX)

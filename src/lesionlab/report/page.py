@@ -13,11 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.files import write_text
 from lesionlab.report.checklists import checklists
 from lesionlab.runs.artifacts import history_of
 from lesionlab.runs.stages import STEPS
-from lesionlab.taxonomy import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
+from lesionlab.taxonomy import DIAGNOSES, DX, NAME_OF
 
 _SMALLEST_P = 0.001
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from lesionlab._version import __version__
+from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.images import MAX_PIXELS, ImageError
 from lesionlab.errors import LesionlabError
 from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
@@ -31,7 +31,7 @@ from lesionlab.serve.page_facts import PAGE, describe_model
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
-from lesionlab.taxonomy import DX, NOT_A_DEVICE
+from lesionlab.taxonomy import DX
 
 MOST_NEIGHBOURS = 10
 _UPLOAD = {

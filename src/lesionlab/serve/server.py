@@ -7,9 +7,9 @@ import sys
 import warnings
 from typing import Any
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.serve.settings import Limits, Settings, make_settings
-from lesionlab.taxonomy import NOT_A_DEVICE
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _MOST_CONNECTIONS = 1_000

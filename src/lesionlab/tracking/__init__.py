@@ -64,7 +64,7 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
 
 
 @contextmanager
-def told_of_the_end(trackers: Sequence[Tracker]) -> Iterator[None]:
+def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
     """Tell trackers how what is done within it ends: finished, which is said, broken off or failed."""
     try:
         yield

@@ -16,7 +16,7 @@ from lesionlab.evaluation.ood import (
     DISTANCE_FLOOR,
     LEAST_IMAGES,
     TEXTURE_FLOOR,
-    Look,
+    Descriptor,
     OodScore,
     cell_size,
     fit_ood_score,
@@ -201,7 +201,7 @@ def _add_difference(to: _Graph, grey: str, axis: int) -> str:
     )
 
 
-def _add_distance(to: _Graph, values: str, look: Look, axis: str) -> str:
+def _add_distance(to: _Graph, values: str, look: Descriptor, axis: str) -> str:
     """Standardise the logarithm of the squared distance of values (n, d), softplus: (n, 1)."""
     from onnx import TensorProto
 
