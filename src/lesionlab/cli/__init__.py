@@ -96,7 +96,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_run(commands: argparse._SubParsersAction) -> None:
     run = commands.add_parser("run", help="the whole life of a classifier: from images to a report")
     run.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of images and metadata; without it, generated lesions"
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder of images and metadata; given twice, both are trained on, lesions common to them on one side; "
+        "without it, generated lesions",
     )
     run.add_argument("--recipe", metavar="NAME|FILE", help="recipe (default: mobile; on generated lesions: quick)")
     run.add_argument("--weights", metavar="FILE|none", help="starting weights: a .weights.h5 file, imagenet or none")
@@ -140,7 +145,12 @@ def _add_ensemble(commands: argparse._SubParsersAction) -> None:
 
 def _add_data_commands(commands: argparse._SubParsersAction) -> None:
     check = commands.add_parser("check", help="read a folder, say what is in it and what is wrong with it")
-    check.add_argument("data", type=Path, metavar="DIR")
+    check.add_argument(
+        "data", type=Path, nargs="+", metavar="DIR", help="folder of images and metadata; of several, what is in common"
+    )
+    check.add_argument(
+        "--pairs", type=Path, metavar="FILE", help="write all pairs of images of one lesion to a .csv file"
+    )
     check.set_defaults(command=_check)
     explore = commands.add_parser("explore", help="tables and figures of a folder")
     explore.add_argument("data", type=Path, metavar="DIR")
@@ -168,10 +178,11 @@ def _run(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
     if options.split:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
-    data_name = options.data.resolve().name if options.data else "generated"
+    data_name = "-".join(folder.resolve().name for folder in options.data or ()) or "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
     choices = {"again": options.again, "devices": options.devices, "track": tuple(dict.fromkeys(options.track))}
-    request = Request(recipe, options.data, out, options.seed, options.limit, **choices)
+    data = tuple(options.data) if options.data else None
+    request = Request(recipe, data, out, options.seed, options.limit, **choices)
     if scale.asks_for_folds(options):
         scale.run_folds(request, options)
     else:
@@ -202,7 +213,7 @@ def _split_choice(text: str) -> dict[str, str]:
 def _check(options: argparse.Namespace) -> None:
     from lesionlab.lifecycle.check import check
 
-    check(options.data)
+    check(tuple(options.data), options.pairs)
 
 
 def _explore(options: argparse.Namespace) -> None:

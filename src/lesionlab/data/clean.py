@@ -17,9 +17,11 @@ from scipy.sparse.csgraph import connected_components
 from lesionlab.data.copy_names import sources
 from lesionlab.data.duplicates import NearDuplicate
 from lesionlab.data.layouts.findings import Finding, finding
+from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.folders import named
 
 OLDEST_YEARS = 120
 # HAM10000 rounds ages to 5 years. Its 39 zeros (21 lesions, all of one clinic) may be infants, but 5 show a benign
@@ -36,11 +38,13 @@ class Cleaned:
         table: the rows that stay: `TABLE_COLUMNS`, sha256 (of the file), row (int, into the pixel cache), group (str).
         findings: what was found.
         set_aside: image_id and reason of every other row.
+        pairs: the near-duplicates it was judged by.
     """
 
     table: pd.DataFrame
     findings: tuple[Finding, ...]
     set_aside: pd.DataFrame
+    pairs: tuple[NearDuplicate, ...] = ()
 
 
 def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> Cleaned:
@@ -58,7 +62,7 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
     """
     table = collection.table
     if list(facts["image_id"]) != list(table["image_id"]):
-        raise LesionlabError(f"The decoded images are not those of {collection.folder}: decode this collection.")
+        raise LesionlabError(f"The decoded images are not those of {named(collection.data)}: decode this collection.")
     table = table.assign(sha256=facts["sha256"].to_numpy(), row=np.arange(len(table)))
     table["age"], findings = judge_ages(table)
     findings += _unknown_values(table)
@@ -67,14 +71,15 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
     findings = [one for one in findings if one.kind not in told]
     errors = facts["error"].fillna("").astype(str).to_numpy(dtype=object)
     reasons, found = _set_aside(table, errors)
-    table["group"], joined = join_groups(table, errors == "", pairs)
+    table["group"], joined = join_groups(table, errors == "", pairs, collection.same)
+    joined += _common(table, folder_of_row(collection))
     is_kept = reasons == ""
     if not is_kept.any():
         raise UsageError(
-            f"{collection.folder}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
+            f"{named(collection.data)}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
         )
     set_aside = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[~is_kept].reset_index(drop=True)
-    return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside)
+    return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside, tuple(pairs))
 
 
 def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
@@ -90,7 +95,10 @@ def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
 
 
 def join_groups(
-    table: pd.DataFrame, is_read: np.ndarray, pairs: Sequence[NearDuplicate]
+    table: pd.DataFrame,
+    is_read: np.ndarray,
+    pairs: Sequence[NearDuplicate],
+    same: Sequence[tuple[str, str]] = (),
 ) -> tuple[np.ndarray, list[Finding]]:
     """Join lesions that share a file, a near-duplicate, a picture by the names of its copies, or a patient.
 
@@ -100,6 +108,7 @@ def join_groups(
         table: n rows with image_id, lesion_id, dx, path, sha256, and patient_id where it is known.
         is_read: bool (n,), false where the image was not read.
         pairs: near-duplicates.
+        same: pairs of image ids that belong together for another reason.
 
     Returns:
         Group names (n,), each the first of its lesion ids; the copies that names tell of, and the pairs of near-duplicates.
@@ -108,26 +117,25 @@ def join_groups(
         LesionlabError: a pair names an image that is not in the table.
     """
     lesions, lesion_of_row = np.unique(table["lesion_id"].to_numpy(dtype=str), return_inverse=True)
-    near = _rows_of_pairs(table, pairs)
+    near = _rows_of_pairs(table, [(pair.image_id_a, pair.image_id_b) for pair in pairs])
     near = near[is_read[near].all(axis=1)]
-    named = _rows_of_named_copies(table)
-    edges = lesion_of_row[
-        np.concatenate([near, named, _rows_of_copies(table, is_read), _rows_of_patients(table)])
-    ]  # (k, 2)
+    copies = _rows_of_named_copies(table)
+    others = (_rows_of_copies(table, is_read), _rows_of_patients(table), _rows_of_pairs(table, same))
+    edges = lesion_of_row[np.concatenate([near, copies, *others])]  # (k, 2)
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(lesions), len(lesions)))
     _, component = connected_components(graph, directed=False)
     first = np.full(len(lesions), len(lesions))
     np.minimum.at(first, component, np.arange(len(lesions)))
-    return lesions[first[component]][lesion_of_row].astype(object), _name_copies(table, named) + _name_pairs(
+    return lesions[first[component]][lesion_of_row].astype(object), _name_copies(table, copies) + _name_pairs(
         table, near
     )
 
 
-def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> np.ndarray:
+def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     """Rows (k, 2) of the pairs' images."""
     row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
     try:
-        rows = [(row_of[pair.image_id_a], row_of[pair.image_id_b]) for pair in pairs]
+        rows = [(row_of[first], row_of[second]) for first, second in pairs]
     except KeyError as error:
         raise LesionlabError(
             f"A near-duplicate names the image {error.args[0]!r}, which is not in the table."
@@ -160,10 +168,10 @@ def _rows_that_share(keys: list[tuple[int, str]]) -> np.ndarray:
     return np.array([pair for pair in rows if pair[0] != pair[1]], dtype=np.intp).reshape(-1, 2)
 
 
-def _name_copies(table: pd.DataFrame, named: np.ndarray) -> list[Finding]:
+def _name_copies(table: pd.DataFrame, copies: np.ndarray) -> list[Finding]:
     names, dx = (table[column].to_numpy(dtype=object) for column in ("image_id", "dx"))
-    same = [f"{names[b]} ~ {names[a]}" for a, b in named if dx[a] == dx[b]]
-    differing = [f"{names[b]} ({dx[b]}) ~ {names[a]} ({dx[a]})" for a, b in named if dx[a] != dx[b]]
+    same = [f"{names[b]} ~ {names[a]}" for a, b in copies if dx[a] == dx[b]]
+    differing = [f"{names[b]} ({dx[b]}) ~ {names[a]} ({dx[a]})" for a, b in copies if dx[a] != dx[b]]
     what = "Images are copies of one picture by their names"
     joined = "kept; joined, so that a split leaves them on one side"
     return [
@@ -189,6 +197,14 @@ def _name_pairs(table: pd.DataFrame, near: np.ndarray) -> list[Finding]:
         *finding("near-duplicate-dx", f"{what} under two diagnoses", f"{joined}; one label is likely wrong", differing),
         *finding("near-duplicate-lesion", "A lesion has two images that are nearly the same", "kept", same_lesion),
     ]
+
+
+def _common(table: pd.DataFrame, folder: pd.Series) -> list[Finding]:
+    """Name the lesions that several folders show: the first of each folder, of each group."""
+    firsts = table.assign(folder=folder).drop_duplicates(["group", "folder"])
+    common = firsts[firsts["group"].duplicated(keep=False)].groupby("group")["lesion_id"].agg(" ~ ".join)
+    decision = "kept; a split leaves all its images on one side"
+    return finding("lesion-common", "A lesion is in several folders", decision, common)
 
 
 def _unknown_values(table: pd.DataFrame) -> list[Finding]:

@@ -1,32 +1,67 @@
 """`lesionlab check` and `lesionlab explore`: steps 2 to 5 by themselves, without a recipe and without Keras."""
 
+import dataclasses
+import errno
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
 from lesionlab import folders
 from lesionlab.data.clean import Cleaned, Finding
+from lesionlab.data.duplicates import NearDuplicate
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.phantom import write
 from lesionlab.errors import UsageError
+from lesionlab.files import write_csv
+from lesionlab.folders import Data, named
 from lesionlab.lifecycle.explore import write_exploration_page
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
 from lesionlab.taxonomy import DIAGNOSES
 
+_PAIR_COLUMNS = [field.name for field in dataclasses.fields(NearDuplicate)]
 
-def check(folder: Path) -> None:
-    """Read a folder and print what is in it and what is wrong with it."""
-    collection = read_collection(folder)
+
+def check(data: Data, pairs: Path | None = None) -> None:
+    """Read a folder, or several, and print what is in it, what is wrong with it, and which lesions several have in common.
+
+    Args:
+        data: a folder, or several.
+        pairs: a .csv file to write all pairs of images that show one lesion into; None to leave that out.
+
+    Raises:
+        UsageError: a folder cannot be read, or the file cannot be written.
+    """
+    collection = read_data(data)
     cleaned = inspect(collection)
+    if pairs:
+        _write_pairs(cleaned, pairs)
     console = Console(markup=False, emoji=False)  # names of files are printed as they are: [old], :bug:
     console.print(
-        f"{folder}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images kept "
-        f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
+        f"{named(collection.data)}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images "
+        f"kept of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
         highlight=False,
     )
+    if collection.others:
+        console.print(_in_common(cleaned), highlight=False)
     console.print(_diagnoses(cleaned))
     console.print(_findings((*collection.findings, *cleaned.findings)))
+
+
+def _in_common(cleaned: Cleaned) -> str:
+    count = sum(found.count for found in cleaned.findings if found.kind == "lesion-common")
+    return f"In common: {count:,} lesions, by their pictures, names or ids; a split leaves each on one side."
+
+
+def _write_pairs(cleaned: Cleaned, path: Path) -> None:
+    try:
+        write_csv(pd.DataFrame([dataclasses.asdict(pair) for pair in cleaned.pairs], columns=_PAIR_COLUMNS), path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UsageError(f"{path} cannot be written ({error.strerror}). Name another file with --pairs.") from error
 
 
 def explore_folder(folder: Path, out: Path) -> Path:

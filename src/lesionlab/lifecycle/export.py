@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, replacing
+from lesionlab.folders import Data, each
 from lesionlab.model.export import onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
@@ -199,13 +200,14 @@ def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
     return _Run(folder, network, facts, image, table)
 
 
-def _paths(data: Path, folder: Path) -> pd.DataFrame:
-    if not data.exists():
+def _paths(data: Data, folder: Path) -> pd.DataFrame:
+    gone = [str(one) for one in each(data) if not one.exists()]
+    if gone:
         raise LesionlabError(
-            f"The images of the run in {folder} are gone: {data} does not exist. An export is proved on them; put them "
-            "back, or use the run's own model.onnx and model.keras."
+            f"The images of the run in {folder} are gone: {' and '.join(gone)} does not exist. An export is proved on them; "
+            "put them back, or use the run's own model.onnx and model.keras."
         )
-    return read_collection(data).table[["image_id", "path"]]
+    return read_data(data).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

@@ -14,8 +14,9 @@ import pandas as pd
 from lesionlab._version import __version__
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
+from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
-from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
+from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
 from lesionlab.data.split import PARTS, SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
@@ -25,6 +26,7 @@ from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.environment import default_cache_dir, record_environment
 from lesionlab.errors import UsageError
 from lesionlab.files import write_csv
+from lesionlab.folders import as_written, named
 from lesionlab.lifecycle.explore import write_exploration
 from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.runs.stages import say
@@ -55,10 +57,10 @@ def prepare(run: Run) -> CleanData:
     request, image = run.request, run.request.recipe.image
     with run.stages.step(2):
         folder = request.data or _generated_folder(request.seed)
-        say(f"{len(index_images(folder)):,} images in {folder}")
+        say(f"{count_images(folder):,} images in {named(folder)}")
         say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in DIAGNOSES))
     with run.stages.step(3):
-        collection = read_collection(folder)
+        collection = read_data(folder)
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":
             check_source(collection.table, request.recipe.split)  # before every image is decoded
@@ -74,7 +76,7 @@ def prepare(run: Run) -> CleanData:
         present = sorted(set(cleaned.table["dx"]))
         if len(present) < 2:
             raise UsageError(
-                f"{folder}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
+                f"{named(folder)}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
                 "Training needs two or more: add images of others."
             )
     prepared = CleanData(collection, cleaned, pixels)
@@ -179,7 +181,7 @@ def describe_data(prepared: CleanData) -> dict[str, Any]:
     """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
     table, collection = prepared.cleaned.table, prepared.collection
     return {
-        "folder": str(collection.folder),
+        "folder": as_written(collection.data),
         "layout": collection.layout,
         "rows": len(collection.table),
         "images": len(table),

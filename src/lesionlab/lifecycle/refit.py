@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError
 from lesionlab.files import read_csv, replacing, write_csv
@@ -105,9 +105,12 @@ def _trained(
 def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:
     """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
     data = directory.data_folder(manifest)
-    if not data.exists():
-        raise LesionlabError(f"The images of the run in {folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data)
+    absent = [str(one) for one in folders.each(data) if not one.exists()]
+    if absent:
+        raise LesionlabError(
+            f"The images of the run in {folder} are gone: {' and '.join(absent)} does not exist. Put them back."
+        )
+    collection = read_data(data)
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = read_csv(folder / "splits.csv")
@@ -124,8 +127,8 @@ def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.Data
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != manifest["data"]["fingerprint"]:
         raise LesionlabError(
-            f"The images in {data} are other ones than the run in {folder} was made of: their contents have changed. Put the "
-            "old ones back, or make the run anew."
+            f"The images in {folders.named(data)} are other ones than the run in {folder} was made of: their contents have "
+            "changed. Put the old ones back, or make the run anew."
         )
     return table, cache.pixels
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.recognise import Collection
+from lesionlab.folders import Data
 from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
 from lesionlab.runs.stages import Stages
@@ -17,13 +18,13 @@ from lesionlab.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for: `data` None means generated lesions; `limit` about how many images, None for all.
+    """What a user asks for: `data`: folders, or None for generated lesions; `limit`: about how many images, or all (None).
 
     `devices`: how many train, None for all; `track`: trackers to log to. Neither is part of what identifies a run.
     """
 
     recipe: Recipe
-    data: Path | None
+    data: Data | None
     out: Path
     seed: int = 0
     limit: int | None = None

@@ -13,7 +13,7 @@ from lesionlab._version import __version__
 from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.files import write_json
-from lesionlab.folders import contents, sweep
+from lesionlab.folders import Data, as_read, contents, each, sweep
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.toml"
@@ -143,7 +143,8 @@ def is_of_folds(folder: Path) -> bool:
     return manifest is not None and "folds" in manifest["request"]
 
 
-def data_folder(manifest: dict[str, Any]) -> Path:
-    """Give the folder of a run's images, wherever the command is called from."""
-    folder, asked = Path(manifest["data"]["folder"]), Path(str(manifest["request"].get("data", "")))
-    return asked if asked.is_absolute() and not folder.is_absolute() else folder
+def data_folder(manifest: dict[str, Any]) -> Data:
+    """Give the folder, or the folders, of a run's images, wherever the command is called from."""
+    found, asked = as_read(manifest["data"]["folder"]), as_read(manifest["request"].get("data", ""))
+    is_asked = all(one.is_absolute() for one in each(asked)) and not all(one.is_absolute() for one in each(found))
+    return asked if is_asked else found

@@ -25,6 +25,7 @@ from lesionlab.data.layouts.tables import read_start, read_table
 from lesionlab.data.layouts.written_diagnoses import find_dx
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_unread, refuse_what_is_not_unicode, walk
+from lesionlab.folders import Data
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -51,12 +52,23 @@ class Collection:
             unknown values "unknown"; but age is float64 in years, as given (NaN unknown); path is absolute, "" where
             there is no image.
         findings: what was found on the way.
+        others: further folders, where several were read as one (`lesionlab.data.layouts.joined`).
+        sizes: how many rows of the table each of several folders gave, in order.
+        same: pairs of image ids that belong together, since several folders have one id for them.
     """
 
     folder: Path
     layout: str
     table: pd.DataFrame
     findings: tuple[Finding, ...]
+    others: tuple[Path, ...] = ()
+    sizes: tuple[int, ...] = ()
+    same: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def data(self) -> Data:
+        """The folder, or all of several."""
+        return (self.folder, *self.others) if self.others else self.folder
 
 
 @dataclass(frozen=True)
