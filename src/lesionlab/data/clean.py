@@ -20,6 +20,7 @@ from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
 from lesionlab.data.layouts.recognise import Collection
+from lesionlab.data.point_matches import PointMatch
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.folders import named
 
@@ -44,17 +45,18 @@ class Cleaned:
     table: pd.DataFrame
     findings: tuple[Finding, ...]
     set_aside: pd.DataFrame
-    pairs: tuple[NearDuplicate, ...] = ()
+    pairs: tuple[NearDuplicate | PointMatch, ...] = ()
 
 
-def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> Cleaned:
+def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate | PointMatch]) -> Cleaned:
     """Judge a collection; every row of its table is either kept or set aside.
 
     Args:
         collection: from `read_collection`.
         facts: a row per row of its table, in order: `image_id`, `sha256`, `error` ("" where the image was read,
             "missing" where there is no file, else the reason).
-        pairs: near-duplicates among its images; a pair with an image that was not read counts for nothing.
+        pairs: of its images that show one lesion, as `point_matches` or `near_duplicates` find them; a pair with
+            an image that was not read counts for nothing.
 
     Raises:
         UsageError: no image is left.
@@ -97,7 +99,7 @@ def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
 def join_groups(
     table: pd.DataFrame,
     is_read: np.ndarray,
-    pairs: Sequence[NearDuplicate],
+    pairs: Sequence[NearDuplicate | PointMatch],
     same: Sequence[tuple[str, str]] = (),
 ) -> tuple[np.ndarray, list[Finding]]:
     """Join lesions that share a file, a near-duplicate, a picture by the names of its copies, or a patient.

@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.table import Table
 
 from lesionlab import folders
+from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, Finding
 from lesionlab.data.duplicates import NearDuplicate
 from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.phantom import write
+from lesionlab.data.point_matches import PointMatch
 from lesionlab.errors import UsageError
 from lesionlab.files import write_csv
 from lesionlab.folders import Data, named
 from lesionlab.lifecycle.explore import write_exploration_page
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
 from lesionlab.taxonomy import DIAGNOSES
-
-_PAIR_COLUMNS = [field.name for field in dataclasses.fields(NearDuplicate)]
 
 
 def check(data: Data, pairs: Path | None = None) -> None:
@@ -56,8 +56,10 @@ def _in_common(cleaned: Cleaned) -> str:
 
 
 def _write_pairs(cleaned: Cleaned, path: Path) -> None:
+    kind = PointMatch if local_features.is_available() else NearDuplicate
+    columns = [field.name for field in dataclasses.fields(kind)]
     try:
-        write_csv(pd.DataFrame([dataclasses.asdict(pair) for pair in cleaned.pairs], columns=_PAIR_COLUMNS), path)
+        write_csv(pd.DataFrame([dataclasses.asdict(pair) for pair in cleaned.pairs], columns=columns), path)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab._version import __version__
+from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.layouts.joined import count_images, read_data
@@ -19,6 +20,7 @@ from lesionlab.data.layouts.metadata import PATIENT
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
+from lesionlab.data.point_matches import point_matches
 from lesionlab.data.split import PARTS, SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
 from lesionlab.data.split_proof import count_patients, prove
 from lesionlab.data.split_proof import in_words as proof_in_words
@@ -93,15 +95,19 @@ def decode(collection: Collection, height: int, width: int, crop: str) -> PixelC
 
 
 def inspect(collection: Collection) -> Cleaned:
-    """Judge a collection: faults in the table, in the files, and near-duplicates.
+    """Judge a collection: faults in the table, in the files, and images of one lesion.
 
-    Images are compared at `LOOK_PX`, whatever size a recipe trains at, so that every recipe splits the same groups.
+    These are found point by point where OpenCV is installed, else by texture at `LOOK_PX`; whatever size a recipe trains at,
+    so that every recipe splits the same groups.
     """
     look = decode(collection, LOOK_PX, LOOK_PX, "centre")
     # Of a very small file too little is left to tell one lesion from another, also when scaled up.
     skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
-    pairs = near_duplicates(look.pixels, list(collection.table["image_id"]), skipped.to_numpy())
-    return clean(collection, look.facts, pairs)
+    image_ids = list(collection.table["image_id"])
+    if local_features.is_available():
+        paths = collection.table["path"].where(~skipped.to_numpy(), "")
+        return clean(collection, look.facts, point_matches(list(paths), image_ids))
+    return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
 
 
 def explore(run: Run, prepared: CleanData) -> None:

@@ -110,10 +110,10 @@ def _told_apart(
         is_shared = other[column].isin(table[column])
         told[column] = other[column].where(~is_shared, name + "-" + other[column])
         first = table.drop_duplicates([column, "dx"]).set_index([column, "dx"], drop=False)["image_id"]
-        first = first.reindex(pd.MultiIndex.from_frame(other[[column, "dx"]])).to_numpy(dtype=object)
-        agrees = pd.notna(first)
+        twins = first.reindex(pd.MultiIndex.from_frame(other[[column, "dx"]])).to_numpy(dtype=object)
+        agrees = pd.notna(twins)
         is_same = agrees.sum() >= _AGREE * is_shared.sum()
-        pairs += list(zip(first[agrees], told["image_id"][agrees], strict=True)) if is_same else []
+        pairs += list(zip(twins[agrees], told["image_id"][agrees], strict=True)) if is_same else []
         how = f"in {agrees.sum():,} of {is_shared.sum():,} images the diagnosis agrees: " + (
             _SAME if is_same else _OTHER
         )
