@@ -170,7 +170,7 @@ def _explore(folder: Path, out: Path, share: float) -> Callable[[], object]:
     collection = read_collection(folder)
     look = decode(collection, LOOK_PX, LOOK_PX, "centre")
     cleaned = clean(collection, look.facts, [])
-    return lambda: write_exploration_page(cleaned.table, look.pixels, out, True)
+    return lambda: write_exploration_page(cleaned.table, collection.taxonomy, look.pixels, out, True)
 
 
 def _split(folder: Path, out: Path, share: float) -> Callable[[], object]:
@@ -183,7 +183,7 @@ def _split(folder: Path, out: Path, share: float) -> Callable[[], object]:
 
     collection = read_collection(folder)
     table = clean(collection, decode(collection, LOOK_PX, LOOK_PX, "centre").facts, []).table
-    return lambda: prove(table, split(table, SplitChoice(), seed=0))
+    return lambda: prove(table, split(table, SplitChoice(), collection.taxonomy, seed=0))
 
 
 def _train(folder: Path, out: Path, share: float) -> Callable[[], object]:
@@ -198,8 +198,8 @@ def _train(folder: Path, out: Path, share: float) -> Callable[[], object]:
     recipe = read_recipe("quick").with_changes("optimizer", epochs=1)
     collection = read_collection(folder)
     pixels = decode(collection, recipe.image.height, recipe.image.width, recipe.image.crop).pixels
-    labels, rows = encode_labels(collection.table["dx"]), np.arange(len(collection.table))
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    labels, rows = encode_labels(collection.table["dx"], collection.taxonomy), np.arange(len(collection.table))
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     part = Part(rows, labels)
     return lambda: train(network, recipe, pixels, part, None, seed=0, checkpoint=out / "checkpoint.npz")
 

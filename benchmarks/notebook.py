@@ -81,10 +81,10 @@ def lesionlab_run(data: Path, epochs: int) -> None:
     collection = read_collection(data)
     table = inspect(collection).table
     cache = decode(collection, recipe.image.height, recipe.image.width, recipe.image.crop)
-    parts, labels = kaggle_split(table), encode_labels(table["dx"])
+    parts, labels = kaggle_split(table), encode_labels(table["dx"], collection.taxonomy)
     rows = table["row"].to_numpy()
     training, validation = (Part(rows[parts == p], labels[parts == p]) for p in ("train", "validation"))
-    network = build_network(recipe, *channel_statistics(cache.pixels, training.rows))
+    network = build_network(recipe, *channel_statistics(cache.pixels, training.rows), n_diagnoses=7)
     with tempfile.TemporaryDirectory() as folder:
         train(network, recipe, cache.pixels, training, validation, seed=0, checkpoint=Path(folder) / "checkpoint.npz")
 

@@ -33,7 +33,7 @@ def main() -> None:
     shape = (options.images, recipe.image.height, recipe.image.width, 3)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, options.images)
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     model = with_augmentation(network, recipe.augment, 0)
     steps = -(-options.images // recipe.optimizer.batch_size)
     loss = keras.losses.CategoricalCrossentropy()
@@ -44,7 +44,13 @@ def main() -> None:
         pixels = np.load(path, mmap_mode="r")
         arrays = np.asarray(pixels, np.float32), np.eye(7, dtype=np.float32)[labels]
         batches = Batches(
-            pixels, np.arange(options.images), labels, batch_size=recipe.optimizer.batch_size, seed=0, workers=2
+            pixels,
+            np.arange(options.images),
+            labels,
+            batch_size=recipe.optimizer.batch_size,
+            n_diagnoses=7,
+            seed=0,
+            workers=2,
         )
         sides = {
             "arrays in memory": lambda: model.fit(*arrays, batch_size=recipe.optimizer.batch_size, verbose=0),

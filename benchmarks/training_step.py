@@ -66,7 +66,7 @@ def _step(
     seed_everything(0)
     most = sys.maxsize if keeps_all else fast_layers.MANY_PIXELS
     with mock.patch.object(fast_layers, "MANY_PIXELS", most):
-        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=for_training)
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=for_training)
     network.compile(keras.optimizers.AdamW(1e-4), "categorical_crossentropy", jit_compile=compiles_with_xla())
     rng, size = np.random.default_rng(0), recipe.optimizer.batch_size
     images = keras.ops.convert_to_tensor(rng.uniform(0, 255, (size, *network.input_shape[1:])).astype("float32"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import MakeOnce
 from lesionlab.model import devices
 
 TRAIN = """
@@ -22,7 +23,7 @@ from lesionlab.errors import UsageError
 from lesionlab.model.backend import seed_everything
 from lesionlab.model.devices import spread
 from lesionlab.model.train import Part, train
-from lesionlab.model.zoo import build_network
+from lesionlab.model.architectures import build_network
 from lesionlab.recipe import read_recipe
 
 recipe = read_recipe("quick").with_changes("image", height=16, width=16)
@@ -35,7 +36,7 @@ parts = Part(rows[:60], labels[:60]), Part(rows[60:], labels[60:])  # 60 are no 
 def fit(count, checkpoint):
     seed_everything(5)
     with spread(count, 16) as used:
-        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True, seed=5)
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True, seed=5)
         history = train(network, recipe, pixels.astype(np.uint8), *parts, seed=5, checkpoint=checkpoint)
     return {"devices": used, "history": history, "weights": [float(np.abs(w).sum()) for w in network.get_weights()]}
 
@@ -63,12 +64,16 @@ def emulated(count: int, **settings: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def trained(make_once: MakeOnce) -> dict:
     needs_jax()
-    arguments = [sys.executable, "-c", TRAIN, str(tmp_path_factory.mktemp("checkpoints"))]
-    done = subprocess.run(arguments, env=emulated(4), capture_output=True, text=True, timeout=590)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def train(folder: Path) -> None:
+        arguments = [sys.executable, "-c", TRAIN, str(folder)]
+        done = subprocess.run(arguments, env=emulated(4), capture_output=True, text=True, timeout=590)
+        assert done.returncode == 0, done.stderr
+        (folder / "said.json").write_text(done.stdout.splitlines()[-1])
+
+    return json.loads((make_once("devices", train) / "said.json").read_text())
 
 
 @pytest.mark.parametrize(("asked", "used"), [("2", 2), ("None", 4)])
@@ -145,7 +150,7 @@ def test_a_host_whose_neighbour_died_says_so() -> None:
     hosts = pair([sys.executable, "-c", LEFT_ALONE], 1)
     (_, said), (_, last) = outputs(hosts, 200)
     assert hosts[0].returncode == 1, (said, last)
-    assert "Host 0 of 2 was left alone in training: another host stopped" in said
+    assert "Host 0 of 2 lost the others during training: one stopped" in said
     assert "The same command on all hosts goes on after the last finished epoch." in said
 
 

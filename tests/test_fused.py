@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import pixels_and_labels
 from lesionlab.model import fast_layers
 from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import keras, seed_everything, trains_on_cpu_with_tensorflow
@@ -66,8 +67,8 @@ def test_a_frozen_layer_keeps_its_statistics() -> None:
 def test_training_and_use_share_weights_and_answers() -> None:
     recipe = mobile("float32")
     seed_everything(1)
-    training = build_network(recipe, MEAN, STD, for_training=True, seed=1)
-    plain = build_network(recipe, MEAN, STD, seed=1)
+    training = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=1)
+    plain = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=1)
     kinds = {type(layer).__module__ for layer in training.get_layer("backbone").layers}
     assert "lesionlab.model.fast_layers" in kinds
     used = for_use(training, recipe, MEAN, STD)
@@ -85,11 +86,11 @@ def test_only_dense_convolutions_are_reduced_and_only_where_it_pays(
     has_instructions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fast_layers, "multiplies_bfloat16", lambda: has_instructions)
-    reduced = is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD, for_training=True))
+    reduced = is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD, n_diagnoses=7, for_training=True))
     assert reduced["conv_pw_1"] is has_instructions
     assert not any(is_low for name, is_low in reduced.items() if not name.startswith(("conv_pw", "conv1")))
-    assert not any(is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD)).values())
-    assert not any(is_reduced(build_network(mobile("float32"), MEAN, STD, for_training=True)).values())
+    assert not any(is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD, n_diagnoses=7)).values())
+    assert not any(is_reduced(build_network(mobile("float32"), MEAN, STD, n_diagnoses=7, for_training=True)).values())
 
 
 @pytest.mark.parametrize("is_reduced", [False, True])
@@ -104,7 +105,7 @@ def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: p
     found = []
     for many in (10**9, 0):
         monkeypatch.setattr(fast_layers, "MANY_PIXELS", many)
-        network = build_network(recipe, MEAN, STD, for_training=True, seed=3)
+        network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=3)
         kinds = {type(layer) for layer in network.get_layer("backbone").layers}
         assert (
             {fast_layers.ReLU, fast_layers.ZeroPadding2D, fast_layers.Conv2D, fast_layers.DepthwiseConv2D} <= kinds
@@ -124,17 +125,14 @@ def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: p
 
 def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_layers, "multiplies_bfloat16", lambda: True)
-    labels = np.arange(56) % 7
-    pixels = np.random.default_rng(0).integers(0, 120, (56, 32, 32, 3)) + (labels * 19)[:, None, None, None]
+    pixels, labels = pixels_and_labels(56, 32, grain=1)
     part = Part(np.arange(56), labels)
     losses = {}
     for precision in ("float32", "bfloat16-convolutions"):
         recipe = mobile(precision)
         seed_everything(2)
-        network = build_network(recipe, MEAN, STD, for_training=True, seed=2)
-        history = train(
-            network, recipe, pixels.astype(np.uint8), part, None, seed=2, checkpoint=tmp_path / f"{precision}.npz"
-        )
+        network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=2)
+        history = train(network, recipe, pixels, part, None, seed=2, checkpoint=tmp_path / f"{precision}.npz")
         losses[precision] = [row["loss"] for row in history]
         assert {variable.dtype for variable in network.trainable_variables} == {"float32"}
     full, reduced = losses.values()

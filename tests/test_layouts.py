@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from builders import draw, one_hot, write
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
@@ -29,17 +30,6 @@ ROWS = (
 )
 CSV = "\n".join([HEADER, *ROWS]) + "\n"
 IMAGES = ("ISIC_1", "ISIC_2", "ISIC_3", "ISIC_4")
-
-
-def draw(folder: Path, *names: str, suffix: str = ".png") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, name in enumerate(names):
-        Image.new("RGB", (20, 16), (200, 10 * number, 90)).save(folder / f"{name}{suffix}")
-
-
-def write(path: Path, text: str, encoding: str = "utf-8") -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(text.encode(encoding))
 
 
 def by_kind(collection: Collection) -> dict[str, Finding]:
@@ -109,12 +99,6 @@ def test_harvard_dataverse(tmp_path: Path, name: str, separator: str) -> None:
     assert collection.layout == "Harvard Dataverse"
     check_rows(collection)
     assert [(found.kind, found.items) for found in collection.findings] == [("image-unlisted", ("ISIC_9",))]
-
-
-def one_hot(*rows: tuple[str, str]) -> str:
-    lines = [",".join(["image", *ISIC_COLUMNS])]
-    lines += [",".join([name, *("1.0" if dx == marked else "0.0" for dx in DX)]) for name, marked in rows]
-    return "\n".join(lines) + "\n"
 
 
 @pytest.fixture
@@ -196,12 +180,6 @@ def isic_2019(folder: Path, *marked: tuple[str, str]) -> Path:
     truth = folder / "ISIC_2019_Training_GroundTruth.csv"
     write(truth, ISIC_2019 + "\n".join(rows) + "\n")
     return truth
-
-
-def test_other_diagnoses_of_isic_2019_are_counted(tmp_path: Path) -> None:
-    isic_2019(tmp_path, ("a", "SCC"), ("b", "AK"), ("c", "UNK"), ("d", "SCC"))
-    with pytest.raises(UsageError, match=r"'SCC' \(2, first: row 2\), 'UNK' \(1, first: row 4\).* remove these rows"):
-        read_collection(tmp_path)
 
 
 def test_a_row_that_marks_one_of_the_seven_and_another(tmp_path: Path) -> None:
@@ -332,9 +310,9 @@ def test_additions_to_names_that_tell_no_picture_are_named(tmp_path: Path) -> No
 
 def test_folders_of_other_diagnoses_are_counted(tmp_path: Path) -> None:
     draw(tmp_path / "mel", "a")
-    draw(tmp_path / "scc", "b", "c")
+    draw(tmp_path / "kaposi", "b", "c")
     draw(tmp_path / "unk", "d")
-    with pytest.raises(UsageError, match=r"'scc' \(2, first: scc.b.png\), 'unk' \(1, .* move it out of"):
+    with pytest.raises(UsageError, match=r"'kaposi' \(2, first: kaposi.b.png\), 'unk' \(1, .* move it out of"):
         read_collection(tmp_path)
 
 
@@ -358,7 +336,7 @@ def test_unambiguous_synonyms_are_read(folder: Path, dx: str, name: str) -> None
 @pytest.mark.parametrize(
     "name",
     [
-        "SCC", "squamous cell carcinoma", "Merkel cell carcinoma", "keratoacanthoma", "lentigo", "lentigo NOS", "not melanoma",
+        "Merkel cell carcinoma", "keratoacanthoma", "lentigo", "lentigo NOS", "not melanoma",
         "non-melanoma", "nvs", "mell", "angiosarcoma", "hemangiosarcoma", "fibroma", "neurofibroma", "melanosis", "unknown",
     ],
 )  # fmt: skip
@@ -526,8 +504,8 @@ def test_a_table_whose_start_ends_within_a_character(folder: Path) -> None:
 
 
 def test_a_line_that_names_the_separator_counts_as_a_row(folder: Path) -> None:
-    write(folder / "HAM10000_metadata.csv", "sep=,\n" + CSV.replace("bkl", "scc"))
-    with pytest.raises(UsageError, match=r"unknown diagnosis 'scc' \(1, first: row 6\)"):
+    write(folder / "HAM10000_metadata.csv", "sep=,\n" + CSV.replace("bkl", "kaposi"))
+    with pytest.raises(UsageError, match=r"unknown diagnosis 'kaposi' \(1, first: row 6\)"):
         read_collection(folder)
 
 
@@ -567,10 +545,10 @@ FAULTS: list[tuple[str, Callable[[str], str], str]] = [
     ("quote within", lambda text: text.replace("face", '"fa"ce'), "row 4: ',' expected after '\"'"),
     (
         "unknown dx",
-        lambda text: text.replace("mel,", "mell,").replace("bkl", "scc").replace(",nv,", ",scc,"),
-        r"csv: unknown diagnosis 'scc' \(3, first: row 2\), 'mell' \(1, first: row 4\)\. Known are .* remove these rows",
+        lambda text: text.replace("mel,", "mell,").replace("bkl", "kaposi").replace(",nv,", ",kaposi,"),
+        r"csv: unknown diagnosis 'kaposi' \(3, first: row 2\), 'mell' \(1, first: row 4\)\. Known are .* remove these rows",
     ),
-    ("foreign dx", lambda text: text.replace("bkl", "scc"), r"'scc' \(1, first: row 5\)\. Known are mel, nv"),
+    ("foreign dx", lambda text: text.replace("bkl", "kaposi"), r"'kaposi' \(1, first: row 5\)\. Known are mel, nv"),
     ("empty dx", lambda text: text.replace("bkl", ""), r"unknown diagnosis '' \(1, first: row 5\)"),
     ("dx as a number", lambda text: text.replace("bkl", "4"), r"unknown diagnosis '4' \(1, first: row 5\)\. Known are"),
     (
@@ -796,13 +774,23 @@ def test_the_real_metadata(ham10000: Path) -> None:
     assert len(table) == 10_015 and table["image_id"].is_unique and table["lesion_id"].nunique() == 7_470
     counts = {"nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115}
     assert table["dx"].value_counts().to_dict() == counts
+    lesions = {"nv": 5403, "bkl": 727, "mel": 614, "bcc": 327, "akiec": 228, "vasc": 98, "df": 73}
+    assert table.groupby("dx")["lesion_id"].nunique().to_dict() == lesions
+    images = table["lesion_id"].value_counts()
+    assert ((images > 1).sum(), images[images > 1].sum(), images.max()) == (1_956, 4_501, 6)
     confirmed = {"histo": 5340, "follow_up": 3704, "consensus": 902, "confocal": 69}
     assert table["dx_type"].value_counts().to_dict() == confirmed
+    # What the confirmation gives away: it must be no feature.
+    assert set(table["dx"][table["dx_type"] == "follow_up"]) == {"nv"}
+    assert set(table["dx"][table["dx_type"] == "confocal"]) == {"bkl"}
+    assert set(table["dx_type"][table["dx"].isin(["mel", "bcc", "akiec"])]) == {"histo"}
     assert (table["age"].isna().sum(), (table["age"] == 0).sum()) == (57, 39)
     assert ((table["sex"] == "unknown").sum(), (table["localization"] == "unknown").sum()) == (57, 234)
-    assert set(table["dataset"]) == {"vidir_molemax", "vidir_modern", "rosendahl", "vienna_dias"}
-    inside = table["path"].str.contains("/HAM10000_images/")
-    assert inside.sum() == 5_984 and (~inside).sum() == 4_031
-    # Of the 8 images in full_size, 5 are in HAM10000_images too, where they are taken from.
-    assert table["path"].str.contains("/full_size/").sum() == 3 and (table["path"] == "").sum() == 4_028
-    assert [(found.kind, found.count) for found in collection.findings] == [("image-twice", 5)]
+    clinics = {"vidir_molemax": 3954, "vidir_modern": 3363, "rosendahl": 2259, "vienna_dias": 439}
+    assert table["dataset"].value_counts().to_dict() == clinics
+    # All images are in HAM10000_images, the eight of full_size too: those are left.
+    assert table["path"].str.contains("/HAM10000_images/").all()
+    found = by_kind(collection)
+    assert found["image-twice"].items == tuple(f"full_size/ISIC_00243{number:02}.jpg" for number in range(6, 14))
+    assert found["table-unused"].items == ("seen_in_official_test.csv",) and len(found) == 2
+    assert collection.taxonomy.name == "ham10000"

@@ -72,8 +72,8 @@ def test_a_strange_look_alone_is_enough() -> None:
 def test_the_file_scores_as_numpy_does(scored, lesions: np.ndarray, strange: np.ndarray) -> None:
     path, score = scored
     bundle = open_bundle(path)
-    assert bundle.has_ood_score and bundle.facts.ood["threshold"] == score.threshold
-    assert bundle.facts.ood["score"] == "Mahalanobis distances of features, thumbnail, texture"
+    assert bundle.has_ood_score and bundle.facts.ood.threshold == score.threshold
+    assert bundle.facts.ood.score == "Mahalanobis distances of features, thumbnail, texture"
     pixels = np.concatenate([lesions, strange])
     features, found = bundle.session.run(["features", "ood_score"], {"image": pixels})
     expected = ood.ood_scores(score, {"features": features} | ood.see_image(pixels))
@@ -87,7 +87,7 @@ def test_predict_refuses(scored, lesions: np.ndarray, strange: np.ndarray) -> No
     model = load_model(scored[0])
     for prediction in model.predict(list(strange)):
         assert prediction.is_dermatoscopic is False and prediction.decision == "not dermatoscopic"
-        assert prediction.ood_score > model.facts.ood["threshold"]
+        assert prediction.ood_score > model.facts.ood.threshold
     kept = [item for item in model.predict(list(lesions)) if item.is_dermatoscopic]
     assert len(kept) >= 0.95 * len(lesions) and {item.decision for item in kept} <= {"malignant", "benign", "uncertain"}
 

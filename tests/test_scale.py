@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tiny_onnx
 from conftest import command, lesionlab
 from lesionlab.cli import main
 from lesionlab.cluster import connection
@@ -32,11 +31,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and file
 
 STORE_BYTES = 80 * 2**20
 SHARD_SIZE, N_SHARDS = 40, 60  # of photographs that take milliseconds: a node that starts late has its share
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -162,28 +156,30 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
 
 OTHER_VERSIONS = """
 import sys
-from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
-from lesionlab.shards import Shard
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.model import load_model
+from lesionlab.inference.shards import Shard
 from lesionlab.inference.image_sources import Source
 
 address, model, image = sys.argv[1:]
-here = scale._versions() | {"onnxruntime": "0.1"}
-scale._versions = lambda: here  # of this process: the nodes have their own
-with ray_cluster.cluster(address) as ray:
-    list(scale.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
+here = ray_engine._versions() | {"onnxruntime": "0.1"}
+ray_engine._versions = lambda: here  # of this process: the nodes have their own
+with connection.cluster(address) as ray:
+    list(ray_engine.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
 """
 FULL_STORE = """
 import sys
-from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.model import load_model
 
 address, model = sys.argv[1:]
-with ray_cluster.cluster(address) as ray:
+with connection.cluster(address) as ray:
     def full(*_):
         raise ray.exceptions.ObjectStoreFullError("80 MB used")
     ray.put = full
-    next(scale.ray_engine(ray, load_model(model), 8)(iter([])))
+    next(ray_engine.ray_engine(ray, load_model(model), 8)(iter([])))
 """
 
 

@@ -28,12 +28,12 @@ def resolved(data: Data) -> Data:
     return tuple(folder.resolve() for folder in data) if isinstance(data, tuple) else data.resolve()
 
 
-def as_written(data: Data) -> str | list[str]:
+def as_written(data: Data) -> str | tuple[str, ...]:
     """Give what a manifest holds of folders of data; `as_read` reads it."""
-    return [str(folder) for folder in data] if isinstance(data, tuple) else str(data)
+    return tuple(str(folder) for folder in data) if isinstance(data, tuple) else str(data)
 
 
-def as_read(written: str | list[str]) -> Data:
+def as_read(written: str | tuple[str, ...]) -> Data:
     """Give the folders of data that a manifest holds."""
     return Path(written) if isinstance(written, str) else tuple(map(Path, written))
 

@@ -7,7 +7,6 @@ while work is under way as well: Ray itself tries for minutes, and then ends the
 import logging
 import os
 import socket
-import sys
 import threading
 import warnings
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 
 from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.progress import warn
 
 CONNECT_SECONDS = 5.0
 _LOOK_SECONDS, _FAILURES = 5.0, 3
@@ -130,11 +130,9 @@ def _watched(ray: Any, address: str | None) -> Iterator[None]:
             except LesionlabError:
                 failures += 1
             if failures == _FAILURES:
-                print(
-                    f"lesionlab: the Ray cluster's head at {place} is gone. Unless it comes back, Ray ends this command within a "
-                    "minute. What is done is kept; the same command goes on.",
-                    file=sys.stderr,
-                    flush=True,
+                warn(
+                    f"the Ray cluster's head at {place} is gone. Unless it comes back, Ray ends this command within a minute. "
+                    "What is done is kept; the same command goes on."
                 )
 
     thread = threading.Thread(target=watch, name="watches the head", daemon=True)

@@ -9,18 +9,19 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.files import release_pages
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import Taxonomy
 
 AGE_BANDS_YEARS = (0, 20, 30, 40, 50, 60, 70, 80, 121)
 _CHUNK = 256
 
 
-def explore(table: pd.DataFrame, means: dict[str, np.ndarray]) -> dict[str, Any]:
+def explore(table: pd.DataFrame, means: dict[str, np.ndarray], taxonomy: Taxonomy) -> dict[str, Any]:
     """Counts by diagnosis and of each column against it, images per lesion, missing values, mean colour.
 
     Args:
         table: columns of `Cleaned.table`.
         means: from `mean_images`.
+        taxonomy: of the table's diagnoses.
 
     """
     bands = pd.cut(table["age"], AGE_BANDS_YEARS, right=False, labels=age_band_names())
@@ -32,13 +33,13 @@ def explore(table: pd.DataFrame, means: dict[str, np.ndarray]) -> dict[str, Any]
         "lesions": int(table["lesion_id"].nunique()),
         "by_diagnosis": {
             dx: {"images": int(len(rows)), "lesions": int(rows["lesion_id"].nunique()), "share": len(rows) / len(table)}
-            for dx, rows in ((dx, table[table["dx"] == dx]) for dx in DX)
+            for dx, rows in ((dx, table[table["dx"] == dx]) for dx in taxonomy.dx)
         },
-        "by_column": {name: _against_dx(values, table["dx"]) for name, values in columns.items()},
-        "age_years": {dx: _quartiles(table.loc[table["dx"] == dx, "age"]) for dx in DX},
+        "by_column": {name: _against_dx(values, table["dx"], taxonomy) for name, values in columns.items()},
+        "age_years": {dx: _quartiles(table.loc[table["dx"] == dx, "age"]) for dx in taxonomy.dx},
         "images_per_lesion": {str(number): int(count) for number, count in per_lesion.items()},
         "missing": {name: _missing(table[name]) for name in ("age", *list(columns)[1:])},
-        "mean_colour": {dx: means[dx].mean(axis=(0, 1)).tolist() if dx in means else None for dx in DX},
+        "mean_colour": {dx: means[dx].mean(axis=(0, 1)).tolist() if dx in means else None for dx in taxonomy.dx},
     }
 
 
@@ -48,10 +49,10 @@ def age_band_names() -> list[str]:
     return [f"{low}-{high - 1}" for low, high in pairs] + [f"{AGE_BANDS_YEARS[-2]}+"]
 
 
-def mean_images(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, np.ndarray]:
+def mean_images(table: pd.DataFrame, pixels: np.ndarray, taxonomy: Taxonomy) -> dict[str, np.ndarray]:
     """Mean image of each diagnosis that occurs: float64 (height, width, 3), 0 to 255."""
     means = {}
-    for dx in DX:
+    for dx in taxonomy.dx:
         rows = np.sort(table.loc[table["dx"] == dx, "row"].to_numpy())
         if not len(rows):
             continue
@@ -63,9 +64,9 @@ def mean_images(table: pd.DataFrame, pixels: np.ndarray) -> dict[str, np.ndarray
     return means
 
 
-def _against_dx(values: pd.Series, dx: pd.Series) -> dict[str, dict[str, int]]:
-    counts = pd.crosstab(values, dx).reindex(columns=list(DX), fill_value=0)
-    return {str(value): {name: int(row[name]) for name in DX} for value, row in counts.iterrows()}
+def _against_dx(values: pd.Series, dx: pd.Series, taxonomy: Taxonomy) -> dict[str, dict[str, int]]:
+    counts = pd.crosstab(values, dx).reindex(columns=list(taxonomy.dx), fill_value=0)
+    return {str(value): {name: int(row[name]) for name in taxonomy.dx} for value, row in counts.iterrows()}
 
 
 def _quartiles(ages: pd.Series) -> list[float] | None:

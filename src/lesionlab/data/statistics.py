@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.files import release_pages
-from lesionlab.taxonomy import INDEX_OF
+from lesionlab.taxonomy import Taxonomy
 
 _CHUNK = 256
 
@@ -32,6 +32,6 @@ def channel_statistics(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray
     return mean, np.sqrt(np.maximum(squares / number - mean**2, 0))
 
 
-def encode_labels(dx: pd.Series) -> np.ndarray:
-    """Diagnoses as integers 0 to 6 in `DX` order."""
-    return dx.map(INDEX_OF).to_numpy(dtype=np.int64)
+def encode_labels(dx: pd.Series, taxonomy: Taxonomy) -> np.ndarray:
+    """Codes of a taxonomy's diagnoses as integers: their places in its order, from 0."""
+    return dx.map(taxonomy.index_of).to_numpy(dtype=np.int64)

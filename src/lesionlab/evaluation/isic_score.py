@@ -7,11 +7,8 @@ Where a diagnosis does not occur the official scorer fails; here its figures are
 the truth is not sorted by image it gives weights to the wrong rows; here a weight stays with its image.
 """
 
-import argparse
-import json
 import math
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,6 @@ from sklearn.metrics import auc, average_precision_score, roc_curve
 
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import read_predictions, read_truth
-from lesionlab.files import without_nan
 from lesionlab.taxonomy import ISIC_COLUMNS
 
 METRICS = ("accuracy", "sensitivity", "specificity", "dice", "ppv", "npv", "auc", "auc_sens_80", "ap")
@@ -158,24 +154,3 @@ def _matched(given: list[str], expected: list[str], predictions: Path, truth: Pa
             "the others with --allow-missing."
         )
     return np.array([row_of[image] for image in given], dtype=int)
-
-
-def score_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab score`: print the figures, notes go to standard error."""
-    result = score(options.predictions, options.truth, part=options.part, allow_missing=options.allow_missing)
-    for note in result["notes"]:
-        print(f"lesionlab: {note}", file=sys.stderr)
-    if options.json:
-        print(json.dumps(without_nan(result), indent=1, ensure_ascii=False))
-    else:
-        print("\n".join(_lines(result)))
-
-
-def _lines(result: dict[str, Any]) -> Iterator[str]:
-    for key in ("balanced_accuracy", "accuracy", "macro_auc", "macro_auc_sens_80", "macro_average_precision"):
-        yield f"{key.replace('_', ' '):24} {result[key]:.4f}"
-    yield f"{'images':24} {result['images']:,}, of which {result['undecided']:,} undecided (a tie counts as wrong)\n"
-    yield f"{'':8}{'images':>8}" + "".join(f"{metric:>13}" for metric in METRICS)
-    figures = result["per_category"] | {"mean": result["macro_average"] | {"images": result["images"]}}
-    for column, row in figures.items():
-        yield f"{column:8}{row['images']:8,}" + "".join(f"{row[metric]:13.4f}" for metric in METRICS)

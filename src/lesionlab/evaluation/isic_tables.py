@@ -9,9 +9,8 @@ import numpy as np
 
 from lesionlab.data.layouts.metadata import ALIASES, without_suffix
 from lesionlab.data.layouts.tables import number, read_rows, tidy
-from lesionlab.data.layouts.written_diagnoses import find_dx
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import INDEX_OF, ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000, INDEX_OF, ISIC_COLUMNS
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
@@ -74,7 +73,7 @@ def _by_isic_names(
 
 
 def _isic_name(name: str, *, has_image: bool) -> str:
-    dx = find_dx(name)
+    dx = HAM10000.find(name)
     if dx:
         return ISIC_COLUMNS[INDEX_OF[dx]]
     return "image" if tidy(name) in _IMAGE_COLUMNS and not has_image else name
@@ -106,7 +105,7 @@ def read_truth(path: Path) -> Table:
 
 
 def _metadata_row(path: Path, line: int, row: dict[str, str]) -> list[float]:
-    dx = find_dx(row["dx"])
+    dx = HAM10000.find(row["dx"])
     if dx is None:
         raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(INDEX_OF)}.")
     return [float(index == INDEX_OF[dx]) for index in range(len(INDEX_OF))]
@@ -185,5 +184,5 @@ def _refuse_repeated(path: Path, images: list[str], lines: list[int]) -> None:
         if not image:
             raise UsageError(f"{path}, row {line}: the image has no name.")
         if image in seen:
-            raise UsageError(f"{path}, row {line}: the image {image!r} stands in row {seen[image]} too.")
+            raise UsageError(f"{path}, row {line}: the image {image!r} is in row {seen[image]} too.")
         seen[image] = line

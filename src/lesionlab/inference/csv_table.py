@@ -3,10 +3,9 @@
 import csv
 import os
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import IO
 
@@ -15,35 +14,35 @@ import numpy as np
 from lesionlab.errors import UsageError
 from lesionlab.files import locked
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import Model, Prediction
-from lesionlab.inference.shards import CSV_HEADER, csv_row
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Prediction
+from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
 
 _SAME = 1e-3  # between two runs of one model; another model differs by more
 
 
 @dataclass
 class Done:
-    """The rows of a table, by image: probabilities float32 (n, 7), to know its model by; and how many were met again."""
+    """The rows of a table, by image: probabilities float32 (n, k), to know its model by; and how many were met again."""
 
     row_of: dict[str, int] = field(default_factory=dict)
-    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, len(DX)), np.float32))
+    probabilities: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     n_skipped: int = 0
 
 
 class PredictedTable:
     """A CSV file that is valid at any moment: a row is written whole, or taken back."""
 
-    def __init__(self, path: Path, *, resume: bool) -> None:
-        """Begin the table, or go on with it.
+    def __init__(self, path: Path, columns: Sequence[str], *, resume: bool) -> None:
+        """Begin the table of a taxonomy's `columns`, or go on with it.
 
         Raises:
             UsageError: the file cannot be written, is none of predictions, or another command is writing it.
 
         """
-        self.path, self.done = path, Done()
+        self.path, self.header, self.done = path, csv_header(columns), Done()
         try:
-            _refuse_other_file(path)
+            _refuse_other_file(path, self.header)
             is_device = path.exists() and not path.is_file()
             self._file: IO[bytes] = open(path, "wb" if is_device else "ab", buffering=0)  # noqa: SIM115  closed on exit
         except OSError as error:
@@ -51,7 +50,7 @@ class PredictedTable:
         try:
             self._end = 0 if is_device else self._whole_rows(resume)
             if not self._end:
-                self._write(csv_line(CSV_HEADER))
+                self._write(csv_line(self.header))
         except BaseException:
             self._file.close()
             raise
@@ -63,7 +62,7 @@ class PredictedTable:
         end = 0
         if resume:
             end = _whole_rows_end(self.path)
-            self.done = _read_done(self.path, end)
+            self.done = _read_done(self.path, end, self.header)
         self._file.truncate(end)
         return end
 
@@ -95,53 +94,54 @@ class PredictedTable:
         self._end += len(data)
 
 
-def _refuse_other_file(path: Path) -> None:
+def _refuse_other_file(path: Path, columns: list[str]) -> None:
     """Leave alone what is no table of predictions, nor the beginning of its first line as a killed process leaves it."""
     if not path.is_file():
         return
-    header = csv_line(CSV_HEADER).encode().rstrip()
+    header = csv_line(columns).encode().rstrip()
     with path.open("rb") as file:
         line = file.readline(len(BOM_UTF8) + len(header) + 2).removeprefix(BOM_UTF8)  # a line end may be two bytes
         first_row = file.readline(1024)
     is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
     if not is_ours:
-        raise _no_table(path)
+        raise _no_table(path, columns)
     if _is_one_hot(first_row):
         raise UsageError(
-            f"{path} has ISIC's columns, but its first row holds a 1 and six 0: it is a truth, not predictions, and is left "
-            "as it is. Choose another file with --out."
+            f"{path} has ISIC's columns, but its first row holds a 1 and 0 for the rest: it is a truth, not predictions, "
+            "and is left as it is. Choose another file with --out."
         )
 
 
 def _is_one_hot(row: bytes) -> bool:
     """Whether the row of a table in ISIC's columns says what an image is; no network is that certain."""
     try:
-        return sorted(map(float, row.split(b",")[1:])) == [0.0] * (len(DX) - 1) + [1.0]
+        *zeros, one = sorted(map(float, row.split(b",")[1:]))
+        return one == 1.0 and not any(zeros)
     except ValueError:
         return False
 
 
-def _no_table(path: Path) -> UsageError:
-    columns = ",".join(CSV_HEADER)
+def _no_table(path: Path, header: list[str]) -> UsageError:
+    columns = ",".join(header)
     return UsageError(
         f"{path} is no table of predictions with the columns {columns}, and is left as it is. "
         "Choose another file with --out."
     )
 
 
-def _read_done(path: Path, end: int) -> Done:
+def _read_done(path: Path, end: int, header: list[str]) -> Done:
     with path.open("rb") as file:
         lines = file.read(end).removeprefix(BOM_UTF8).decode("utf-8", "replace").splitlines()
     try:
         rows = [
             row for row in csv.reader(lines) if row
         ]  # an editor or a spreadsheet leaves empty lines, and the mark above
-        if rows and (tuple(rows[0]) != CSV_HEADER or any(len(row) != len(CSV_HEADER) for row in rows)):
-            raise _no_table(path)
+        if rows and (rows[0] != header or any(len(row) != len(header) for row in rows)):
+            raise _no_table(path, header)
         row_of = {row[0]: number for number, row in enumerate(rows[1:])}
-        probabilities = np.array([row[1:] for row in rows[1:]], np.float32).reshape(-1, len(DX))
+        probabilities = np.array([row[1:] for row in rows[1:]], np.float32).reshape(-1, len(header) - 1)
     except (csv.Error, ValueError) as error:
-        raise _no_table(path) from error
+        raise _no_table(path, header) from error
     is_right = np.abs(probabilities.sum(axis=1) - 1) < _SAME
     if not is_right.all():
         name = rows[1 + int(is_right.argmin())][0]
@@ -190,13 +190,6 @@ def not_done(sources: Iterable[Source], done: Done, model: Model, path: Path) ->
                 worst = int(differences.argmax())
                 raise UsageError(
                     f"{path} was written by another model, or of other images: {source.image} has "
-                    f"{ISIC_COLUMNS[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
+                    f"{model.facts.taxonomy.columns[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
                     "Choose another file with --out, or leave out --resume."
                 )
-
-
-def csv_line(row: Iterable[str]) -> str:
-    """Write a row as a line of CSV, its end included."""
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue()

@@ -5,14 +5,13 @@ have neither features nor activation maps.
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from lesionlab.environment import n_cores
+from lesionlab.cluster.threads import in_batches, in_order
 from lesionlab.inference.bundle import Bundle
-from lesionlab.inference.model import BATCH_SIZE, MOST_WORKERS
+from lesionlab.inference.model import BATCH_SIZE
 from lesionlab.progress import track
 
 _OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_maps": np.float32, "ood_score": np.float64}
@@ -23,9 +22,9 @@ class ModelOutputs:
     """What a model makes of n images; NaN in the rows of images that could not be read.
 
     Attributes:
-        probabilities: float64 (n, 7), rows sum to 1.
+        probabilities: float64 (n, k), rows sum to 1.
         features: float32 (n, channels), after the global average; None where the network has none.
-        maps: float32 (n, grid height, grid width, 7), class activation maps; None where the network has none.
+        maps: float32 (n, grid height, grid width, k), class activation maps; None where the network has none.
         is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.
         frame: height and width in px, and crop, of the input that the maps cover.
 
@@ -61,17 +60,17 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
     shapes = {output.name: output.shape[1:] for output in bundle.session.get_outputs() if output.name in _OUTPUTS}
     made = {name: np.full((number, *shape), np.nan, _OUTPUTS[name]) for name, shape in shapes.items()}
 
-    def run(start: int) -> None:
-        pixels = {row: read(row) for row in range(start, min(start + BATCH_SIZE, number))}
+    def run(rows: list[int]) -> None:
+        pixels = {row: read(row) for row in rows}
         images = {row: image for row, image in pixels.items() if image is not None}
         if images:
-            for name, answers in bundle.run(list(shapes), np.stack(list(images.values()))).items():
-                made[name][list(images)] = answers
+            for name, values in bundle.run(list(shapes), np.stack(list(images.values()))).items():
+                made[name][list(images)] = values
 
-    starts = range(0, number, BATCH_SIZE)
-    with ThreadPoolExecutor(min(MOST_WORKERS, n_cores()), thread_name_prefix="see") as pool:
-        for _ in track(pool.map(run, starts), "predicting", total=len(starts)):
-            pass
+    batches = in_order(run, in_batches(range(number), BATCH_SIZE))
+    for _ in track(batches, "predicting", total=-(-number // BATCH_SIZE)):
+        pass
     frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
-    is_refused = made["ood_score"] > bundle.facts.ood["threshold"] if bundle.has_ood_score else None
+    ood = bundle.facts.ood
+    is_refused = made["ood_score"] > ood.threshold if ood and bundle.has_ood_score else None
     return ModelOutputs(made["probabilities"], made.get("features"), made.get("activation_maps"), frame, is_refused)

@@ -10,8 +10,8 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import read_image
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing
-from lesionlab.inference.model import Model, Prediction
-from lesionlab.taxonomy import INDEX_OF
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Prediction
 
 PANEL_HEIGHT_PX = 448
 _CAPTION_PX = 52
@@ -43,7 +43,7 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
     height = PANEL_HEIGHT_PX
     width = round(height * model.facts.width / model.facts.height)
     pixels = read_image(prediction.file or Path(prediction.source), height, width, model.facts.crop)
-    speaks = relevance(prediction.activation_maps, INDEX_OF[prediction.dx])
+    speaks = relevance(prediction.activation_maps, model.facts.taxonomy.index_of[prediction.dx])
     panels = np.concatenate([pixels, draw_map(pixels, speaks)], axis=1)  # (height, 2 * width, 3)
     page = Image.new("RGB", (2 * width, height + _CAPTION_PX), "white")
     page.paste(Image.fromarray(panels))
@@ -78,12 +78,12 @@ def _is_overlay(path: Path) -> bool:
 def relevance(maps: np.ndarray, index: int) -> np.ndarray:
     """How much each place speaks for a diagnosis rather than for the others: (grid h, grid w), 0 to 1.
 
-    What a place adds to all seven logits alike does not change the softmax, so the mean over the diagnoses is taken off;
+    What a place adds to all logits alike does not change the softmax, so the mean over the diagnoses is taken off;
     what speaks against is 0.
 
     Args:
-        maps: float (grid h, grid w, 7), class activation maps of an image.
-        index: of the diagnosis, in `DX` order.
+        maps: float (grid h, grid w, k), class activation maps of an image.
+        index: of the diagnosis, in the order of the taxonomy.
 
     """
     positive = np.maximum(maps[..., index] - maps.mean(axis=-1), 0)

@@ -16,7 +16,8 @@ from lesionlab.cluster.tasks import in_parallel, node_name, worded
 from lesionlab.errors import LesionlabError
 from lesionlab.inference.bundle import open_bytes
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import Model, Unreadable
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Unreadable
 from lesionlab.inference.shards import Answer, Engine, Shard, opens_now
 
 _MUST_AGREE = ("numpy", "onnxruntime", "pillow")  # other versions may give other last digits

@@ -22,20 +22,19 @@ from typing import Any
 
 from lesionlab._version import __version__
 from lesionlab.data.images import ImageError, read_file
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import UsageError
 from lesionlab.files import replacing, write_json
 from lesionlab.folders import claimed, sweep
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import BATCH_SIZE, Model, Prediction, Unreadable, short
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.inference.model import BATCH_SIZE, Model
+from lesionlab.inference.predictions import Prediction, Unreadable
+from lesionlab.inference.shard_files import csv_writer, parquet_writer
 
 SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
-FORMATS = ("parquet", "csv")
 JOB, LOG, UNREADABLE = "_job.json", "_shards.jsonl", "_unreadable.csv"
 # Of a line of the log: shard's number, its file and that file's size, its images' digest, rows in the file, who made it, and
 # image, source, reason and code of what could not be read.
 LINE = {"shard": int, "file": str, "bytes": int, "sources": str, "rows": int, "node": str, "unreadable": list}
-CSV_HEADER = ("image", *ISIC_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def write_shards(
         model: whose answers they are; another model's folder is refused.
         engine: `local_engine(…)` or `lesionlab.inference.ray_engine.ray_engine(…)`.
         folder: made where it is absent; otherwise one that holds a job of the same kind, which goes on.
-        format: one of `FORMATS`.
+        format: one of `lesionlab.choices.SHARD_FORMATS`.
         shard_size: images a shard; brought up to whole batches.
         batch_size: images that go through the network together.
         report: called with each answer after its file is written.
@@ -102,7 +101,7 @@ def write_shards(
         LesionlabError: the engine fails; what was written stays, and the same call goes on with it.
 
     """
-    write = {"parquet": _parquet_writer, "csv": lambda: _write_csv}[format]()
+    write = {"parquet": parquet_writer, "csv": csv_writer}[format](model.facts.taxonomy.columns)
     shard_size = -(-shard_size // batch_size) * batch_size
     with ExitStack() as stack:
         stack.enter_context(claimed(folder, JOB, "shards", "--shards"))
@@ -211,7 +210,7 @@ def opens_now(code: str, path: Path) -> bool:
 def _left(
     shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path
 ) -> Iterator[Shard]:
-    """Give the shards that are not done, or hold files that can be opened by now; those done must be of the same images."""
+    """Yield unfinished shards, and finished ones with a then-missing file that now opens; finished ones list the same images."""
     for shard in shards:
         tally._last = shard.number
         line = done.get(shard.number)
@@ -260,45 +259,6 @@ def _line(answer: Answer, path: Path) -> dict[str, Any]:
 def _count(tally: JobProgress, line: dict[str, Any]) -> None:
     tally.n_rows += line["rows"]
     tally.n_unreadable += len(line["unreadable"])
-
-
-def csv_row(prediction: Prediction) -> list[str]:
-    """Give a row of ISIC's table, its numbers `short`."""
-    return [prediction.image, *(repr(short(value)) for value in prediction.probabilities.values())]
-
-
-def _write_csv(predictions: list[Prediction], path: Path) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(CSV_HEADER)
-        writer.writerows(map(csv_row, predictions))
-
-
-def _parquet_writer() -> Callable[[list[Prediction], Path], None]:
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError as error:
-        raise LesionlabError(
-            "Parquet shards need PyArrow, which is not installed: pip install 'lesionlab[scale]', or --shard-format csv."
-        ) from error
-    texts, numbers = ("image", "path", "dx", "decision"), (*ISIC_COLUMNS, "malignant_probability", "uncertainty")
-    schema = pa.schema(
-        [(name, pa.string()) for name in texts[:2]]
-        + [(name, pa.float64()) for name in numbers]
-        + [(name, pa.string()) for name in texts[2:]]
-    )
-
-    def write(predictions: list[Prediction], path: Path) -> None:
-        rows = [
-            dict(zip(ISIC_COLUMNS, item.probabilities.values(), strict=True))
-            | {"image": item.image, "path": item.source, "dx": item.dx, "decision": item.decision}
-            | {"malignant_probability": item.malignant_probability, "uncertainty": item.uncertainty}
-            for item in predictions
-        ]
-        parquet.write_table(pa.Table.from_pylist(rows, schema=schema), path)
-
-    return write
 
 
 def _write_unreadable(folder: Path) -> None:

@@ -4,20 +4,25 @@ In: the clean table and the pixels that its column `row` points into. Pixels are
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesionlab.data.explore import explore, mean_images
-from lesionlab.files import write_json
+from lesionlab.files import as_json, write_json
 from lesionlab.report import figures_data
+from lesionlab.taxonomy import Taxonomy
 
 
-def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_generated: bool) -> None:
-    """Write `exploration.json` and `figures/` into a folder.
+def write_exploration(
+    table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
+) -> dict[str, Any]:
+    """Write `exploration.json` and `figures/` into a folder; return what the former holds.
 
     Args:
         table: columns of `Cleaned.table`.
+        taxonomy: of its diagnoses.
         pixels: uint8 (n, height, width, 3).
         folder: made where it does not exist, with `figures/` in it.
         is_generated: whether the figures must say "generated lesions".
@@ -25,16 +30,19 @@ def write_exploration(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_
     Raises:
         OSError: the folder cannot be written.
     """
-    means = mean_images(table, pixels)
-    explored = explore(table, means)
+    means = mean_images(table, pixels, taxonomy)
+    explored = explore(table, means, taxonomy)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
     figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
+    return as_json(explored)
 
 
-def write_exploration_page(table: pd.DataFrame, pixels: np.ndarray, folder: Path, is_generated: bool) -> Path:
+def write_exploration_page(
+    table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
+) -> Path:
     """Write the exploration with a page to look at it, `explore.html`; return the page's path."""
     from lesionlab.report.page import write_exploration_html
 
-    write_exploration(table, pixels, folder, is_generated)
-    return write_exploration_html(folder, is_generated)
+    explored = write_exploration(table, taxonomy, pixels, folder, is_generated)
+    return write_exploration_html(folder, explored, is_generated)

@@ -1,6 +1,6 @@
 """`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
 
-import argparse
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,35 +9,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv, replacing
-from lesionlab.folders import Data, each
+from lesionlab.files import replacing
+from lesionlab.folders import each
+from lesionlab.inference.facts import Facts
 from lesionlab.model.export import onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
-from lesionlab.runs.artifacts import damaged, final_facts, recipe_of, run_facts
+from lesionlab.runs.directory import RunDirectory, damaged
+from lesionlab.runs.model_facts import facts_of_refit, facts_of_run
 
 SAMPLE = 64
 CALIBRATION = 256
-_FILES = {
-    "onnx": "model.onnx",
-    "onnx-int8": "model-int8.onnx",
-    "litert": "model.tflite",
-    "savedmodel": "savedmodel",
-    "keras": "exported.keras",
-}
-_FINAL_FILES = {
-    "onnx": "final.onnx",
-    "onnx-int8": "final-int8.onnx",
-    "litert": "final.tflite",
-    "savedmodel": "final-savedmodel",
-    "keras": "final-exported.keras",
-}
+_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("model.onnx", "model-int8.onnx", "model.tflite", "savedmodel", "exported.keras"),
+        strict=True,
+    )
+)
+_FINAL_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("final.onnx", "final-int8.onnx", "final.tflite", "final-savedmodel", "final-exported.keras"),
+        strict=True,
+    )
+)
 _OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", directory.FINAL)
 _WRITERS = {
     "litert": onnx.export_litert,
@@ -56,14 +59,30 @@ class Exported:
     quantised: Quantised | None = None
     ood_score: str = ""
 
+    def in_words(self) -> str:
+        """Say what was written, and the proof, a line each."""
+        lines = [f"{self.path} written."]
+        if self.ood_score:
+            lines.append(f"{self.ood_score[0].upper()}{self.ood_score[1:]}.")
+        if self.quantised is None:
+            how = f"{self.largest_difference:.0e} in probability on {self.images} test images."
+            return "\n".join([*lines, f"Largest difference from Keras: {how}"])
+        result = self.quantised
+        lines.append(
+            f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same diagnosis; {result.size / 1e6:.1f} MB, "
+            f"float32 {result.size_float32 / 1e6:.1f} MB."
+        )
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True)
-class _Run:
+class _Source:
     """A run's folder, network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
 
     folder: Path
     network: Any
-    facts: dict[str, Any]
+    facts: Facts
     image: ImageChoice
     table: pd.DataFrame
 
@@ -80,7 +99,7 @@ class _Run:
             ]
         except ImageError as error:
             raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
-        return np.stack(images), encode_labels(chosen["dx"])
+        return np.stack(images), encode_labels(chosen["dx"], self.facts.taxonomy)
 
 
 def export_run(
@@ -90,7 +109,7 @@ def export_run(
 
     Args:
         folder: of a finished run.
-        format: `onnx`, `onnx-int8`, `litert`, `savedmodel` or `keras`.
+        format: one of `EXPORT_FORMATS`.
         out: the file (for `savedmodel` the folder); in the run directory by default.
         is_final: the network that `lesionlab train` has made in place of the run's own.
         allowed_loss: of balanced accuracy, 0 to 1, by int8.
@@ -102,29 +121,29 @@ def export_run(
 
     """
     _refuse_what_is_not_installed(format)
-    directory.read_finished(folder)
+    run = directory.open_run(folder)
     if is_final and not (folder / directory.FINAL).is_file():
         raise UsageError(f"{folder} holds no {directory.FINAL}: make it first, by lesionlab train {folder}.")
     usual = folder / (_FINAL_FILES if is_final else _FILES)[format]
     path = out or usual
     refuse_other_files(path, usual, format)
-    run = _read_run(folder, is_final=is_final)
-    sample, _ = run.pixels("test", SAMPLE)
+    source = _read_source(run, is_final=is_final)
+    sample, _ = source.pixels("test", SAMPLE)
     if format == "onnx":
         with replacing(path) as temporary:
-            difference = onnx.export_onnx(run.network, temporary, run.facts, sample)
-            score = _with_ood_score(run, temporary)
+            difference = onnx.export_onnx(source.network, temporary, source.facts.to_json(), sample)
+            score = _with_ood_score(source, temporary)
         return Exported(path, len(sample), difference, ood_score=score)
     if format != "onnx-int8":
-        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts, sample))
-    calibration, _ = run.pixels("train", CALIBRATION)
+        return Exported(path, len(sample), _WRITERS[format](source.network, path, source.facts.to_json(), sample))
+    calibration, _ = source.pixels("train", CALIBRATION)
     return write_int8(
         path,
-        lambda source: onnx.export_onnx(run.network, source, run.facts, sample, compact=False),
-        run.facts,
+        lambda plain: onnx.export_onnx(source.network, plain, source.facts.to_json(), sample, compact=False),
+        source.facts,
         calibration,
-        run.pixels("validation"),
-        lambda written: _with_ood_score(run, written),
+        source.pixels("validation"),
+        lambda written: _with_ood_score(source, written),
         judged_on="validation images" + (", trained on as well" if is_final else ""),
         allowed_loss=allowed_loss,
     )
@@ -133,7 +152,7 @@ def export_run(
 def write_int8(
     path: Path,
     write_float32: Callable[[Path], object],
-    facts: dict[str, Any],
+    facts: Facts,
     calibration: np.ndarray,
     judged: tuple[np.ndarray, np.ndarray],
     add_score: Callable[[Path], str],
@@ -157,7 +176,7 @@ def write_int8(
         LesionlabError: int8 loses more than allowed.
 
     """
-    named = facts | {"name": f"{facts['name']}-int8"}
+    named = dataclasses.replace(facts, name=f"{facts.name}-int8").to_json()
     with replacing(path) as temporary:
         source = temporary.with_name(f"{temporary.stem}-float32.onnx")
         try:
@@ -171,43 +190,42 @@ def write_int8(
     return Exported(path, result.images, quantised=result, ood_score=score)
 
 
-def _with_ood_score(run: _Run, path: Path) -> str:
-    training, _ = run.pixels("train", ood_score.MOST_TRAINING)
-    reference, _ = run.pixels("validation", ood_score.MOST_REFERENCE)
+def _with_ood_score(source: _Source, path: Path) -> str:
+    training, _ = source.pixels("train", ood_score.MOST_TRAINING)
+    reference, _ = source.pixels("validation", ood_score.MOST_REFERENCE)
     rows = np.arange(len(training) + len(reference))
     pixels = np.concatenate([training, reference])
     score = ood_score.add_ood_score(path, pixels, rows[: len(training)], rows[len(training) :])
     return ood_score.in_words(score)
 
 
-def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
-    manifest = directory.read_finished(folder)
-    if not (folder / "splits.csv").is_file():
-        raise damaged(folder, "splits.csv is gone")
-    parts = read_csv(folder / "splits.csv")
-    table = parts.merge(_paths(directory.data_folder(manifest), folder), on="image_id", how="left")
+def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
+    folder = run.folder
+    table = run.splits().merge(_paths(run), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
-    image = recipe_of(folder).image
-    facts = (final_facts if is_final else run_facts)(folder, manifest)
+    image = run.recipe.image
+    facts = facts_of_refit(run) if is_final else facts_of_run(run)
     file = folder / (directory.FINAL if is_final else "model.keras")
     network = load_network(file)
-    if tuple(network.input_shape[1:3]) != (image.height, image.width):
+    if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
-            f"{file} takes other images than {directory.RECIPE} has it: one of the two is another run's. Make the run anew."
+            f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
+            "the two is another run's. Repeat the run with --again."
         )
-    return _Run(folder, network, facts, image, table)
+    return _Source(folder, network, facts, image, table)
 
 
-def _paths(data: Data, folder: Path) -> pd.DataFrame:
-    gone = [str(one) for one in each(data) if not one.exists()]
-    if gone:
+def _paths(run: RunDirectory) -> pd.DataFrame:
+    data = run.data_folder
+    absent = [str(one) for one in each(data) if not one.exists()]
+    if absent:
         raise LesionlabError(
-            f"The images of the run in {folder} are gone: {' and '.join(gone)} does not exist. An export is proved on them; "
+            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. An export is proved on them; "
             "put them back, or use the run's own model.onnx and model.keras."
         )
-    return read_data(data).table[["image_id", "path"]]
+    return read_data(data, run.taxonomy).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:
@@ -232,33 +250,3 @@ def refuse_other_files(path: Path, usual: Path, format: str) -> None:
     is_default = path.resolve() == usual.resolve()
     if path.name in _OF_THE_RUN and (path.parent / directory.MANIFEST).exists() and not is_default:
         raise UsageError(f"{path} is a run's own model. Choose another file with --out.")
-
-
-def allowed_loss_of(options: argparse.Namespace) -> float:
-    """Give `--allowed-loss` as a fraction."""
-    return ALLOWED_LOSS if options.allowed_loss is None else options.allowed_loss / 100
-
-
-def export_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export`: print what was written and the proof."""
-    loss = allowed_loss_of(options)
-    done = export_run(options.run, options.format, options.out, is_final=options.final, allowed_loss=loss)
-    say_written(done)
-
-
-def say_written(done: Exported) -> None:
-    """Print what was written and the proof."""
-    print(f"{done.path} written.")
-    if done.ood_score:
-        print(f"{done.ood_score[0].upper()}{done.ood_score[1:]}.")
-    if done.quantised is None:
-        print(
-            f"Largest difference from Keras: {done.largest_difference:.0e} in probability on {done.images} test images."
-        )
-        return
-    result = done.quantised
-    print(
-        f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
-        f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
-        f"float32 {result.size_float32 / 1e6:.1f} MB."
-    )

@@ -4,8 +4,7 @@ In: a `.onnx` file of lesionlab's, or the name of one that comes with it, and a 
 same model as int8, calibrated on some of the images and held against the float32 file on others.
 """
 
-import argparse
-import json
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,11 @@ from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.inference.bundle import Bundle, open_bundle
+from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.export import (
     CALIBRATION,
     Exported,
-    allowed_loss_of,
     refuse_other_files,
-    say_written,
     write_int8,
 )
 from lesionlab.model.export.int8 import ALLOWED_LOSS
@@ -38,7 +36,7 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
 
     Args:
         source: a `.onnx` file, a run directory or a packaged model's name, as `open_bundle` takes it.
-        data: images with diagnoses; 2,756 at most are drawn, the same each time: 256 calibrate, the others judge.
+        data: images with diagnoses; 2,756 at most are chosen, the same each time: 256 to calibrate, the others to test.
         out: the file; by default the model's name and `-int8.onnx`, in the current folder.
         allowed_loss: of balanced accuracy, 0 to 1.
 
@@ -75,20 +73,20 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
     )
 
 
-def _float32(bundle: Bundle, source: Path) -> tuple[Any, dict[str, Any]]:
+def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
     """The model without its out-of-distribution score, which is fitted anew, and its facts without it."""
     import onnx
 
     model = onnx.load_model_from_string(bundle.data)
     if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise UsageError(f"{source} is a model of 8-bit integers already. Give the float32 file that it was made of.")
-    facts = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    return without_score(model), facts | {"ood": {}}
+    return without_score(model), dataclasses.replace(bundle.facts, ood=None)
 
 
 def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (n, height, width, 3), and labels (n,) of images drawn at random; what cannot be read is passed over."""
-    table = read_collection(data).table
+    collection = read_collection(data, bundle.facts.taxonomy)
+    table = collection.table
     there = table[table["path"] != ""]
     chosen = there.sample(min(len(there), _MOST), random_state=0)
     facts, images, diagnoses = bundle.facts, [], []
@@ -100,11 +98,6 @@ def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
             continue
     if len(images) < _LEAST:
         raise UsageError(
-            f"{data} has {len(images):,} images that can be read; int8 wants at least {_LEAST} to be judged."
+            f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on."
         )
-    return np.stack(images), encode_labels(pd.Series(diagnoses))
-
-
-def export_file_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export MODEL --format onnx-int8 --data DIR`: print what was written and how it compares."""
-    say_written(export_file(options.run, options.data, options.out, allowed_loss=allowed_loss_of(options)))
+    return np.stack(images), encode_labels(pd.Series(diagnoses), bundle.facts.taxonomy)

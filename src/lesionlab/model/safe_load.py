@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import DX
 
 if TYPE_CHECKING:
     import keras
@@ -49,7 +48,7 @@ def load_network(path: Path) -> "keras.Model":
     """Load a classifier from a `.keras` file.
 
     Returns:
-        A model from float32 (n, height, width, 3), RGB 0 to 255, to float32 (n, 7), probabilities in `DX` order.
+        A model from float32 (n, height, width, 3), RGB 0 to 255, to float32 (n, k), probabilities of k diagnoses, two or more.
 
     Raises:
         UsageError: no such file, another format (whole models in `.h5` can carry code), damaged, a class that is not
@@ -67,11 +66,14 @@ def load_network(path: Path) -> "keras.Model":
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(f"{path} cannot be loaded by Keras {keras.__version__}: {first}") from error
     shapes = getattr(network, "input_shape", None), getattr(network, "output_shape", None)
-    if not (
-        isinstance(shapes[0], tuple) and len(shapes[0]) == 4 and shapes[0][3] == 3 and shapes[1] == (None, len(DX))
-    ):
-        raise UsageError(f"{path} is no classifier of RGB images into {len(DX)} diagnoses: its shapes are {shapes}.")
+    if not (isinstance(shapes[0], tuple) and len(shapes[0]) == 4 and shapes[0][3] == 3 and _is_distribution(shapes[1])):
+        raise UsageError(f"{path} is no classifier of RGB images into diagnoses: its shapes are {shapes}.")
     return network
+
+
+def _is_distribution(shape: object) -> bool:
+    """Whether an output's shape is (n, k), of two diagnoses or more."""
+    return isinstance(shape, tuple) and len(shape) == 2 and isinstance(shape[1], int) and shape[1] >= 2
 
 
 def check_network_file(path: Path) -> None:

@@ -19,7 +19,7 @@ from lesionlab.files import replacing, write_json
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.inference.overlay import draw_map, relevance
 from lesionlab.report.style import COLOUR, INK, STYLE, new_figure, save_figure
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 
 SUSPECTS = 24
 PAIRS = 6
@@ -47,7 +47,7 @@ def write_understanding(
 
     """
     (folder / "understanding").mkdir(exist_ok=True)
-    labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
+    labels, answers = encode_labels(table["dx"], HAM10000), seen.probabilities.argmax(axis=1)
     has_map = seen.features is not None and len(labels) >= _MAP_LEAST
     if has_map and seen.features is not None:
         with matplotlib.rc_context(STYLE):
@@ -117,7 +117,7 @@ def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, 
     left, right = figure.subplots(1, 2)
     wrong = (labels != answers)[chosen]
     _scatter(left, places, labels[chosen], np.zeros(len(chosen), bool), "Coloured by the truth")
-    _scatter(right, places, answers[chosen], wrong, "Coloured by the answer (ring: wrong)")
+    _scatter(right, places, answers[chosen], wrong, "Coloured by the prediction (ring: wrong)")
     handles = [left.scatter([], [], s=14, color=COLOUR[dx], label=dx) for dx in DX]
     figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=8, handletextpad=0.2)
     return figure

@@ -21,9 +21,11 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.data.images import MAX_PIXELS, ImageError
+from lesionlab.data.image_limits import MAX_PIXELS
+from lesionlab.data.images import ImageError
 from lesionlab.errors import LesionlabError
-from lesionlab.inference.model import Model, Prediction, Unreadable, load_model
+from lesionlab.inference.model import Model, load_model
+from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.serve.engine import Busy, Engine
 from lesionlab.serve.guard import App, Guard, error_body
 from lesionlab.serve.metrics import Meter
@@ -31,7 +33,6 @@ from lesionlab.serve.page_facts import PAGE, describe_model
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
-from lesionlab.taxonomy import DX
 
 MOST_NEIGHBOURS = 10
 _UPLOAD = {
@@ -253,11 +254,11 @@ def _result(answer: Prediction | Unreadable, reference: Reference | None, neighb
     result = {key: value for key, value in answer.as_dict().items() if key != "path"}
     if answer.activation_maps is not None:
         height, width, _ = answer.activation_maps.shape
-        values = answer.activation_maps.reshape(-1, len(DX)).T.astype(float).round(5)
+        values = answer.activation_maps.reshape(-1, len(answer.probabilities)).T.astype(float).round(5)
         result["activation_maps"] = {
             "height": height,
             "width": width,
-            "classes": list(DX),
+            "classes": list(answer.probabilities),
             "values": values.tolist(),
         }
     if reference is not None and answer.features is not None:

@@ -4,26 +4,25 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab.inference.model import Model
-from lesionlab.taxonomy import DX, MALIGNANT, NAME_OF
 
 PAGE = Path(__file__).with_name("page")
 
 
 def describe_model(model: Model) -> dict[str, Any]:
     """Give what a page must know of a model: the body of `/v1/model`, and `facts.json` of a static page."""
-    facts = model.facts
+    facts, written = model.facts, model.facts.to_json()
     return {
         "name": facts.name,
         "version": facts.lesionlab,
-        "classes": list(DX),
-        "class_names": [NAME_OF[dx] for dx in DX],
-        "malignant": list(MALIGNANT),
+        "taxonomy": facts.taxonomy.name,
+        "classes": list(facts.taxonomy.dx),
+        "class_names": [diagnosis.name for diagnosis in facts.taxonomy.diagnoses],
+        "columns": list(facts.taxonomy.columns),
+        "malignant": list(facts.taxonomy.malignant),
         "height": facts.height,
         "width": facts.width,
         "crop": facts.crop,
-        "thresholds": dict(facts.thresholds),
-        "conformal": dict(facts.conformal),
-        "ood": dict(facts.ood),
+        **{name: written[name] for name in ("thresholds", "conformal", "ood")},
         "notice": facts.notice,
         "training_data": facts.training_data,
         "licence": facts.licence,

@@ -4,23 +4,22 @@ The folder holds the page that `lesionlab serve` shows, the model, its facts, an
 isolation headers (one thread) and no MIME types beyond those of HTML, CSS, JavaScript and JSON.
 """
 
-import argparse
-import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MAX_SCANNED_PIXELS, MIN_SIDE_PX
+from lesionlab.data.image_limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
+from lesionlab.data.jpeg import MAX_SCANNED_PIXELS
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing_folder, write_json
 from lesionlab.inference.bundle import MODELS, packaged_models
 from lesionlab.inference.model import Model, load_model
 from lesionlab.serve.guard import POLICY
+from lesionlab.serve.limits import Limits
 from lesionlab.serve.onnxruntime_web import VERSION, read_runtime
 from lesionlab.serve.page_facts import PAGE, describe_model
-from lesionlab.serve.settings import Limits
 
 MODEL, FACTS, MARK = "model.onnx", "facts.json", "lesionlab-engine"
 _SERVER_ONLY = ("engine-server.js",)
@@ -59,18 +58,13 @@ def export_web(source: Path | None, folder: Path, *, runtime: Path | None = None
     return Exported(folder, model.facts.name, sum(file.stat().st_size for file in folder.iterdir()))
 
 
-def web_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab export --format web`: print where the page is and how to look at it."""
-    source, folder = _places(options.run, options.out)
-    done = export_web(source, folder, runtime=options.runtime)
-    whose = "lesionlab's own model" if source is None else "the model"
-    print(f"{done.folder} written: the page, {whose} {done.model!r} and its runtime, {done.size / 1e6:.0f} MB.")
-    quoted = shlex.quote(str(done.folder))
-    print(f"Any file server can host it. To look: python3 -m http.server --bind 127.0.0.1 --directory {quoted}")
+def model_and_folder(run: Path | None, out: Path | None) -> tuple[Path | None, Path]:
+    """Tell model and folder: `--format web DIR` names a folder to write, where DIR is neither a run nor a model.
 
+    Raises:
+        UsageError: no folder is named.
 
-def _places(run: Path | None, out: Path | None) -> tuple[Path | None, Path]:
-    """Tell model and folder: `--format web DIR` names a folder to write, where DIR is neither a run nor a model."""
+    """
     if out is not None:
         return run, out
     if run is None:

@@ -5,17 +5,17 @@ finished run and its files; for TensorBoard event files. A tracker that fails ne
 `lesionlab track RUN` hands the run in later.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from lesionlab.choices import TRACKERS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.runs import directory
-from lesionlab.runs.stages import say
-from lesionlab.tracking.tracker import FOLDS, Tracker, read_figures, read_history
+from lesionlab.runs.identity import Kind
+from lesionlab.runs.stages import announce, say
+from lesionlab.tracking.tracker import FOLDS, Tracker, open_directory, read_figures, read_history
 
-TRACKERS = ("mlflow", "tensorboard")
 _NESTING = ("mlflow",)  # runs can hang under a run
 
 
@@ -65,7 +65,7 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
 
 @contextmanager
 def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
-    """Tell trackers how what is done within it ends: finished, which is said, broken off or failed."""
+    """Report to each tracker how the enclosed work ended: finished (printed), interrupted or failed."""
     try:
         yield
     except BaseException as error:
@@ -73,7 +73,7 @@ def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
             tracker.stop(isinstance(error, KeyboardInterrupt))
         raise
     for tracker in trackers:
-        print(f"{tracker.name}: {tracker.finish()}")
+        announce(f"{tracker.name}: {tracker.finish()}")
 
 
 def start_folds(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
@@ -89,26 +89,20 @@ def import_run(folder: Path, to: str) -> str:
         LesionlabError: the tracker does not answer.
 
     """
-    if directory.is_of_folds(folder):
+    if directory.holds(folder, Kind.FOLDS):
         return _import_folds(folder, to)
-    directory.read_finished(folder)
-    read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
+    run = directory.open_run(folder)
+    read_history(run), read_figures(run)  # before a tracker is told that a run begins
     return start(to, folder).finish()
 
 
 def _import_folds(folder: Path, to: str) -> str:
     if not (folder / FOLDS).is_file():
         raise UsageError(f"The folds in {folder} are not finished. The same 'lesionlab run' goes on with them.")
-    read_figures(folder)
+    read_figures(open_directory(folder))
     above = [start(to, folder).finish()] if to in _NESTING else []
     folds = sorted(path.parent for path in folder.glob(f"fold-*/{directory.MANIFEST}"))
     return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])
-
-
-def track_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab track`."""
-    for folder in options.runs:
-        print(f"{folder}: {import_run(folder, options.to)}")
 
 
 def _forgiving(tracker: Tracker, folder: Path) -> Tracker:

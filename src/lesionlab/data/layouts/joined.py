@@ -13,10 +13,11 @@ from pathlib import Path
 import pandas as pd
 
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
-from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
+from lesionlab.data.layouts.metadata import UNKNOWN
+from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
 from lesionlab.folders import Data, each
+from lesionlab.taxonomy import Taxonomy
 
 _AGREE = 0.9  # of shared ids, from which they are of the same images or lesions; of unrelated numbers under half agree
 _TOLD = "the later folder's name is put before it"
@@ -24,15 +25,15 @@ _SAME = "taken for the same, and kept on one side of a split"
 _OTHER = "taken for numbers of other pictures, unless these are alike"
 
 
-def read_data(data: Data) -> Collection:
-    """Read one folder, or several as one.
+def read_data(data: Data, taxonomy: Taxonomy | None = None) -> Collection:
+    """Read one folder, or several as one; `taxonomy` as of `read_collection`. None: of several, the diagnoses of all.
 
     Raises:
         UsageError: as `read_collection`; or a folder is given twice, or lies in another.
     """
     folders = each(data)
     _refuse_nested(folders)
-    collections = [read_collection(folder) for folder in folders]
+    collections = [read_collection(folder, taxonomy) for folder in folders]
     return collections[0] if len(collections) == 1 else _joined(collections)
 
 
@@ -72,18 +73,31 @@ def _joined(collections: Sequence[Collection]) -> Collection:
         table = pd.concat([table, other], ignore_index=True)
         same += pairs
         renamed += found
-    if PATIENT in table:
-        table[PATIENT] = table[PATIENT].fillna(UNKNOWN)
+    further = table.columns.difference(list(TABLE_COLUMNS))
+    table[further] = table[further].fillna(UNKNOWN)
     found = [_prefixed(single, name) for one, name in zip(collections, names, strict=True) for single in one.findings]
     return Collection(
         collections[0].folder,
         " and ".join(dict.fromkeys(one.layout for one in collections)),
         table,
         (*found, *renamed),
+        _united([one.taxonomy for one in collections]),
+        pd.concat([one.set_aside for one in collections], ignore_index=True),
         others=tuple(one.folder for one in collections[1:]),
         sizes=tuple(len(one.table) for one in collections),
         same=tuple(same),
     )
+
+
+def _united(taxonomies: Sequence[Taxonomy]) -> Taxonomy:
+    """The diagnoses of all: the first one's, and behind them those that only others have."""
+    first, *others = taxonomies
+    diagnoses = {one.dx: one for several in reversed(taxonomies) for one in several.diagnoses}
+    order = dict.fromkeys(one.dx for several in taxonomies for one in several.diagnoses)
+    if set(order) == set(first.dx):
+        return first
+    name = "-".join(dict.fromkeys(one.name for one in taxonomies))
+    return dataclasses.replace(first, name=name, diagnoses=tuple(diagnoses[dx] for dx in order))
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

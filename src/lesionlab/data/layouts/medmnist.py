@@ -20,10 +20,13 @@ from PIL import Image
 from lesionlab.environment import default_cache_dir
 from lesionlab.errors import UsageError
 from lesionlab.progress import track
+from lesionlab.taxonomy import read_taxonomy
 
 # MedMNIST's order of labels (Yang et al., Sci. Data 10, 41, 2023).
+TAXONOMY = read_taxonomy("ham10000")
 MEDMNIST_DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 PARTS = ("train", "val", "test")
+_PARTS = {"train": "train", "val": "validation", "test": "test"}
 MAX_IMAGES = 100_000
 MAX_SIDE_PX = 1024
 _STALE_SECONDS = 24 * 3600
@@ -40,7 +43,7 @@ def read_medmnist(path: Path) -> pd.DataFrame:
 
     Returns:
         A row per image: `image_id`, `lesion_id` (the same, since MedMNIST drops the lesions), `dx`, `dataset`
-        (`dermamnist_train`, `_val` or `_test`), `path`.
+        (`dermamnist_train`, `_val` or `_test`), `official_part`, `path`.
 
     Raises:
         UsageError: not such a file.
@@ -57,8 +60,8 @@ def read_medmnist(path: Path) -> pd.DataFrame:
         for number, label in enumerate(of_part):
             name = _name(part, number)
             file = str((folder / f"{name}.png").resolve())
-            rows.append((name, name, MEDMNIST_DX[label], f"dermamnist_{part}", file))
-    return pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "dataset", "path"])
+            rows.append((name, name, MEDMNIST_DX[label], f"dermamnist_{part}", _PARTS[part], file))
+    return pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "dataset", "official_part", "path"])
 
 
 def _read_labels(archive: zipfile.ZipFile, part: str, path: Path) -> list[int]:

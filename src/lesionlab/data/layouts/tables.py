@@ -8,7 +8,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,11 +26,15 @@ _START_BYTES = 4096
 _SEPARATOR_LINE = re.compile(r'\A"?sep=.?"?[^\S\n]*\n', re.IGNORECASE)
 
 
-def read_table(path: Path) -> "pd.DataFrame":
+def read_table(path: Path, header: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read a table.
 
     Column names are stripped and lower-cased, blanks and hyphens in them become `_`; columns without a name are left out.
     Values are stripped. Lines without any value are passed over.
+
+    Args:
+        path: the file.
+        header: names of the columns of a table that begins with its first row; None where the first row names them.
 
     Returns:
         A row per row of the file: strings, and the column `ROW` with the line it begins in.
@@ -40,14 +44,16 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    header, rows = read_rows(path, tidy)
-    table = pd.DataFrame([cells for _, cells in rows], columns=header, dtype=str)
-    table = table.drop(columns=[name for name in header if not name])
+    names, rows = read_rows(path, tidy, header)
+    table = pd.DataFrame([cells for _, cells in rows], columns=names, dtype=str)
+    table = table.drop(columns=[name for name in names if not name])
     table[ROW] = [line for line, _ in rows]
     return table
 
 
-def read_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_rows(
+    path: Path, rename: Callable[[str], str] = str, names: Sequence[str] | None = None
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a table as it stands: the column names, renamed, and the line that each row begins in with its stripped cells.
 
     Raises:
@@ -57,8 +63,8 @@ def read_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str]
     rows = _split(_decode(_read(path), path), path)
     if not rows:
         raise UsageError(f"{path} is empty: it should hold a header and a row for each image.")
-    (number, names), *rows = rows
-    header = [rename(name) for name in names]
+    (number, first), *rows = rows if names is None else [(0, list(names)), *rows]
+    header = [rename(name) for name in first]
     repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated:
         raise UsageError(f"{path}, row {number}: the column {repeated!r} stands there twice. Keep one.")

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ AS_IT_IS = "--as-it-is"  # weights in 32 bits
 
 
 def export_by_tensorflow(
-    network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray, *, compact: bool
+    network: keras.Model, path: Path, facts: Mapping[str, object], sample: np.ndarray, *, compact: bool
 ) -> float:
     """Write a network of any backend as ONNX; arguments and result as those of `lesionlab.model.export.onnx.export_onnx`.
 

@@ -8,9 +8,9 @@ those of float32; with two of them 91 %, with none 83 %; other ways of calibrati
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +41,7 @@ class Quantised:
 def quantise(
     source: Path,
     path: Path,
-    facts: dict[str, Any],
+    facts: Mapping[str, object],
     calibration: np.ndarray,
     validation: np.ndarray,
     labels: np.ndarray,
@@ -54,10 +54,10 @@ def quantise(
     Args:
         source: the float32 model.
         path: of the int8 model.
-        facts: of `lesionlab.inference.bundle.make_facts`.
+        facts: of `lesionlab.inference.facts.Facts.to_json`.
         calibration: uint8 (k, h, w, 3), training images; 100 to 500 are enough.
         validation: uint8 (n, h, w, 3), images of the validation part.
-        labels: integers (n,) in `DX` order.
+        labels: integers (n,), places in the taxonomy.
         judged_on: what `validation` is, in words, for terminal and card.
         allowed_loss: of balanced accuracy; 0.01 is one point.
 
@@ -88,7 +88,7 @@ def quantise(
                 "loss with --allowed-loss POINTS."
             )
         model = onnx.load(temporary)
-        facts = facts | {"card": _about(result) + facts["card"]}
+        facts = {**facts, "card": f"{_about(result)}{facts['card']}"}
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
         onnx.save(model, temporary)
     return result
@@ -98,8 +98,8 @@ def _about(result: Quantised) -> str:
     """Say above the card whose figures it has, and how far this file is from that one."""
     return (
         "> This file computes in 8-bit integers; the figures below are those of its float32 form. On "
-        f"{result.images:,} {result.judged_on}, {result.same_answers:.1%} of the answers are the same, and balanced accuracy is "
-        f"{result.balanced_accuracy:.3f}, of float32 {result.balanced_accuracy_float32:.3f}.\n\n"
+        f"{result.images:,} {result.judged_on}, {result.same_answers:.1%} of the predicted diagnoses are the same, "
+        f"and balanced accuracy is {result.balanced_accuracy:.3f}, of float32 {result.balanced_accuracy_float32:.3f}.\n\n"
     )
 
 

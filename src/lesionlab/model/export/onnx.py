@@ -11,7 +11,7 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def why_no_tensorflow(what: str) -> str:
 
 
 def export_onnx(
-    network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray, *, compact: bool = True
+    network: keras.Model, path: Path, facts: Mapping[str, object], sample: np.ndarray, *, compact: bool = True
 ) -> float:
     """Write the network as ONNX and return the largest difference in probability on the sample.
 
@@ -55,7 +55,7 @@ def export_onnx(
     Args:
         network: float32 (n, h, w, 3) 0 to 255 to (n, 7) probabilities.
         path: of the `.onnx` file; whole or not at all.
-        facts: of `lesionlab.inference.bundle.make_facts`; written into the file's metadata, each value as JSON.
+        facts: of `lesionlab.inference.facts.Facts.to_json`; written into the file's metadata, each value as JSON.
         sample: uint8 (k, h, w, 3), real images to compare on.
         compact: store weights in 8 or 16 bits where that loses nothing, see `lesionlab.model.export.compact_weights`.
 
@@ -99,7 +99,7 @@ def quiet(logger_name: str | None, level: int) -> Iterator[None]:
         logger.setLevel(before)
 
 
-def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+def export_savedmodel(network: keras.Model, path: Path, facts: Mapping[str, object], sample: np.ndarray) -> float:
     """Write TensorFlow's SavedModel, a folder, with the facts beside it in `facts.json`; see `export_onnx`."""
     import tensorflow
 
@@ -114,7 +114,7 @@ def export_savedmodel(network: keras.Model, path: Path, facts: dict[str, Any], s
         return proved("SavedModel", network, lambda pixels: loaded.serve(pixels.astype(np.float32)).numpy(), sample)
 
 
-def export_litert(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+def export_litert(network: keras.Model, path: Path, facts: Mapping[str, object], sample: np.ndarray) -> float:
     """Write LiteRT's `.tflite`, with the facts beside it in `<file>.json`; see `export_onnx`."""
     import tensorflow
 
@@ -130,7 +130,7 @@ def export_litert(network: keras.Model, path: Path, facts: dict[str, Any], sampl
     return difference
 
 
-def export_keras(network: keras.Model, path: Path, facts: dict[str, Any], sample: np.ndarray) -> float:
+def export_keras(network: keras.Model, path: Path, facts: Mapping[str, object], sample: np.ndarray) -> float:
     """Write a `.keras` file, with the facts beside it in `<file>.json`; see `export_onnx`."""
     with replacing(path) as temporary:
         network.save(temporary)

@@ -30,7 +30,7 @@ export function csv(items, model) {
   const nameOf = names(items);
   const rows = items.filter((item) => item.result).map((item) =>
     [cell(nameOf.get(item)), ...model.classes.map((dx) => item.result.probabilities[dx])].join(","));
-  return `${["image," + model.classes.map((dx) => dx.toUpperCase()).join(","), ...rows].join("\n")}\n`;
+  return `${[["image", ...model.columns].map(cell).join(","), ...rows].join("\n")}\n`;
 }
 
 // A sheet of paper an image, one after the other: of hundreds of images only one is held at full size at a time.

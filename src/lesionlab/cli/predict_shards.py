@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.choices import SHARD_FORMATS
 from lesionlab.cluster import connection
 from lesionlab.inference import ray_engine
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import Model, Unreadable
-from lesionlab.inference.shards import FORMATS, SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Unreadable
+from lesionlab.inference.shards import SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
 from lesionlab.progress import counter
 
 
@@ -29,7 +31,7 @@ def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) 
             model,
             engine,
             options.shards,
-            format=options.shard_format or FORMATS[0],
+            format=options.shard_format or SHARD_FORMATS[0],
             shard_size=options.shard_size or SHARD_SIZE,
             batch_size=options.batch_size,
             report=show,
