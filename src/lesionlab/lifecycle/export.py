@@ -222,8 +222,8 @@ def _paths(run: RunDirectory) -> pd.DataFrame:
     absent = [str(one) for one in each(data) if not one.exists()]
     if absent:
         raise LesionlabError(
-            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. An export is proved on them; "
-            "put them back, or use the run's own model.onnx and model.keras."
+            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. An export is proved on "
+            "them; put them back, or use the run's own model.onnx and model.keras."
         )
     return read_data(data, run.taxonomy).table[["image_id", "path"]]
 

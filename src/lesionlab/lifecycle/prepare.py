@@ -22,7 +22,7 @@ from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
 from lesionlab.data.point_matches import point_matches
 from lesionlab.data.split import SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
-from lesionlab.data.split_proof import count_patients, prove
+from lesionlab.data.split_proof import count_patients, prove, unseen
 from lesionlab.data.split_proof import in_words as proof_in_words
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.environment import default_cache_dir, record_environment
@@ -170,11 +170,12 @@ def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
     untrained = _untrained(table, data.taxonomy)
     write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
     say(f"split {choice.name!r}: {counts['test'].images:,} test images")
-    for line in proof_in_words(proof):
+    said = unseen(by_points=local_features.is_available())
+    for line in (*proof_in_words(proof), said):
         say(line)
     if untrained:
         say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of their images will be predicted wrongly")
-    return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained))
+    return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained), unseen=said)
 
 
 def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:

@@ -116,6 +116,7 @@ class SplitFacts(Struct, frozen=True, kw_only=True):
         parts: images and lesions of `train`, `validation` and `test`.
         proof: what lies on two sides, counted anew on the result.
         untrained: diagnoses that are tested and never trained on.
+        unseen: what the proof cannot see, a sentence; empty in manifests of older versions.
 
     """
 
@@ -123,6 +124,7 @@ class SplitFacts(Struct, frozen=True, kw_only=True):
     parts: dict[str, PartCounts]
     proof: SplitProof
     untrained: tuple[str, ...] = ()
+    unseen: str = ""
 
 
 class PixelFacts(Struct, frozen=True, kw_only=True):
