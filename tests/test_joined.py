@@ -142,13 +142,13 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def test_no_lesion_of_two_folders_lies_on_two_sides(halves: tuple[Path, Path]) -> None:
-    cleaned = inspect(read_data(halves))
-    table = cleaned.table
+    collection = read_data(halves)
+    table = inspect(collection).table
     is_copy = table["image_id"].str.startswith("COPY_")
     joined = table[is_copy]["group"].isin(table[~is_copy]["group"])
     assert joined.sum() == is_copy.sum() == 20
     for seed in range(3):
-        parts = split(table, SplitChoice(), seed=seed)
+        parts = split(table, SplitChoice(), collection.taxonomy, seed=seed)
         assert not prove(table, parts).is_leaking
         assert set(parts) == {"train", "validation", "test"}
 
@@ -159,7 +159,7 @@ def test_a_folder_can_be_held_out(halves: tuple[Path, Path]) -> None:
     table = inspect(collection).table
     second = table["row"] >= collection.sizes[0]
     table = table.assign(dataset=np.where(second, "second", "first"))
-    parts = split(table, SplitChoice(name="source", source="second"), seed=0)
+    parts = split(table, SplitChoice(name="source", source="second"), collection.taxonomy, seed=0)
     assert (parts[second] == "test").all() and not prove(table, parts).is_leaking
     assert (parts[~second] == "test").sum() == table[~second]["group"].isin(table[second]["group"]).sum() < 40
 
@@ -175,3 +175,27 @@ def test_check_of_two_folders_says_what_they_have_in_common(
     assert {f"COPY_{number}" for number in range(20)} <= set(written["image_id_b"])
     assert main(["check", *map(str, halves), "--pairs", str(tmp_path / "no" / "pairs.csv")]) == 2
     assert "Name another file with --pairs" in capsys.readouterr().err
+
+
+def test_folders_of_two_sets_of_diagnoses_give_the_diagnoses_of_both(tmp_path: Path) -> None:
+    """HAM10000's seven, and a folder of MILK10k's: eleven in all, no diagnosis lost."""
+    one = folder(tmp_path / "a", A_ROWS)
+    other = tmp_path / "b"
+    for number in range(4):
+        draw(other / "MILK10k_Training_Input" / f"IL_{number}" / f"ISIC_{number}.jpg", 30 + number)
+    columns = "AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC".split(",")
+    truth = [
+        ",".join([f"IL_{n}", *("1.0" if c == dx else "0.0" for c in columns)])
+        for n, dx in enumerate(("INF", "MEL", "SCCKA", "NV"))
+    ]
+    (other / "MILK10k_Training_GroundTruth.csv").write_text(
+        "\n".join([",".join(["lesion_id", *columns]), *truth]) + "\n"
+    )
+    rows = [f"IL_{n},dermoscopic,ISIC_{n},50,male,3,trunk" for n in range(4)]
+    header = "lesion_id,image_type,isic_id,age_approx,sex,skin_tone_class,site"
+    (other / "MILK10k_Training_Metadata.csv").write_text("\n".join([header, *rows]) + "\n")
+    collection = read_data((one, other))
+    assert len(collection.table) == 8
+    assert set(collection.taxonomy.dx) == {code.lower() for code in columns}
+    assert set(collection.table["dx"]) <= set(collection.taxonomy.dx)
+    assert collection.taxonomy.dx[: len(read_data(one).taxonomy.dx)] == read_data(one).taxonomy.dx
