@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
 from lesionlab.data.copy_names import sources
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.split import split
-from lesionlab.data.split_proof import prove
+from lesionlab.data.split_proof import in_words, prove, unseen
 from lesionlab.lifecycle.prepare import inspect
 from lesionlab.recipe import SplitChoice
 
@@ -89,3 +90,13 @@ def test_a_table_with_lesions_of_its_own_is_joined_too(tmp_path: Path) -> None:
     assert found["copy-name"].items == ("ISIC_1_rot90 ~ ISIC_1",)
     assert found["copy-name-dx"].items == ("flip_ISIC_2 (mel) ~ ISIC_2 (nv)",)
     assert "label is likely wrong" in found["copy-name-dx"].decision
+
+
+def test_a_proof_says_what_it_has_looked_for_and_what_it_cannot_see() -> None:
+    rows = [("a", "L1", "nv", "L1"), ("b", "L2", "nv", "L2"), ("c", "L3", "mel", "L3")]
+    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "group"])
+    (proved,) = in_words(prove(table, pd.Series(["train", "validation", "test"])))
+    assert proved == "proved: no lesion, no near-duplicate, no copy by name and no image content on two sides"
+    assert "lesionlab[match]" in unseen(by_points=False) and "15 points" in unseen(by_points=True)
+    joined = table.assign(group="L1")
+    assert prove(joined, pd.Series(["train", "validation", "test"])).is_leaking

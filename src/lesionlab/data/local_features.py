@@ -6,7 +6,7 @@ RootSIFT (R. Arandjelovic, A. Zisserman, CVPR 2012, doi:10.1109/CVPR.2012.624801
 correlations. In a mirrored picture the same values stand in another order (`MIRRORED`), so that it need not be looked at.
 """
 
-import importlib.util
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +41,12 @@ class LocalFeatures:
 
 
 def is_available() -> bool:
-    """Whether OpenCV is installed."""
-    return importlib.util.find_spec("cv2") is not None
+    """Whether OpenCV is installed, and can be loaded."""
+    try:
+        importlib.import_module("cv2")
+    except ImportError:
+        return False
+    return True
 
 
 def local_features(paths: Sequence[str]) -> LocalFeatures:
@@ -77,6 +81,7 @@ def as_root(descriptors: np.ndarray) -> np.ndarray:
 def _finder() -> Callable[[str], tuple[np.ndarray, np.ndarray] | None]:
     import cv2
 
+    cv2.setNumThreads(1)  # pictures are looked at beside each other
     sift = cv2.SIFT.create(nfeatures=MOST, contrastThreshold=_CONTRAST)
 
     def find(path: str) -> tuple[np.ndarray, np.ndarray] | None:

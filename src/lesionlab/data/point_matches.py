@@ -7,9 +7,9 @@
 4. The pair is joined if `MIN_POINTS` places agree; several points of one place count once, and all on one line are none
    (a hair, a ruler).
 
-Measured on 11,251 images of HAM10000 and MILK10k (docs/copies.md): of 971 lesions that both show 964 are joined, 86 % of the second
-photographs of HAM10000's lesions, and 66 pairs of other lesions, all of them right by eye. Pairs of strangers had at most 5
-points in common, but two of 150 generated lesions, with the same ruler, 13.
+Measured on 11,251 images of HAM10000 and MILK10k (docs/copies.md): of 971 lesions that both show 964 are joined, 86 % of the
+second photographs of HAM10000's lesions, and 66 pairs of other lesions, all of them right by eye. Pairs of strangers had at
+most 5 points in common, but two of 150 generated lesions, with the same ruler, 13.
 """
 
 from collections.abc import Sequence
