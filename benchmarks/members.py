@@ -22,7 +22,7 @@ from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import headline
 from lesionlab.evaluation.vector_scaling import cross_fitted
-from lesionlab.lifecycle.ensemble import uncalibrated
+from lesionlab.lifecycle.join_networks import uncalibrated
 from lesionlab.lifecycle.prepare import decode
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import apply_decision, calibrate, choose_decision

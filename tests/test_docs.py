@@ -81,6 +81,22 @@ def test_the_help_in_the_documentation_is_what_the_commands_print() -> None:
     assert script["with_help"](text).split() == text.split(), "Run: python docs/make_commands.py"
 
 
+def test_every_key_of_a_manifest_is_documented() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- keys: (\w+) -->", text)) == set(script["FILES"])
+    assert script["with_keys"](text).split() == text.split(), "Run: python docs/make_commands.py"
+
+
+def test_the_manifest_of_a_run_holds_the_documented_keys_alone(finished: tuple[Path, str]) -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    documented = {key for key, _ in script["keys_of"](script["FILES"]["manifest"])}
+    held = json.loads((finished[0] / "manifest.json").read_text())
+    assert set(held) == {key for key in documented if "." not in key}
+    for name in ("environment", "data", "split", "pixels", "model", "export", "request"):
+        assert {f"{name}.{key}" for key in held[name]} <= documented, name
+
+
 def test_help_fits_a_terminal_and_explains_every_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for name, command in {"lesionlab": make_parser(), **commands()}.items():

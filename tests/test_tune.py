@@ -10,7 +10,7 @@ import pytest
 from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
-from lesionlab.lifecycle.search_space import changed, read_space
+from lesionlab.lifecycle.search_space import Choices, Range, changed, read_space
 from lesionlab.lifecycle.trial import run_trial, trial_number
 from lesionlab.lifecycle.tune import Search, _write_job
 from lesionlab.recipe import read_recipe
@@ -32,9 +32,9 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_space_is_read(tmp_path: Path) -> None:
     space = read_space(written(tmp_path, SPACE), read_recipe("quick"))
-    assert space["optimizer.batch_size"] == {"choices": [16, 32]}
-    assert space["optimizer.learning_rate"] == {"low": 1e-4, "high": 1e-2, "log": True, "whole": False}
-    assert space["model.dropout"]["whole"] is False
+    assert space["optimizer.batch_size"] == Choices([16, 32])
+    assert space["optimizer.learning_rate"] == Range(low=1e-4, high=1e-2, log=True, whole=False)
+    assert space["model.dropout"].whole is False
     recipe = changed(read_recipe("quick"), {"optimizer.batch_size": 16, "model.dropout": 0.25})
     assert (recipe.optimizer.batch_size, recipe.model.dropout) == (16, 0.25)
 
@@ -130,7 +130,7 @@ def test_failed_trials_are_said_and_end_with_1(
     ]
     calls = []
     monkeypatch.setattr("lesionlab.cluster.connection.cluster", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr("lesionlab.lifecycle.tune._fit", lambda *_: calls.append(1) or results)
+    monkeypatch.setattr("lesionlab.lifecycle.ray_search.fit", lambda *_, **__: calls.append(1) or results)
     out = tmp_path / "out"
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
     done = lesionlab_here("tune", *options)

@@ -1,6 +1,7 @@
 """`lesionlab run`, `train` and `ensemble`: the commands that make a classifier."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,12 @@ def _add_data_options(group: Group) -> None:
         "together, and lesions common to them stay on one side of the split",
     )
     group.add_argument(
+        "--taxonomy",
+        metavar="NAME|FILE",
+        help="set of diagnoses to read the data in: the name of one that comes with lesionlab, or a TOML file (default: the "
+        "recipe's, else the data's own)",
+    )
+    group.add_argument(
         "--split",
         metavar="NAME|FILE",
         help="how to split: lesion (default), source:CLINIC (test on one clinic), kaggle (leaks; for comparison), or a .csv "
@@ -97,6 +104,8 @@ def _run(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.epochs:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
+    if options.taxonomy:
+        recipe = dataclasses.replace(recipe, taxonomy=options.taxonomy)
     if options.split:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
     data_name = "-".join(folder.resolve().name for folder in options.data or ()) or "generated"

@@ -146,10 +146,10 @@ def before_the_rule(
         stages["test_before_rule"] = (calibrate(as_trained, decision), own)
     if decision.scale or not is_calibrated:
         other = fitted_temperature(validation_labels, trained.validated)(as_trained)
-        stages["test_temperature"] = (other, "after a temperature instead")
+        stages["test_temperature"] = (other, "with a temperature instead")
     if not decision.scale:
         other = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
-        stages["test_vector"] = (other, "after vector scaling instead")
+        stages["test_vector"] = (other, "with vector scaling instead")
     calibrated, label = stages["test_before_rule" if is_calibrated else "test_vector"]
     curves = {
         name: net_benefit(*as_task(test.with_probabilities(calibrated), codes))

@@ -35,7 +35,7 @@ from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import as_json, write_csv, write_json
-from lesionlab.inference.model import load_model
+from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.evaluate import predictions_table
 from lesionlab.lifecycle.given_predictions import (
@@ -107,10 +107,7 @@ def evaluate(
 
     """
     folders.refuse_among_images(out, data)
-    is_table = bool(model) and str(model).lower().endswith(".csv")
-    if robustness_lesions and is_table:
-        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
-    opened = None if is_table else load_model(model)
+    opened = _open_model(model, has_robustness=bool(robustness_lesions))
     collection = read_collection(data, opened.facts.taxonomy if opened else None)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
@@ -139,6 +136,15 @@ def evaluate(
         )
         metrics["is_generated"] = manifest.data.is_generated
         return _write(out, metrics, manifest, test, pixels)
+
+
+def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
+    """Open what is evaluated; None: it is a table of predictions."""
+    if not model or not str(model).lower().endswith(".csv"):
+        return load_model(model)
+    if has_robustness:
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
+    return None
 
 
 @contextmanager

@@ -87,7 +87,7 @@ class _Source:
     table: pd.DataFrame
 
     def pixels(self, part: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
+        """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images chosen from it."""
         chosen = self.table[self.table["part"] == part]
         if chosen.empty:
             raise damaged(self.folder, f"its splits.csv has no image of the part {part!r}")

@@ -7,18 +7,16 @@ final network on this data any more, so no figure of its own is given.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesionlab import folders
 from lesionlab.data.layouts.joined import read_data
-from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
-from lesionlab.files import replacing, write_csv
-from lesionlab.lifecycle.ensemble import joined
-from lesionlab.lifecycle.prepare import data_key, decode, fingerprint
+from lesionlab.files import replacing
+from lesionlab.lifecycle.prepare import decode, fingerprint
 from lesionlab.runs import directory
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.model_facts import facts_of_refit
@@ -41,6 +39,8 @@ def train_on_all(folder: Path) -> Path:
         LesionlabError: images of the run are gone.
 
     """
+    from lesionlab.lifecycle.join_networks import joined  # with Keras, which takes seconds
+    from lesionlab.lifecycle.train import refit
     from lesionlab.model.architectures import with_decision
     from lesionlab.model.decision_rule import read_decision
     from lesionlab.model.export.onnx import export_onnx
@@ -60,7 +60,7 @@ def train_on_all(folder: Path) -> Path:
             members = [directory.open_run(member) for member in run.members]
             network = joined(members, directory.FINAL, recipe.name, statistics)
         else:
-            network = _refit(run, pixels, table, statistics)
+            network = refit(run, pixels, table, statistics, folder / CHECKPOINT)
         facts = facts_of_refit(run)
         network = with_decision(network, read_decision(facts.decision))
         with replacing(folder / directory.FINAL) as temporary:
@@ -73,29 +73,6 @@ def train_on_all(folder: Path) -> Path:
         (folder / CHECKPOINT).unlink(missing_ok=True)
     say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on {len(rows[:64])} images")
     return folder / "final.onnx"
-
-
-def _refit(
-    run: RunDirectory, pixels: np.ndarray, table: pd.DataFrame, statistics: tuple[np.ndarray, np.ndarray]
-) -> Any:
-    from lesionlab.model import backend
-    from lesionlab.model.architectures import build_network
-    from lesionlab.model.pretrained import load_pretrained
-    from lesionlab.model.train import Part, for_use, train
-
-    seed, epochs = run.head.seed, round(run.recipe.optimizer.epochs * (table["part"] == "train").mean())
-    recipe = run.recipe.with_changes("optimizer", epochs=max(1, epochs))
-    say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
-    backend.seed_everything(seed)
-    network = build_network(recipe, *statistics, n_diagnoses=len(run.taxonomy), for_training=True, seed=seed)
-    load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy))
-    checkpoint, key = run.folder / CHECKPOINT, data_key(table)
-    history = train(
-        network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch
-    )
-    write_csv(pd.DataFrame(history), run.folder / "final-history.csv")
-    return for_use(network, recipe, *statistics)
 
 
 def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
@@ -127,7 +104,3 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
             "repeat the run with --again."
         )
     return table, cache.pixels
-
-
-def _say_epoch(row: dict[str, float]) -> None:
-    say(f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")

@@ -51,7 +51,7 @@ def class_reliability_figure(metrics: dict[str, Any]) -> Any:
     handles = [grid[-1].plot([], [], color=colour, marker=".")[0] for colour in (GREY, INK, COLOUR["nv"])]
     grid[-1].legend(handles, [label for _, label in stages], fontsize=7, loc="center")
     figure.supxlabel("stated probability", fontsize=8)
-    figure.supylabel("share that happened", fontsize=8)
+    figure.supylabel("observed share", fontsize=8)
     return figure
 
 
