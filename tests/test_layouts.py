@@ -216,6 +216,8 @@ def test_weights_of_the_challenge_are_no_diagnoses(isic: Path) -> None:
     lines = truth.read_text().splitlines()
     write(truth, "\n".join([lines[0] + ",score_weight", *(f"{line},{n % 2}.0" for n, line in enumerate(lines[1:]))]))
     assert len(read_collection(isic).table) == 5
+    (found,) = [item for item in read_collection(isic).findings if item.kind == "weighed"]
+    assert "lesionlab score weighs them" in found.decision and found.items == ("ISIC_1", "ISIC_3")
 
 
 PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"

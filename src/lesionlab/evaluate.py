@@ -279,7 +279,8 @@ def evaluate_command(options: argparse.Namespace) -> None:
         robustness_lesions=options.robustness_lesions or (_ROBUSTNESS_LESIONS if options.robustness else None),
     )
     metrics = json.loads((options.out / "metrics.json").read_text(encoding="utf-8"))["test"]
-    print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions")
+    undecided = f", {metrics['undecided']:,} undecided (a tie counts as wrong)" if metrics["undecided"] else ""
+    print(f"{metrics['images']:,} images of {metrics['lesions']:,} lesions{undecided}")
     for name in HEADLINE:
         print(f"{name.replace('_', ' '):18} {in_words(metrics[name], metrics['intervals'][name])}")
     print(f"Report: {report}\n{NOT_A_DEVICE}")

@@ -103,7 +103,7 @@ def answers_of_table(
         "unknown": unknown,
         "doubtful": doubtful,
     }
-    return Seen(values / values.sum(axis=1, keepdims=True)), described
+    return Seen(values), described
 
 
 def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
@@ -161,5 +161,6 @@ def _refuse_what_is_no_probability(path: Path, images: list[str], values: np.nda
     rounded = int((np.abs(sums - 1) > 1e-3).sum())
     if rounded:
         say(
-            f"{rounded:,} rows of {path} miss the sum of 1 by up to {np.abs(sums - 1).max():.3f}: divided by their sums"
+            f"{rounded:,} rows of {path} miss the sum of 1 by up to {np.abs(sums - 1).max():.3f}: taken as they are, as by "
+            "lesionlab score"
         )

@@ -10,7 +10,7 @@ import pandas as pd
 from lesionlab import rundir
 from lesionlab.bundle import open_bundle
 from lesionlab.data.split import PARTS
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
+from lesionlab.diagnosis import ISIC_COLUMNS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.files import write_csv, write_json
@@ -22,6 +22,7 @@ from lesionlab.run_files import run_facts
 from lesionlab.stages import say
 from lesionlab.steps import LOOK_PX, Divided, Prepared, Run, decode
 from lesionlab.trust import conformal
+from lesionlab.trust.answers import ANSWERS, answers_of
 from lesionlab.trust.assess import Answers, assess
 from lesionlab.trust.calibration import calibration
 from lesionlab.trust.inside import Seen, see
@@ -170,14 +171,14 @@ def export(run: Run, prepared: Prepared, divided: Divided, trained: "Trained") -
 
 
 def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
-    """ISIC's columns, then part, lesion, truth and prediction."""
+    """ISIC's columns, then part, lesion, truth and prediction; `undecided` for a tie."""
     predictions = pd.DataFrame(probabilities, columns=list(ISIC_COLUMNS))
     predictions.insert(0, "image", table["image_id"].to_numpy())
     return predictions.assign(
         part=table["part"].to_numpy(),
         lesion_id=table["lesion_id"].to_numpy(),
         truth=table["dx"].to_numpy(),
-        predicted=np.array(DX)[probabilities.argmax(axis=1)],
+        predicted=np.array(ANSWERS)[answers_of(probabilities)],
     )
 
 

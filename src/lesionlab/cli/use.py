@@ -8,6 +8,7 @@ from lesionlab.cli.scale import add_engine
 from lesionlab.errors import UsageError
 
 TRACKERS = ("mlflow", "tensorboard")
+CHALLENGES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k")
 FORMATS = ("onnx", "onnx-int8", "litert", "savedmodel", "keras", "web")
 
 
@@ -59,9 +60,17 @@ def _add_scale(predict: argparse.ArgumentParser) -> None:
 
 def _add_score(commands: argparse._SubParsersAction) -> None:
     score = commands.add_parser("score", help="the ISIC challenge's own metrics of a table of predictions")
-    score.add_argument("predictions", type=Path, metavar="PREDICTIONS.csv", help="image,MEL,NV,BCC,AKIEC,BKL,DF,VASC")
     score.add_argument(
-        "truth", type=Path, metavar="TRUTH.csv", help="ISIC's one-hot table, or metadata with image_id and dx"
+        "predictions",
+        type=Path,
+        metavar="PREDICTIONS.csv",
+        help="image and the challenge's columns: MEL,NV,BCC,AKIEC,BKL,DF,VASC of isic2018",
+    )
+    score.add_argument(
+        "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or metadata with image_id and dx"
+    )
+    score.add_argument(
+        "--challenge", choices=CHALLENGES, default="isic2018", help="whose columns and metric (default: isic2018)"
     )
     score.add_argument("--json", action="store_true", help="print the figures as JSON")
     score.add_argument(

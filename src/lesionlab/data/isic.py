@@ -85,9 +85,20 @@ def _read_truth(truth: Path, lesions: pd.DataFrame) -> tuple[pd.DataFrame, list[
     table["diagnosis_confirm_type"] = table["diagnosis_confirm_type"].fillna("")
     if phase:
         table["dataset"] = f"isic2018_{phase[1].lower()}"
+    weighed = _weighed(table, truth)
     table, findings = read_rows(table, truth)
     decision = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
-    return table, findings + finding("lesion-unknown", f"{truth.name} has images without lesion", decision, without)
+    found = finding("lesion-unknown", f"{truth.name} has images without lesion", decision, without)
+    return table, findings + found + weighed
+
+
+def _weighed(table: pd.DataFrame, truth: Path) -> list[Finding]:
+    """Say that images which a challenge weighs, or does not score, count like all others here."""
+    if "score_weight" not in table:
+        return []
+    others = table.loc[~table["score_weight"].isin(("1", "1.0", "")), "image"].tolist()
+    decision = "each counts once, as all do; lesionlab score weighs them as the challenge does"
+    return finding("weighed", f"{truth.name} gives images a score_weight that is not 1", decision, others)
 
 
 def _read_groupings(paths: list[Path]) -> pd.DataFrame:

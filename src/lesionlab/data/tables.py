@@ -8,7 +8,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,8 +47,19 @@ def read_table(path: Path) -> "pd.DataFrame":
     return table
 
 
-def read_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def read_rows(
+    path: Path,
+    rename: Callable[[str], str] = str,
+    *,
+    without_header: Callable[[list[str]], Sequence[str]] | None = None,
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a table as it stands: the column names, renamed, and the line that each row begins in with its stripped cells.
+
+    Args:
+        path: of the table.
+        rename: gives a column's name as the caller knows it.
+        without_header: from the cells of the first row, gives the columns' names where that row is one of values, else
+            nothing; None where a header is always there.
 
     Raises:
         UsageError: the file cannot be opened, is no text, is empty, has no rows, repeats a column, has a row of
@@ -57,6 +68,8 @@ def read_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str]
     rows = _split(_decode(_read(path), path), path)
     if not rows:
         raise UsageError(f"{path} is empty: it should hold a header and a row for each image.")
+    if without_header and (given := list(without_header(rows[0][1]))):
+        return given, [(line, _fit(cells, len(given), path, line)) for line, cells in rows]
     (number, names), *rows = rows
     header = [rename(name) for name in names]
     repeated = next((name for name in header if name and header.count(name) > 1), None)

@@ -16,10 +16,11 @@ from PIL import Image
 
 from lesionlab.data.images import ImageError
 from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT, NOT_A_DEVICE
 from lesionlab.files import replacing_folder, write_text
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
+from lesionlab.trust.answers import ANSWERS, NAME_OF_ANSWER, answers_of
 from lesionlab.trust.conformal import prediction_sets
 from lesionlab.trust.inside import Seen
 from lesionlab.trust.uncertainty import uncertainties
@@ -44,7 +45,7 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
     environment = Environment(
         loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF}
+    common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF_ANSWER}
     page = environment.get_template("case.html.j2")
 
     def write(place: int, folder: Path) -> None:
@@ -66,7 +67,7 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
 
 
 def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> list[dict[str, Any]]:
-    labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
+    labels, answers = encode_labels(table["dx"]), answers_of(seen.probabilities)
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
     sets = prediction_sets(seen.probabilities, model["conformal"]["thresholds"]) if model["conformal"] else None
@@ -77,7 +78,8 @@ def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict
             "number": place + 1,
             "image": str(table["image_id"].iloc[place]),
             "truth": DX[labels[place]],
-            "answer": DX[answers[place]],
+            "answer": ANSWERS[answers[place]],
+            "map_of": DX[int(seen.probabilities[place].argmax())],
             "is_right": bool(labels[place] == answers[place]),
             "certainty": float(seen.probabilities[place].max()),
             "malignant": float(seen.probabilities[place, malignant].sum()),

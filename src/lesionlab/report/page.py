@@ -13,11 +13,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lesionlab.diagnosis import DIAGNOSES, DX, NAME_OF, NOT_A_DEVICE
+from lesionlab.diagnosis import DIAGNOSES, DX, NOT_A_DEVICE
 from lesionlab.files import write_text
 from lesionlab.report.checklists import checklists
 from lesionlab.run_files import history_of
 from lesionlab.stages import STEPS
+from lesionlab.trust.answers import NAME_OF_ANSWER
 
 _SMALLEST_P = 0.001
 
@@ -77,7 +78,7 @@ def _common(is_generated: bool) -> dict[str, Any]:
     return {
         "diagnoses": DIAGNOSES,
         "dx_order": DX,
-        "name_of": NAME_OF,
+        "name_of": NAME_OF_ANSWER,
         "notice": NOT_A_DEVICE,
         "is_generated": is_generated,
     }

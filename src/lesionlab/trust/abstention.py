@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import beta
 
+from lesionlab.trust.answers import answers_of
 from lesionlab.trust.intervals import effective_number, folds, share_of_lesions, wilson_interval
 from lesionlab.trust.operating import TASKS, as_task
 from lesionlab.trust.uncertainty import uncertainties
@@ -73,7 +74,7 @@ def abstention(
     """
     labels, probabilities, lesions = drawn
     first = np.unique(lesions, return_index=True)[1]
-    is_wrong = (probabilities.argmax(axis=1) != labels)[first]
+    is_wrong = (answers_of(probabilities) != labels)[first]
     lines = [(risk, draw_line(is_wrong, uncertainties(probabilities)[first], risk)) for risk in risks]
     return [{"risk": risk, **judge(*judged, line)} for risk, line in lines]
 
@@ -97,7 +98,7 @@ def cross_judged(
     """Draw the lines on each half of the lesions, judge them on the other, and put the halves together."""
     half = folds(lesions, 2, seed=seed)
     first, uncertainty = np.unique(lesions, return_index=True)[1], uncertainties(probabilities)
-    is_wrong = probabilities.argmax(axis=1) != labels
+    is_wrong = answers_of(probabilities) != labels
     rows = []
     for risk in risks:
         answered = np.zeros(len(labels), bool)
@@ -116,7 +117,7 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, uncertainty: np
 
     El-Yaniv and Wiener, "On the foundations of noise-free selective classification", JMLR 11 (2010).
     """
-    wrong = (probabilities.argmax(axis=1) != labels)[np.argsort(uncertainty, kind="stable")]
+    wrong = (answers_of(probabilities) != labels)[np.argsort(uncertainty, kind="stable")]
     shares = np.arange(0.05, 1.001, 0.05)
     kept = np.maximum(1, np.round(shares * len(labels)).astype(int))
     errors = np.cumsum(wrong)[kept - 1] / kept
@@ -124,7 +125,7 @@ def risk_coverage(labels: np.ndarray, probabilities: np.ndarray, uncertainty: np
 
 
 def _judge(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, answered: np.ndarray) -> dict[str, Any]:
-    is_wrong = (probabilities.argmax(axis=1) != labels)[answered]
+    is_wrong = (answers_of(probabilities) != labels)[answered]
     is_malignant, _ = as_task(labels, probabilities, TASKS["malignant"])
     error = float(is_wrong.mean()) if len(is_wrong) else None
     return {

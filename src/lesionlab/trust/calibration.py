@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.diagnosis import DX, INDEX_OF
+from lesionlab.trust.answers import answers_of
 
 BINS = 15
 _TRIALS = 200
@@ -31,7 +32,7 @@ def calibration(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarr
         `reliability`.
 
     """
-    stated, happened = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    stated, happened = probabilities.max(axis=1), answers_of(probabilities) == labels
     is_class = labels[:, None] == np.arange(len(DX))
     per_class = {dx: _of_class(probabilities[:, index], is_class[:, index]) for index, dx in enumerate(DX)}
     return {
@@ -73,7 +74,7 @@ def _by_chance(probabilities: np.ndarray, lesions: np.ndarray, seed: int) -> dic
     rng = np.random.default_rng(seed)
     names, lesion = np.unique(lesions, return_inverse=True)
     sums = probabilities.cumsum(axis=1)
-    melanoma, answer, stated = INDEX_OF["mel"], probabilities.argmax(axis=1), probabilities.max(axis=1)
+    melanoma, answer, stated = INDEX_OF["mel"], answers_of(probabilities), probabilities.max(axis=1)
     found: dict[str, list[float]] = {"ece": [], "ece_mel": []}
     for _ in range(_TRIALS):
         drawn = (rng.random((len(names), 1))[lesion] * sums[:, -1:] > sums).sum(axis=1)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
 
+from lesionlab.trust.answers import answers_of
 from lesionlab.trust.intervals import bootstrap, percentile_interval
 from lesionlab.trust.metrics import HEADLINE, auc, headline
 from lesionlab.trust.operating import TASKS, as_task
@@ -87,7 +88,7 @@ def compare(
     """
     draws = [bootstrap(labels, probabilities, lesions, seed=seed) for probabilities in (first, second)]
     values = [headline(labels, probabilities) for probabilities in (first, second)]
-    right = [probabilities.argmax(axis=1) == labels for probabilities in (first, second)]
+    right = [answers_of(probabilities) == labels for probabilities in (first, second)]
     only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
     tasks = [as_task(labels, probabilities, TASKS["malignant"]) for probabilities in (first, second)]
     malignant, p = delong(tasks[0][0], tasks[0][1], tasks[1][1], lesions)

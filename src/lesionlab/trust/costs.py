@@ -85,10 +85,10 @@ def expected_cost(
         seed: of the bootstrap.
 
     Returns:
-        `matrix`; `model`: the likeliest diagnosis answered; `cheapest`: the answer of the least expected cost under the
-        model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`: always the one
-        answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for the first two
-        `saved`, the cost of `constant` less their own with its paired interval.
+        `matrix`; `model`: the likeliest diagnosis answered, of a tie the first; `cheapest`: the answer of the least expected
+        cost under the model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`:
+        always the one answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for
+        the first two `saved`, the cost of `constant` less their own with its paired interval.
 
     """
     weights = draw_weights(lesions, seed)

@@ -23,7 +23,7 @@ class Seen:
     """What a model makes of n images; NaN in the rows of images that could not be read.
 
     Attributes:
-        probabilities: float64 (n, 7), rows sum to 1.
+        probabilities: float64 (n, 7), rows sum to 1, or nearly where a table has rounded them.
         features: float32 (n, channels), after the global average; None where the network has none.
         maps: float32 (n, grid height, grid width, 7), class activation maps; None where the network has none.
         is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.

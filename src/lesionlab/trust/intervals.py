@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lesionlab.diagnosis import DX, INDEX_OF
+from lesionlab.trust.answers import answers_of
 
 RESAMPLES = 2000
 AT_SPECIFICITY = 0.9
@@ -26,7 +27,7 @@ def bootstrap(
 
     Args:
         labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7); the largest is the answer.
+        probabilities: float (n, 7); the largest is the answer, a tie is none.
         lesions: (n,) lesion ids.
         seed: of the draws.
         resamples: how many draws.
@@ -39,7 +40,7 @@ def bootstrap(
     """
     weights = draw_weights(lesions, seed, resamples)  # (resamples, n): how often each image was drawn
     is_class = labels[:, None] == np.arange(_CLASSES)  # (n, 7)
-    is_answer = probabilities.argmax(axis=1)[:, None] == np.arange(_CLASSES)
+    is_answer = answers_of(probabilities)[:, None] == np.arange(_CLASSES)  # none of them for a tie
     counts = _counts(weights, is_class, is_answer)
     ranked = [ranking(is_class[:, c], probabilities[:, c], weights) for c in range(_CLASSES)]
     losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))

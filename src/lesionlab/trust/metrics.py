@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
 from lesionlab.diagnosis import DX, INDEX_OF
+from lesionlab.trust.answers import UNDECIDED, answers_of
 from lesionlab.trust.intervals import (
     AT_SPECIFICITY,
     CLASS_FIGURES,
@@ -36,24 +37,26 @@ def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.nda
 
     Args:
         labels: integers (n,), 0 to 6 in `DX` order.
-        probabilities: float (n, 7), rows sum to 1; the largest is the prediction.
+        probabilities: float (n, 7), rows sum to 1; the largest is the prediction, a tie is none and counts as wrong.
         lesions: (n,) lesion ids; the bootstrap draws these, not images.
         seed: of the bootstrap.
 
     Returns:
-        The object that `metrics.json` holds for a part; fractions 0 to 1. `intervals` are those of the bootstrap; where no draw
+        The object that `metrics.json` holds for a part; fractions 0 to 1. `undecided` counts ties, which `confusion` leaves out.
+        `intervals` are those of the bootstrap; where no draw
         differs (all answers right), accuracy has Wilson's and the others none; of one lesion alone there are none. In
         `per_class` so has a share that no draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's,
         and its average precision none; `recall_interval` is Wilson's always. All count lesions.
 
     """
-    predicted = probabilities.argmax(axis=1)
+    predicted = answers_of(probabilities)
     confusion = confusion_matrix(labels, predicted, labels=range(_CLASSES))
-    counts = confusion.sum(axis=1)
+    counts = np.bincount(labels, minlength=_CLASSES)
     draws = bootstrap(labels, probabilities, lesions, seed=seed)
     return {
         "images": len(labels),
         "lesions": int(len(np.unique(lesions))),
+        "undecided": int((predicted == UNDECIDED).sum()),
         **headline(labels, probabilities),
         "mel_at_90": sensitivity_at(labels == INDEX_OF["mel"], probabilities[:, INDEX_OF["mel"]]),
         "majority_accuracy": float(counts.max() / counts.sum()),
@@ -120,7 +123,7 @@ def _class_intervals(
 
 def headline(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Accuracy, balanced accuracy, macro AUC and log loss (natural logarithm, probabilities clipped at 1e-15)."""
-    predicted = probabilities.argmax(axis=1)
+    predicted = answers_of(probabilities)
     hits = predicted == labels
     recalls = [hits[labels == index].mean() for index in np.unique(labels)]
     aucs = [auc(labels == index, probabilities[:, index]) for index in np.unique(labels)]

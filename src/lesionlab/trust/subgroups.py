@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT
+from lesionlab.trust.answers import answers_of
 from lesionlab.trust.intervals import (
     RESAMPLES,
     draw_weights,
@@ -66,7 +67,7 @@ def subgroups(
         return []
     lesions = table["lesion_id"].to_numpy()
     weights = draw_weights(lesions, seed, resamples)
-    is_right = probabilities.argmax(axis=1) == labels
+    is_right = answers_of(probabilities) == labels
     whole = _counts(weights, labels, is_right)
     rows = [
         {"by": by, "group": group}
@@ -107,7 +108,7 @@ def _groups(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
 
 
 def _figures(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    answers = probabilities.argmax(axis=1)
+    answers = answers_of(probabilities)
     malignant = [INDEX_OF[dx] for dx in MALIGNANT]
     is_malignant = chosen & np.isin(labels, malignant)
     number = len(np.unique(lesions[is_malignant]))
