@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.errors import LesionlabError
+from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.backend import keras
-from lesionlab.model.decide import Decision
-from lesionlab.model.export import export_onnx, keras_probabilities
-from lesionlab.model.zoo import build_network, with_decision
+from lesionlab.model.decision_rule import Decision
+from lesionlab.model.export.onnx import export_onnx
+from lesionlab.model.export.proof import keras_probabilities
 from lesionlab.recipe import read_recipe
 
 SIDES = {
@@ -41,7 +42,7 @@ def written(name: str, side: int) -> str:
     """Write a network as ONNX and say how far it is from Keras, or why it could not be written."""
     recipe = read_recipe("mobile").with_changes("image", height=side, width=side)
     recipe = recipe.with_changes("model", architecture=name, weights="none")
-    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0))
+    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), n_diagnoses=7)
     noise = np.random.default_rng(0).integers(0, 256, (8, side, side, 3))
     images = (noise * np.linspace(0.05, 1, 8)[:, None, None, None]).astype(np.uint8)
     for layer in network._flatten_layers():

@@ -10,10 +10,10 @@ import argparse
 
 import numpy as np
 
-from lesionlab.diagnosis import DX
+from lesionlab.evaluation.intervals import bootstrap, percentile_interval
+from lesionlab.evaluation.metrics import headline
 from lesionlab.progress import track
-from lesionlab.trust.intervals import bootstrap, percentile_interval
-from lesionlab.trust.metrics import headline
+from lesionlab.taxonomy import DX
 
 LESIONS = np.array([74, 647, 40, 27, 87, 9, 12])  # of each diagnosis, in the order of DX
 SKILL = np.array([1.6, 3.0, 3.0, 2.2, 2.4, 3.2, 4.0])  # by which the right logit is raised above noise

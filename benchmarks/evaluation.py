@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionlab.data.layouts import read_collection
-from lesionlab.diagnosis import DX
-from lesionlab.evaluate import evaluate
-from lesionlab.trust.intervals import bootstrap
-from lesionlab.trust.metrics import evaluate_part
-from lesionlab.trust.robustness import LESIONS
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.evaluation.intervals import bootstrap
+from lesionlab.evaluation.metrics import evaluate_part
+from lesionlab.evaluation.robustness import LESIONS
+from lesionlab.lifecycle.evaluate_elsewhere import evaluate
+from lesionlab.taxonomy import DX
 
 
 def main() -> None:

@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab import steps
+from lesionlab.evaluation.metrics import headline
 from lesionlab.files import write_json
+from lesionlab.lifecycle import prepare, values
+from lesionlab.lifecycle.train import say_epoch
 from lesionlab.model import backend
+from lesionlab.model.architectures import build_network, load_pretrained
 from lesionlab.model.batches import predict
-from lesionlab.model.decide import shifted_by_priors
+from lesionlab.model.decision_rule import shifted_by_priors
 from lesionlab.model.train import Part, for_use, train
-from lesionlab.model.zoo import build_network, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
-from lesionlab.training import say_epoch
-from lesionlab.trust.metrics import headline
 
 # What a variant changes of the recipe `bundled`. The first model: 192 px, images as they are, the first block frozen, rare
 # diagnoses not drawn more often but weighing more.
@@ -92,11 +92,11 @@ def main() -> None:
 def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     folder = figures.with_suffix("")
     folder.mkdir(exist_ok=True)
-    run = steps.Run(steps.Request(recipe, data, folder, seed=seed), manifest={})
-    prepared = steps.prepare(run)
-    divided = steps.divide(run, prepared)
+    run = values.Run(values.Request(recipe, data, folder, seed=seed), manifest={})
+    prepared = prepare.prepare(run)
+    divided = prepare.divide(run, prepared)
     backend.seed_everything(seed)
-    network = build_network(recipe, divided.mean, divided.std, for_training=True, seed=seed)
+    network = build_network(recipe, divided.mean, divided.std, n_diagnoses=7, for_training=True, seed=seed)
     load_pretrained(network, recipe)
     training, validation = (Part(divided.rows(part), divided.labels_of(part)) for part in ("train", "validation"))
     started = time.perf_counter()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from lesionlab.data.phantom import write_phantoms
+from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.progress import track
 from serve import BOUNDARY, as_body, serving
 

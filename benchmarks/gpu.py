@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from gpu_measure import SIDES, chosen_recipe
-from lesionlab.data.layouts import index_images
+from lesionlab.data.layouts.recognise import index_images
 from lesionlab.errors import UsageError
 from lesionlab.recipe import recipe_names
 

@@ -59,12 +59,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 def by_keras(recipe: Recipe, options: argparse.Namespace) -> dict[str, Any]:
     """Train by `lesionlab.model.train.train`, then call the step that it made."""
     from lesionlab.model import train as training
+    from lesionlab.model.architectures import build_network
     from lesionlab.model.backend import keras, seed_everything
-    from lesionlab.model.zoo import build_network
 
     seed_everything(0)
     recipe = recipe.with_changes("optimizer", epochs=options.epochs).with_changes("training", first_side=0)
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     epochs: list[tuple[float, float]] = []  # seconds of the fit; when validation and checkpoint were done too
     with (
         random_images(recipe, options.images) as (pixels, labels),
@@ -130,10 +130,10 @@ def time_to(recipe: Recipe, options: argparse.Namespace) -> str:
 
     The clock starts with `train`: compiling, validation and checkpoints count, reading the files does not.
     """
-    from lesionlab import steps
+    from lesionlab.lifecycle import prepare, values
+    from lesionlab.model.architectures import build_network, load_pretrained
     from lesionlab.model.backend import seed_everything
     from lesionlab.model.train import Part, train
-    from lesionlab.model.zoo import build_network, load_pretrained
 
     class Reached(Exception):  # noqa: N818 - no error
         pass
@@ -150,11 +150,11 @@ def time_to(recipe: Recipe, options: argparse.Namespace) -> str:
             raise Reached(f"{best:.3f} in {time.perf_counter() - started:.1f} s, epoch {row['epoch']}")
 
     with tempfile.TemporaryDirectory() as folder:
-        run = steps.Run(steps.Request(recipe, Path(options.data), Path(folder)), manifest={})
-        prepared = steps.prepare(run)
-        divided = steps.divide(run, prepared)
+        run = values.Run(values.Request(recipe, Path(options.data), Path(folder)), manifest={})
+        prepared = prepare.prepare(run)
+        divided = prepare.divide(run, prepared)
         seed_everything(0)
-        network = build_network(recipe, divided.mean, divided.std, for_training=True)
+        network = build_network(recipe, divided.mean, divided.std, n_diagnoses=7, for_training=True)
         try:
             load_pretrained(network, recipe)
         except UsageError as error:  # a file of weights fits one architecture

@@ -62,7 +62,7 @@ def main() -> None:
 
 def _folders(work: Path, data: Path | None, sizes: list[int], size_px: tuple[int, int], most_drawn: int) -> list[Path]:
     """Make a folder of each size: the first rows of a shuffled table, with links to the images."""
-    from lesionlab.data.phantom import write_phantoms
+    from lesionlab.data.phantom.write import write_phantoms
 
     if data is None:
         data = work / "whole"
@@ -148,14 +148,14 @@ def _child(stage: str, folder: str, work: str, *, share: float) -> None:
 
 
 def _cache(folder: Path, out: Path, share: float) -> Callable[[], object]:
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.steps import LOOK_PX, decode
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.lifecycle.prepare import LOOK_PX, decode
 
     return lambda: decode(read_collection(folder), LOOK_PX, LOOK_PX, "centre")
 
 
 def _check(folder: Path, out: Path, share: float) -> Callable[[], object]:
-    from lesionlab.check import check
+    from lesionlab.lifecycle.check import check
 
     return lambda: check(folder)
 
@@ -163,43 +163,43 @@ def _check(folder: Path, out: Path, share: float) -> Callable[[], object]:
 def _explore(folder: Path, out: Path, share: float) -> Callable[[], object]:
     """Without the search for near-duplicates, which is in `check`."""
     from lesionlab.data.clean import clean
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.explore import write_exploration_page
-    from lesionlab.steps import LOOK_PX, decode
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.lifecycle.explore import write_exploration_page
+    from lesionlab.lifecycle.prepare import LOOK_PX, decode
 
     collection = read_collection(folder)
     look = decode(collection, LOOK_PX, LOOK_PX, "centre")
     cleaned = clean(collection, look.facts, [])
-    return lambda: write_exploration_page(cleaned.table, look.pixels, out, True)
+    return lambda: write_exploration_page(cleaned.table, collection.taxonomy, look.pixels, out, True)
 
 
 def _split(folder: Path, out: Path, share: float) -> Callable[[], object]:
     from lesionlab.data.clean import clean
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.data.proof import prove
+    from lesionlab.data.layouts.recognise import read_collection
     from lesionlab.data.split import split
+    from lesionlab.data.split_proof import prove
+    from lesionlab.lifecycle.prepare import LOOK_PX, decode
     from lesionlab.recipe import SplitChoice
-    from lesionlab.steps import LOOK_PX, decode
 
     collection = read_collection(folder)
     table = clean(collection, decode(collection, LOOK_PX, LOOK_PX, "centre").facts, []).table
-    return lambda: prove(table, split(table, SplitChoice(), seed=0))
+    return lambda: prove(table, split(table, SplitChoice(), collection.taxonomy, seed=0))
 
 
 def _train(folder: Path, out: Path, share: float) -> Callable[[], object]:
     """One epoch of the recipe `quick` from the pixel cache, after a first step that compiles."""
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.data.prepare import encode_labels
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.data.statistics import encode_labels
+    from lesionlab.lifecycle.prepare import decode
+    from lesionlab.model.architectures import build_network
     from lesionlab.model.train import Part, train
-    from lesionlab.model.zoo import build_network
     from lesionlab.recipe import read_recipe
-    from lesionlab.steps import decode
 
     recipe = read_recipe("quick").with_changes("optimizer", epochs=1)
     collection = read_collection(folder)
     pixels = decode(collection, recipe.image.height, recipe.image.width, recipe.image.crop).pixels
-    labels, rows = encode_labels(collection.table["dx"]), np.arange(len(collection.table))
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    labels, rows = encode_labels(collection.table["dx"], collection.taxonomy), np.arange(len(collection.table))
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     part = Part(rows, labels)
     return lambda: train(network, recipe, pixels, part, None, seed=0, checkpoint=out / "checkpoint.npz")
 
@@ -214,7 +214,7 @@ def _predict(folder: Path, out: Path, share: float) -> Callable[[], object]:
 
 def _report(folder: Path, out: Path, share: float) -> Callable[[], object]:
     """`lesionlab evaluate` on a table of random predictions: figures with intervals, pictures, page."""
-    from lesionlab.diagnosis import DX, ISIC_COLUMNS
+    from lesionlab.taxonomy import DX, ISIC_COLUMNS
 
     (table,) = folder.glob("*.csv")
     rows = pd.read_csv(table)
@@ -224,10 +224,10 @@ def _report(folder: Path, out: Path, share: float) -> Callable[[], object]:
     predictions = pd.DataFrame(raw / raw.sum(axis=1, keepdims=True), columns=list(ISIC_COLUMNS))
     predictions.insert(0, "image", rows["image_id"])
     predictions.to_csv(out / "p.csv", index=False)
-    import lesionlab.steps
-    from lesionlab.evaluate import evaluate
+    import lesionlab.lifecycle.prepare
+    from lesionlab.lifecycle.evaluate_elsewhere import evaluate
 
-    lesionlab.steps.near_duplicates = lambda *_: []  # measured in `check`
+    lesionlab.lifecycle.prepare.near_duplicates = lambda *_: []  # measured in `check`
     return lambda: evaluate(str(out / "p.csv"), folder, out / "report")
 
 

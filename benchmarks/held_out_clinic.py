@@ -20,12 +20,12 @@ from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lesionlab.data.layouts import read_collection
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.compare import compare
+from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
 from lesionlab.progress import track
-from lesionlab.steps import LOOK_PX, decode, inspect
-from lesionlab.trust.compare import compare
+from lesionlab.taxonomy import DX
 
 FOLDS = 5
 STRENGTH = 0.003  # inverse of the penalty; set beforehand
@@ -40,7 +40,10 @@ def main() -> None:
     collection = read_collection(options.data)
     table = inspect(collection).table.reset_index(drop=True)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
-    features, labels = see(pixels, table["row"].to_numpy(), options.weights), encode_labels(table["dx"])
+    features, labels = (
+        see(pixels, table["row"].to_numpy(), options.weights),
+        encode_labels(table["dx"], collection.taxonomy),
+    )
     print("clinic           images  malignant AUC: seen, held out, difference    balanced accuracy: likewise")
     for clinic in table["dataset"].value_counts().index:
         row(clinic, table, features, labels)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lesionlab.data.phantom import write_phantoms
+from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.recipe import read_recipe
 
 KILLS_PER_RUN = 5

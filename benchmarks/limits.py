@@ -22,13 +22,13 @@ import numpy as np
 import onnxruntime
 from PIL import Image
 
-from lesionlab.bundle import open_bundle
 from lesionlab.data.images import read_image
 from lesionlab.data.pixels import decode_images
 from lesionlab.environment import record_environment
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.model import Model
+from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
-from lesionlab.model.zoo import build_network
-from lesionlab.predict import Model
 from lesionlab.recipe import Recipe, read_recipe
 
 SIDE = 3072  # of the square matrices
@@ -74,7 +74,7 @@ def training_step(recipe: Recipe) -> tuple[keras.Model, Callable[[], object]]:
     """Build the recipe's network for training, and a step on a batch in memory."""
     seed_everything(0)
     recipe = recipe.with_changes("model", weights="none").with_changes("training", first_side=0)
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     network.compile(keras.optimizers.AdamW(1e-4), "categorical_crossentropy", jit_compile=compiles_with_xla())
     random, size = np.random.default_rng(0), recipe.optimizer.batch_size
     images = keras.ops.convert_to_tensor(random.uniform(0, 255, (size, *network.input_shape[1:])).astype("float32"))

@@ -17,17 +17,17 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from lesionlab.data.layouts import read_collection
-from lesionlab.data.prepare import channel_statistics, encode_labels
-from lesionlab.diagnosis import INDEX_OF
-from lesionlab.ensemble import uncalibrated
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.evaluation.metrics import headline
+from lesionlab.evaluation.vector_scaling import cross_fitted
+from lesionlab.lifecycle.ensemble import uncalibrated
+from lesionlab.lifecycle.prepare import decode
 from lesionlab.model.batches import predict
-from lesionlab.model.decide import apply_decision, calibrate, choose_decision
+from lesionlab.model.decision_rule import apply_decision, calibrate, choose_decision
 from lesionlab.recipe import DecisionChoice, read_recipe
-from lesionlab.rundir import read_finished
-from lesionlab.steps import decode
-from lesionlab.trust.metrics import headline
-from lesionlab.trust.vector_scaling import cross_fitted
+from lesionlab.runs.directory import read_finished
+from lesionlab.taxonomy import HAM10000, INDEX_OF
 
 CHOICE = DecisionChoice("prior-corrected", "vector")
 DIVISIONS = 5
@@ -74,7 +74,10 @@ def _logits(run: Path, table: pd.DataFrame) -> np.ndarray:
 
 def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     validation = table[table["part"] == "validation"]
-    labels, training = encode_labels(validation["dx"]), encode_labels(table.loc[table["part"] == "train", "dx"])
+    labels, training = (
+        encode_labels(validation["dx"], HAM10000),
+        encode_labels(table.loc[table["part"] == "train", "dx"], HAM10000),
+    )
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
 
     def fitted(

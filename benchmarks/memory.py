@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import seed_everything
 from lesionlab.model.train import Part, train
-from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
 
 
@@ -28,7 +28,7 @@ def main() -> None:
     seed_everything(0)
     recipe = read_recipe(options.recipe).with_changes("image", height=options.px, width=options.px)
     recipe = recipe.with_changes("optimizer", epochs=1)
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pixels.npy"

@@ -67,24 +67,24 @@ def the_notebook(data: Path, epochs: int) -> None:
 
 def lesionlab_run(data: Path, epochs: int) -> None:
     """The same steps by `lesionlab`'s own functions: read, decode into the cache, split, train."""
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.data.prepare import channel_statistics, encode_labels
+    from lesionlab.data.layouts.recognise import read_collection
     from lesionlab.data.split import kaggle_split
+    from lesionlab.data.statistics import channel_statistics, encode_labels
+    from lesionlab.lifecycle.prepare import decode, inspect
+    from lesionlab.model.architectures import build_network
     from lesionlab.model.backend import seed_everything
     from lesionlab.model.train import Part, train
-    from lesionlab.model.zoo import build_network
     from lesionlab.recipe import read_recipe
-    from lesionlab.steps import decode, inspect
 
     seed_everything(0)
     recipe = read_recipe("kaggle-cnn").with_changes("optimizer", epochs=epochs)
     collection = read_collection(data)
     table = inspect(collection).table
     cache = decode(collection, recipe.image.height, recipe.image.width, recipe.image.crop)
-    parts, labels = kaggle_split(table), encode_labels(table["dx"])
+    parts, labels = kaggle_split(table), encode_labels(table["dx"], collection.taxonomy)
     rows = table["row"].to_numpy()
     training, validation = (Part(rows[parts == p], labels[parts == p]) for p in ("train", "validation"))
-    network = build_network(recipe, *channel_statistics(cache.pixels, training.rows))
+    network = build_network(recipe, *channel_statistics(cache.pixels, training.rows), n_diagnoses=7)
     with tempfile.TemporaryDirectory() as folder:
         train(network, recipe, cache.pixels, training, validation, seed=0, checkpoint=Path(folder) / "checkpoint.npz")
 

@@ -18,13 +18,14 @@ import pandas as pd
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from lesionlab.bundle import Bundle, Facts, open_bundle
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX
-from lesionlab.model.ood_export import MOST_REFERENCE, MOST_TRAINING, _see
-from lesionlab.trust.ood import fit_ood_score, ood_scores
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.ood import fit_ood_score, ood_scores
+from lesionlab.inference.bundle import Bundle, open_bundle
+from lesionlab.inference.facts import Facts
+from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
+from lesionlab.taxonomy import DX, HAM10000
 from ood_images import negatives
 
 
@@ -57,13 +58,15 @@ def read_parts(run: Path, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str
         rows = table[table["part"] == part]
         rows = rows.sample(most, random_state=0) if len(rows) > most else rows
         pixels[part] = np.stack([read_image(Path(at), facts.height, facts.width, facts.crop) for at in rows["path"]])
-        labels[part] = encode_labels(rows["dx"])
+        labels[part] = encode_labels(rows["dx"], HAM10000)
     return pixels, labels
 
 
 def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
     """Print a row for each kind of negative, scored by the file itself."""
-    positive, threshold = scores_of(bundle, test), bundle.facts.ood["threshold"]
+    ood = bundle.facts.ood
+    assert ood
+    positive, threshold = scores_of(bundle, test), ood.threshold
     print(f"{len(positive)} held-out dermatoscopic images: {(positive > threshold).mean():.1%} refused")
     print(
         "| what | images | AUROC | refused | true negatives at 95 % true positives |\n| --- | --- | --- | --- | --- |"

@@ -25,9 +25,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from lesionlab.data.phantom import write_phantoms
-from lesionlab.predict import Model, load_model
-from lesionlab.web import export_web
+from lesionlab.data.phantom.write import write_phantoms
+from lesionlab.inference.model import Model, load_model
+from lesionlab.serve.static_page import export_web
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from browsing import CHROMIUM, hosting  # noqa: E402  the tests' own browser and file server

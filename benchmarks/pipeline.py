@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.model.architectures import build_network
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
 from lesionlab.model.batches import Batches
 from lesionlab.model.train import make_optimizer
-from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     shape = (options.images, recipe.image.height, recipe.image.width, 3)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 7, options.images)
-    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True)
+    network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True)
     model = with_augmentation(network, recipe.augment, 0)
     steps = -(-options.images // recipe.optimizer.batch_size)
     loss = keras.losses.CategoricalCrossentropy()

@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 
-from lesionlab.bundle import packaged_models
 from lesionlab.data.images import read_image
 from lesionlab.environment import n_cores
-from lesionlab.predict import Model, load_model
+from lesionlab.inference.bundle import packaged_models
+from lesionlab.inference.model import Model, load_model
 
 KERAS = """
 import sys, time

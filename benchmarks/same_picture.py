@@ -16,8 +16,8 @@ import pandas as pd
 from PIL import ExifTags, Image
 
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
-from lesionlab.predict import Model, load_model
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.inference.model import Model, load_model
 from lesionlab.progress import track
 
 _BACK = {  # how pixels have to lie for a reader that obeys the orientation to turn them upright

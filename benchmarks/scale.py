@@ -10,11 +10,12 @@ import time
 from itertools import chain, cycle, islice
 from pathlib import Path
 
-from lesionlab import ray_cluster, scale
-from lesionlab.data.phantom import write_phantoms
-from lesionlab.predict import Model, load_model
-from lesionlab.shards import Engine, local_engine, write_shards
-from lesionlab.sources import Source, unique_names
+from lesionlab.cluster import connection
+from lesionlab.data.phantom.write import write_phantoms
+from lesionlab.inference import ray_engine
+from lesionlab.inference.image_sources import Source, unique_names
+from lesionlab.inference.model import Model, load_model
+from lesionlab.inference.shards import Engine, local_engine, write_shards
 
 BATCH = 8
 
@@ -32,9 +33,9 @@ def main() -> None:
         write_phantoms(folder / "images", lesions=200, seed=0, size_px=(450, 600))
         paths = list(islice(cycle(sorted((folder / "images").rglob("*.jpg"))), options.images))
         started = time.perf_counter()
-        with ray_cluster.cluster() as ray:
+        with connection.cluster() as ray:
             print(f"Ray started in {time.perf_counter() - started:.1f} s")
-            engines = {"local": local_engine(model, BATCH), "ray": scale.ray_engine(ray, model, BATCH)}
+            engines = {"local": local_engine(model, BATCH), "ray": ray_engine.ray_engine(ray, model, BATCH)}
             seconds: dict[str, list[float]] = {name: [] for name in engines}
             for turn, (name, engine) in enumerate(chain(engines.items(), *[engines.items()] * options.rounds)):
                 taken = measure(engine, model, paths, folder / f"{turn}-{name}", options.shard_size)

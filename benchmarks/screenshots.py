@@ -12,8 +12,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from lesionlab.data.phantom import write_phantoms
-from lesionlab.web import export_web
+from lesionlab.data.phantom.write import write_phantoms
+from lesionlab.serve.static_page import export_web
 from page import hosting, opened_browser
 
 OPENED = 2  # of the twelve

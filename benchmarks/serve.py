@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.data.images import read_image
-from lesionlab.data.phantom import write_phantoms
+from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.environment import n_cores
-from lesionlab.predict import Model, load_model
+from lesionlab.inference.model import Model, load_model
 
 BOUNDARY = "lesionlab-benchmark"
 ROUNDS = 5

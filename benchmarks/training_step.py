@@ -16,9 +16,9 @@ from unittest import mock
 
 import numpy as np
 
-from lesionlab.model import fused
+from lesionlab.model import fast_layers
+from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
-from lesionlab.model.zoo import build_network
 from lesionlab.recipe import read_recipe
 
 STEPS = 5
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, help="of the images, px; as in the recipe by default")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    if not fused.multiplies_bfloat16():
+    if not fast_layers.multiplies_bfloat16():
         print("This processor has no instructions for bfloat16: the last row computes in float32.")
     ways = {
         "Keras's own layers": _step(options, "float32", for_training=False),
@@ -64,9 +64,9 @@ def _step(
     if options.side:
         recipe = recipe.with_changes("image", height=options.side, width=options.side)
     seed_everything(0)
-    most = sys.maxsize if keeps_all else fused.MANY_PIXELS
-    with mock.patch.object(fused, "MANY_PIXELS", most):
-        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=for_training)
+    most = sys.maxsize if keeps_all else fast_layers.MANY_PIXELS
+    with mock.patch.object(fast_layers, "MANY_PIXELS", most):
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=for_training)
     network.compile(keras.optimizers.AdamW(1e-4), "categorical_crossentropy", jit_compile=compiles_with_xla())
     rng, size = np.random.default_rng(0), recipe.optimizer.batch_size
     images = keras.ops.convert_to_tensor(rng.uniform(0, 255, (size, *network.input_shape[1:])).astype("float32"))

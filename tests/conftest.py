@@ -53,7 +53,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 generated lesions in HAM10000's layout."""
-    from lesionlab.data.phantom import write_phantoms
+    from lesionlab.data.phantom.write import write_phantoms
 
     folder = tmp_path_factory.mktemp("phantoms") / "generated"
     write_phantoms(folder, lesions=120, seed=3, size_px=(90, 120))

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import command, lesionlab
-from lesionlab.diagnosis import ISIC_COLUMNS
+from lesionlab.taxonomy import ISIC_COLUMNS
 from test_devices import outputs, pair
 
 EXTRA = {"jax": "gpu", "torch": "torch"}
@@ -60,10 +60,10 @@ def test_two_hosts_train_as_one_does(ran: tuple[str, Path, str], phantoms: Path,
 
 
 def test_its_onnx_file_and_its_keras_file_give_its_predictions(ran: tuple[str, Path, str]) -> None:
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.model.load import load_network
-    from lesionlab.predict import load_model
-    from lesionlab.steps import decode
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.inference.model import load_model
+    from lesionlab.lifecycle.prepare import decode
+    from lesionlab.model.safe_load import load_network
 
     _, out, _ = ran
     predictions = pd.read_csv(out / "predictions.csv").set_index("image")
@@ -83,13 +83,13 @@ EXPORT = """
 import sys
 from pathlib import Path
 import numpy as np
-from lesionlab.model.compact import round_weights
-from lesionlab.model.export import export_onnx
-from lesionlab.model.zoo import build_network
+from lesionlab.model.export.compact_weights import round_weights
+from lesionlab.model.export.onnx import export_onnx
+from lesionlab.model.architectures import build_network
 from lesionlab.recipe import read_recipe
 
 recipe = read_recipe("quick").with_changes("image", height=24, width=24)
-network = build_network(recipe, np.full(3, 128.0), np.full(3, 50.0))
+network = build_network(recipe, np.full(3, 128.0), np.full(3, 50.0), n_diagnoses=7)
 round_weights(network)
 for name in ("compact", "plain"):
     sample = np.zeros((1, 24, 24, 3), np.uint8)

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 import tiny_onnx
-from lesionlab import bundle
-from lesionlab.bundle import open_bundle
-from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import UsageError
+from lesionlab.inference import bundle
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.facts import Thresholds
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_facts_and_session(tiny: Path) -> None:
     opened = open_bundle(tiny)
     assert (opened.facts.name, opened.facts.height, opened.facts.width, opened.facts.crop) == ("tiny", 24, 32, "centre")
-    assert opened.facts.thresholds == {"malignant": 0.3}
+    assert opened.facts.thresholds == Thresholds(malignant=0.3)
     assert opened.facts.notice == NOT_A_DEVICE
     assert opened.has_activation_maps
     probabilities, maps = opened.session.run(None, {"image": np.zeros((2, 24, 32, 3), np.uint8)})

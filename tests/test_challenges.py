@@ -10,8 +10,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
-from lesionlab.score import METRICS, partial_auc, score
-from lesionlab.trust.isic_challenges import CHALLENGES
+from lesionlab.evaluation.isic_challenges import CHALLENGES
+from lesionlab.evaluation.isic_score import METRICS, partial_auc, score
 from official_scores import CHALLENGES as SCORED
 from official_scores import KINDS, REFERENCE, challenge_table
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from lesionlab.data.clean import Cleaned, Finding, clean
 from lesionlab.data.duplicates import NearDuplicate
-from lesionlab.data.layouts import TABLE_COLUMNS, Collection, read_collection
+from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, read_collection
 from lesionlab.data.pixels import decode_images
-from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.taxonomy import DX, HAM10000
 
 
 def collect(*rows: tuple[str, str, str], **columns: list) -> Collection:
@@ -23,7 +23,7 @@ def collect(*rows: tuple[str, str, str], **columns: list) -> Collection:
         dx_type="histo", age=50.0, sex="female", localization="back", dataset="rosendahl", path="/image.jpg"
     )
     table = table.assign(**columns)[list(TABLE_COLUMNS)]
-    return Collection(Path("/data"), "images and metadata", table, ())
+    return Collection(Path("/data"), "images and metadata", table, (), HAM10000)
 
 
 def facts_of(collection: Collection, **columns: list) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def test_the_same_file_under_two_diagnoses_is_set_aside_whole() -> None:
 def test_lesions_of_one_patient_are_joined() -> None:
     collection = collect(("a", "L1", "nv"), ("b", "L2", "mel"), ("c", "L3", "nv"), ("d", "L4", "nv"), ("e", "L5", "nv"))
     table = collection.table.assign(patient_id=["P1", "unknown", "P2", "P1", "unknown"])
-    known = Collection(collection.folder, collection.layout, table, ())
+    known = Collection(collection.folder, collection.layout, table, (), HAM10000)
     cleaned = clean(known, facts_of(known), [pair("b", "c")])
     assert list(cleaned.table["group"]) == ["L1", "L2", "L2", "L1", "L5"]
     assert list(clean(collection, facts_of(collection), []).table["group"]) == ["L1", "L2", "L3", "L4", "L5"]
@@ -143,7 +143,7 @@ def test_an_absent_column_is_not_reported_a_second_time() -> None:
     collection = collect(("a", "L1", "nv"), age=[np.nan], sex=["unknown"])
     assert set(by_kind(clean(collection, facts_of(collection), []))) == {"age-empty", "sex-unknown"}
     absent = Finding("columns-absent", "", 2, "", ("age", "sex"))
-    told = Collection(collection.folder, collection.layout, collection.table, (absent,))
+    told = Collection(collection.folder, collection.layout, collection.table, (absent,), HAM10000)
     assert clean(told, facts_of(told), []).findings == ()
 
 
@@ -229,12 +229,19 @@ def test_from_files_to_a_clean_table(tmp_path: Path) -> None:
 
 def test_the_real_metadata(ham10000: Path) -> None:
     collection = read_collection(ham10000)
-    paths = collection.table["path"].tolist()
-    errors = ["" if path else "missing" for path in paths]
-    cleaned = clean(collection, facts_of(collection, error=errors), [])
+    assert (collection.table["path"] != "").all()
+    cleaned = clean(collection, facts_of(collection), [])
     counts = {found.kind: found.count for found in cleaned.findings}
     assert counts == {
-        "age-empty": 57, "age-zero": 39, "sex-unknown": 57, "localization-unknown": 234, "localization-two": 2,
-        "image-missing": 4_028,
-    }  # fmt: skip
-    assert len(cleaned.table) == 5_987 and (cleaned.table["group"] == cleaned.table["lesion_id"]).all()
+        "age-empty": 57,
+        "age-zero": 39,
+        "sex-unknown": 57,
+        "localization-unknown": 234,
+        "localization-two": 2,
+    }
+    assert len(cleaned.table) == 10_015 and cleaned.set_aside.empty
+    assert cleaned.table["age"].isna().sum() == 57 + 39 and cleaned.table["group"].nunique() == 7_470
+    assert (cleaned.table["group"] == cleaned.table["lesion_id"]).all()
+    errors = ["" if number % 5 else "missing" for number in range(10_015)]
+    cleaned = clean(collection, facts_of(collection, error=errors), [])
+    assert by_kind(cleaned)["image-missing"].count == len(cleaned.set_aside) == 2_003 == 10_015 - len(cleaned.table)

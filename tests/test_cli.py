@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from conftest import command
-from lesionlab import cli
-from lesionlab.cli import _parser, main, use
-from lesionlab.data.phantom import write_phantoms
+from lesionlab.cli import data, evaluate, main, make_parser, predict, run
+from lesionlab.data.phantom.write import write_phantoms
 
 HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
 
 
 def commands() -> list[str]:
-    (actions,) = [action for action in _parser()._actions if action.choices and action.dest != "help"]
+    (actions,) = [action for action in make_parser()._actions if action.choices and action.dest != "help"]
     return list(actions.choices)
 
 
@@ -218,10 +217,8 @@ def test_only_a_command_that_goes_on_is_said_to(
     def fail(_: object) -> None:
         raise error
 
-    for name in ("_run", "_check"):
-        monkeypatch.setattr(cli, name, fail)
-    for name in ("_predict", "_score"):
-        monkeypatch.setattr(use, name, fail)
+    for module, name in ((run, "_run"), (data, "_check"), (predict, "_predict"), (evaluate, "_score")):
+        monkeypatch.setattr(module, name, fail)
     assert main(arguments) in (1, 130)
     assert capfd.readouterr().err.strip().endswith(f". {goes_on}")
 

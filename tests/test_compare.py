@@ -12,10 +12,11 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from conftest import lesionlab
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, NOT_A_DEVICE
-from lesionlab.trust.compare import compare, delong
-from lesionlab.trust.intervals import draw_weights, ranking
+from lesionlab.evaluation.compare import compare, delong
+from lesionlab.evaluation.intervals import draw_weights, ranking
+from lesionlab.taxonomy import DX, ISIC_COLUMNS
 
 
 def two_scores(n: int, first: float, second: float, rng: np.random.Generator, shared: float = 0.5):

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
-from lesionlab.trust.costs import expected_cost, read_costs
+from lesionlab.evaluation.costs import expected_cost, read_costs
+from lesionlab.taxonomy import DX
 
 ONE = "\n".join(["truth," + ",".join(DX), *(f"{dx}," + ",".join("0" if a == dx else "1" for a in DX) for dx in DX)])
 

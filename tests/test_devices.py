@@ -22,7 +22,7 @@ from lesionlab.errors import UsageError
 from lesionlab.model.backend import seed_everything
 from lesionlab.model.devices import spread
 from lesionlab.model.train import Part, train
-from lesionlab.model.zoo import build_network
+from lesionlab.model.architectures import build_network
 from lesionlab.recipe import read_recipe
 
 recipe = read_recipe("quick").with_changes("image", height=16, width=16)
@@ -35,7 +35,7 @@ parts = Part(rows[:60], labels[:60]), Part(rows[60:], labels[60:])  # 60 are no 
 def fit(count, checkpoint):
     seed_everything(5)
     with spread(count, 16) as used:
-        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), for_training=True, seed=5)
+        network = build_network(recipe, np.full(3, 150.0), np.full(3, 40.0), n_diagnoses=7, for_training=True, seed=5)
         history = train(network, recipe, pixels.astype(np.uint8), *parts, seed=5, checkpoint=checkpoint)
     return {"devices": used, "history": history, "weights": [float(np.abs(w).sum()) for w in network.get_weights()]}
 
@@ -129,7 +129,7 @@ from lesionlab.model import devices
 
 devices.join_hosts()
 try:
-    with devices.in_company():
+    with devices.with_other_hosts():
         devices.check_same_start(3)
         if devices.host_number() == 1:
             os._exit(9)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lesionlab import load_model, write_phantoms
-from lesionlab.cli import _parser
+from lesionlab.cli import make_parser
 from lesionlab.recipe import Recipe, recipe_names
 
 ROOT = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def test_a_model_is_used_without_lesionlab_as_documented(tmp_path: Path) -> None
     assert found.pop("ood_score") == pytest.approx(expected.ood_score, abs=1e-3)
     assert found == pytest.approx(expected.probabilities, abs=1e-3) and list(found) == list(expected.probabilities)
     # Sets, as the page words them.
-    lines = dict(zip(found, model.facts.conformal["thresholds"], strict=True))
+    lines = dict(zip(found, model.facts.conformal.thresholds, strict=True))
     score = {dx: sum(p for p in found.values() if p > own) + own / 2 for dx, own in found.items()}
     likeliest = max(found, key=found.__getitem__)
     sets = {dx for dx in found if score[dx] <= lines[dx] or lines[dx] >= 1 or dx == likeliest}
@@ -60,7 +60,7 @@ def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## `lesionlab (\w+)`\n(.*?)(?=^## )", text, flags=re.DOTALL | re.MULTILINE))
-    commands = next(action.choices for action in _parser()._actions if isinstance(action.choices, dict))
+    commands = next(action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
     assert set(sections) == set(commands)
     for name, command in commands.items():
         options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}

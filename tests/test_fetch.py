@@ -17,7 +17,7 @@ from PIL import Image
 from lesionlab.data import fetch as fetching
 from lesionlab.data import unpack as unpacking
 from lesionlab.data.fetch import DATASETS, Dataset, fetch
-from lesionlab.data.layouts import read_collection
+from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import LesionlabError, UsageError
 
 METADATA = b"lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n" + b"".join(

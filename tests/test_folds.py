@@ -13,14 +13,14 @@ from sklearn.metrics import balanced_accuracy_score
 from conftest import lesionlab, lesionlab_here
 from lesionlab import environment
 from lesionlab.cli import main
-from lesionlab.data.proof import prove
-from lesionlab.diagnosis import DX
+from lesionlab.data.split_proof import prove
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.metrics import HEADLINE
 from lesionlab.files import write_json
-from lesionlab.folds import assign_folds, cross_validate, fold_parts
+from lesionlab.lifecycle.cross_validate import assign_folds, cross_validate, fold_parts
+from lesionlab.lifecycle.values import Request
 from lesionlab.recipe import read_recipe
-from lesionlab.steps import Request
-from lesionlab.trust.metrics import HEADLINE
+from lesionlab.taxonomy import DX, HAM10000
 
 N_GROUPS = 23  # of each diagnosis: not a multiple of the folds
 
@@ -47,19 +47,19 @@ def test_a_recipe_with_a_split_of_its_own_is_refused(name: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("n_folds", [2, 5, 10])
 def test_every_group_is_tested_on_once_and_diagnoses_are_even(table: pd.DataFrame, n_folds: int) -> None:
-    folds = assign_folds(table, n_folds, seed=1)
+    folds = assign_folds(table, n_folds, HAM10000, seed=1)
     assert set(folds) == set(range(1, n_folds + 1))
     assert (folds.groupby(table["group"]).nunique() == 1).all()
     counts = table.assign(fold=folds).groupby(["dx", "fold"])["group"].nunique()
     assert counts.max() - counts.min() <= 1
-    assert not folds.equals(assign_folds(table, n_folds, seed=2))
-    pd.testing.assert_series_equal(folds, assign_folds(table, n_folds, seed=1))
+    assert not folds.equals(assign_folds(table, n_folds, HAM10000, seed=2))
+    pd.testing.assert_series_equal(folds, assign_folds(table, n_folds, HAM10000, seed=1))
 
 
 def test_no_fold_leaks_and_each_has_every_diagnosis_in_every_part(table: pd.DataFrame) -> None:
-    folds = assign_folds(table, 5, seed=0)
+    folds = assign_folds(table, 5, HAM10000, seed=0)
     for fold in range(1, 6):
-        parts = fold_parts(table, folds, fold, validation_share=0.1, seed=0)
+        parts = fold_parts(table, folds, fold, HAM10000, validation_share=0.1, seed=0)
         assert ((parts == "test") == (folds == fold)).all()
         assert not prove(table, parts).is_leaking
         assert (table.groupby(parts)["dx"].nunique() == 7).all() and parts.nunique() == 3
@@ -68,7 +68,7 @@ def test_no_fold_leaks_and_each_has_every_diagnosis_in_every_part(table: pd.Data
 def test_too_few_lesions_are_named(table: pd.DataFrame) -> None:
     few = table[(table["dx"] != "df") | table["group"].isin(["df0", "df1", "df2"])].reset_index(drop=True)
     with pytest.raises(UsageError, match=r"dermatofibroma \(df\) has 3 lesions: too few for 5 folds"):
-        assign_folds(few, 5, seed=0)
+        assign_folds(few, 5, HAM10000, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -151,8 +151,8 @@ def test_folds_begun_anew_and_broken_off_are_all_made_anew(
         return request.out
 
     monkeypatch.setattr("lesionlab.environment.now", lambda: str(next(clock)))
-    monkeypatch.setattr("lesionlab.folds.run", fake_run)
-    monkeypatch.setattr("lesionlab.folds._judge", lambda *_: None)
+    monkeypatch.setattr("lesionlab.lifecycle.cross_validate.run", fake_run)
+    monkeypatch.setattr("lesionlab.lifecycle.cross_validate._judge", lambda *_: None)
     request = Request(read_recipe(str(recipe)), phantoms, tmp_path / "folds")
     interrupted = False
     cross_validate(request, 2)

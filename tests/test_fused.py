@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lesionlab.model import fused
+from lesionlab.model import fast_layers
+from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import keras, seed_everything, trains_on_cpu_with_tensorflow
 from lesionlab.model.batches import predict
 from lesionlab.model.train import Part, for_use, train
-from lesionlab.model.zoo import build_network
 from lesionlab.recipe import Recipe, read_recipe
 
 MEAN, STD = np.full(3, 150.0), np.full(3, 40.0)
@@ -37,7 +37,7 @@ def test_fused_normalisation_equals_keras(scale: bool, center: bool) -> None:
     images = np.random.default_rng(0).normal(3, 2, (8, 5, 7, 6)).astype("float32")
     weights = np.random.default_rng(1).normal(size=images.shape).astype("float32")
     found = []
-    for kind in (keras.layers.BatchNormalization, fused.BatchNormalization):
+    for kind in (keras.layers.BatchNormalization, fast_layers.BatchNormalization):
         layer = kind(momentum=0.9, scale=scale, center=center)
         layer.build(images.shape)
         for variable, values in zip(
@@ -55,7 +55,7 @@ def test_fused_normalisation_equals_keras(scale: bool, center: bool) -> None:
 
 
 def test_a_frozen_layer_keeps_its_statistics() -> None:
-    layer = fused.BatchNormalization()
+    layer = fast_layers.BatchNormalization()
     images = np.random.default_rng(0).normal(3, 2, (4, 3, 3, 2)).astype("float32")
     layer(images)
     layer.trainable = False
@@ -66,10 +66,10 @@ def test_a_frozen_layer_keeps_its_statistics() -> None:
 def test_training_and_use_share_weights_and_answers() -> None:
     recipe = mobile("float32")
     seed_everything(1)
-    training = build_network(recipe, MEAN, STD, for_training=True, seed=1)
-    plain = build_network(recipe, MEAN, STD, seed=1)
+    training = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=1)
+    plain = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=1)
     kinds = {type(layer).__module__ for layer in training.get_layer("backbone").layers}
-    assert "lesionlab.model.fused" in kinds
+    assert "lesionlab.model.fast_layers" in kinds
     used = for_use(training, recipe, MEAN, STD)
     assert not any("lesionlab" in type(layer).__module__ for layer in used._flatten_layers())
     for ours, theirs in zip(training.get_weights(), plain.get_weights(), strict=True):
@@ -84,12 +84,12 @@ def test_training_and_use_share_weights_and_answers() -> None:
 def test_only_dense_convolutions_are_reduced_and_only_where_it_pays(
     has_instructions: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fused, "multiplies_bfloat16", lambda: has_instructions)
-    reduced = is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD, for_training=True))
+    monkeypatch.setattr(fast_layers, "multiplies_bfloat16", lambda: has_instructions)
+    reduced = is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD, n_diagnoses=7, for_training=True))
     assert reduced["conv_pw_1"] is has_instructions
     assert not any(is_low for name, is_low in reduced.items() if not name.startswith(("conv_pw", "conv1")))
-    assert not any(is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD)).values())
-    assert not any(is_reduced(build_network(mobile("float32"), MEAN, STD, for_training=True)).values())
+    assert not any(is_reduced(build_network(mobile("bfloat16-convolutions"), MEAN, STD, n_diagnoses=7)).values())
+    assert not any(is_reduced(build_network(mobile("float32"), MEAN, STD, n_diagnoses=7, for_training=True)).values())
 
 
 @pytest.mark.parametrize("is_reduced", [False, True])
@@ -97,16 +97,18 @@ def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: p
     """Loss and gradients are the same whether the backward pass finds activations kept or makes them anew."""
     import tensorflow as tf
 
-    monkeypatch.setattr(fused, "multiplies_bfloat16", lambda: is_reduced)
+    monkeypatch.setattr(fast_layers, "multiplies_bfloat16", lambda: is_reduced)
     recipe = mobile("bfloat16-convolutions").with_changes("model", dropout=0.0)
     images = np.random.default_rng(0).uniform(0, 255, (16, 32, 32, 3)).astype("float32")
     one_hot = np.eye(7, dtype="float32")[np.arange(16) % 7]
     found = []
     for many in (10**9, 0):
-        monkeypatch.setattr(fused, "MANY_PIXELS", many)
-        network = build_network(recipe, MEAN, STD, for_training=True, seed=3)
+        monkeypatch.setattr(fast_layers, "MANY_PIXELS", many)
+        network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=3)
         kinds = {type(layer) for layer in network.get_layer("backbone").layers}
-        assert ({fused.ReLU, fused.ZeroPadding2D, fused.Conv2D, fused.DepthwiseConv2D} <= kinds) is (many == 0)
+        assert (
+            {fast_layers.ReLU, fast_layers.ZeroPadding2D, fast_layers.Conv2D, fast_layers.DepthwiseConv2D} <= kinds
+        ) is (many == 0)
 
         @tf.function
         def step(network: keras.Model = network) -> tuple[tf.Tensor, list[tf.Tensor]]:
@@ -121,7 +123,7 @@ def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: p
 
 
 def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(fast_layers, "multiplies_bfloat16", lambda: True)
     labels = np.arange(56) % 7
     pixels = np.random.default_rng(0).integers(0, 120, (56, 32, 32, 3)) + (labels * 19)[:, None, None, None]
     part = Part(np.arange(56), labels)
@@ -129,7 +131,7 @@ def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: py
     for precision in ("float32", "bfloat16-convolutions"):
         recipe = mobile(precision)
         seed_everything(2)
-        network = build_network(recipe, MEAN, STD, for_training=True, seed=2)
+        network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=2)
         history = train(
             network, recipe, pixels.astype(np.uint8), part, None, seed=2, checkpoint=tmp_path / f"{precision}.npz"
         )

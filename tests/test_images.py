@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lesionlab.data import images
-from lesionlab.data.colours import conversion_of
+from lesionlab.data.icc import conversion_of
 from lesionlab.data.images import ImageError, ImageFacts, read_drafted, read_image
 from lesionlab.errors import LesionlabError, UsageError
 

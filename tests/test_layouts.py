@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from lesionlab.data.findings import Finding
-from lesionlab.data.layouts import TABLE_COLUMNS, Collection, index_images, read_collection
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, NAME_OF
+from lesionlab.data.layouts.findings import Finding
+from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
+from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
 ROWS = (
@@ -785,13 +785,23 @@ def test_the_real_metadata(ham10000: Path) -> None:
     assert len(table) == 10_015 and table["image_id"].is_unique and table["lesion_id"].nunique() == 7_470
     counts = {"nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115}
     assert table["dx"].value_counts().to_dict() == counts
+    lesions = {"nv": 5403, "bkl": 727, "mel": 614, "bcc": 327, "akiec": 228, "vasc": 98, "df": 73}
+    assert table.groupby("dx")["lesion_id"].nunique().to_dict() == lesions
+    images = table["lesion_id"].value_counts()
+    assert ((images > 1).sum(), images[images > 1].sum(), images.max()) == (1_956, 4_501, 6)
     confirmed = {"histo": 5340, "follow_up": 3704, "consensus": 902, "confocal": 69}
     assert table["dx_type"].value_counts().to_dict() == confirmed
+    # What the confirmation gives away: it must be no feature.
+    assert set(table["dx"][table["dx_type"] == "follow_up"]) == {"nv"}
+    assert set(table["dx"][table["dx_type"] == "confocal"]) == {"bkl"}
+    assert set(table["dx_type"][table["dx"].isin(["mel", "bcc", "akiec"])]) == {"histo"}
     assert (table["age"].isna().sum(), (table["age"] == 0).sum()) == (57, 39)
     assert ((table["sex"] == "unknown").sum(), (table["localization"] == "unknown").sum()) == (57, 234)
-    assert set(table["dataset"]) == {"vidir_molemax", "vidir_modern", "rosendahl", "vienna_dias"}
-    inside = table["path"].str.contains("/HAM10000_images/")
-    assert inside.sum() == 5_984 and (~inside).sum() == 4_031
-    # Of the 8 images in full_size, 5 are in HAM10000_images too, where they are taken from.
-    assert table["path"].str.contains("/full_size/").sum() == 3 and (table["path"] == "").sum() == 4_028
-    assert [(found.kind, found.count) for found in collection.findings] == [("image-twice", 5)]
+    clinics = {"vidir_molemax": 3954, "vidir_modern": 3363, "rosendahl": 2259, "vienna_dias": 439}
+    assert table["dataset"].value_counts().to_dict() == clinics
+    # All images are in HAM10000_images, the eight of full_size too: those are left.
+    assert table["path"].str.contains("/HAM10000_images/").all()
+    found = by_kind(collection)
+    assert found["image-twice"].items == tuple(f"full_size/ISIC_00243{number:02}.jpg" for number in range(6, 14))
+    assert found["table-unused"].items == ("seen_in_official_test.csv",) and len(found) == 2
+    assert collection.taxonomy.name == "ham10000"

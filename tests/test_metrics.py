@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
-from lesionlab.diagnosis import DX
-from lesionlab.trust.intervals import bootstrap, wilson_interval
-from lesionlab.trust.metrics import auc, curves, evaluate_part, headline
+from lesionlab.evaluation.intervals import bootstrap, wilson_interval
+from lesionlab.evaluation.metrics import auc, curves, evaluate_part, headline
+from lesionlab.taxonomy import DX
 
 
 def draw(n: int, seed: int, *, skill: float = 1.5, decimals: int = 8) -> tuple[np.ndarray, np.ndarray]:

@@ -9,13 +9,13 @@ import pytest
 from scipy.spatial.distance import mahalanobis
 
 import tiny_onnx
-from lesionlab.bundle import open_bundle
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
-from lesionlab.model import ood_export
-from lesionlab.predict import load_model
-from lesionlab.trust import ood
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.evaluation import ood
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.model import load_model
+from lesionlab.model.export import ood_score
 
 SIZE = tiny_onnx.HEIGHT, tiny_onnx.WIDTH
 
@@ -43,7 +43,7 @@ def scored(lesions: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> tup
     model = onnx.load(path)  # the tiny model keeps its features to itself
     model.graph.output.append(onnx.helper.make_tensor_value_info("features", onnx.TensorProto.FLOAT, ["n", 3]))
     onnx.save(model, path)
-    score = ood_export.add_ood_score(path, lesions, np.arange(80), np.arange(80, 163))
+    score = ood_score.add_ood_score(path, lesions, np.arange(80), np.arange(80, 163))
     assert score is not None
     return path, score
 
@@ -72,8 +72,8 @@ def test_a_strange_look_alone_is_enough() -> None:
 def test_the_file_scores_as_numpy_does(scored, lesions: np.ndarray, strange: np.ndarray) -> None:
     path, score = scored
     bundle = open_bundle(path)
-    assert bundle.has_ood_score and bundle.facts.ood["threshold"] == score.threshold
-    assert bundle.facts.ood["score"] == "Mahalanobis distances of features, thumbnail, texture"
+    assert bundle.has_ood_score and bundle.facts.ood.threshold == score.threshold
+    assert bundle.facts.ood.score == "Mahalanobis distances of features, thumbnail, texture"
     pixels = np.concatenate([lesions, strange])
     features, found = bundle.session.run(["features", "ood_score"], {"image": pixels})
     expected = ood.ood_scores(score, {"features": features} | ood.see_image(pixels))
@@ -87,7 +87,7 @@ def test_predict_refuses(scored, lesions: np.ndarray, strange: np.ndarray) -> No
     model = load_model(scored[0])
     for prediction in model.predict(list(strange)):
         assert prediction.is_dermatoscopic is False and prediction.decision == "not dermatoscopic"
-        assert prediction.ood_score > model.facts.ood["threshold"]
+        assert prediction.ood_score > model.facts.ood.threshold
     kept = [item for item in model.predict(list(lesions)) if item.is_dermatoscopic]
     assert len(kept) >= 0.95 * len(lesions) and {item.decision for item in kept} <= {"malignant", "benign", "uncertain"}
 
@@ -115,8 +115,8 @@ def test_a_file_without_a_score_predicts_as_before(lesions: np.ndarray, tmp_path
 def test_too_few_images_promise_nothing(lesions: np.ndarray, tmp_path: Path) -> None:
     path = tiny_onnx.write(tmp_path / "m.onnx")
     before = path.read_bytes()
-    assert ood_export.add_ood_score(path, lesions, np.arange(60), np.arange(60, 100)) is None
-    assert path.read_bytes() == before and "takes 50 training and validation images" in ood_export.in_words(None)
+    assert ood_score.add_ood_score(path, lesions, np.arange(60), np.arange(60, 100)) is None
+    assert path.read_bytes() == before and "takes 50 training and validation images" in ood_score.in_words(None)
 
 
 def test_the_answers_stay_as_they_were(scored, lesions: np.ndarray, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 import tiny_onnx
 from browsing import give, opened, overflows, serious_faults
 from lesionlab.cli import main
-from lesionlab.data.layouts import read_collection
-from lesionlab.diagnosis import DX
-from lesionlab.predict import load_model
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.inference.model import load_model
+from lesionlab.taxonomy import DX
 from test_serve import TOKEN, serving
 
 

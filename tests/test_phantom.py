@@ -15,12 +15,12 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from lesionlab.data import phantom
-from lesionlab.data.phantom import count_lesions, is_generated, write_phantoms
-from lesionlab.data.phantom_lesion import MIMICS, STRUCTURES, TRAITS
-from lesionlab.data.phantom_structures import PAINTERS
-from lesionlab.diagnosis import DX
+from lesionlab.data.phantom import write
+from lesionlab.data.phantom.lesion import MIMICS, STRUCTURES, TRAITS
+from lesionlab.data.phantom.structures import PAINTERS
+from lesionlab.data.phantom.write import count_lesions, is_generated, write_phantoms
 from lesionlab.errors import UsageError
+from lesionlab.taxonomy import DX
 
 SMALL = (60, 80)
 COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization", "dataset"]
@@ -67,13 +67,13 @@ def test_patients_are_plausible(table: pd.DataFrame) -> None:
 
 
 def test_a_few_ages_are_empty() -> None:
-    rows = [row for views in phantom._rows(4000, 0) for row in views]
+    rows = [row for views in write._rows(4000, 0) for row in views]
     empty = sum(row.age == "" for row in rows)
     assert 0.002 < empty / len(rows) < 0.012
 
 
 def test_imbalance_is_that_of_the_real_set() -> None:
-    images = Counter(row.dx for views in phantom._rows(7470, 0) for row in views)
+    images = Counter(row.dx for views in write._rows(7470, 0) for row in views)
     real = {"nv": 6705, "mel": 1113, "bkl": 1099, "bcc": 514, "akiec": 327, "vasc": 142, "df": 115}
     for dx, count in real.items():
         assert images[dx] / images.total() == pytest.approx(count / 10015, rel=0.15)
@@ -114,7 +114,7 @@ def test_images_of_a_lesion_differ_and_resemble_each_other(folder: Path, table: 
 
 def test_everything_says_that_it_is_generated(folder: Path, table: pd.DataFrame, tmp_path: Path) -> None:
     assert is_generated(table.image_id)
-    assert table.image_id.str.startswith(phantom.IMAGE_ID_PREFIX).all()
+    assert table.image_id.str.startswith(write.IMAGE_ID_PREFIX).all()
     assert table.dataset.str.startswith("generated").all()
     assert "not patients" in (folder / "README.txt").read_text(encoding="utf-8")
     with Image.open(folder / "HAM10000_images" / "PHANTOM_0000001.jpg") as image:
@@ -124,7 +124,7 @@ def test_everything_says_that_it_is_generated(folder: Path, table: pd.DataFrame,
 
 def test_other_images_are_not_generated() -> None:
     assert not is_generated([]) and not is_generated(["ISIC_0024306", "x"])
-    assert is_generated(["ISIC_0024306", f"{phantom.IMAGE_ID_PREFIX}0000001"])  # a table made of both says so
+    assert is_generated(["ISIC_0024306", f"{write.IMAGE_ID_PREFIX}0000001"])  # a table made of both says so
 
 
 @pytest.mark.parametrize("size_px", [(45, 60), (50, 50), (16, 17)])
@@ -137,19 +137,19 @@ def test_size_is_as_asked(tmp_path: Path, size_px: tuple[int, int]) -> None:
 
 def test_structures_scale_with_the_size() -> None:
     for dx in DX:
-        seed, clinic = np.random.SeedSequence(4), phantom.CLINICS[0]
+        seed, clinic = np.random.SeedSequence(4), write.CLINICS[0]
         large, small = (
-            Image.fromarray(phantom._picture(dx, seed, 0, clinic, size)).resize((40, 30), Image.Resampling.BOX)
+            Image.fromarray(write._picture(dx, seed, 0, clinic, size)).resize((40, 30), Image.Resampling.BOX)
             for size in ((225, 300), (90, 120))
         )
         assert np.abs(np.asarray(large, float) - np.asarray(small, float)).mean() < 8
 
 
 def test_tables_of_the_drawing_agree() -> None:
-    assert list(STRUCTURES) == list(MIMICS) == list(phantom.EPIDEMIOLOGY) == list(DX)
+    assert list(STRUCTURES) == list(MIMICS) == list(write.EPIDEMIOLOGY) == list(DX)
     assert {name for shown in STRUCTURES.values() for name in shown} == set(PAINTERS)
     assert all(len(ranges) == len(DX) and all(low <= high for low, high in ranges) for ranges in TRAITS.values())
-    assert sum(known.share for known in phantom.EPIDEMIOLOGY.values()) == pytest.approx(1)
+    assert sum(known.share for known in write.EPIDEMIOLOGY.values()) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full(picture: np.ndarray) -> bytes:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(phantom, "_jpeg", full)
+    monkeypatch.setattr(write, "_jpeg", full)
     with pytest.raises(OSError, match="No space left"):
         write_phantoms(tmp_path / "a", lesions=9, size_px=SMALL)
     assert not list(tmp_path.iterdir())

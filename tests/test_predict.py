@@ -19,14 +19,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny_onnx
-from lesionlab import overlay
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.data.images import SUFFIXES, ImageError
-from lesionlab.diagnosis import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.overlay import relevance
-from lesionlab.predict import Model, Prediction, Unreadable, decide, load_model
-from lesionlab.sources import find_images, printable
+from lesionlab.inference import overlay
+from lesionlab.inference.image_sources import find_images, printable
+from lesionlab.inference.model import Model, load_model
+from lesionlab.inference.overlay import relevance
+from lesionlab.inference.predictions import Prediction, Unreadable, decide
+from lesionlab.taxonomy import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF
 
 HEADER = ["image", *ISIC_COLUMNS]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from lesionlab.data.layouts import read_collection
+from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import UsageError
 
 Rows = list[dict[str, str]]

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lesionlab.diagnosis import DX
-from lesionlab.explore import age_band_names, explore, mean_images
+from lesionlab.data.explore import age_band_names, explore, mean_images
 from lesionlab.report.card import write_card
 from lesionlab.report.checklists import HERE, PARTLY, RUN, YOURS, checklists
 from lesionlab.report.page import write_report
+from lesionlab.taxonomy import DX, HAM10000
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -308,7 +308,7 @@ def test_exploration_counts_by_hand() -> None:
         }
     )
     pixels = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (10, 20, 30, 50)])
-    explored = explore(table, mean_images(table, pixels))
+    explored = explore(table, mean_images(table, pixels, HAM10000), HAM10000)
     assert explored["by_diagnosis"]["mel"] == {"images": 2, "lesions": 1, "share": 0.5}
     assert explored["by_diagnosis"]["df"]["images"] == 0
     assert explored["by_column"]["age"]["40-49"]["mel"] == 2 and explored["by_column"]["age"]["80+"]["nv"] == 1
@@ -318,5 +318,5 @@ def test_exploration_counts_by_hand() -> None:
     assert explored["missing"]["age"] == {"images": 1, "share": 0.25}
     assert explored["missing"]["sex"]["images"] == 1
     assert explored["mean_colour"]["mel"] == [40.0, 40.0, 40.0] and explored["mean_colour"]["df"] is None
-    assert mean_images(table, pixels)["nv"].shape == (2, 2, 3)
+    assert mean_images(table, pixels, HAM10000)["nv"].shape == (2, 2, 3)
     assert age_band_names()[0] == "0-19" and age_band_names()[-1] == "80+"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from lesionlab.cli import main
-from lesionlab.diagnosis import DX
-from lesionlab.predict import load_model
-from lesionlab.trust.corruptions import CORRUPTIONS, corrupt, disc
-from lesionlab.trust.robustness import COVERED, changes, chosen_images, covered, robustness
+from lesionlab.evaluation.corruptions import CORRUPTIONS, corrupt, disc
+from lesionlab.evaluation.robustness import COVERED, changes, chosen_images, covered, robustness
+from lesionlab.inference.model import load_model
+from lesionlab.taxonomy import DX
 
 
 @pytest.fixture(scope="module")

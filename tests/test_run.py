@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 
 from conftest import command, lesionlab, lesionlab_here
-from lesionlab import rundir
 from lesionlab.cli import main
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
+from lesionlab.runs import directory
+from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from test_duplicates import KNOWN_PAIRS
 
 CONTRACT = {
     "report.html",
@@ -82,9 +83,9 @@ def test_the_saved_models_give_the_predictions(finished: tuple[Path, str]) -> No
     """Row 10: Keras and ONNX on the whole test part."""
     import onnxruntime
 
-    from lesionlab.data.layouts import read_collection
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.lifecycle.prepare import decode
     from lesionlab.model.backend import keras
-    from lesionlab.steps import decode
 
     out = finished[0]
     manifest = json.loads((out / "manifest.json").read_text())
@@ -206,7 +207,7 @@ def test_hidden_files_of_the_user_are_left_alone(finished: tuple[Path, str], tmp
     half_made = out / ".lesionlab-cases-abcd1234"
     half_made.mkdir()
     (half_made / "1.html").touch()
-    assert rundir.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
+    assert directory.begin(out, json.loads((out / "manifest.json").read_text())["request"], again=False)
     assert all(path.read_text() == "mine" for path in kept) and not half_written.exists()
     assert not half_made.exists()
 
@@ -226,8 +227,10 @@ def test_a_source_is_of_the_source_split_alone(tmp_path: Path, capsys) -> None:
 def test_the_data_are_found_from_any_folder() -> None:
     """What a relative --data was is in the request, in full."""
     manifest = {"request": {"data": "/data/ham"}, "data": {"folder": "../ham"}}
-    assert rundir.data_folder(manifest) == Path("/data/ham")
-    assert rundir.data_folder({"request": {"data": "generated: 700 lesions"}, "data": {"folder": "/c"}}) == Path("/c")
+    assert directory.data_folder(manifest) == Path("/data/ham")
+    assert directory.data_folder({"request": {"data": "generated: 700 lesions"}, "data": {"folder": "/c"}}) == Path(
+        "/c"
+    )
 
 
 def test_a_search_or_folds_are_no_run(tmp_path: Path, capsys) -> None:
@@ -261,12 +264,12 @@ def test_again_takes_the_old_networks_away(finished: tuple[Path, str], tmp_path:
         (out / folder).mkdir()
         (out / folder / file).touch()
     request = json.loads((out / "manifest.json").read_text())["request"]
-    assert rundir.begin(out, request, again=False)
-    assert rundir.begin(out, request, again=True) is None
+    assert directory.begin(out, request, again=False)
+    assert directory.begin(out, request, again=True) is None
     left = {path.name for path in out.iterdir()}
     assert not [name for name in left if name.startswith(("model.", "model-", "checkpoint", "exported", "savedmodel"))]
     assert [name for name in left if name.startswith("final")] == ["final_notes"]  # a folder of the user's
-    assert rundir.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
+    assert directory.begin(out, request, again=False) is None  # killed here, the run is an unfinished one
 
 
 def same_numbers(one: Path, other: Path) -> None:
@@ -384,7 +387,7 @@ def test_a_network_that_onnx_cannot_hold_is_evaluated_all_the_same(
     def fail(*_: object) -> float:
         raise LesionlabError("The network cannot be written as ONNX: No Op registered.")
 
-    monkeypatch.setattr("lesionlab.model.export.export_onnx", fail)
+    monkeypatch.setattr("lesionlab.model.export.onnx.export_onnx", fail)
     given = ("--data", phantoms, "--recipe", recipe, "--out", tmp_path, "--epochs", 1, "--limit", 90)
     done = lesionlab_here("run", *given)
     assert done.returncode == 0, done.stderr
@@ -413,18 +416,28 @@ def test_python_calls_the_same_run_to_the_same_numbers(
 
 
 def test_real_images_in_one_epoch(ham10000: Path, imagenet_weights: Path, tmp_path: Path) -> None:
-    """The published data set's layout, ImageNet weights from a file, a few images: the way of the real run."""
+    """The published table, whole, with every tenth image and the known second photographs; ImageNet weights from a file."""
+    table = pd.read_csv(ham10000 / "HAM10000_metadata.csv").sort_values("image_id")
+    names = {*table["image_id"][::10], *(name for pair in KNOWN_PAIRS for name in pair)}
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "HAM10000_metadata.csv").symlink_to(ham10000 / "HAM10000_metadata.csv")
+    for name in names:
+        (data / f"{name}.jpg").symlink_to(ham10000 / "HAM10000_images" / f"{name}.jpg")
     recipe = read_recipe("mobile").with_changes("image", height=64, width=64)
     path = tmp_path / "small.toml"
     path.write_text(recipe.to_toml(), encoding="utf-8")
-    arguments = ("--data", ham10000, "--recipe", path, "--weights", imagenet_weights, "--limit", 300, "--epochs", 1)
+    arguments = ("--data", data, "--recipe", path, "--weights", imagenet_weights, "--limit", 300, "--epochs", 1)
     done = lesionlab("run", *arguments, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert manifest["data"]["rows"] == 10015 and not manifest["data"]["is_generated"]
-    counts = {finding["kind"]: finding["count"] for finding in manifest["findings"]}
-    known = {"age-empty": 57, "age-zero": 39, "sex-unknown": 57, "localization-unknown": 234}
+    assert manifest["data"]["rows"] == 10_015 and not manifest["data"]["is_generated"]
+    found = {finding["kind"]: finding for finding in manifest["findings"]}
+    counts = {kind: finding["count"] for kind, finding in found.items()}
+    known = {"age-empty": 57, "age-zero": 39, "sex-unknown": 57, "localization-unknown": 234, "localization-two": 2}
     assert {kind: counts.get(kind) for kind in known} == known
-    # 5,984 images, and three more of the same lesions among the eight in full size.
-    assert counts["image-missing"] == len(manifest["set_aside"]) == 10015 - 5987
-    assert counts["near-duplicate"] == 9
+    assert counts["image-missing"] == len(manifest["set_aside"]) == 10_015 - len(names)
+    pairs = {frozenset(item.split(" ~ ")) for item in found["near-duplicate"]["items"]}  # in the order of the table
+    assert set(map(frozenset, KNOWN_PAIRS)) <= pairs
+    splits = pd.read_csv(tmp_path / "run" / "splits.csv")
+    assert (splits.groupby("group")["part"].nunique() == 1).all() and set(splits["image_id"]) <= names

@@ -16,29 +16,29 @@ import onnx
 import pytest
 
 import tiny_onnx
-from lesionlab import bundle
-from lesionlab.bundle import open_bundle
 from lesionlab.errors import UsageError
-from lesionlab.model.load import check_network_file, check_weights_file, load_network
-from lesionlab.onnx_scan import scan
+from lesionlab.inference import bundle
+from lesionlab.inference.bundle import open_bundle
+from lesionlab.inference.onnx_scan import scan
+from lesionlab.model.safe_load import check_network_file, check_weights_file, load_network
 
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A good `.keras` file."""
-    from lesionlab.model.zoo import build_network
+    from lesionlab.model.architectures import build_network
     from lesionlab.recipe import read_recipe
 
     recipe = read_recipe("quick").with_changes("image", height=24, width=24)
     path = tmp_path_factory.mktemp("keras") / "good.keras"
-    build_network(recipe, np.full(3, 128.0), np.full(3, 50.0)).save(path)
+    build_network(recipe, np.full(3, 128.0), np.full(3, 50.0), n_diagnoses=7).save(path)
     return path
 
 
 @pytest.mark.parametrize("log_shift", [(0.0,) * 7, (0.1, 0.0, 0.4, 0.5, 0.2, 0.9, 0.8)])
 def test_a_network_with_vector_scaling_is_read_again(network: Path, tmp_path: Path, log_shift) -> None:
-    from lesionlab.model.decide import Decision
-    from lesionlab.model.zoo import with_decision
+    from lesionlab.model.architectures import with_decision
+    from lesionlab.model.decision_rule import Decision
 
     decision = Decision("prior-corrected", 0.5, log_shift, scale=(1.1,) * 7, offset=(0.1, 0.0, 0.2, 0.0, 0.3, 0.0, 0.1))
     decided = with_decision(load_network(network), decision)
@@ -134,7 +134,7 @@ def test_nothing_is_built_before_the_check(network: Path, tmp_path: Path) -> Non
     path = changed(network, tmp_path / "bad.keras", config=with_layer(HOSTILE["os.system"]))
     code = (
         "import sys; from pathlib import Path; from lesionlab.errors import UsageError\n"
-        "from lesionlab.model.load import load_network\n"
+        "from lesionlab.model.safe_load import load_network\n"
         f"try: load_network(Path({str(path)!r}))\nexcept UsageError: print('keras' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -213,7 +213,7 @@ def test_another_tasks_network(network: Path, tmp_path: Path) -> None:
 
     inputs = keras.Input((8,))
     keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(tmp_path / "other.keras")
-    with pytest.raises(UsageError, match="is no classifier of RGB images into 7 diagnoses"):
+    with pytest.raises(UsageError, match="is no classifier of RGB images into diagnoses"):
         load_network(tmp_path / "other.keras")
 
 

@@ -21,10 +21,10 @@ from PIL import Image
 
 import tiny_onnx
 from conftest import command, lesionlab
-from lesionlab import ray_cluster
 from lesionlab.cli import main
+from lesionlab.cluster import connection
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.shards import read_log
+from lesionlab.inference.shards import read_log
 from test_shards import joined
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
@@ -162,28 +162,30 @@ def test_a_file_that_nobody_can_read_is_a_row_less(cluster: Any, phantoms: Path,
 
 OTHER_VERSIONS = """
 import sys
-from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
-from lesionlab.shards import Shard
-from lesionlab.sources import Source
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.model import load_model
+from lesionlab.inference.shards import Shard
+from lesionlab.inference.image_sources import Source
 
 address, model, image = sys.argv[1:]
-here = scale._versions() | {"onnxruntime": "0.1"}
-scale._versions = lambda: here  # of this process: the nodes have their own
-with ray_cluster.cluster(address) as ray:
-    list(scale.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
+here = ray_engine._versions() | {"onnxruntime": "0.1"}
+ray_engine._versions = lambda: here  # of this process: the nodes have their own
+with connection.cluster(address) as ray:
+    list(ray_engine.ray_engine(ray, load_model(model), 8)(iter([Shard(0, (Source.of_file(image),))])))
 """
 FULL_STORE = """
 import sys
-from lesionlab import ray_cluster, scale
-from lesionlab.predict import load_model
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.model import load_model
 
 address, model = sys.argv[1:]
-with ray_cluster.cluster(address) as ray:
+with connection.cluster(address) as ray:
     def full(*_):
         raise ray.exceptions.ObjectStoreFullError("80 MB used")
     ray.put = full
-    next(scale.ray_engine(ray, load_model(model), 8)(iter([])))
+    next(ray_engine.ray_engine(ray, load_model(model), 8)(iter([])))
 """
 
 
@@ -213,7 +215,7 @@ def test_nobody_at_the_address_is_said_in_seconds(phantoms: Path, tiny: Path, tm
 
 @pytest.mark.parametrize("address", ["nonsense", "", "head:port", ":6379"])
 def test_an_address_that_is_none_is_refused(address: str) -> None:
-    with pytest.raises(UsageError, match=f"--address '{address}' is no HOST:PORT"), ray_cluster.cluster(address):
+    with pytest.raises(UsageError, match=f"--address '{address}' is no HOST:PORT"), connection.cluster(address):
         pass
 
 
@@ -233,7 +235,7 @@ def test_why_ray_does_not_start_is_worded(raised: Exception, message: str, monke
         raise raised
 
     monkeypatch.setattr(ray, "init", start)
-    with pytest.raises(LesionlabError, match=message), ray_cluster.cluster("auto"):
+    with pytest.raises(LesionlabError, match=message), connection.cluster("auto"):
         pass
 
 
@@ -264,11 +266,11 @@ def listening(answer: bytes | None) -> Iterator[str]:
     ids=["silent", "another service", "closed at once"],
 )
 def test_who_is_no_cluster_is_said_in_seconds(answer: bytes | None, message: str, monkeypatch) -> None:
-    monkeypatch.setattr(ray_cluster, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 0.5)
     with listening(answer) as address:
         if answer == b"":
             monkeypatch.setattr(socket.socket, "recv", lambda *_: b"")
-        with pytest.raises(LesionlabError, match=re.escape(message.format(address))), ray_cluster.cluster(address):
+        with pytest.raises(LesionlabError, match=re.escape(message.format(address))), connection.cluster(address):
             pass
 
 
@@ -279,18 +281,18 @@ def test_a_port_that_is_not_the_heads_is_worded(monkeypatch: pytest.MonkeyPatch)
         raise ConnectionError("no GCS")
 
     monkeypatch.setattr(ray, "init", start)
-    with listening(ray_cluster._SETTINGS) as address:
+    with listening(connection._SETTINGS) as address:
         message = f"Something listens at {address}, but Ray gets no connection .no GCS.*RAY_AUTH_MODE=token"
-        with pytest.raises(LesionlabError, match=message), ray_cluster.cluster(address):
+        with pytest.raises(LesionlabError, match=message), connection.cluster(address):
             pass
 
 
 def test_a_head_that_dies_is_said_before_ray_ends_the_process(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr(ray_cluster, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_LOOK_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:
         place = f"127.0.0.1:{server.getsockname()[1]}"
     ray = SimpleNamespace(get_runtime_context=lambda: SimpleNamespace(gcs_address=place))
-    with ray_cluster._watched(ray, place):
+    with connection._watched(ray, place):
         time.sleep(1)
     said = capsys.readouterr().err
     assert said.count("is gone") == 1 and place in said and "the same command goes on" in said

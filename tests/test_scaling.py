@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from lesionlab.trust import abstention
-from lesionlab.trust.calibration import calibration
-from lesionlab.trust.intervals import folds
-from lesionlab.trust.uncertainty import uncertainties
-from lesionlab.trust.vector_scaling import (
+from lesionlab.evaluation import abstention
+from lesionlab.evaluation.calibration import calibration
+from lesionlab.evaluation.intervals import folds
+from lesionlab.evaluation.uncertainty import uncertainties
+from lesionlab.evaluation.vector_scaling import (
     VectorScaling,
     cross_fitted,
     fit_temperature,
@@ -119,7 +119,7 @@ def test_too_few_images_promise_nothing() -> None:
     assert abstention.draw_line(np.zeros(200, bool), np.arange(200.0), 0.1) == 199
     labels, probabilities = calibrated(20, 5)
     part = labels, probabilities, np.arange(20)
-    for row in (*abstention.abstention(part, part), *abstention.cross_judged(*part, seed=0)):
+    for row in (*abstention.abstention(part, part), *abstention.cross_evaluated(*part, seed=0)):
         assert row["answered"] == 0 and row["error"] is None and row["malignant_referred"] == 1
     assert abstention.judge(np.ones(20, int), probabilities, part[2], None)["malignant_referred"] is None
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from lesionlab.cli import main
-from lesionlab.diagnosis import DX, ISIC_COLUMNS
 from lesionlab.errors import UsageError
-from lesionlab.score import METRICS, score, score_arrays
+from lesionlab.evaluation.isic_score import METRICS, score, score_arrays
+from lesionlab.taxonomy import DX, ISIC_COLUMNS
 from official_scores import CASES, COLUMNS, REFERENCE, table
 
 HEAD = ",".join(("image", *ISIC_COLUMNS))

@@ -22,8 +22,8 @@ from PIL import Image
 
 import tiny_onnx
 from conftest import command, lesionlab
-from lesionlab.data.layouts import read_collection
-from lesionlab.predict import load_model
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.inference.model import load_model
 from lesionlab.serve.settings import make_settings
 
 TOKEN = "a-token-of-thirty-two-characters"

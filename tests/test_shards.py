@@ -16,9 +16,9 @@ from PIL import Image
 import tiny_onnx
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
-from lesionlab.predict import load_model
-from lesionlab.shards import JOB, LOG, local_engine, read_log, write_shards
-from lesionlab.sources import Source, find_images, unique_names
+from lesionlab.inference.image_sources import Source, find_images, unique_names
+from lesionlab.inference.model import load_model
+from lesionlab.inference.shards import JOB, LOG, local_engine, read_log, write_shards
 
 
 @pytest.fixture(scope="module")

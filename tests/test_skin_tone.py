@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from lesionlab.trust.corruptions import corrupt
-from lesionlab.trust.skin_tone import group_of, lab, typology_angle, with_skin_tone
+from lesionlab.evaluation.corruptions import corrupt
+from lesionlab.evaluation.skin_tone import group_of, lab, typology_angle, with_skin_tone
 
 LIGHT, TAN, DARK = (228, 190, 170), (190, 140, 105), (85, 60, 45)
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, norm
 
-from lesionlab.trust.calibration import adaptive_calibration_error, calibration, expected_calibration_error
-from lesionlab.trust.subgroups import holm, mantel_haenszel, subgroups
+from lesionlab.evaluation.calibration import adaptive_calibration_error, calibration, expected_calibration_error
+from lesionlab.evaluation.subgroups import holm, mantel_haenszel, subgroups
 
 
 def test_calibration_by_hand() -> None:

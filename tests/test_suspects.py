@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lesionlab.trust.suspects import confidently_held, suspects
+from lesionlab.evaluation.label_errors import confidently_held, suspects
 
 
 def labelled(n: int, seed: int, wrong: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,11 +12,10 @@ import requests
 
 from conftest import lesionlab_here
 from lesionlab import tracking
+from lesionlab.choices import TRACKERS
 from lesionlab.cli import main
-from lesionlab.cli.use import TRACKERS
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.tracking import tracked_run
 
 pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
 pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")
@@ -132,7 +131,7 @@ def test_a_run_that_is_broken_off_is_none_at_work(
     error: type[BaseException], status: str, run: Path, store: str
 ) -> None:
     trackers = tracking.start_all(TRACKERS, run, again=False)
-    with pytest.raises(error), tracking.told_of_the_end(trackers):
+    with pytest.raises(error), tracking.closing_trackers(trackers):
         raise error
     assert [found.info.status for _, found in runs_in(store)] == [status]
     tracking.start("mlflow", run)
@@ -179,7 +178,7 @@ def test_what_broke_off_is_completed(run: Path, store: str, monkeypatch: pytest.
     tracker = tracking.start("mlflow", run)
     monkeypatch.setattr(MlflowClient, "log_batch", fail)
     with pytest.raises(LesionlabError):
-        tracker.epoch(tracked_run.read_history(run)[0])
+        tracker.epoch(tracker.read_history(run)[0])
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     tracker.finish()
     client, found = runs_in(store)[0]
@@ -244,7 +243,7 @@ def test_a_tracker_that_fails_stops_no_training(run: Path, monkeypatch: pytest.M
     def fail(*_: object) -> str:
         raise LesionlabError("the server is gone.")
 
-    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracked_run.Tracker(name, fail, fail, fail))
+    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracker.Tracker(name, fail, fail, fail))
     (tracker,) = tracking.start_all(("mlflow",), run, again=False)
     tracker.epoch({"epoch": 1})
     tracker.epoch({"epoch": 2})

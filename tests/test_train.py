@@ -13,16 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model import fused
+from lesionlab.evaluation.uncertainty import uncertainties
+from lesionlab.model import fast_layers
+from lesionlab.model.architectures import build_network, check_model, load_pretrained, name_of_network, with_decision
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
-from lesionlab.model.compact import round_weights
-from lesionlab.model.decide import EXPONENTS, MARGIN, Decision, apply_decision, choose_decision, choose_thresholds
-from lesionlab.model.export import export_onnx
+from lesionlab.model.decision_rule import (
+    EXPONENTS,
+    MARGIN,
+    Decision,
+    apply_decision,
+    choose_decision,
+    choose_thresholds,
+)
+from lesionlab.model.export.compact_weights import round_weights
+from lesionlab.model.export.onnx import export_onnx
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
-from lesionlab.model.zoo import build_network, check_model, load_pretrained, name_of_network, with_decision
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
-from lesionlab.trust.uncertainty import uncertainties
 
 CORRECTED = DecisionChoice("prior-corrected")
 MEAN, STD = np.array([180.0, 140.0, 130.0]), np.array([40.0, 35.0, 30.0])
@@ -56,7 +63,7 @@ def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed
 
     seed_everything(seed)
     pixels, labels = pixels_and_labels(size=recipe.image.height)
-    network = build_network(recipe, MEAN, STD, for_training=True, seed=seed)
+    network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=seed)
     try:
         facts = {"seed": seed, "checkpoint": checkpoint, "data_key": data_key}
         history = train(network, recipe, pixels, *parts(labels), **facts, report=report)
@@ -95,7 +102,7 @@ def test_images_in_device_memory_give_the_same_numbers(tmp_path: Path) -> None:
         checkpoint = tmp_path / f"{first}-{second}.npz"
         for epochs, resident in ((1, first), (3, second)):
             seed_everything(5)
-            network = build_network(tiny(), MEAN, STD, for_training=True, seed=5)
+            network = build_network(tiny(), MEAN, STD, n_diagnoses=7, for_training=True, seed=5)
             recipe = tiny(epochs=epochs, annealer="none")
             given = {"seed": 5, "checkpoint": checkpoint, "resident": resident}
             history = train(network, recipe, pixels, *parts(labels), **given)
@@ -130,7 +137,9 @@ def test_images_grow_while_training_and_are_full_size_in_use(monkeypatch: pytest
     assert sorted(set(seen)) == [(0, 16), (1, 16), (2, 20), (3, 20), (4, 24), (5, 24)]
     assert for_use(network, recipe, MEAN, STD).input_shape == (None, 24, 24, 3)
     with pytest.raises(UsageError, match="one size of image only"):
-        build_network(recipe.with_changes("model", architecture="notebook-cnn"), MEAN, STD, for_training=True)
+        build_network(
+            recipe.with_changes("model", architecture="notebook-cnn"), MEAN, STD, n_diagnoses=7, for_training=True
+        )
 
 
 def test_the_best_epoch_is_kept_or_the_last(tmp_path: Path) -> None:
@@ -161,7 +170,7 @@ def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_explodes_says_what_to_do(tmp_path: Path) -> None:
     recipe = tiny(epochs=3)
     pixels, labels = pixels_and_labels()
-    network = build_network(recipe, MEAN, STD)
+    network = build_network(recipe, MEAN, STD, n_diagnoses=7)
     head = network.get_layer("probabilities")
     head.set_weights([values * np.nan for values in head.get_weights()])
     with pytest.raises(LesionlabError, match="loss became nan in epoch 1. Lower optimizer.learning_rate"):
@@ -177,7 +186,7 @@ def test_bfloat16_trains_and_leaves_float32(tmp_path: Path) -> None:
 
 
 def test_the_notebooks_network_layer_by_layer() -> None:
-    network = build_network(read_recipe("kaggle-cnn"), MEAN, STD)
+    network = build_network(read_recipe("kaggle-cnn"), MEAN, STD, n_diagnoses=7)
     names = [type(layer).__name__ for layer in network.layers]
     block = ["Conv2D", "Conv2D", "MaxPooling2D", "Dropout"]
     assert names == ["InputLayer", "Rescaling", *block, *block, "Flatten", "Dense", "Dropout", "Dense"]
@@ -192,9 +201,9 @@ def test_normalisation_is_in_the_network(rule: str) -> None:
     recipe = tiny().with_changes("image", normalisation=rule)
     pixels, _ = pixels_and_labels(size=16)
     rows = np.arange(len(pixels))
-    from lesionlab.data.prepare import channel_statistics
+    from lesionlab.data.statistics import channel_statistics
 
-    network = build_network(recipe, *channel_statistics(pixels, rows))
+    network = build_network(recipe, *channel_statistics(pixels, rows), n_diagnoses=7)
     out = keras.ops.convert_to_numpy(network.get_layer("normalise")(pixels.astype(np.float32)))
     axis = (0, 1, 2) if rule == "training" else None
     np.testing.assert_allclose(out.mean(axis=axis), 0, atol=1e-3)
@@ -219,7 +228,7 @@ def test_architecture_normalisation_is_keras_own(name: str, module: str | None) 
     """Our first layer does what the family's `preprocess_input` does, or (None) the layers that it can begin with."""
     recipe = tiny().with_changes("model", architecture=name).with_changes("image", normalisation="architecture")
     recipe = recipe.with_changes("image", height=80, width=80)
-    network = build_network(recipe, MEAN, STD)
+    network = build_network(recipe, MEAN, STD, n_diagnoses=7)
     images = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 3)).astype(np.float32)
     ours = keras.ops.convert_to_numpy(keras.Model(network.input, network.get_layer("normalise").output)(images))
     if module:
@@ -233,12 +242,12 @@ def test_architecture_normalisation_is_keras_own(name: str, module: str | None) 
 
 def test_an_unknown_architecture_names_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"unknown architecture 'MobilNet' \(did you mean 'MobileNet'\?\)"):
-        build_network(tiny().with_changes("model", architecture="MobilNet"), MEAN, STD)
+        build_network(tiny().with_changes("model", architecture="MobilNet"), MEAN, STD, n_diagnoses=7)
 
 
 def test_an_architecture_that_needs_larger_images() -> None:
     with pytest.raises(UsageError, match="InceptionV3 at 16 x 16 px"):
-        build_network(tiny().with_changes("model", architecture="InceptionV3"), MEAN, STD)
+        build_network(tiny().with_changes("model", architecture="InceptionV3"), MEAN, STD, n_diagnoses=7)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +279,7 @@ def test_choices_that_fit_the_network(architecture: str, first_side: int) -> Non
 
 @pytest.mark.parametrize("name", ["my recipe", "Mäl", "a/b", "1-2", "", "κ"])
 def test_any_name_of_a_recipe_makes_a_network(name: str) -> None:
-    network = build_network(dataclasses.replace(tiny(), name=name), MEAN, STD)
+    network = build_network(dataclasses.replace(tiny(), name=name), MEAN, STD, n_diagnoses=7)
     assert re.fullmatch("[A-Za-z][A-Za-z0-9_]*", network.name)
     assert name_of_network("plain-name") == "plain_name"
 
@@ -328,7 +337,7 @@ def test_an_epoch_reads_every_image_once_with_its_label() -> None:
 
 def test_the_decision_rule_is_put_into_the_network(tmp_path: Path) -> None:
     pixels, labels = pixels_and_labels()
-    network = build_network(tiny(), MEAN, STD)
+    network = build_network(tiny(), MEAN, STD, n_diagnoses=7)
     before = predict(network, pixels, np.arange(84))
     training_labels = np.r_[labels, np.ones(500, int)]
     assert choose_decision(CORRECTED, labels, before, training_labels).exponent in EXPONENTS
@@ -385,7 +394,7 @@ def test_a_known_temperature_is_found_and_folded_in(true_temperature: float) -> 
     assert decision.temperature == pytest.approx(true_temperature, rel=0.05)
     np.testing.assert_allclose(apply_decision(sure, decision), probabilities, atol=0.02)
     pixels, _ = pixels_and_labels()
-    network = build_network(tiny(), MEAN, STD)
+    network = build_network(tiny(), MEAN, STD, n_diagnoses=7)
     before = predict(network, pixels, np.arange(84))
     network = with_decision(network, decision)
     np.testing.assert_allclose(predict(network, pixels, np.arange(84)), apply_decision(before, decision), atol=1e-6)
@@ -406,7 +415,7 @@ def test_vector_scaling_is_found_and_put_into_the_network() -> None:
     )
     pixels, pixel_labels = pixels_and_labels()
     for rule in ("argmax", "prior-corrected"):
-        network = build_network(tiny(), MEAN, STD)
+        network = build_network(tiny(), MEAN, STD, n_diagnoses=7)
         before = predict(network, pixels, np.arange(84))
         decision = choose_decision(
             DecisionChoice(rule, "vector"), pixel_labels, before, np.r_[pixel_labels, np.ones(300, int)]
@@ -448,7 +457,7 @@ def test_frozen_layers_stay_and_the_rest_is_trained(tmp_path: Path, imagenet_wei
     changes = {"architecture": "MobileNet", "weights": str(imagenet_weights), "frozen_until": "conv_pw_3_relu"}
     recipe = recipe.with_changes("model", **changes)
     pixels = np.repeat(np.repeat(pixels, 2, axis=1), 2, axis=2)[:, :32, :32]
-    network = build_network(recipe, MEAN, STD)
+    network = build_network(recipe, MEAN, STD, n_diagnoses=7)
     load_pretrained(network, recipe)
     backbone = network.get_layer("backbone")
     before = {layer.name: layer.get_weights() for layer in backbone.layers}
@@ -459,8 +468,8 @@ def test_frozen_layers_stay_and_the_rest_is_trained(tmp_path: Path, imagenet_wei
     changed = [n for n in names if any((a != b).any() for a, b in zip(before[n], after[n], strict=True))]
     assert changed == names[names.index("conv_dw_4") :]
     with pytest.raises(UsageError, match="no layer frozen_until = 'conv_pw_3_rel'.*did you mean 'conv_pw_3_relu'"):
-        build_network(recipe.with_changes("model", frozen_until="conv_pw_3_rel"), MEAN, STD)
-    free = build_network(recipe.with_changes("model", weights="none"), MEAN, STD)
+        build_network(recipe.with_changes("model", frozen_until="conv_pw_3_rel"), MEAN, STD, n_diagnoses=7)
+    free = build_network(recipe.with_changes("model", weights="none"), MEAN, STD, n_diagnoses=7)
     assert len(free.trainable_weights) > len(network.trainable_weights)
 
 
@@ -494,13 +503,13 @@ def test_mixup_mixes_images_labels_and_weights_alike() -> None:
 def test_local_imagenet_weights(imagenet_weights: Path) -> None:
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
     recipe = recipe.with_changes("model", architecture="MobileNet", weights=str(imagenet_weights))
-    network = build_network(recipe, MEAN, STD)
+    network = build_network(recipe, MEAN, STD, n_diagnoses=7)
     before = network.get_layer("backbone").get_weights()[0].copy()
     assert load_pretrained(network, recipe) == f"file {imagenet_weights.name}"
     assert np.abs(network.get_layer("backbone").get_weights()[0] - before).max() > 0.1
     other = recipe.with_changes("model", architecture="MobileNetV2")
     with pytest.raises(UsageError, match="does not fit MobileNetV2 without its top"):
-        load_pretrained(build_network(other, MEAN, STD), other)
+        load_pretrained(build_network(other, MEAN, STD, n_diagnoses=7), other)
 
 
 def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -515,18 +524,18 @@ def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPat
     statistics.finalize_state()
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(theirs(images, training=False))
-    monkeypatch.setattr("lesionlab.model.zoo._published", lambda *_: theirs)
+    monkeypatch.setattr("lesionlab.model.architectures._published", lambda *_: theirs)
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
     for weights in ("imagenet", "theirs.weights.h5", "ours.weights.h5"):
         name = weights if weights == "imagenet" else str(tmp_path / weights)
         recipe = recipe.with_changes("model", architecture="EfficientNetB0", weights=name)
-        network = build_network(recipe, MEAN, STD)
+        network = build_network(recipe, MEAN, STD, n_diagnoses=7)
         load_pretrained(network, recipe)
         network.get_layer("backbone").save_weights(tmp_path / "ours.weights.h5")
         copies = [network]
         if weights == "imagenet":
-            copies += [fused.for_training(network, "float32", 0), for_use(network, recipe, MEAN, STD)]
+            copies += [fast_layers.for_training(network, "float32", 0), for_use(network, recipe, MEAN, STD)]
         for copy in copies:
             features = keras.ops.convert_to_numpy(copy.get_layer("backbone")(images, training=False))
             np.testing.assert_allclose(features, expected, atol=1e-5)
@@ -539,7 +548,7 @@ def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.Monke
     recipe = tiny().with_changes("image", height=32, width=32)
     recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
     with pytest.raises(LesionlabError, match=r"could not be downloaded.*--weights FILE\.weights\.h5"):
-        load_pretrained(build_network(recipe, MEAN, STD), recipe)
+        load_pretrained(build_network(recipe, MEAN, STD, n_diagnoses=7), recipe)
     with pytest.raises(LesionlabError, match="could not be downloaded"):
         check_model(recipe)  # as a run does before it reads the data
 
@@ -551,7 +560,7 @@ def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, t
 
     recipe = tiny().with_changes("image", height=32, width=32)
     recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
-    published = build_network(recipe, MEAN, STD, seed=7).get_layer("backbone")
+    published = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=7).get_layer("backbone")
     (tmp_path / "server").mkdir()
     with h5py.File(tmp_path / "server" / "mobilenet_1_0_224_tf_no_top.h5", "w") as file:
         save_weights_to_hdf5_group(file, published)
@@ -561,12 +570,12 @@ def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, t
         address = f"http://127.0.0.1:{server.server_port}/"
         monkeypatch.setattr("keras.src.applications.mobilenet.BASE_WEIGHT_PATH", address)
         monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "home"))
-        network = build_network(recipe, MEAN, STD, seed=8)
+        network = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=8)
         assert load_pretrained(network, recipe) == "ImageNet (keras.applications)"
         server.shutdown()
     for actual, expected in zip(network.get_layer("backbone").get_weights(), published.get_weights(), strict=True):
         np.testing.assert_array_equal(actual, expected)
-    again = build_network(recipe, MEAN, STD, seed=9)  # the server is gone: from Keras's cache
+    again = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=9)  # the server is gone: from Keras's cache
     load_pretrained(again, recipe)
     np.testing.assert_array_equal(again.get_layer("backbone").get_weights()[0], published.get_weights()[0])
 
@@ -576,7 +585,7 @@ def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
     import onnxruntime
 
     pixels, _ = pixels_and_labels()
-    network = build_network(tiny(), MEAN, STD)
+    network = build_network(tiny(), MEAN, STD, n_diagnoses=7)
     path = tmp_path / "model.onnx"
     assert export_onnx(network, path, {"classes": ["mel"]}, pixels[:8]) < 1e-5
     session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
@@ -589,8 +598,8 @@ def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
 
 def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, _ = pixels_and_labels()
-    network = build_network(tiny(), MEAN, STD)
-    monkeypatch.setattr("lesionlab.model.export.TOLERANCE", -1.0)
+    network = build_network(tiny(), MEAN, STD, n_diagnoses=7)
+    monkeypatch.setattr("lesionlab.model.export.proof.TOLERANCE", -1.0)
     with pytest.raises(LesionlabError, match="The ONNX export differs from Keras"):
         export_onnx(network, tmp_path / "model.onnx", {}, pixels[:8])
     assert not list(tmp_path.iterdir())
@@ -599,7 +608,7 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
 def test_views_are_the_mean_over_flips_in_the_logits() -> None:
     recipe = tiny().with_changes("image", height=32, width=48, normalisation="architecture")
     recipe = recipe.with_changes("model", architecture="MobileNet", views=4)
-    one = build_network(recipe, MEAN, STD, seed=3)
+    one = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=3)
     four = for_use(one, recipe, MEAN, STD)
     pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3)).astype(np.float32)
     flips = [np.flip(pixels, axes) for axes in ((), (2,), (1,), (1, 2))]

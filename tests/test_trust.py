@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
-from lesionlab.diagnosis import DX, INDEX_OF
-from lesionlab.trust import conformal
-from lesionlab.trust.abstention import risk_coverage
-from lesionlab.trust.operating import cross_judged, draw, judge, net_benefit, operating_points
+from lesionlab.evaluation import conformal
+from lesionlab.evaluation.abstention import risk_coverage
+from lesionlab.evaluation.operating_points import cross_evaluated, draw, judge, net_benefit, operating_points
+from lesionlab.taxonomy import DX, INDEX_OF
 
 
 def normal_scores(n: int, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -226,7 +226,7 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
     """Of scores that mean nothing, the wanted sensitivity is kept, and the specificity is no better than chance."""
     rng = np.random.default_rng(8)
     labels, probabilities = rng.choice(7, 2000), rng.dirichlet(np.ones(7), 2000)
-    found = cross_judged(labels, probabilities, np.arange(2000), seed=0)
+    found = cross_evaluated(labels, probabilities, np.arange(2000), seed=0)
     for task in found.values():
         low, high = task["auc_interval"]
         assert low < task["auc"] < high and task["auc"] == pytest.approx(0.5, abs=0.05)
@@ -234,7 +234,7 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
             assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.04)
             assert point["sensitivity"] + point["specificity"] == pytest.approx(1.0, abs=0.06)
     nevi = np.full(2000, INDEX_OF["nv"])
-    assert cross_judged(nevi, probabilities, np.arange(2000), seed=0) == {}
+    assert cross_evaluated(nevi, probabilities, np.arange(2000), seed=0) == {}
 
 
 def test_fewer_answers_fewer_errors() -> None:

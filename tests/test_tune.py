@@ -10,10 +10,10 @@ import pytest
 from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
+from lesionlab.lifecycle.search_space import changed, read_space
+from lesionlab.lifecycle.tune import Search, _write_job, run_trial
+from lesionlab.lifecycle.tune_lines import trial_number
 from lesionlab.recipe import read_recipe
-from lesionlab.scale import trial_number
-from lesionlab.space import changed, read_space
-from lesionlab.tune import Search, _write_job, run_trial
 
 SPACE = """
 [optimizer]
@@ -129,8 +129,8 @@ def test_failed_trials_are_said_and_end_with_1(
         ),
     ]
     calls = []
-    monkeypatch.setattr("lesionlab.ray_cluster.cluster", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr("lesionlab.tune._fit", lambda *_: calls.append(1) or results)
+    monkeypatch.setattr("lesionlab.cluster.connection.cluster", lambda address: contextlib.nullcontext())
+    monkeypatch.setattr("lesionlab.lifecycle.tune._fit", lambda *_: calls.append(1) or results)
     out = tmp_path / "out"
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
     done = lesionlab_here("tune", *options)

@@ -18,18 +18,19 @@ from playwright.sync_api import Browser, Page, expect
 
 import tiny_onnx
 from browsing import give, hosting, opened, overflows, serious_faults
-from lesionlab import web, web_runtime
 from lesionlab.cli import main
-from lesionlab.data.colours import conversion_of
+from lesionlab.data.icc import conversion_of
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts import read_collection
-from lesionlab.data.phantom import write_phantoms
-from lesionlab.diagnosis import DX
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.model.ood_export import add_ood_score
-from lesionlab.predict import Prediction, load_model
-from lesionlab.serve.described import describe_model
-from lesionlab.trust.conformal import prediction_sets
+from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.inference.model import load_model
+from lesionlab.inference.predictions import Prediction
+from lesionlab.model.export.ood_score import add_ood_score
+from lesionlab.serve import onnxruntime_web, static_page
+from lesionlab.serve.page_facts import describe_model
+from lesionlab.taxonomy import DX
 from test_images import CURVES, DISPLAY_P3, curve, icc_profile
 
 NEAR = 1e-3
@@ -60,7 +61,7 @@ PUBLISHED = (
 def runtime(cache: Path) -> None:
     """ONNX Runtime for browsers, in the cache: the only thing here that comes from a registry."""
     try:
-        web_runtime.read_runtime()
+        onnxruntime_web.read_runtime()
     except LesionlabError as error:
         pytest.skip(f"needs onnxruntime-web: {error}")
 
@@ -504,7 +505,7 @@ def test_a_folder_that_is_not_whole_says_so(browser: Browser, static: Path, tmp_
 
 def test_the_folder(static: Path) -> None:
     names = {file.name for file in static.iterdir()}
-    assert names >= {*PUBLISHED, "model.onnx", *web_runtime.FILES.values()} and "engine-server.js" not in names
+    assert names >= {*PUBLISHED, "model.onnx", *onnxruntime_web.FILES.values()} and "engine-server.js" not in names
     facts = json.loads((static / "facts.json").read_text())
     described = json.loads(json.dumps(describe_model(load_model())))
     assert described.items() <= facts.items()
@@ -522,7 +523,7 @@ def tarball() -> bytes:
     """A tarball as npm lays it out, of files that are no runtime."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
-        for name in [*web_runtime.FILES, "package/package.json", "../outside"]:
+        for name in [*onnxruntime_web.FILES, "package/package.json", "../outside"]:
             member = tarfile.TarInfo(name)
             member.size = len(name)
             archive.addfile(member, io.BytesIO(name.encode()))
@@ -533,9 +534,9 @@ def tarball() -> bytes:
 def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A registry's folder and its tarball, which then counts as the published one; the cache is empty."""
     data = tarball()
-    monkeypatch.setattr(web_runtime, "SHA512", base64.b64encode(hashlib.sha512(data).digest()).decode())
+    monkeypatch.setattr(onnxruntime_web, "SHA512", base64.b64encode(hashlib.sha512(data).digest()).decode())
     monkeypatch.setenv("LESIONLAB_CACHE", str(tmp_path / "cache"))
-    file = tmp_path / "registry" / "onnxruntime-web" / "-" / web_runtime.ARCHIVE
+    file = tmp_path / "registry" / "onnxruntime-web" / "-" / onnxruntime_web.ARCHIVE
     file.parent.mkdir(parents=True)
     file.write_bytes(data)
     return file
@@ -544,13 +545,13 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_runtime_is_downloaded_once(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with hosting(tmp_path / "registry") as address:
         monkeypatch.setenv("npm_config_registry", f"{address}/")
-        files = web_runtime.read_runtime()
-    assert files == {to: name.encode() for name, to in web_runtime.FILES.items()}
-    assert web_runtime.read_runtime() == files  # the registry is gone: out of the cache
-    kept = tmp_path / "cache" / "runtime" / web_runtime.ARCHIVE
+        files = onnxruntime_web.read_runtime()
+    assert files == {to: name.encode() for name, to in onnxruntime_web.FILES.items()}
+    assert onnxruntime_web.read_runtime() == files  # the registry is gone: out of the cache
+    kept = tmp_path / "cache" / "runtime" / onnxruntime_web.ARCHIVE
     kept.write_bytes(b"damaged")
     with pytest.raises(LesionlabError, match="cannot be downloaded .*--runtime"):
-        web_runtime.read_runtime()
+        onnxruntime_web.read_runtime()
 
 
 def test_a_wrong_or_absent_runtime_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -559,17 +560,17 @@ def test_a_wrong_or_absent_runtime_is_refused(published: Path, monkeypatch: pyte
     with hosting(tmp_path / "registry") as address:
         monkeypatch.setenv("npm_config_registry", address)
         with pytest.raises(LesionlabError, match="not what npm publishes.*--runtime"):
-            web.export_web(None, out)
+            static_page.export_web(None, out)
         published.unlink()
         with pytest.raises(LesionlabError, match="404.*--runtime"):
-            web.export_web(None, out)
+            static_page.export_web(None, out)
     with pytest.raises(UsageError, match="not onnxruntime-web 1.30.0"):
-        web.export_web(None, out, runtime=Path(__file__))
+        static_page.export_web(None, out, runtime=Path(__file__))
     with pytest.raises(UsageError, match="cannot be read"):
-        web.export_web(None, out, runtime=tmp_path / "absent.tgz")
+        static_page.export_web(None, out, runtime=tmp_path / "absent.tgz")
     monkeypatch.setenv("npm_config_registry", "file:///etc")
     with pytest.raises(UsageError, match="no web address"):
-        web.export_web(None, out)
+        static_page.export_web(None, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["registry"]
 
 

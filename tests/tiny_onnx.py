@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lesionlab.bundle import make_facts
+from lesionlab.inference.facts import make_facts
+from lesionlab.taxonomy import read_taxonomy
 
 HEIGHT, WIDTH = 24, 32
 
@@ -16,6 +17,7 @@ HEIGHT, WIDTH = 24, 32
 def facts(**changes: Any) -> dict[str, Any]:
     made = make_facts(
         name="tiny",
+        taxonomy=read_taxonomy("ham10000"),
         height=HEIGHT,
         width=WIDTH,
         crop="centre",
@@ -23,7 +25,7 @@ def facts(**changes: Any) -> dict[str, Any]:
         training_data="none",
         licence="none",
     )
-    return made | changes
+    return made.to_json() | changes
 
 
 def model(values: dict[str, Any] | None = None, *, maps: bool = True, scale: float = 8.0) -> onnx.ModelProto:

@@ -13,58 +13,58 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lesionlab._version import __version__
+
 if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
     from lesionlab.data.clean import clean as clean
     from lesionlab.data.duplicates import near_duplicates as near_duplicates
-    from lesionlab.data.layouts import index_images as index_images
-    from lesionlab.data.layouts import read_collection as read_collection
-    from lesionlab.data.phantom import write_phantoms as write_phantoms
+    from lesionlab.data.layouts.recognise import index_images as index_images
+    from lesionlab.data.layouts.recognise import read_collection as read_collection
+    from lesionlab.data.phantom.write import write_phantoms as write_phantoms
     from lesionlab.data.pixels import decode_images as decode_images
-    from lesionlab.data.prepare import channel_statistics as channel_statistics
-    from lesionlab.data.prepare import encode_labels as encode_labels
-    from lesionlab.data.proof import prove as prove
     from lesionlab.data.split import split as split
-    from lesionlab.diagnosis import DIAGNOSES as DIAGNOSES
-    from lesionlab.diagnosis import DX as DX
+    from lesionlab.data.split_proof import prove as prove
+    from lesionlab.data.statistics import channel_statistics as channel_statistics
+    from lesionlab.data.statistics import encode_labels as encode_labels
     from lesionlab.environment import record_environment as record_environment
     from lesionlab.errors import LesionlabError as LesionlabError
     from lesionlab.errors import UsageError as UsageError
-    from lesionlab.lifecycle import Request as Request
-    from lesionlab.lifecycle import run as run
-    from lesionlab.predict import load_model as load_model
+    from lesionlab.evaluation.metrics import evaluate_part as evaluate_part
+    from lesionlab.inference.model import load_model as load_model
+    from lesionlab.lifecycle.run import Request as Request
+    from lesionlab.lifecycle.run import run as run
     from lesionlab.recipe import Recipe as Recipe
     from lesionlab.recipe import read_recipe as read_recipe
     from lesionlab.report.page import write_report as write_report
-    from lesionlab.trust.metrics import evaluate_part as evaluate_part
+    from lesionlab.taxonomy import DIAGNOSES as DIAGNOSES
+    from lesionlab.taxonomy import DX as DX
 
 # ONNX Runtime's official builds report to Microsoft, with the model's name and hashes, unless they are told not to before they
 # are imported: https://github.com/microsoft/onnxruntime/blob/main/docs/Privacy.md
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__version__ = "0.1.0"
-
 _HOME = {
-    "DIAGNOSES": "lesionlab.diagnosis",
-    "DX": "lesionlab.diagnosis",
+    "DIAGNOSES": "lesionlab.taxonomy",
+    "DX": "lesionlab.taxonomy",
     "LesionlabError": "lesionlab.errors",
     "Recipe": "lesionlab.recipe",
-    "Request": "lesionlab.lifecycle",
+    "Request": "lesionlab.lifecycle.run",
     "UsageError": "lesionlab.errors",
-    "channel_statistics": "lesionlab.data.prepare",
+    "channel_statistics": "lesionlab.data.statistics",
     "clean": "lesionlab.data.clean",
     "decode_images": "lesionlab.data.pixels",
-    "encode_labels": "lesionlab.data.prepare",
-    "evaluate_part": "lesionlab.trust.metrics",
-    "load_model": "lesionlab.predict",
-    "index_images": "lesionlab.data.layouts",
+    "encode_labels": "lesionlab.data.statistics",
+    "evaluate_part": "lesionlab.evaluation.metrics",
+    "load_model": "lesionlab.inference.model",
+    "index_images": "lesionlab.data.layouts.recognise",
     "near_duplicates": "lesionlab.data.duplicates",
-    "prove": "lesionlab.data.proof",
-    "read_collection": "lesionlab.data.layouts",
+    "prove": "lesionlab.data.split_proof",
+    "read_collection": "lesionlab.data.layouts.recognise",
     "read_recipe": "lesionlab.recipe",
     "record_environment": "lesionlab.environment",
-    "run": "lesionlab.lifecycle",
+    "run": "lesionlab.lifecycle.run",
     "split": "lesionlab.data.split",
-    "write_phantoms": "lesionlab.data.phantom",
+    "write_phantoms": "lesionlab.data.phantom.write",
     "write_report": "lesionlab.report.page",
 }
 __all__ = ["__version__", *_HOME]

@@ -166,6 +166,11 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(without_nan(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def as_toml(value: Any) -> str:
+    """Word a text, number, boolean or list as JSON does where TOML reads the same: no pairs of surrogates, no bare DEL."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
 def release_pages(array: "np.ndarray") -> None:
     """Let go of the memory that reading a memory-mapped array took; it stays as it is, and other arrays do too.
 

@@ -1,5 +1,6 @@
-"""Progress bars on standard error, so that standard output can be piped."""
+"""Progress bars and warnings on standard error, so that standard output can be piped."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -29,3 +30,9 @@ def counter(what: str) -> Iterator[Callable[[int], object]]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda n: bar.advance(task, n)
+
+
+def warn(text: str) -> None:
+    """Say what a user must hear of while a command goes on."""
+    sys.stderr.write(f"lesionlab: {text}\n")
+    sys.stderr.flush()

@@ -6,7 +6,6 @@ mistyped, a value of the wrong type or out of range is an error that names the f
 
 import dataclasses
 import difflib
-import json
 import os
 import tomllib
 from dataclasses import dataclass, field
@@ -14,7 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
+from lesionlab.choices import Calibration
 from lesionlab.errors import UsageError
+from lesionlab.files import as_toml
 
 
 def _between(default: Any, low: float, high: float) -> Any:
@@ -133,11 +134,11 @@ class DecisionChoice:
     `prior-corrected` divides the probabilities by the training priors to a power chosen on the validation part for
     balanced accuracy (Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, post-hoc form).
     `calibration`: a temperature, or a scale and an offset for each diagnosis, found on the validation part by log loss, comes
-    first; see `lesionlab.trust.vector_scaling`.
+    first; see `lesionlab.evaluation.vector_scaling`.
     """
 
     rule: Literal["argmax", "prior-corrected"] = "argmax"
-    calibration: Literal["none", "temperature", "vector"] = "none"
+    calibration: Calibration = "none"
 
 
 @dataclass(frozen=True)
@@ -174,17 +175,12 @@ class Recipe:
 
     def to_toml(self) -> str:
         """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
-        lines = [f"name = {_as_toml(self.name)}", f"summary = {_as_toml(self.summary)}"]
+        lines = [f"name = {as_toml(self.name)}", f"summary = {as_toml(self.summary)}"]
         for part in dataclasses.fields(self)[2:]:
             lines += ["", f"[{part.name}]"]
             choices = dataclasses.asdict(getattr(self, part.name))
-            lines += [f"{key} = {_as_toml(value)}" for key, value in choices.items()]
+            lines += [f"{key} = {as_toml(value)}" for key, value in choices.items()]
         return "\n".join(lines) + "\n"
-
-
-def _as_toml(value: str | float) -> str:
-    """Write a value as JSON does where TOML reads the same: no pairs of surrogates, no bare DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def recipe_names() -> list[str]:

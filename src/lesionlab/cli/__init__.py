@@ -10,13 +10,10 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from lesionlab import __version__
-from lesionlab.cli import scale, serve, use
-from lesionlab.cli.numbers import devices, positive, whole_number
-from lesionlab.cli.parser import Parser
-from lesionlab.diagnosis import NOT_A_DEVICE
+from lesionlab._version import NOT_A_DEVICE, __version__
+from lesionlab.cli import data, evaluate, export, predict, run, serve, track, tune
+from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
 _GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
@@ -28,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _set_encoding()
     if arguments is None:
         _stop_once()
-    options = _parser().parse_args(arguments)
+    options = make_parser().parse_args(arguments)
     try:
         code = options.command(options) or 0
         sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
@@ -75,159 +72,27 @@ def _set_encoding() -> None:
         sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of every command and option."""
     parser = Parser(
         prog="lesionlab",
         description="From a folder of dermatoscopic images to an honestly evaluated classifier. " + NOT_A_DEVICE,
     )
     parser.add_argument("--version", action="version", version=f"lesionlab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command_name", required=True)
-    _add_run(commands)
-    train = commands.add_parser("train", help="train a finished run's recipe once more, on all of its lesions")
-    train.add_argument("run", type=Path, metavar="RUN", help="run directory; final.keras and final.onnx go into it")
-    train.set_defaults(command=_train)
-    _add_ensemble(commands)
-    _add_data_commands(commands)
-    use.add_commands(commands)
+    run.add_run(commands)
+    run.add_train(commands)
+    run.add_ensemble(commands)
+    data.add_data_commands(commands)
+    predict.add_predict(commands)
+    evaluate.add_score(commands)
+    evaluate.add_evaluate(commands)
+    evaluate.add_compare(commands)
+    export.add_export(commands)
+    track.add_track(commands)
     serve.add_serve(commands)
-    scale.add_commands(commands)
+    tune.add_tune(commands)
     return parser
-
-
-def _add_run(commands: argparse._SubParsersAction) -> None:
-    run = commands.add_parser("run", help="the whole life of a classifier: from images to a report")
-    run.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of images and metadata; without it, generated lesions"
-    )
-    run.add_argument("--recipe", metavar="NAME|FILE", help="recipe (default: mobile; on generated lesions: quick)")
-    run.add_argument("--weights", metavar="FILE|none", help="starting weights: a .weights.h5 file, imagenet or none")
-    run.add_argument(
-        "--split", metavar="NAME|FILE", help="lesion (default), kaggle (leaks), source:CLINIC, or a .csv file"
-    )
-    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
-    run.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of everything random (default: 0)")
-    run.add_argument("--epochs", type=positive, metavar="N", help="epochs, instead of the recipe's")
-    run.add_argument(
-        "--limit",
-        type=positive,
-        metavar="N",
-        help="take about N images, whole lesions; of each diagnosis always six lesions or more",
-    )
-    run.add_argument(
-        "--devices", type=devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
-    )
-    run.add_argument(
-        "--track", action="append", choices=use.TRACKERS, default=[], help="tracker to log to; can be given twice"
-    )
-    run.add_argument(
-        "--folds", type=positive, metavar="K", help="cross-validation: K runs, every lesion tested on once"
-    )
-    scale.add_engine(run, "who trains the folds (default: local, one after the other)")
-    run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
-    run.set_defaults(command=_run)
-
-
-def _add_ensemble(commands: argparse._SubParsersAction) -> None:
-    ensemble = commands.add_parser("ensemble", help="several finished runs on the same split, as one network")
-    ensemble.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, two or more")
-    ensemble.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory of the ensemble")
-    ensemble.add_argument("--name", default="ensemble", help="of the ensemble, where a recipe's would stand")
-    ensemble.add_argument(
-        "--calibration", choices=("none", "temperature", "vector"), help="chosen anew (default: as the first run's)"
-    )
-    ensemble.add_argument("--again", action="store_true", help="do it again where it is finished")
-    ensemble.set_defaults(command=_ensemble)
-
-
-def _add_data_commands(commands: argparse._SubParsersAction) -> None:
-    check = commands.add_parser("check", help="read a folder, say what is in it and what is wrong with it")
-    check.add_argument("data", type=Path, metavar="DIR")
-    check.set_defaults(command=_check)
-    explore = commands.add_parser("explore", help="tables and figures of a folder")
-    explore.add_argument("data", type=Path, metavar="DIR")
-    explore.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for explore.html and figures")
-    explore.set_defaults(command=_explore)
-    phantom = commands.add_parser("phantom", help="draw generated lesions in HAM10000's layout")
-    phantom.add_argument("folder", type=Path, metavar="DIR")
-    phantom.add_argument("--lesions", type=positive, default=700, metavar="N", help="how many (default: 700)")
-    phantom.add_argument("--seed", type=whole_number, default=0, metavar="N")
-    phantom.set_defaults(command=_phantom)
-    fetch = commands.add_parser("fetch", help="download a data set")
-    fetch.add_argument("name", metavar="NAME", help="ham10000")
-    fetch.add_argument("folder", type=Path, metavar="DIR")
-    fetch.set_defaults(command=_fetch)
-
-
-def _run(options: argparse.Namespace) -> None:
-    from lesionlab.lifecycle import Request, run
-    from lesionlab.recipe import read_recipe
-
-    recipe = read_recipe(options.recipe or ("mobile" if options.data else "quick"))
-    if options.weights:
-        recipe = recipe.with_changes("model", weights=options.weights)
-    if options.epochs:
-        recipe = recipe.with_changes("optimizer", epochs=options.epochs)
-    if options.split:
-        recipe = recipe.with_changes("split", **_split_choice(options.split))
-    data_name = options.data.resolve().name if options.data else "generated"
-    out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
-    choices = {"again": options.again, "devices": options.devices, "track": tuple(dict.fromkeys(options.track))}
-    request = Request(recipe, options.data, out, options.seed, options.limit, **choices)
-    if scale.asks_for_folds(options):
-        scale.run_folds(request, options)
-    else:
-        run(request)
-
-
-def _train(options: argparse.Namespace) -> None:
-    from lesionlab.final import train_on_all
-
-    print(f"{train_on_all(options.run)} written. {NOT_A_DEVICE}")
-
-
-def _ensemble(options: argparse.Namespace) -> None:
-    from lesionlab.ensemble import ensemble
-
-    ensemble(options.runs, options.out, name=options.name, calibration=options.calibration, again=options.again)
-
-
-def _split_choice(text: str) -> dict[str, str]:
-    if text.lower().endswith(".csv"):
-        return {"name": "file", "file": text}
-    name, _, source = text.partition(":")
-    if source and name != "source":
-        raise UsageError(f"--split {text}: only source:CLINIC takes a name behind the colon.")
-    return {"name": name, "source": source}
-
-
-def _check(options: argparse.Namespace) -> None:
-    from lesionlab.check import check
-
-    check(options.data)
-
-
-def _explore(options: argparse.Namespace) -> None:
-    from lesionlab.check import explore_folder
-
-    print(f"{explore_folder(options.data, options.out)} written. {NOT_A_DEVICE}")
-
-
-def _phantom(options: argparse.Namespace) -> None:
-    from lesionlab.data.phantom import write_phantoms
-
-    try:
-        write_phantoms(options.folder, lesions=options.lesions, seed=options.seed)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise UsageError(f"{options.folder} cannot be written ({error.strerror}). Name another folder.") from error
-    print(f"{options.lesions} generated lesions, of no patient, in {options.folder}")
-
-
-def _fetch(options: argparse.Namespace) -> None:
-    from lesionlab.data.fetch import fetch
-
-    print(fetch(options.name, options.folder))
 
 
 def _how_to_go_on(options: argparse.Namespace) -> str:

@@ -1,83 +1,61 @@
-"""`lesionlab predict`: images in, a table out: CSV in ISIC's columns, JSON lines, or bars on a terminal."""
+"""`lesionlab predict`: images in, probabilities of the diagnoses out."""
 
-import errno
-import json
-import os
-import shutil
-import sys
-from argparse import Namespace
-from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
-from itertools import chain, islice
+import argparse
 from pathlib import Path
-from typing import Any
 
-from lesionlab.cli.scale import engine
-from lesionlab.data.images import SUFFIXES, ImageError
-from lesionlab.diagnosis import NAME_OF, NOT_A_DEVICE
+from lesionlab.choices import SHARD_FORMATS
+from lesionlab.cli.arguments import Commands, add_engine, engine_of, positive
 from lesionlab.errors import UsageError
-from lesionlab.predict import Model, Prediction, Unreadable, load_model
-from lesionlab.predicted_table import Done, PredictedTable, csv_line, not_done
-from lesionlab.shards import CSV_HEADER, csv_row
-from lesionlab.sources import LeftOut, Source, find_images, is_read_from, unique_names
-
-_BAR = 20
-_NAME = 45  # the longest name of a diagnosis
-_WIDE = 24 + 2 + _BAR + 7 + _NAME + 2 + 44  # columns of a terminal that take a line for an image with all names in full
-
-Sink = Callable[[Prediction], None]
 
 
-def predict_command(options: Namespace) -> int:
-    """Predict what the options name; exit code 0, or 1 where images could not be read."""
+def add_predict(commands: Commands) -> None:
+    """Add `predict` to the subcommands of `lesionlab`."""
+    predict = commands.add_parser("predict", help="images in, probabilities of the diagnoses out")
+    predict.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help="image, folder (searched through), pattern, list of paths (.txt; .parquet with a column path), or - for a list "
+        "on standard input",
+    )
+    predict.add_argument("--model", metavar="FILE", help="model file, .onnx, or run directory (default: lesionlab's)")
+    predict.add_argument("--out", type=Path, metavar="FILE.csv", help="write a CSV table with ISIC's columns")
+    predict.add_argument("--json", action="store_true", help="print a JSON object an image, with all that is known")
+    predict.add_argument(
+        "--explain",
+        type=Path,
+        metavar="DIR",
+        help="write each image with its class activation map laid over it, into another folder than the images'",
+    )
+    predict.add_argument("--resume", action="store_true", help="go on with the table of an interrupted --out")
+    predict.add_argument(
+        "--batch-size", type=positive, default=4, metavar="N", help="images that go through together (default: 4)"
+    )
+    _add_scale(predict)
+    predict.set_defaults(command=_predict)
+
+
+def _add_scale(predict: argparse.ArgumentParser) -> None:
+    scale = predict.add_argument_group("archives", "the same command goes on where it was interrupted")
+    scale.add_argument(
+        "--shards", type=Path, metavar="DIR", help="write files of some thousand rows each into a folder"
+    )
+    scale.add_argument("--shard-format", choices=SHARD_FORMATS, help="default: parquet")
+    scale.add_argument("--shard-size", type=positive, metavar="N", help="images that one file answers (default: 1000)")
+    add_engine(scale, "who computes (default: local)")
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from lesionlab.cli.predict_images import predict_paths
+
     _check_options(options)
-    left_out = LeftOut()
-    sources = unique_names(_sources(options.paths, left_out))
-    code = _predict_into(sources, options)
-    if left_out.n:
-        _say(f"{left_out}. Read are {', '.join(SUFFIXES)}.")
-    return code
+    return predict_paths(options)
 
 
-def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
-    """Predict the sources, into what the options name."""
-    model = load_model(options.model)
-    first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
-    sources = chain(first, sources)
-    if options.shards:
-        from lesionlab.cli.shards import predict_shards
-
-        return predict_shards(sources, model, options)
-    done = Done()
-    overlays: _Overlays | None = None
-    with ExitStack() as stack:
-        sinks: list[Sink] = []
-        if options.explain:  # before the row, which says that the image is done
-            overlays = _Overlays(options.explain, model)
-            sinks.append(overlays.add)
-        if options.out:
-            table = stack.enter_context(PredictedTable(options.out, resume=options.resume))
-            done = table.done
-            sources = not_done(sources, done, model, options.out)
-            sinks.append(table.add)
-        if options.json:
-            sinks.append(_print_json)
-        elif not options.out:
-            sinks.append(_bars(len(first)) if sys.stdout.isatty() else _print_csv())
-        code = _predict(model, sources, sinks, options)
-    if done.n_skipped:
-        _say(f"{done.n_skipped:,} images skipped: {options.out} has rows of these names already.")
-    if overlays and overlays.n_missing:
-        _say(f"lesionlab: {overlays.n_missing:,} of {overlays.n:,} overlays could not be made.")
-        return code or 1
-    return code
-
-
-def _check_options(options: Namespace) -> None:
+def _check_options(options: argparse.Namespace) -> None:
     if options.resume and not (options.out or options.shards):
         raise UsageError("--resume goes on with the table that --out names: give --out FILE.csv.")
-    options.engine = engine(options)
+    options.engine = engine_of(options)
     if not options.shards:
         if options.engine == "ray":
             raise UsageError("--engine ray writes shards: give --shards DIR.")
@@ -86,158 +64,3 @@ def _check_options(options: Namespace) -> None:
     elsewhere = [f"--{name}" for name in ("out", "json", "explain") if getattr(options, name)]
     if options.shards and elsewhere:
         raise UsageError(f"--shards writes nothing else: leave out {' and '.join(elsewhere)}.")
-    if options.explain:
-        _refuse_folder_of_images(options.explain, options.paths)
-
-
-def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
-    """Keep overlays out of the folders that images are read from: they would be read as images the next time."""
-    for path in paths:
-        # Of a list, each picture is looked at when its overlay is written.
-        if path != "-" and is_read_from(path, folder):
-            raise UsageError(
-                f"{folder} lies among the images to predict, which would have its overlays read as images the next time: "
-                "choose another folder with --explain."
-            )
-
-
-def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace) -> int:
-    n_read = n_unreadable = 0
-    try:
-        results = model.stream(sources, batch_size=options.batch_size, explain=bool(options.explain))
-        for result in _with_progress(results, options):
-            if isinstance(result, Unreadable):
-                n_unreadable += 1
-                _say(f"lesionlab: {result.source}: {result.reason}")
-                continue
-            n_read += 1
-            for sink in sinks:
-                sink(result)
-        sys.stdout.flush()
-    except KeyboardInterrupt:
-        hint = f" {options.out} is valid as far as it goes; --resume goes on." if options.out else ""
-        _say(f"lesionlab: Interrupted after {n_read:,} images.{hint}")
-        return 130
-    if n_unreadable:
-        _say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
-    if options.out:
-        _say(f"{n_read:,} rows written to {options.out}. {NOT_A_DEVICE}")
-    elif not options.json and sys.stdout.isatty():
-        print(NOT_A_DEVICE)
-    else:
-        _say(NOT_A_DEVICE)
-    return 1 if n_unreadable else 0
-
-
-def _sources(paths: list[str], left_out: LeftOut) -> Iterator[Source]:
-    listed = [_standard_input() if path == "-" else find_images([path], left_out) for path in paths]
-    return map(Source.of_file, chain.from_iterable(listed))
-
-
-def _standard_input() -> Iterator[Path]:
-    lines = iter(sys.stdin.buffer)
-    lines = chain([next(lines, b"").removeprefix(BOM_UTF8)], lines)  # a list from Windows may begin with it
-    encoding = sys.getfilesystemencoding()  # a list holds names as the system does, whatever the terminal's encoding
-    names = (line.decode(encoding, "surrogateescape") for line in map(bytes.strip, lines) if line)
-    first = next(names, None)
-    if first is None:
-        raise UsageError("The list on standard input names no images.")
-    return map(Path, chain([first], names))
-
-
-def _with_progress(results: Iterator[Any], options: Namespace) -> Iterable[Any]:
-    is_shown_elsewhere = sys.stdout.isatty() and (options.json or not options.out)
-    if not sys.stderr.isatty() or is_shown_elsewhere:
-        return results
-    from lesionlab.progress import track
-
-    return track(results, "predicting")
-
-
-class _Overlays:
-    """A folder of overlays; one that cannot be made is said and counted, and the others go on."""
-
-    def __init__(self, folder: Path, model: Model) -> None:
-        self._folder, self._model, self.n, self.n_missing = folder, model, 0, 0
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if not os.access(folder, os.W_OK):
-                raise PermissionError(13, "Permission denied")
-        except OSError as error:
-            raise UsageError(
-                f"{folder} cannot be written ({error.strerror}). Choose another with --explain."
-            ) from error
-
-    def add(self, prediction: Prediction) -> None:
-        """Write the overlay of a prediction.
-
-        Raises:
-            OSError: the disk is full.
-
-        """
-        from lesionlab.overlay import write_overlay
-
-        self.n += 1
-        try:
-            write_overlay(prediction, self._model, self._folder)
-        except ImageError as error:  # the file is read a second time, larger, and may have changed
-            self._miss(prediction, error.reason)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            self._miss(prediction, f"it cannot be written ({error.strerror or error})")
-
-    def _miss(self, prediction: Prediction, reason: str) -> None:
-        self.n_missing += 1
-        _say(f"lesionlab: no overlay of {prediction.source}: {reason}")
-
-
-def _print_csv() -> Sink:
-    sys.stdout.write(csv_line(CSV_HEADER))
-    return lambda prediction: print(csv_line(csv_row(prediction)), end="")
-
-
-def _print_json(prediction: Prediction) -> None:
-    print(json.dumps(prediction.as_dict(), ensure_ascii=True))
-
-
-def _bars(n_images: int) -> Sink:
-    full, empty = ("█", "░") if "utf" in (sys.stdout.encoding or "").lower() else ("#", ".")
-
-    def bar(share: float, length: int = _BAR) -> str:
-        filled = round(share * length)
-        return full * filled + empty * (length - filled)
-
-    def print_all(prediction: Prediction) -> None:
-        print(f"{prediction.source}\n")
-        for dx, share in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
-            print(f"  {NAME_OF[dx]:{_NAME}} {bar(share)} {share:6.1%}")
-        print(f"\n  {_in_words(prediction)}")
-        if prediction.is_dermatoscopic is False:
-            print("  no answer here is to be trusted")
-        elif len(prediction.prediction_set) > 1:
-            print(f"  cannot be ruled out: {', '.join(NAME_OF[dx] for dx in prediction.prediction_set)}")
-        print()
-
-    columns = shutil.get_terminal_size().columns
-    is_wide = columns >= _WIDE
-    image_width, length, name_width = (24, _BAR, _NAME) if is_wide else (max(12, min(24, columns - 68)), 8, 5)
-
-    def print_line(prediction: Prediction) -> None:
-        name, share = prediction.name if is_wide else prediction.dx, prediction.probabilities[prediction.dx]
-        name = "-" if prediction.is_dermatoscopic is False else name
-        image = f"{prediction.image:{image_width}.{image_width}}"
-        print(f"{image}  {bar(share, length)} {share:4.0%}  {name:{name_width}}  {_in_words(prediction)}")
-
-    return print_all if n_images == 1 else print_line
-
-
-def _in_words(prediction: Prediction) -> str:
-    if prediction.is_dermatoscopic is False:
-        return f"does not look dermatoscopic (score {prediction.ood_score:.1f})"
-    malignant, uncertainty = prediction.malignant_probability, prediction.uncertainty
-    return f"{prediction.decision} (malignant {malignant:.0%}, uncertainty {uncertainty:.2f})"
-
-
-def _say(text: str) -> None:
-    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

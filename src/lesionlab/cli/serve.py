@@ -1,14 +1,15 @@
-"""The command `serve`. Parsing only; what is not given is taken from the environment."""
+"""`lesionlab serve`: a page and an API on this machine; what is not given is taken from the environment."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from lesionlab.cli.numbers import megabytes, port, positive
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.cli.arguments import Commands, megabytes, port, positive
 from lesionlab.serve.settings import Limits, environment
 
 
-def add_serve(commands: argparse._SubParsersAction) -> None:
+def add_serve(commands: Commands) -> None:
     """Add `serve` to the subcommands of `lesionlab`."""
     serve = commands.add_parser("serve", help="a page and an API on this machine; no image leaves it")
 
@@ -40,6 +41,22 @@ def add_serve(commands: argparse._SubParsersAction) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from lesionlab.serve.server import serve_command
+    from lesionlab.serve.server import serve
+    from lesionlab.serve.settings import make_settings
 
-    serve_command(options)
+    settings = make_settings(
+        host=options.host,
+        port=options.port,
+        token=options.token,
+        allow_hosts=tuple(options.allow_host),
+        insecure_no_token=options.insecure_no_token,
+        model=options.model,
+        reference=options.reference,
+        limits=Limits(files=options.max_files, file_bytes=int(options.max_file_mb * 1e6), waiting=options.waiting),
+    )
+    serve(settings, tell=_tell_address)
+
+
+def _tell_address(host: str, port: int) -> None:
+    place = f"[{host}]" if ":" in host else host
+    print(f"lesionlab serves on http://{place}:{port}\n{NOT_A_DEVICE}", flush=True)

@@ -14,9 +14,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from lesionlab.data.duplicates import NearDuplicate
-from lesionlab.data.findings import Finding, finding
-from lesionlab.data.layouts import Collection
-from lesionlab.data.metadata import PATIENT, UNKNOWN
+from lesionlab.data.layouts.findings import Finding, finding
+from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
+from lesionlab.data.layouts.recognise import Collection
 from lesionlab.errors import LesionlabError, UsageError
 
 OLDEST_YEARS = 120

@@ -5,7 +5,7 @@ join lesions of like outline. Here the outline must not count: every picture is 
 is joined only where most parts of it agree, the skin around the lesion included.
 
 1. A coarse print (12 x 12, centred on the lesion) is compared between images in all 8 flips and quarter turns; the three
-   nearest of each image are candidates (`lesionlab.data.neighbours`).
+   nearest of each image are candidates (`lesionlab.data.duplicate_candidates`).
 2. Candidates are laid over each other at 32 px, shifted, turned by up to 7 degrees and scaled by up to a tenth.
 3. What agrees at all (`MIN_PEAK`) is aligned at 64 px and cut into tiles at 128 px; the pair is joined if four fifths of the
    tiles' correlations reach `MIN_CORRELATION`.
@@ -32,7 +32,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from scipy import fft, ndimage, sparse
 
-from lesionlab.data.neighbours import candidates, turned
+from lesionlab.data.duplicate_candidates import candidates, turned
 from lesionlab.environment import n_cores
 from lesionlab.errors import UsageError
 from lesionlab.files import release_pages

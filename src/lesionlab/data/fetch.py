@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab import __version__
+from lesionlab._version import __version__
 from lesionlab.data.unpack import is_unpacked, unpack
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track

@@ -37,7 +37,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from lesionlab.data.colours import conversion_of
+from lesionlab.data.icc import conversion_of
 from lesionlab.errors import LesionlabError, UsageError
 
 CROPS = ("centre", "stretch")

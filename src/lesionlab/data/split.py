@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from lesionlab.data.metadata import PATIENT, check_image_id, with_own_names
-from lesionlab.data.proof import prove
-from lesionlab.data.tables import ROW, read_table
-from lesionlab.diagnosis import DX, NAME_OF
+from lesionlab.data.layouts.metadata import PATIENT, check_image_id, with_own_names
+from lesionlab.data.layouts.tables import ROW, read_table
+from lesionlab.data.split_proof import prove
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice, nearest
+from lesionlab.taxonomy import Taxonomy
 
 PARTS = ("train", "validation", "test")
 _PART_OF_NAME = {part: part for part in PARTS} | {"val": "validation", "valid": "validation"}
@@ -25,12 +25,13 @@ KAGGLE_IMAGES = 10  # below, a part of 80/20 and then 10 % may be empty
 SPLIT_COLUMNS = ("image_id", "lesion_id", "group", "dx", "part")
 
 
-def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
+def split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
     """Give each image its part.
 
     Args:
         table: columns `image_id`, `lesion_id`, `group`, `dx`, `dataset`, and `sha256` where contents are known.
         choice: the recipe's split.
+        taxonomy: of the table's diagnoses.
         seed: of the draw; `kaggle` and `file` do not draw.
 
     Returns:
@@ -48,11 +49,13 @@ def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
     if choice.name == "kaggle":
         return kaggle_split(table)
     if choice.name == "source":
-        parts = source_split(table, choice, seed=seed)
+        parts = source_split(table, choice, taxonomy, seed=seed)
     elif choice.name == "file":
         parts = file_split(table, Path(choice.file))
     else:
-        parts = lesion_split(table, test_share=choice.test_share, validation_share=choice.validation_share, seed=seed)
+        parts = lesion_split(
+            table, taxonomy, test_share=choice.test_share, validation_share=choice.validation_share, seed=seed
+        )
     proof = prove(table, parts)
     if proof.is_leaking:
         raise LesionlabError(
@@ -65,7 +68,9 @@ def split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
     return parts
 
 
-def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: float, seed: int) -> pd.Series:
+def lesion_split(
+    table: pd.DataFrame, taxonomy: Taxonomy, *, test_share: float, validation_share: float, seed: int
+) -> pd.Series:
     """Draw whole groups, diagnosis by diagnosis, as `groups_by_dx` gives them; each of these is in every part.
 
     Of patients, one or two groups are trained on where patients that count for a rarer diagnosis have this one too; among few
@@ -76,12 +81,12 @@ def lesion_split(table: pd.DataFrame, *, test_share: float, validation_share: fl
 
     """
     part_of_group: dict[str, str] = {}
-    for index, groups in enumerate(groups_by_dx(table)):
+    for dx, groups in groups_by_dx(table, taxonomy).items():
         is_few = len(groups) in (1, 2)
-        if is_few and groups_with(table, DX[index], groups) < len(PARTS):
+        if is_few and groups_with(table, dx, groups) < len(PARTS):
             what = "lesion(s)" if PATIENT not in table else "patient(s)"
             raise UsageError(
-                f"{NAME_OF[DX[index]]} ({DX[index]}) has {len(groups)} {what}: training, validation and test need at "
+                f"{taxonomy.name_of[dx]} ({dx}) has {len(groups)} {what}: training, validation and test need at "
                 "least one each. Add lesions, take these rows out of the metadata, or split with a file of your own "
                 "(--split FILE.csv with the columns image_id, part)."
             )
@@ -131,7 +136,7 @@ def check_source(table: pd.DataFrame, choice: SplitChoice) -> str:
     return found[0]
 
 
-def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.Series:
+def source_split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
     """Test on one clinic (the column `dataset`), train and validate on the others.
 
     Groups with an image from that clinic are tested on whole.
@@ -149,10 +154,10 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, *, seed: int) -> pd.S
             f"Every lesion has an image from {clinic}: nothing is left to train on. Hold out another clinic, or use the split "
             "'lesion'."
         )
-    for index, groups in enumerate(groups_by_dx(rest)):
-        if len(groups) == 1 and groups_with(rest, DX[index], groups) == 1:
+    for dx, groups in groups_by_dx(rest, taxonomy).items():
+        if len(groups) == 1 and groups_with(rest, dx, groups) == 1:
             raise UsageError(
-                f"Without {clinic}, {NAME_OF[DX[index]]} ({DX[index]}) has one lesion: training and validation need "
+                f"Without {clinic}, {taxonomy.name_of[dx]} ({dx}) has one lesion: training and validation need "
                 "one each."
             )
         order = shuffled(groups, seed)
@@ -228,13 +233,13 @@ def describe_parts(table: pd.DataFrame, parts: pd.Series) -> dict[str, dict[str,
     }
 
 
-def take_lesions(table: pd.DataFrame, limit: int, *, seed: int) -> pd.DataFrame:
+def take_lesions(table: pd.DataFrame, limit: int, taxonomy: Taxonomy, *, seed: int) -> pd.DataFrame:
     """Keep whole groups, about `limit` images in all, each diagnosis in proportion and with at least six groups."""
     if limit >= len(table):
         return table
     share = limit / len(table)
     kept: list[str] = []
-    for groups in groups_by_dx(table):
+    for groups in groups_by_dx(table, taxonomy).values():
         number = min(len(groups), max(6, round(share * len(groups))))
         kept += shuffled(groups, seed + 1)[:number].tolist()
     return table[table["group"].isin(kept)].reset_index(drop=True)
@@ -245,8 +250,8 @@ def groups_with(table: pd.DataFrame, dx: str, groups: np.ndarray) -> int:
     return int(table.loc[table["dx"] == dx, "group"].nunique()) if PATIENT in table else len(groups)
 
 
-def groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
-    """Groups of each diagnosis in `DX` order, sorted; a group with two diagnoses counts for its commonest.
+def groups_by_dx(table: pd.DataFrame, taxonomy: Taxonomy) -> dict[str, np.ndarray]:
+    """Groups of each diagnosis of the taxonomy, in its order, sorted; a group with two diagnoses counts for its commonest.
 
     Where groups are patients, it counts for the rarest in the data instead: a melanoma among a patient's nevi is not lost.
     """
@@ -255,7 +260,7 @@ def groups_by_dx(table: pd.DataFrame) -> list[np.ndarray]:
         counts["size"] = -counts["dx"].map(table["dx"].value_counts())
     commonest = counts.sort_values(["group", "size", "dx"], ascending=[True, False, True]).drop_duplicates("group")
     dx = commonest.set_index("group")["dx"]
-    return [np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in DX]
+    return {code: np.sort(dx.index[dx == code].to_numpy(dtype=str)) for code in taxonomy.dx}
 
 
 def shuffled(groups: np.ndarray, seed: int) -> np.ndarray:

@@ -5,10 +5,10 @@ import math
 import numpy as np
 from PIL import Image
 
-from lesionlab.diagnosis import DX
 from lesionlab.files import release_pages
 from lesionlab.model.backend import compiles_by_shape, full_precision, keras
 from lesionlab.model.degrade import degraded
+from lesionlab.taxonomy import DX
 
 # Pages of the memory-mapped cache stay in this process's resident set once read; they are given back this often.
 _RELEASE_EVERY_BYTES = 128 * 2**20

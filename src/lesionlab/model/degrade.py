@@ -2,7 +2,7 @@
 
 In: the pixels of a training image. Out: pixels of the same size, changed in one way, slightly to heavily, or left as they are.
 Networks that saw only good pictures answer at random on slightly bad ones. The kinds are akin to some of those that
-`lesionlab evaluate --robustness` measures (`lesionlab.trust.corruptions`), drawn in other ways; of these kinds that
+`lesionlab evaluate --robustness` measures (`lesionlab.evaluation.corruptions`), drawn in other ways; of these kinds that
 measurement says how much was learnt, not how a network takes what it never saw.
 """
 

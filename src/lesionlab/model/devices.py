@@ -42,7 +42,7 @@ def join_hosts() -> None:
 
 
 @contextmanager
-def in_company() -> Iterator[None]:
+def with_other_hosts() -> Iterator[None]:
     """Within it hosts compute together; one that is left alone says so.
 
     Without the first host, which keeps the list of the others, JAX itself ends the process ("another task died").

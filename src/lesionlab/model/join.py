@@ -8,18 +8,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lesionlab.diagnosis import DX
 from lesionlab.errors import UsageError
+from lesionlab.model.architectures import name_of_network
 from lesionlab.model.backend import keras
-from lesionlab.model.export import global_average
-from lesionlab.model.zoo import name_of_network
+from lesionlab.model.export.onnx import global_average
 
 
 def join(members: Sequence[keras.Model], name: str) -> keras.Model:
-    """Join networks of `lesionlab.model.zoo.build_network` that end in a global average.
+    """Join networks of `lesionlab.model.architectures.build_network` that end in a global average.
 
     Args:
-        members: each from float32 (n, height, width, 3) to (n, 7) probabilities, all of one input size and one last grid.
+        members: each from float32 (n, height, width, 3) to (n, k) probabilities, all of one input size and one last grid.
         name: of the joined network.
 
     Returns:
@@ -41,7 +40,7 @@ def join(members: Sequence[keras.Model], name: str) -> keras.Model:
     maps = [body(inputs) for body in bodies]
     x = keras.layers.Concatenate(name="members")(maps)  # (n, gh, gw, channels of all)
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
-    head = keras.layers.Dense(len(DX), activation="softmax", name="probabilities")
+    head = keras.layers.Dense(members[0].output_shape[1], activation="softmax", name="probabilities")
     joined = keras.Model(inputs, head(x), name=name_of_network(name))
     kernels, biases = zip(*(member.get_layer("probabilities").get_weights() for member in members), strict=True)
     head.set_weights([np.concatenate(kernels) / len(members), np.mean(biases, axis=0)])

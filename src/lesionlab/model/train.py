@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.diagnosis import DX
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.evaluation.metrics import headline
 from lesionlab.model import devices
+from lesionlab.model.architectures import build_network
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_by_shape, compiles_with_xla, free_device_bytes, keras
 from lesionlab.model.batches import Batches, predict
 from lesionlab.model.checkpoint import resume, save
 from lesionlab.model.degrade import NOISE_SHARE
-from lesionlab.model.fused import refresh_statistics, set_weights
-from lesionlab.model.zoo import build_network
+from lesionlab.model.fast_layers import refresh_statistics, set_weights
 from lesionlab.recipe import OptimizerChoice, Recipe
-from lesionlab.trust.metrics import headline
+from lesionlab.taxonomy import DX
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -205,7 +205,7 @@ def _compile(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
 
 def for_use(network: keras.Model, recipe: Recipe, mean: np.ndarray, std: np.ndarray) -> keras.Model:
     """Rebuild a trained network with the same weights for use and export: in float32, with the recipe's views."""
-    used = build_network(recipe, mean, std, views=recipe.model.views)
+    used = build_network(recipe, mean, std, n_diagnoses=network.output_shape[-1], views=recipe.model.views)
     set_weights(used, network.get_weights())
     return used
 
@@ -220,7 +220,7 @@ def _fit_epoch(model: keras.Model, batches: Batches, epoch: int, seed: int) -> d
     started = time.perf_counter()
     batches.start_epoch(epoch)
     _reseed(model, seed, epoch)
-    bar = _Bar(len(batches), epoch + 1)
+    bar = EpochProgress(len(batches), epoch + 1)
     rate = _learning_rate(model)
     logs = model.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[bar]).history
     loss = logs["loss"][0]
@@ -274,7 +274,7 @@ def _make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, 
     return plateau
 
 
-class _Bar(keras.callbacks.Callback):
+class EpochProgress(keras.callbacks.Callback):
     """One progress bar an epoch, on a terminal only."""
 
     def __init__(self, batches: int, epoch: int) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from lesionlab.diagnosis import DIAGNOSES, NOT_A_DEVICE
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.files import write_text
+from lesionlab.taxonomy import DIAGNOSES
 
 
 def write_card(run_dir: Path) -> Path:

@@ -14,23 +14,26 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX, INDEX_OF, MALIGNANT, NOT_A_DEVICE
+from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.answers import TIE, answers_of
+from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import replacing_folder, write_text
+from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
-from lesionlab.trust.answers import ANSWERS, NAME_OF_ANSWER, answers_of
-from lesionlab.trust.conformal import prediction_sets
-from lesionlab.trust.inside import Seen
-from lesionlab.trust.uncertainty import uncertainties
+from lesionlab.taxonomy import DX, HAM10000, INDEX_OF, MALIGNANT, NAME_OF
 
 _PX = 224
 _SHOWN = ("lesion_id", "age", "sex", "localization", "dx_type", "dataset")
 _THREADS = 2
 
 
-def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> Path:
+def write_cases(
+    folder: Path, table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
+) -> Path:
     """Write a page for each case and an index of all, wrong answers first; return the index.
 
     Args:
@@ -45,7 +48,7 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
     environment = Environment(
         loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF_ANSWER}
+    common = {"notice": NOT_A_DEVICE, "model": model["name"], "name_of": NAME_OF | {TIE: "nothing: a tie"}}
     page = environment.get_template("case.html.j2")
 
     def write(place: int, folder: Path) -> None:
@@ -66,8 +69,10 @@ def write_cases(folder: Path, table: pd.DataFrame, seen: Seen, metrics: dict[str
     return folder / "index.html"
 
 
-def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict[str, Any]) -> list[dict[str, Any]]:
-    labels, answers = encode_labels(table["dx"]), answers_of(seen.probabilities)
+def _cases(
+    table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: dict[str, Any]
+) -> list[dict[str, Any]]:
+    labels, answers = encode_labels(table["dx"], HAM10000), answers_of(seen.probabilities)
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
     sets = prediction_sets(seen.probabilities, model["conformal"]["thresholds"]) if model["conformal"] else None
@@ -78,7 +83,7 @@ def _cases(table: pd.DataFrame, seen: Seen, metrics: dict[str, Any], model: dict
             "number": place + 1,
             "image": str(table["image_id"].iloc[place]),
             "truth": DX[labels[place]],
-            "answer": ANSWERS[answers[place]],
+            "answer": (*DX, TIE)[answers[place]],
             "map_of": DX[int(seen.probabilities[place].argmax())],
             "is_right": bool(labels[place] == answers[place]),
             "certainty": float(seen.probabilities[place].max()),
@@ -102,7 +107,7 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _write_picture(path: Path, source: Path, seen: Seen, place: int) -> bool:
+def _write_picture(path: Path, source: Path, seen: ModelOutputs, place: int) -> bool:
     """Write the image, beside it its activation map; False where it cannot be read any more."""
     try:
         pixels = in_frame(source, seen.frame, _PX)

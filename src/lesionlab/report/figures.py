@@ -13,11 +13,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from PIL import Image
 
-from lesionlab.diagnosis import DX, INDEX_OF, ISIC_COLUMNS
 from lesionlab.files import read_csv, replacing, write_json
 from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
-from lesionlab.run_files import history_of
+from lesionlab.runs.artifacts import history_of
+from lesionlab.taxonomy import DX, INDEX_OF, ISIC_COLUMNS
 
 MISTAKES = 24  # in the gallery
 MISTAKE_PX = 192

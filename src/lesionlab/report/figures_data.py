@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from lesionlab.diagnosis import DX, NAME_OF
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
+from lesionlab.taxonomy import DX, NAME_OF
 
 SAMPLES = 8  # images per diagnosis on the sample sheet
 

@@ -7,10 +7,10 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lesionlab.diagnosis import DX
+from lesionlab.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from lesionlab.files import replacing
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
-from lesionlab.trust.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from lesionlab.taxonomy import DX
 
 _PX = 96
 _LABEL_PX = 104

@@ -4,9 +4,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from lesionlab.diagnosis import DX
+from lesionlab.evaluation.intervals import wilson_interval
 from lesionlab.report.style import COLOUR, GREY, INK, new_figure
-from lesionlab.trust.intervals import wilson_interval
+from lesionlab.taxonomy import DX
 
 _STAGE_COLOURS = (GREY, COLOUR["nv"], COLOUR["bkl"], COLOUR["mel"])
 _LEAST = 5  # images in a bin

@@ -14,12 +14,12 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.data.prepare import encode_labels
-from lesionlab.diagnosis import DX
+from lesionlab.data.statistics import encode_labels
 from lesionlab.files import replacing, write_json
-from lesionlab.overlay import draw_map, relevance
+from lesionlab.inference.outputs import ModelOutputs
+from lesionlab.inference.overlay import draw_map, relevance
 from lesionlab.report.style import COLOUR, INK, STYLE, new_figure, save_figure
-from lesionlab.trust.inside import Seen
+from lesionlab.taxonomy import DX, HAM10000
 
 SUSPECTS = 24
 PAIRS = 6
@@ -33,7 +33,7 @@ _GAP_PX = 4
 
 
 def write_understanding(
-    folder: Path, metrics: dict[str, Any], table: pd.DataFrame, seen: Seen, pixels: np.ndarray, *, seed: int
+    folder: Path, metrics: dict[str, Any], table: pd.DataFrame, seen: ModelOutputs, pixels: np.ndarray, *, seed: int
 ) -> None:
     """Write the pictures and `understanding.json` into `folder`.
 
@@ -47,7 +47,7 @@ def write_understanding(
 
     """
     (folder / "understanding").mkdir(exist_ok=True)
-    labels, answers = encode_labels(table["dx"]), seen.probabilities.argmax(axis=1)
+    labels, answers = encode_labels(table["dx"], HAM10000), seen.probabilities.argmax(axis=1)
     has_map = seen.features is not None and len(labels) >= _MAP_LEAST
     if has_map and seen.features is not None:
         with matplotlib.rc_context(STYLE):
@@ -76,7 +76,7 @@ def look_with_map(pixels: np.ndarray, maps: np.ndarray, index: int) -> np.ndarra
 
 
 def in_frame(path: Path, frame: tuple[int, int, str], height_px: int) -> np.ndarray:
-    """Read an image as the network sees it (see `Seen.frame`), so that a map lies where it belongs: uint8 (h, w, 3).
+    """Read an image as the network sees it (see `ModelOutputs.frame`), so that a map lies where it belongs: uint8 (h, w, 3).
 
     Raises:
         ImageError: the file cannot be read any more.
@@ -171,7 +171,7 @@ def _write_pairs(
     return pairs
 
 
-def _write_overlays(folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: Seen) -> list[dict[str, Any]]:
+def _write_overlays(folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: ModelOutputs) -> list[dict[str, Any]]:
     """Write image and activation map of the surest right and the surest wrong answer to each diagnosis."""
     if seen.maps is None:
         return []

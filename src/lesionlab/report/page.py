@@ -13,12 +13,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from lesionlab.diagnosis import DIAGNOSES, DX, NOT_A_DEVICE
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.evaluation.answers import TIE
 from lesionlab.files import write_text
 from lesionlab.report.checklists import checklists
-from lesionlab.run_files import history_of
-from lesionlab.stages import STEPS
-from lesionlab.trust.answers import NAME_OF_ANSWER
+from lesionlab.runs.artifacts import history_of
+from lesionlab.runs.stages import STEPS
+from lesionlab.taxonomy import DIAGNOSES, DX, NAME_OF
 
 _SMALLEST_P = 0.001
 
@@ -78,7 +79,7 @@ def _common(is_generated: bool) -> dict[str, Any]:
     return {
         "diagnoses": DIAGNOSES,
         "dx_order": DX,
-        "name_of": NAME_OF_ANSWER,
+        "name_of": NAME_OF | {TIE: "nothing: a tie"},
         "notice": NOT_A_DEVICE,
         "is_generated": is_generated,
     }

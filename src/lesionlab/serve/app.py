@@ -20,15 +20,15 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from lesionlab import __version__
+from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.images import MAX_PIXELS, ImageError
-from lesionlab.diagnosis import DX, NOT_A_DEVICE
 from lesionlab.errors import LesionlabError
-from lesionlab.predict import Model, Prediction, Unreadable, load_model
-from lesionlab.serve.described import PAGE, describe_model
+from lesionlab.inference.model import Model, load_model
+from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.serve.engine import Busy, Engine
 from lesionlab.serve.guard import App, Guard, error_body
 from lesionlab.serve.metrics import Meter
+from lesionlab.serve.page_facts import PAGE, describe_model
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.settings import Settings
 from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
@@ -253,11 +253,11 @@ def _result(answer: Prediction | Unreadable, reference: Reference | None, neighb
     result = {key: value for key, value in answer.as_dict().items() if key != "path"}
     if answer.activation_maps is not None:
         height, width, _ = answer.activation_maps.shape
-        values = answer.activation_maps.reshape(-1, len(DX)).T.astype(float).round(5)
+        values = answer.activation_maps.reshape(-1, len(answer.probabilities)).T.astype(float).round(5)
         result["activation_maps"] = {
             "height": height,
             "width": width,
-            "classes": list(DX),
+            "classes": list(answer.probabilities),
             "values": values.tolist(),
         }
     if reference is not None and answer.features is not None:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from lesionlab.environment import n_cores
-from lesionlab.predict import Model, Prediction, Unreadable
+from lesionlab.inference.image_sources import Source
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.serve.uploads import Upload
-from lesionlab.sources import Source
 
 _SMOOTHING = 0.1
 
@@ -73,7 +74,9 @@ class Engine:
 
     def _answer(self, upload: Upload, explain: bool, features: bool) -> Prediction | Unreadable:
         started = time.perf_counter()
-        (answer,) = self.model.answer([Source(upload.name, upload.name, upload.data)], explain, features)
+        (answer,) = self.model.predict_batch(
+            [Source(upload.name, upload.name, upload.data)], explain=explain, features=features
+        )
         with self._lock:
             self._seconds += _SMOOTHING * (time.perf_counter() - started - self._seconds)
         return answer

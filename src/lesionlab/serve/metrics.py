@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from lesionlab.predict import Prediction, Unreadable
+from lesionlab.inference.predictions import Prediction, Unreadable
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
 

@@ -4,6 +4,7 @@ Nearest by the cosine of the network's features after its global average. Near i
 be what a dermatologist would.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,9 +14,8 @@ import numpy as np
 from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.diagnosis import NAME_OF
 from lesionlab.errors import UsageError
-from lesionlab.predict import Model
+from lesionlab.inference.model import Model
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +30,13 @@ class Reference:
     Attributes:
         table: image_id, lesion_id, dx, path of n images.
         features: float32 (n, channels), each of length 1.
+        name_of: name of each diagnosis in the table.
 
     """
 
     table: "pd.DataFrame"
     features: np.ndarray
+    name_of: Mapping[str, str]
 
     def nearest(self, features: np.ndarray, number: int) -> list[dict[str, Any]]:
         """Find the nearest cases, at most one image a lesion, the nearest first.
@@ -58,7 +60,7 @@ class Reference:
                 {
                     "image": row["image_id"],
                     "dx": row["dx"],
-                    "name": NAME_OF[row["dx"]],
+                    "name": self.name_of[row["dx"]],
                     "similarity": round(float(similarity[index]), 4),
                     "url": f"/v1/reference/{index}",
                 }
@@ -80,10 +82,11 @@ def read_reference(folder: Path, model: Model) -> Reference:
         UsageError: no labelled images there, or a model without features.
 
     """
-    from lesionlab.data.layouts import read_collection
-    from lesionlab.trust.inside import see
+    from lesionlab.data.layouts.recognise import read_collection
+    from lesionlab.inference.outputs import see
 
-    table = read_collection(folder).table
+    collection = read_collection(folder)
+    table = collection.table
     table = table[table["path"] != ""].reset_index(drop=True)
     facts = model.facts
 
@@ -101,4 +104,4 @@ def read_reference(folder: Path, model: Model) -> Reference:
         raise UsageError(f"No image of {folder} can be read.")
     features = seen.features[readable]
     lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    return Reference(table[readable].reset_index(drop=True), features / lengths)
+    return Reference(table[readable].reset_index(drop=True), features / lengths, collection.taxonomy.name_of)

@@ -1,39 +1,25 @@
 """`lesionlab serve`: the application on a socket, with a deadline for every request's head."""
 
-import argparse
 import asyncio
 import logging
-import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
-from lesionlab.diagnosis import NOT_A_DEVICE
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.serve.settings import Limits, Settings, make_settings
+from lesionlab.serve.settings import Settings
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _MOST_CONNECTIONS = 1_000
 _GOODBYE_SECONDS = 30
 
 
-def serve_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab serve` until it is told to stop."""
-    limits = Limits(files=options.max_files, file_bytes=int(options.max_file_mb * 1e6), waiting=options.waiting)
-    settings = make_settings(
-        host=options.host,
-        port=options.port,
-        token=options.token,
-        allow_hosts=tuple(options.allow_host),
-        insecure_no_token=options.insecure_no_token,
-        model=options.model,
-        reference=options.reference,
-        limits=limits,
-    )
-    serve(settings)
-
-
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, *, tell: Callable[[str, int], None]) -> None:
     """Serve until SIGINT or SIGTERM; requests that have begun are answered first.
+
+    Args:
+        settings: of the service.
+        tell: gets address and port once they are listened on.
 
     Raises:
         UsageError: the extra is not installed, or the model, the folder or the address cannot be used.
@@ -60,7 +46,7 @@ def serve(settings: Settings) -> None:
         limit_concurrency=_MOST_CONNECTIONS,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
     )
-    server = _server(config)
+    server = _server(config, tell)
     try:
         server.run()
     except SystemExit as error:  # what uvicorn does when it cannot bind
@@ -69,16 +55,14 @@ def serve(settings: Settings) -> None:
         ) from error
 
 
-def _server(config: Any) -> Any:
+def _server(config: Any, tell: Callable[[str, int], None]) -> Any:
     import uvicorn
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[Any] | None = None) -> None:
             await super().startup(sockets)
             if self.servers:
-                host, port = self.servers[0].sockets[0].getsockname()[:2]
-                print(f"lesionlab serves on http://{f'[{host}]' if ':' in host else host}:{port}\n{NOT_A_DEVICE}")
-                sys.stdout.flush()
+                tell(*self.servers[0].sockets[0].getsockname()[:2])
 
     return Server(config)
 

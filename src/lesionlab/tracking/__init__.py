@@ -5,17 +5,16 @@ finished run and its files; for TensorBoard event files. A tracker that fails ne
 `lesionlab track RUN` hands the run in later.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from lesionlab import rundir
+from lesionlab.choices import TRACKERS
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.stages import say
-from lesionlab.tracking.tracked_run import FOLDS, Tracker, read_figures, read_history
+from lesionlab.runs import directory
+from lesionlab.runs.stages import announce, say
+from lesionlab.tracking.tracker import FOLDS, Tracker, read_figures, read_history
 
-TRACKERS = ("mlflow", "tensorboard")
 _NESTING = ("mlflow",)  # runs can hang under a run
 
 
@@ -64,7 +63,7 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
 
 
 @contextmanager
-def told_of_the_end(trackers: Sequence[Tracker]) -> Iterator[None]:
+def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
     """Tell trackers how what is done within it ends: finished, which is said, broken off or failed."""
     try:
         yield
@@ -73,7 +72,7 @@ def told_of_the_end(trackers: Sequence[Tracker]) -> Iterator[None]:
             tracker.stop(isinstance(error, KeyboardInterrupt))
         raise
     for tracker in trackers:
-        print(f"{tracker.name}: {tracker.finish()}")
+        announce(f"{tracker.name}: {tracker.finish()}")
 
 
 def start_folds(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
@@ -89,9 +88,9 @@ def import_run(folder: Path, to: str) -> str:
         LesionlabError: the tracker does not answer.
 
     """
-    if rundir.is_of_folds(folder):
+    if directory.is_of_folds(folder):
         return _import_folds(folder, to)
-    rundir.read_finished(folder)
+    directory.read_finished(folder)
     read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
     return start(to, folder).finish()
 
@@ -101,14 +100,8 @@ def _import_folds(folder: Path, to: str) -> str:
         raise UsageError(f"The folds in {folder} are not finished. The same 'lesionlab run' goes on with them.")
     read_figures(folder)
     above = [start(to, folder).finish()] if to in _NESTING else []
-    folds = sorted(path.parent for path in folder.glob(f"fold-*/{rundir.MANIFEST}"))
+    folds = sorted(path.parent for path in folder.glob(f"fold-*/{directory.MANIFEST}"))
     return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])
-
-
-def track_command(options: argparse.Namespace) -> None:
-    """Run `lesionlab track`."""
-    for folder in options.runs:
-        print(f"{folder}: {import_run(folder, options.to)}")
 
 
 def _forgiving(tracker: Tracker, folder: Path) -> Tracker:

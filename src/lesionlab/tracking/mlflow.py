@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesionlab import rundir
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_json
-from lesionlab.tracking import tracked_run
+from lesionlab.runs import directory
+from lesionlab.tracking import tracker
 
 REMEMBERED = "mlflow.json"
 # Fail in seconds where nobody answers (MLflow itself tries for minutes); send nothing to MLflow's makers.
@@ -26,9 +26,9 @@ _SETTINGS = {
 }
 
 
-def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
+def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
     """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.start`."""
-    recipe, manifest = tracked_run.read_choices(folder)
+    recipe, manifest = tracker.read_choices(folder)
     uri = store_uri()
     client = _client(uri)
     from mlflow import entities
@@ -38,7 +38,7 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
         run_id = None if again else _still_there(client, held.get(uri))
         if run_id is None:
             run_id = _create(client, uri, folder, recipe.name)
-            values = tracked_run.parameters(recipe, manifest).items()
+            values = tracker.parameters(recipe, manifest).items()
             client.log_batch(run_id, params=[entities.Param(name, value[:6000]) for name, value in values])
             write_json(folder / REMEMBERED, held | {uri: run_id})
         client.update_run(run_id, status="RUNNING")
@@ -48,7 +48,7 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
             _log_epoch(client, run_id, row)
 
     def finish() -> str:
-        history, found = tracked_run.read_history(folder), tracked_run.read_figures(folder)
+        history, found = tracker.read_history(folder), tracker.read_figures(folder)
         with _failures(uri):
             _log_finished(client, run_id, folder, history, found)
         return f"run {run_id} of {uri}"
@@ -60,7 +60,7 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
                 _end_if_at_work(client, _remembered(fold.parent).get(uri), status)
             client.set_terminated(run_id, status)
 
-    return tracked_run.Tracker("mlflow", epoch, finish, stop)
+    return tracker.Tracker("mlflow", epoch, finish, stop)
 
 
 def store_uri() -> str:
@@ -177,7 +177,7 @@ def _create(client: Any, uri: str, folder: Path, recipe: str) -> str:
     """Create a run; that of a fold hangs under that of its folds, which lie in the folder above."""
     tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
     above = folder.resolve().parent
-    if rundir.is_of_folds(above) and (run_id := _remembered(above).get(uri)):
+    if directory.is_of_folds(above) and (run_id := _remembered(above).get(uri)):
         tags["mlflow.parentRunId"] = run_id
     return client.create_run(_experiment(client, uri), run_name=folder.resolve().name, tags=tags).info.run_id
 
@@ -200,7 +200,7 @@ def _experiment(client: Any, uri: str) -> str:
 
 
 def _log_epoch(client: Any, run_id: str, row: dict[str, float]) -> None:
-    _log_figures(client, run_id, tracked_run.epoch_figures(row), step=int(row["epoch"]))
+    _log_figures(client, run_id, tracker.epoch_figures(row), step=int(row["epoch"]))
 
 
 def _log_figures(client: Any, run_id: str, figures: dict[str, float], step: int) -> None:
@@ -220,7 +220,7 @@ def _log_finished(
         if int(row["epoch"]) not in logged:
             _log_epoch(client, run_id, row)
     _log_figures(client, run_id, figures, step=0)
-    _, manifest = tracked_run.read_choices(folder)
+    _, manifest = tracker.read_choices(folder)
     environment = manifest.get("environment", {})
     facts = {"lesionlab.version": manifest["lesionlab"]}
     if "data" in manifest:  # folds have theirs each
@@ -228,7 +228,7 @@ def _log_finished(
     facts |= {f"lesionlab.{key}": environment[key] for key in ("backend", "device") if key in environment}
     for name, value in facts.items():
         client.set_tag(run_id, name, value)
-    for name in tracked_run.FILES:
+    for name in tracker.FILES:
         if (folder / name).is_file():
             client.log_artifact(run_id, str(folder / name))
     client.set_terminated(run_id, "FINISHED")

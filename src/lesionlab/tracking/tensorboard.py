@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 from lesionlab.errors import UsageError
-from lesionlab.tracking import tracked_run
+from lesionlab.tracking import tracker
 
 FOLDER = "tensorboard"
 
 
-def start_tensorboard(folder: Path, *, again: bool = False) -> tracked_run.Tracker:
+def start_tensorboard(folder: Path, *, again: bool = False) -> tracker.Tracker:
     """Write events while the run trains, and once more, in full, when it is finished."""
     try:
         from tensorboardX import SummaryWriter
@@ -29,8 +29,8 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracked_run.Track
         _add_epoch(live[0], row)
 
     def finish() -> str:
-        history, figures = tracked_run.read_history(folder), tracked_run.read_figures(folder)
-        recipe, manifest = tracked_run.read_choices(folder)
+        history, figures = tracker.read_history(folder), tracker.read_figures(folder)
+        recipe, manifest = tracker.read_choices(folder)
         for writer in live:
             writer.close()
         shutil.rmtree(place, ignore_errors=True)  # what was written while it trained is written again, whole
@@ -39,7 +39,7 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracked_run.Track
                 _add_epoch(writer, row)
             for name, value in figures.items():
                 writer.add_scalar(name.replace(".", "/", 1), value, 0)
-            choices = tracked_run.parameters(recipe, manifest)
+            choices = tracker.parameters(recipe, manifest)
             writer.add_text("recipe", "\n".join(f"    {name} = {value}" for name, value in choices.items()))
         return f"tensorboard --logdir {place}"
 
@@ -47,9 +47,9 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracked_run.Track
         for writer in live:
             writer.close()
 
-    return tracked_run.Tracker("tensorboard", epoch, finish, stop)
+    return tracker.Tracker("tensorboard", epoch, finish, stop)
 
 
 def _add_epoch(writer: object, row: dict[str, float]) -> None:
-    for name, value in tracked_run.epoch_figures(row).items():
+    for name, value in tracker.epoch_figures(row).items():
         writer.add_scalar(f"epoch/{name}", value, int(row["epoch"]))  # type: ignore[attr-defined]

@@ -1,0 +1,73 @@
+"""The comparison of two runs as a terminal shows it: a table of differences, and a verdict."""
+
+import math
+import textwrap
+from pathlib import Path
+
+from lesionlab.evaluation.compare import Comparison, Difference
+
+_WIDTH, _COLUMN = 80, 15  # characters
+
+
+def print_comparison(first: Path, second: Path, result: Comparison) -> None:
+    """Print the figures of two runs, their difference, and the verdict."""
+    _print(*_names(first, second), result)
+
+
+def _names(first: Path, second: Path) -> tuple[str, str]:
+    """Name two folders by as much of the ends of their paths as tells them apart."""
+    paths = [folder.resolve().parts for folder in (first, second)]
+    for depth in range(1, max(map(len, paths)) + 1):
+        a, b = ("/".join(parts[-depth:]) for parts in paths)
+        if a != b:
+            return a, b
+    return str(first), str(second)
+
+
+def _print(first: str, second: str, result: Comparison) -> None:
+    _say(
+        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions; of the "
+        "AUC malignant/benign DeLong's, over lesions too\n"
+    )
+    columns = _in_the_middle(first), _in_the_middle(second)
+    if columns[0] == columns[1]:
+        columns = "first", "second"
+    print(_row("", *columns, "difference"))
+    rows = {name.replace("_", " "): figure for name, figure in result.figures.items()}
+    for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
+        print(_row(name, _value(figure.first), _value(figure.second), _difference(figure)))
+    _say(
+        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, McNemar p "
+        f"{_p(result.mcnemar_p)}, counting images; the AUCs, DeLong p {_p(result.delong_p)}, counting lesions."
+    )
+    _say(result.verdict(first, second) + "\n")
+
+
+def _say(text: str) -> None:
+    print(*(textwrap.fill(line, _WIDTH, break_on_hyphens=False) for line in text.split("\n")), sep="\n")
+
+
+def _row(name: str, first: str, second: str, difference: str) -> str:
+    return f"{name:20} {first:>{_COLUMN}} {second:>{_COLUMN}}  {difference}"
+
+
+def _in_the_middle(name: str) -> str:
+    """Shorten a name to a column's width, in its middle: runs often differ at one end."""
+    head = (_COLUMN - 1) // 2
+    return name if len(name) <= _COLUMN else f"{name[:head]}…{name[head + 1 - _COLUMN :]}"
+
+
+def _difference(figure: Difference) -> str:
+    if math.isnan(figure.difference):
+        return "too few lesions"
+    low, high = figure.interval
+    interval = "too few lesions" if math.isnan(low) else f"{low:+.3f} to {high:+.3f}"
+    return f"{figure.difference:+.3f} ({interval})"
+
+
+def _value(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _p(value: float) -> str:
+    return "not defined" if math.isnan(value) else f"= {value:.3f}" if value >= 0.001 else "< 0.001"

@@ -1,0 +1,62 @@
+"""`lesionlab predict --shards`: an archive's predictions in files of a thousand rows, by this machine or by Ray."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.choices import SHARD_FORMATS
+from lesionlab.cluster import connection
+from lesionlab.inference import ray_engine
+from lesionlab.inference.image_sources import Source
+from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Unreadable
+from lesionlab.inference.shards import SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
+from lesionlab.progress import counter
+
+
+def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) -> int:
+    """Write shards by the engine asked for; exit code 1 where images could not be read."""
+    with ExitStack() as stack:
+        if options.engine == "ray":
+            engine = ray_engine.ray_engine(
+                stack.enter_context(connection.cluster(options.address)), model, options.batch_size
+            )
+        else:
+            engine = local_engine(model, options.batch_size)
+        show = stack.enter_context(_shown(options))
+        tally = write_shards(
+            sources,
+            model,
+            engine,
+            options.shards,
+            format=options.shard_format or SHARD_FORMATS[0],
+            shard_size=options.shard_size or SHARD_SIZE,
+            batch_size=options.batch_size,
+            report=show,
+        )
+    if tally.n_before:
+        _say(f"{tally.n_before:,} images were done before.")
+    if tally.n_unreadable:
+        _say(f"lesionlab: {tally.n_unreadable:,} images could not be read: {options.shards / UNREADABLE}.")
+    _say(f"{tally.n_rows:,} rows in {options.shards}. {NOT_A_DEVICE}")
+    return 1 if tally.n_unreadable else 0
+
+
+@contextmanager
+def _shown(options: Namespace) -> Iterator[Callable[[Answer], None]]:
+    """Name unreadable images as they come, under a bar of the images done."""
+    with counter("predicting") as advance:
+
+        def show(answer: Answer) -> None:
+            for item in answer.results:
+                if isinstance(item, Unreadable):
+                    _say(f"lesionlab: {item.source}: {item.reason}")
+            advance(len(answer.results))
+
+        yield show
+
+
+def _say(text: str) -> None:
+    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

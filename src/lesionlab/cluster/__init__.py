@@ -1,0 +1,1 @@
+"""Ray: a connection, and calls side by side on its nodes."""

@@ -1,0 +1,1 @@
+"""Folders and tables as people have them, read as one table."""

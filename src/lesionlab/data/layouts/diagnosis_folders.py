@@ -1,0 +1,83 @@
+"""A folder per diagnosis, at any depth: the name of the folder that an image lies in says what the image shows."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lesionlab.data.layouts.findings import Finding, finding
+from lesionlab.data.layouts.metadata import check_image_id, without_suffix
+from lesionlab.data.layouts.written_diagnoses import read_all_dx
+from lesionlab.errors import UsageError
+from lesionlab.taxonomy import Taxonomy
+
+_ADDITION = re.compile(r"[-_. ()]+")  # where one may begin
+_PART = re.compile(r"^(train|val|valid|validate|validation|test)(ing)?([_-]?set)?$", re.IGNORECASE)
+
+
+def read_diagnosis_folders(
+    folder: Path, pictures: Sequence[Path], twice: Sequence[Path], taxonomy: Taxonomy
+) -> tuple[pd.DataFrame, list[Finding]]:
+    """Give each image its folder's diagnosis; an id that stands in several folders is told apart by theirs.
+
+    Args:
+        folder: which all lie in.
+        pictures: every image, sorted.
+        twice: those whose id another image of the folder has too.
+        taxonomy: of the folders' names.
+
+    Returns:
+        image_id, lesion_id and dx, a row per image in the order of `pictures`; and what was found.
+
+    Raises:
+        UsageError: folders that name no diagnosis, or two images of one folder that differ by their suffix alone.
+    """
+    inner = [path.relative_to(folder) for path in pictures]
+    dx = read_all_dx(
+        [path.parent.name for path in pictures],
+        [str(path) for path in inner],
+        taxonomy,
+        f"{folder} has no metadata table, so that each image's folder should be named by a diagnosis",
+        f"Name each folder by its diagnosis; to leave a folder of others out, move it out of {folder}.",
+    )
+    shared = {without_suffix(path.name) for path in twice}
+    is_shared = [without_suffix(path.name) in shared for path in pictures]
+    names = [
+        "-".join([*path.parts[:-1], path.stem]) if made else path.stem
+        for path, made in zip(inner, is_shared, strict=True)
+    ]
+    ids = [check_image_id(name, str(path.parent)) for name, path in zip(names, pictures, strict=True)]
+    table = pd.DataFrame({"image_id": ids, "lesion_id": ids, "dx": dx})
+    clashing = table.index[table["image_id"].duplicated()]
+    if len(clashing):
+        path = pictures[clashing[0]]
+        raise UsageError(f"{path} has the name of another image of its folder but for the suffix: rename one.")
+    made_ids = [str(path) for path, made in zip(inner, is_shared, strict=True) if made]
+    what = "A file name stands in several folders"
+    findings = finding("image-id-made", what, "the folder's name is put before it", made_ids)
+    return table, findings + _parts_found(inner) + _copies_found(ids)
+
+
+def _copies_found(ids: Sequence[str]) -> list[Finding]:
+    """Say which images have another one's name and an addition, as copies do that were made to have more to train on."""
+    known = set(ids)
+    copies = [
+        name
+        for name in ids
+        if any(name[: match.start()] in known for match in _ADDITION.finditer(name) if match.start())
+    ]
+    decision = (
+        "each counts as a lesion of its own: if they are copies (turned, brightened), take them out, or give a table whose "
+        "lesion_id joins them; near-duplicates that are turned by odd angles are not found"
+    )
+    return finding("image-derived", "An image has another one's name and an addition", decision, copies)
+
+
+def _parts_found(inner: Sequence[Path]) -> list[Finding]:
+    """Say that folders named train or test are no parts of a split."""
+    parts = sorted({name for path in inner for name in path.parts[:-2] if _PART.match(name)})
+    decision = (
+        "not taken for parts: their images are put together; to keep them apart, give --split FILE.csv (image_id, part)"
+    )
+    return finding("folders-parts", "A folder is named as a part of a split", decision, parts)

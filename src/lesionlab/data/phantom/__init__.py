@@ -1,0 +1,1 @@
+"""Generated lesions, of no patient, in HAM10000's layout."""

@@ -1,0 +1,173 @@
+"""Whether one model is better than another on the same images, or only seems so.
+
+In: the labels of n images, the lesion that each shows, and two models' probabilities. Out: each figure of both, the
+difference with a paired 95 % interval, and a verdict in plain words. Both models are judged on the same draws of lesions,
+so that what is hard for both falls out of the difference. Intervals count lesions: images of one lesion add little to each
+other, and of a single lesion there is no interval.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest, norm, rankdata
+
+from lesionlab.evaluation.answers import answers_of
+from lesionlab.evaluation.intervals import bootstrap, percentile_interval
+from lesionlab.evaluation.metrics import HEADLINE, auc, headline
+from lesionlab.evaluation.operating_points import TASKS, as_task
+
+_NO_INTERVAL = (float("nan"), float("nan"))
+_MIN_LESIONS = 2  # of which draws can differ
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of both models; `difference` is that of the second less that of the first, with its 95 % interval.
+
+    The interval is NaN where too few lesions give none.
+    """
+
+    first: float
+    second: float
+    difference: float
+    interval: tuple[float, float]
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether there is an interval, and it leaves out zero."""
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        images: how many were compared; `lesions` how many they show.
+        figures: by name, of `lesionlab.evaluation.metrics.HEADLINE`.
+        only_first_right: images that the first model alone answers rightly; likewise `only_second_right`.
+        mcnemar_p: exact two-sided McNemar test of these two counts (Psychometrika 12, 1947); images count as independent.
+        malignant_auc: malignant against benign, its interval by DeLong's method over lesions; `delong_p` is the test's.
+
+    """
+
+    images: int
+    lesions: int
+    figures: dict[str, Difference]
+    only_first_right: int
+    only_second_right: int
+    mcnemar_p: float
+    malignant_auc: Difference
+    delong_p: float
+
+    def verdict(self, first: str, second: str) -> str:
+        """Say in a sentence which model is better by balanced accuracy, if any is."""
+        found = self.figures["balanced_accuracy"]
+        low, high = (100 * bound for bound in found.interval)
+        points = f"{100 * found.difference:+.1f} points of balanced accuracy"
+        if np.isnan(low):
+            return f"{second} has {points} against {first}: too few lesions to tell the two apart."
+        points += f" (95 % interval {low:+.1f} to {high:+.1f})"
+        if not found.is_clear:
+            return f"{second} has {points} against {first}: the data cannot tell the two apart."
+        return f"{second} is {'better' if found.difference > 0 else 'worse'} than {first}: {points}."
+
+
+def compare(
+    labels: np.ndarray, lesions: np.ndarray, first: np.ndarray, second: np.ndarray, *, seed: int = 0
+) -> Comparison:
+    """Compare two models on the same images.
+
+    Args:
+        labels: integers (n,) in `DX` order.
+        lesions: (n,) lesion ids; intervals count these.
+        first: probabilities float (n, 7).
+        second: likewise, of the other model.
+        seed: of the bootstrap.
+
+    """
+    draws = [bootstrap(labels, probabilities, lesions, seed=seed) for probabilities in (first, second)]
+    values = [headline(labels, probabilities) for probabilities in (first, second)]
+    right = [answers_of(probabilities) == labels for probabilities in (first, second)]
+    only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    tasks = [as_task(labels, probabilities, TASKS["malignant"]) for probabilities in (first, second)]
+    malignant, p = delong(tasks[0][0], tasks[0][1], tasks[1][1], lesions)
+    return Comparison(
+        images=len(labels),
+        lesions=len(np.unique(lesions)),
+        figures={
+            name: Difference(
+                values[0][name],
+                values[1][name],
+                values[1][name] - values[0][name],
+                _interval(draws[1][name] - draws[0][name]),
+            )
+            for name in HEADLINE
+        },
+        only_first_right=only_first,
+        only_second_right=only_second,
+        mcnemar_p=float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0,
+        malignant_auc=malignant,
+        delong_p=p,
+    )
+
+
+def delong(
+    is_positive: np.ndarray, first: np.ndarray, second: np.ndarray, lesions: np.ndarray
+) -> tuple[Difference, float]:
+    """Compare two areas under the ROC curve on the same images, lesions counting, not images.
+
+    DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988), for several images of one lesion by Obuchowski, Biometrics 53 (1997),
+    doi:10.2307/2533958; of one image a lesion the two are the same. Placements by the ranks of Sun and Xu, IEEE Signal
+    Process. Lett. 21 (2014).
+
+    Args:
+        is_positive: bool (n,).
+        first: scores float (n,), the higher the more positive.
+        second: likewise, of the other model.
+        lesions: (n,) lesion ids.
+
+    Returns:
+        The areas, their difference with its 95 % interval, and the two-sided p-value; NaN where one side is empty, interval
+        and p-value also where one side has a single lesion.
+
+    """
+    areas = auc(is_positive, first), auc(is_positive, second)
+    difference = areas[1] - areas[0]
+    if min(len(np.unique(lesions[side])) for side in (is_positive, ~is_positive)) < _MIN_LESIONS:
+        return Difference(*areas, difference, _NO_INTERVAL), float("nan")
+    places = [_placements(is_positive, score) for score in (first, second)]
+    of_positives, of_negatives = (places[1][side] - places[0][side] - difference for side in (0, 1))
+    error = float(np.sqrt(_variance(is_positive, of_positives, of_negatives, lesions)))
+    half = norm.ppf(0.975) * error
+    p = float(2 * norm.sf(abs(difference) / error)) if error else float(difference == 0)
+    return Difference(*areas, difference, (float(difference - half), float(difference + half))), p
+
+
+def _variance(
+    is_positive: np.ndarray, of_positives: np.ndarray, of_negatives: np.ndarray, lesions: np.ndarray
+) -> float:
+    """Variance of a mean placement, from what each image's differs from it, summed over each lesion (Obuchowski 1997)."""
+    names, lesion = np.unique(lesions, return_inverse=True)
+    total, sums = 0.0, []
+    for side, differences in ((is_positive, of_positives), (~is_positive, of_negatives)):
+        count = len(np.unique(lesion[side]))
+        sums.append(np.bincount(lesion[side], differences, minlength=len(names)) / len(differences))
+        total += count / (count - 1) * float((sums[-1] ** 2).sum())
+    both = float((sums[0] * sums[1]).sum())  # lesions with images on both sides
+    return max(0.0, total + 2 * len(names) / (len(names) - 1) * both)
+
+
+def _placements(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each positive the share of negatives below it, for each negative that of positives above; ties count half."""
+    positive, negative = score[is_positive], score[~is_positive]
+    ranks = rankdata(np.concatenate([positive, negative]))
+    above_negatives = (ranks[: len(positive)] - rankdata(positive)) / len(negative)
+    below_positives = 1 - (ranks[len(positive) :] - rankdata(negative)) / len(positive)
+    return above_negatives, below_positives
+
+
+def _interval(differences: np.ndarray) -> tuple[float, float]:
+    """Give the interval of draws (resamples,); none where no draw differs though the models do: too few lesions for that."""
+    low, high = percentile_interval(differences)
+    return _NO_INTERVAL if low == high != 0 else (low, high)

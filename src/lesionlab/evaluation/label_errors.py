@@ -1,0 +1,62 @@
+"""Labels that may be wrong: images whose given diagnosis a model finds unlikely, ranked.
+
+Confident learning (Northcutt, Jiang, Chuang, "Confident learning: estimating uncertainty in dataset labels", J. Artif.
+Intell. Res. 70, 2021, doi:10.1613/jair.1.12125): a diagnosis is confidently held of an image where its probability
+reaches the mean that images labelled with it get. An image is suspect where the likeliest of these is not its label. The rank
+is the normalised margin. The formula is a few lines and is tested against cleanlab, which is therefore not needed.
+
+Of a diagnosis with few lesions the mean says nothing: below `FEWEST` it is never suggested. Margins as small as those that the
+decision rule makes between two diagnoses are ties, and raise no question.
+
+A suspect is a question to a person, not an answer: where the model is wrong, the label is right.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionlab.taxonomy import DX
+
+FEWEST = 10  # lesions of a diagnosis that is suggested
+_TIE = 0.01
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One image: its place `row` among those given, its label `given`, what the model holds instead (`suggested`).
+
+    `margin` is the probability of the label less that of the suggestion, -1 (certain that it is wrong) to 0.
+    """
+
+    row: int
+    given: str
+    suggested: str
+    margin: float
+
+
+def suspects(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray) -> list[Suspect]:
+    """Find suspect labels, the most suspect first.
+
+    Args:
+        labels: integers (n,) in `DX` order.
+        probabilities: float (n, 7), of a model that was not trained on these images.
+        lesions: (n,) lesion ids.
+
+    """
+    held = confidently_held(labels, probabilities, lesions)
+    rows = np.flatnonzero((held >= 0) & (held != labels))
+    margins = probabilities[rows, labels[rows]] - probabilities[rows, held[rows]]
+    order = np.argsort(margins, kind="stable")
+    return [
+        Suspect(int(rows[i]), DX[labels[rows[i]]], DX[held[rows[i]]], float(margins[i]))
+        for i in order
+        if margins[i] < -_TIE
+    ]
+
+
+def confidently_held(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray) -> np.ndarray:
+    """Give the diagnosis confidently held of each image: integers (n,), -1 where none is; arguments as of `suspects`."""
+    are_enough = [len(np.unique(lesions[labels == c])) >= FEWEST for c in range(len(DX))]
+    thresholds = np.array([probabilities[labels == c, c].mean() if are_enough[c] else np.inf for c in range(len(DX))])
+    reaches = probabilities >= thresholds - 1e-6
+    return np.where(reaches.any(axis=1), np.where(reaches, probabilities, -1).argmax(axis=1), -1)

@@ -1,0 +1,108 @@
+"""Recalibration: a temperature, or a scale and an offset for each diagnosis (vector scaling).
+
+Guo et al., "On calibration of modern neural networks" (ICML 2017). Vector scaling has 14 numbers where a temperature has
+one, so that it can also mend a bias for or against a diagnosis, and can learn by heart what nine images happened to say: a
+weak pull towards the best single temperature, as strong as one image a number, holds it.
+
+In: integer labels (n,) and probabilities (n, 7) in `DX` order. Out: probabilities (n, 7).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+
+from lesionlab.evaluation.intervals import folds
+from lesionlab.taxonomy import DX
+
+FOLDS = 5
+_TEMPERATURES = (0.2, 5.0)
+_CLASSES = len(DX)
+
+
+@dataclass(frozen=True)
+class VectorScaling:
+    """Logits are multiplied by `scale` (7,), `offset` (7,) is added, and the softmax taken again."""
+
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+
+    def __call__(self, probabilities: np.ndarray) -> np.ndarray:
+        """Rescale probabilities (n, 7)."""
+        return _softmax(_logits(probabilities) * np.array(self.scale) + np.array(self.offset))
+
+
+def fit_vector_scaling(labels: np.ndarray, probabilities: np.ndarray) -> VectorScaling:
+    """Find scales and offsets of the least log loss, starting from, and held near, the best temperature."""
+    logits, truth = _logits(probabilities), np.eye(_CLASSES)[labels]
+    start = np.r_[np.full(_CLASSES, 1 / fit_temperature(labels, probabilities)), np.zeros(_CLASSES)]
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scale, offset = parameters[:_CLASSES], parameters[_CLASSES:]
+        found = _softmax(logits * scale + offset)
+        away = parameters - start
+        value = -np.log(np.maximum((found * truth).sum(axis=1), 1e-15)).sum() + (away**2).sum() / 2
+        gradient = np.r_[((found - truth) * logits).sum(axis=0), (found - truth).sum(axis=0)] + away
+        return value / len(labels), gradient / len(labels)
+
+    found = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    return VectorScaling(tuple(found[:_CLASSES].tolist()), tuple(found[_CLASSES:].tolist()))
+
+
+def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Find the temperature, 0.2 to 5, at which the probabilities have the least log loss."""
+
+    def log_loss(log_temperature: float) -> float:
+        chosen = temper(probabilities, float(np.exp(log_temperature)))[np.arange(len(labels)), labels]
+        return float(-np.log(np.maximum(chosen, 1e-15)).mean())
+
+    return float(np.exp(minimize_scalar(log_loss, bounds=np.log(_TEMPERATURES), method="bounded").x))
+
+
+def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide the logits of probabilities (n, 7) by a temperature."""
+    return _softmax(_logits(probabilities) / temperature)
+
+
+def fitted_temperature(labels: np.ndarray, probabilities: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Fit a temperature and give the function that applies it."""
+    temperature = fit_temperature(labels, probabilities)
+    return lambda values: temper(values, temperature)
+
+
+def cross_fitted(
+    fit: Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]],
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    lesions: np.ndarray,
+    *,
+    seed: int,
+) -> np.ndarray:
+    """Recalibrate each fifth of the lesions by what the other four fifths say: probabilities (n, 7).
+
+    Args:
+        fit: `fitted_temperature` or `fit_vector_scaling`.
+        labels: integers (n,).
+        probabilities: float (n, 7).
+        lesions: (n,) lesion ids; all images of one stay together.
+        seed: of the fifths.
+
+    """
+    fold = folds(lesions, FOLDS, seed=seed)
+    result = probabilities.copy()
+    for number in np.unique(fold):
+        judged = fold == number
+        if not judged.all():
+            result[judged] = fit(labels[~judged], probabilities[~judged])(probabilities[judged])
+    return result
+
+
+def _logits(probabilities: np.ndarray) -> np.ndarray:
+    logits = np.log(np.maximum(probabilities, 1e-30))
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return weighted / weighted.sum(axis=1, keepdims=True)

@@ -1,0 +1,78 @@
+"""A folder for results: held by one process at a time, never mixed with what is not lesionlab's."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lesionlab.errors import UsageError
+from lesionlab.files import is_temporary, locked, refuse_what_is_not_unicode
+
+LOCK = ".lock"
+
+
+@contextmanager
+def claimed(folder: Path, mark: str, kind: str = "run", option: str = "--out") -> Iterator[None]:
+    """Create the folder and hold it for this process alone; the claim ends with the process, however that ends.
+
+    Args:
+        folder: absent, empty, or one that `mark` lies in; any other is left as it is.
+        mark: the file that tells a folder of this kind.
+        kind: what the folder should hold, for the message.
+        option: the folder was given with, for the message.
+
+    Raises:
+        UsageError: the folder cannot be written, holds other things, or another run is at work in it.
+
+    """
+    refuse_what_is_not_unicode(folder)
+    if folder.is_dir() and not (folder / mark).exists():
+        refuse_foreign(folder, kind, option)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / LOCK, "a")  # noqa: SIM115  held until the run ends
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be written ({error.strerror}). Choose another folder with {option}."
+        ) from error
+    with lock:
+        if not locked(lock.fileno()):
+            raise UsageError(
+                f"Another run is at work in {folder}. Wait for it, or choose another folder with {option}."
+            )
+        yield
+
+
+def contents(folder: Path) -> list[str]:
+    """Names of what lies in a folder, hidden files apart; in order."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def refuse_foreign(folder: Path, kind: str = "run", option: str = "--out") -> None:
+    """Refuse a folder that holds anything, hidden files apart."""
+    held = contents(folder)
+    if held:
+        raise UsageError(
+            f"{folder} is not empty and holds no {kind} ({held[0]} …). Choose another folder with {option}."
+        )
+
+
+def refuse_among_images(folder: Path, data: Path) -> None:
+    """Refuse a folder for results that lies in the data folder: its pictures would be taken for images."""
+    if folder.resolve() == data.resolve():
+        raise UsageError(f"{folder} is the data folder itself. Choose another folder with --out.")
+    if folder.resolve().is_relative_to(data.resolve()):
+        raise UsageError(
+            f"{folder} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
+        )
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed command left half-written; other hidden files and folders are the user's."""
+    for parent, folders, names in os.walk(folder):
+        for name in filter(is_temporary, folders):
+            shutil.rmtree(Path(parent, name))
+        for name in filter(is_temporary, names):
+            Path(parent, name).unlink()
+        folders[:] = [name for name in folders if not name.startswith(".")]

@@ -1,0 +1,1 @@
+"""A model file and images in, predictions out: neither Keras nor pandas is imported."""

@@ -1,0 +1,245 @@
+"""What a model file says of itself, written into it as metadata: read with a scan, checked before anything of it is run.
+
+In: the bytes of a `.onnx` file. Out: `Facts`. Each field is one entry of the file's metadata, as JSON.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from lesionlab._version import NOT_A_DEVICE, __version__
+from lesionlab.errors import UsageError
+from lesionlab.evaluation.conformal import Conformal
+from lesionlab.inference.onnx_scan import scan
+from lesionlab.taxonomy import Taxonomy, from_facts, read_taxonomy
+
+FORMAT = "lesionlab-1"
+_HAM10000_TASK = "ISIC 2018 Task 3"  # as files without a taxonomy name it
+ON_ALL = (
+    "; all of them, those too that the card's figures were measured on"  # ends the training data of a refitted model
+)
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+
+
+class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What `predict` decides by, see `lesionlab.inference.model.decide`: shares, None where the run could choose none."""
+
+    malignant: Share | None = None
+    uncertainty: Share | None = None
+
+
+@dataclass(frozen=True)
+class Ood:
+    """The out-of-distribution score of a file that has one: an image above `threshold` is rejected.
+
+    `refused_share` of the `images` of the validation part lies above it; `score` says what it is made of.
+    """
+
+    threshold: float
+    score: str = ""
+    refused_share: float = 0.0
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class OperatingThreshold:
+    """A threshold that was chosen on the validation part, for one `task`, to reach `wanted` (a figure) of `at_least`."""
+
+    task: str
+    wanted: str
+    at_least: float
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model file says of itself.
+
+    Attributes:
+        name: of the model; `lesionlab` is the version that wrote it.
+        height: of the input, in pixels; likewise `width`.
+        crop: `centre` or `stretch`, see `lesionlab.data.images.read_image`.
+        temperature: that the logits are divided by, already in the graph.
+        decision: of the run, as in its `metrics.json`: the rule, what calibrates (both already in the graph), and `operating`,
+            see there.
+        thresholds: what `predict` decides by.
+        conformal: the promise of prediction sets, in the order of the taxonomy; None where the file promises nothing.
+        training_data: a sentence; `licence` that of the data, which the weights carry on.
+        card: the model card, in Markdown.
+        ood: None where the file has no such score.
+        taxonomy: the diagnoses, in the order of the outputs; HAM10000's where an older file names none.
+
+    """
+
+    name: str
+    lesionlab: str
+    height: Side
+    width: Side
+    crop: Literal["centre", "stretch"]
+    temperature: float
+    decision: dict[str, Any]
+    thresholds: Thresholds
+    conformal: Conformal | None
+    training_data: str
+    licence: str
+    notice: str
+    card: str
+    taxonomy: Taxonomy
+    ood: Ood | None = None
+
+    @property
+    def operating(self) -> tuple[OperatingThreshold, ...]:
+        """Thresholds that were chosen in the model's run, for `lesionlab evaluate` to measure on other images."""
+        return msgspec.convert(self.decision.get("operating", []), tuple[OperatingThreshold, ...])
+
+    def to_json(self) -> dict[str, Any]:
+        """Give every entry of the file's metadata, plain enough for JSON; `{}` stands for what the model has not."""
+        values = {f.name: msgspec.to_builtins(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        own = {
+            "format": FORMAT,
+            "task": _HAM10000_TASK if self.taxonomy.name == "ham10000" else self.taxonomy.name,
+            "classes": list(self.taxonomy.dx),
+            "class_names": [d.name for d in self.taxonomy.diagnoses],
+            "conformal": values["conformal"] or {},
+            "ood": values["ood"] or {},
+            "taxonomy": self.taxonomy.to_facts(),
+        }
+        return values | own
+
+    def to_properties(self) -> dict[str, str]:
+        """Give the file's metadata: of each entry its JSON."""
+        return {key: json.dumps(value) for key, value in self.to_json().items()}
+
+
+def make_facts(
+    *,
+    name: str,
+    taxonomy: Taxonomy,
+    height: int,
+    width: int,
+    crop: str,
+    decision: Mapping[str, Any],
+    training_data: str,
+    licence: str,
+    card: str = "",
+    temperature: float = 1.0,
+    thresholds: Mapping[str, float] | None = None,
+    conformal: Mapping[str, Any] | None = None,
+) -> Facts:
+    """Put together the facts of a model that this lesionlab writes; see `Facts` for their meaning."""
+    values = {
+        "name": name,
+        "lesionlab": __version__,
+        "height": height,
+        "width": width,
+        "crop": crop,
+        "temperature": temperature,
+        "decision": dict(decision),
+        "thresholds": dict(thresholds or {}),
+        "conformal": dict(conformal or {}),
+        "training_data": training_data,
+        "licence": licence,
+        "notice": NOT_A_DEVICE,
+        "card": card,
+    }
+    return _converted(values, taxonomy, f"the model {name!r}")
+
+
+def read_facts(data: bytes, where: str) -> Facts:
+    """Scan an ONNX file and read its facts; nothing is run and no other file is opened.
+
+    Args:
+        data: the file's bytes.
+        where: its name, for messages.
+
+    Raises:
+        UsageError: it reaches outside itself, or its facts are missing, of another task, newer or not valid.
+        ValueError: it is not ONNX.
+
+    """
+    found, danger = scan(data)
+    if danger:
+        raise UsageError(f"{where} is refused: it {danger}.")
+    if "format" not in found:
+        raise UsageError(
+            f"{where} is an ONNX model without lesionlab's facts: class order and preprocessing are not known. "
+            "Give a file written by 'lesionlab run' or 'lesionlab export'."
+        )
+    return facts_from_json({key: _json_value(key, text, where) for key, text in found.items()}, where)
+
+
+def facts_from_json(found: Mapping[str, Any], where: str) -> Facts:
+    """Read what `Facts.to_json` gave; raises UsageError as `read_facts` does."""
+    if found["format"] != FORMAT:
+        raise UsageError(
+            f"{where} has the format {found['format']!r}, this lesionlab ({__version__}) reads {FORMAT!r}. It was written "
+            f"by lesionlab {found.get('lesionlab', '?')}: pip install --upgrade lesionlab."
+        )
+    taxonomy = _taxonomy(found, where)
+    needed = [f.name for f in dataclasses.fields(Facts) if f.name not in ("taxonomy", "ood")]
+    if missing := [name for name in needed if name not in found]:
+        raise UsageError(f"{where} lacks the facts {', '.join(missing)}. Export it again with 'lesionlab export'.")
+    return _converted({name: found[name] for name in [*needed, "ood"] if name in found}, taxonomy, where)
+
+
+def _json_value(key: str, text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{where}: its fact {key!r} is not JSON. Is it a model of lesionlab's?") from error
+
+
+def _taxonomy(found: Mapping[str, Any], where: str) -> Taxonomy:
+    """Read the taxonomy; files of before it was written are HAM10000's, in the order that they name."""
+    written, classes = found.get("taxonomy"), found.get("classes")
+    if isinstance(written, dict):
+        taxonomy = from_facts(written, f"{where}, its taxonomy")
+        if classes == list(taxonomy.dx):
+            return taxonomy
+        raise UsageError(f"{where}: its fact 'classes' has no valid value: {classes!r}; its taxonomy is {taxonomy.dx}.")
+    ham10000 = read_taxonomy("ham10000")
+    if written is None and found.get("task") == _HAM10000_TASK and classes == list(ham10000.dx):
+        return ham10000
+    raise UsageError(
+        f"{where} is a model of another task: {found.get('task')!r} with the classes {classes}; without a taxonomy in its "
+        f"facts, needed is {_HAM10000_TASK!r} with {', '.join(ham10000.dx)} in this order."
+    )
+
+
+def _converted(values: dict[str, Any], taxonomy: Taxonomy, where: str) -> Facts:
+    """Check types and ranges; the first fact that has no valid value is named."""
+    given = values | {name: values.get(name) or None for name in ("conformal", "ood") if values.get(name) == {}}
+    checked: dict[str, Any] = {}
+    for name, kind in _KINDS.items():
+        try:
+            if name in given:
+                checked[name] = msgspec.convert(given[name], kind, strict=True)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{where}: its fact {name!r} has no valid value: {values[name]!r}.") from error
+    facts = Facts(**checked, taxonomy=taxonomy)
+    if wrong := _invalid_fact(facts):
+        raise UsageError(f"{where}: its fact {wrong!r} has no valid value: {values[wrong]!r}.")
+    return facts
+
+
+def _invalid_fact(facts: Facts) -> str | None:
+    """Name a fact whose parts do not fit each other or the taxonomy, None where all do."""
+    try:
+        facts.operating  # noqa: B018  converts
+    except msgspec.ValidationError:
+        return "decision"
+    promise = facts.conformal
+    if promise is None:
+        return None
+    are_fit = len(promise.thresholds) == len(promise.images) == len(facts.taxonomy)
+    are_valid = all(0 <= value <= 1 for value in promise.thresholds) and all(n >= 0 for n in promise.images)
+    return None if are_fit and are_valid else "conformal"
+
+
+_KINDS: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Facts) if f.name != "taxonomy"}

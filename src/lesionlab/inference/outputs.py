@@ -1,0 +1,76 @@
+"""What a model makes of images inside: its features and where it looks, taken in the same pass as its probabilities.
+
+In: an open bundle and a way to read each image. Out: arrays, a row an image. Networks that do not end in a global average
+have neither features nor activation maps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionlab.cluster.threads import in_batches, in_order
+from lesionlab.inference.bundle import Bundle
+from lesionlab.inference.model import BATCH_SIZE
+from lesionlab.progress import track
+
+_OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_maps": np.float32, "ood_score": np.float64}
+
+
+@dataclass(frozen=True)
+class ModelOutputs:
+    """What a model makes of n images; NaN in the rows of images that could not be read.
+
+    Attributes:
+        probabilities: float64 (n, k), rows sum to 1, or nearly where a table has rounded them.
+        features: float32 (n, channels), after the global average; None where the network has none.
+        maps: float32 (n, grid height, grid width, k), class activation maps; None where the network has none.
+        is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.
+        frame: height and width in px, and crop, of the input that the maps cover.
+
+    """
+
+    probabilities: np.ndarray
+    features: np.ndarray | None = None
+    maps: np.ndarray | None = None
+    frame: tuple[int, int, str] = (1, 1, "centre")
+    is_refused: np.ndarray | None = None
+
+    def take(self, chosen: np.ndarray) -> "ModelOutputs":
+        """Take some of the images: bool or integers (m,)."""
+        features, maps, is_refused = (
+            None if values is None else values[chosen] for values in (self.features, self.maps, self.is_refused)
+        )
+        return ModelOutputs(self.probabilities[chosen], features, maps, self.frame, is_refused)
+
+
+def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -> ModelOutputs:
+    """Run a model on images and keep what it makes of them.
+
+    Args:
+        bundle: an open model.
+        number: of images.
+        read: gives the pixels of an image by its number, uint8 (height, width, 3) of the bundle's size, or None where it
+            cannot be read; called from several threads.
+
+    Raises:
+        LesionlabError: as of `Bundle.run`.
+
+    """
+    shapes = {output.name: output.shape[1:] for output in bundle.session.get_outputs() if output.name in _OUTPUTS}
+    made = {name: np.full((number, *shape), np.nan, _OUTPUTS[name]) for name, shape in shapes.items()}
+
+    def run(rows: list[int]) -> None:
+        pixels = {row: read(row) for row in rows}
+        images = {row: image for row, image in pixels.items() if image is not None}
+        if images:
+            for name, values in bundle.run(list(shapes), np.stack(list(images.values()))).items():
+                made[name][list(images)] = values
+
+    batches = in_order(run, in_batches(range(number), BATCH_SIZE))
+    for _ in track(batches, "predicting", total=-(-number // BATCH_SIZE)):
+        pass
+    frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
+    ood = bundle.facts.ood
+    is_refused = made["ood_score"] > ood.threshold if ood and bundle.has_ood_score else None
+    return ModelOutputs(made["probabilities"], made.get("features"), made.get("activation_maps"), frame, is_refused)

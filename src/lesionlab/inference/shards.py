@@ -1,0 +1,273 @@
+"""Predictions of an archive, a file of a thousand rows after the other: streamed, resumed, the same whoever computes them.
+
+In: sources (lazily), an engine that answers shards, a folder. Out: `part-000000.parquet` (or `.csv`, in ISIC's columns) and
+so on, each written whole by this process alone, in the order of the images; `_shards.jsonl`, a line for each file that is
+done; `_job.json`, what the job is. A shard is counted once its line is written: killed before that, it is done again and
+its file replaced, so that no row is lost or comes twice.
+
+A shard holds whole batches, and answers of ONNX Runtime were measured to depend neither on the batch nor on its size, so
+every engine gives the same bits on processors of the same kind.
+"""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+from lesionlab._version import __version__
+from lesionlab.data.images import ImageError, read_file
+from lesionlab.errors import UsageError
+from lesionlab.files import replacing, write_json
+from lesionlab.folders import claimed, sweep
+from lesionlab.inference.image_sources import Source
+from lesionlab.inference.model import BATCH_SIZE, Model
+from lesionlab.inference.predictions import Prediction, Unreadable
+from lesionlab.inference.shard_files import csv_writer, parquet_writer
+
+SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
+JOB, LOG, UNREADABLE = "_job.json", "_shards.jsonl", "_unreadable.csv"
+# Of a line of the log: shard's number, its file and that file's size, its images' digest, rows in the file, who made it, and
+# image, source, reason and code of what could not be read.
+LINE = {"shard": int, "file": str, "bytes": int, "sources": str, "rows": int, "node": str, "unreadable": list}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Images that are answered and written together; `number` counts from 0 in the order of the images."""
+
+    number: int
+    sources: tuple[Source, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names and full paths, by which a shard is known again."""
+        lines = "\n".join(f"{source.image}\t{os.path.abspath(source.given)}" for source in self.sources)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an engine makes of a shard, in the order of its images; `node` is where."""
+
+    shard: Shard
+    results: tuple[Prediction | Unreadable, ...]
+    node: str = "this machine"
+
+
+Engine = Callable[[Iterator[Shard]], Iterator[Answer]]
+
+
+@dataclass
+class JobProgress:
+    """How a job stands: images with a row, those without, and those that an earlier process had done."""
+
+    n_rows: int = 0
+    n_unreadable: int = 0
+    n_before: int = 0
+    _last: int = field(default=-1, repr=False)
+
+
+def write_shards(
+    sources: Iterable[Source],
+    model: Model,
+    engine: Engine,
+    folder: Path,
+    *,
+    format: str = "parquet",
+    shard_size: int = SHARD_SIZE,
+    batch_size: int = BATCH_SIZE,
+    report: Callable[[Answer], None] = lambda answer: None,
+) -> JobProgress:
+    """Predict every source and write the shards that `folder` does not hold yet.
+
+    Args:
+        sources: images with unique names, in the order that shall be kept; read only as far as the engine asks.
+        model: whose answers they are; another model's folder is refused.
+        engine: `local_engine(…)` or `lesionlab.inference.ray_engine.ray_engine(…)`.
+        folder: made where it is absent; otherwise one that holds a job of the same kind, which goes on.
+        format: one of `lesionlab.choices.SHARD_FORMATS`.
+        shard_size: images a shard; brought up to whole batches.
+        batch_size: images that go through the network together.
+        report: called with each answer after its file is written.
+
+    Raises:
+        UsageError: the folder holds something else, another job's shards, or shards of other images.
+        LesionlabError: the engine fails; what was written stays, and the same call goes on with it.
+
+    """
+    write = {"parquet": parquet_writer, "csv": csv_writer}[format](model.facts.taxonomy.columns)
+    shard_size = -(-shard_size // batch_size) * batch_size
+    with ExitStack() as stack:
+        stack.enter_context(claimed(folder, JOB, "shards", "--shards"))
+        done = _begin(folder, model, format, shard_size)
+        log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
+        tally = JobProgress()
+        for answer in engine(_left(_divided(sources, shard_size), done, tally, folder)):
+            name = f"part-{answer.shard.number:06d}.{format}"
+            with replacing(folder / name) as temporary:
+                write([item for item in answer.results if isinstance(item, Prediction)], temporary)
+            line = _line(answer, folder / name)
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            _count(tally, line)
+            report(answer)
+    _check_nothing_beyond(done, tally, folder)
+    _write_unreadable(folder)
+    return tally
+
+
+def local_engine(model: Model, batch_size: int) -> Engine:
+    """Answer shards one after the other on the cores of this machine."""
+
+    def answer(shards: Iterator[Shard]) -> Iterator[Answer]:
+        for shard in shards:
+            yield Answer(shard, tuple(model.stream(shard.sources, batch_size=batch_size)))
+
+    return answer
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read a line for each shard that is done, with the keys of `LINE`; the latest of a shard counts.
+
+    Raises:
+        ValueError: a line is none of `write_shards`'s.
+
+    """
+    path = folder / LOG
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    read: dict[int, dict[str, Any]] = {}
+    for number, text in enumerate(lines[:-1], start=1):  # what follows the last line end was cut off by a kill
+        line = json.loads(text)
+        is_whole = isinstance(line, dict) and all(type(line.get(key)) is kind for key, kind in LINE.items())
+        if not is_whole or not all(isinstance(entry, list) and len(entry) == 4 for entry in line["unreadable"]):
+            raise ValueError(f"line {number} of {LOG}: {text[:100]}")
+        read[line["shard"]] = line
+    return list(read.values())
+
+
+def _begin(folder: Path, model: Model, format: str, shard_size: int) -> dict[int, dict[str, Any]]:
+    """Make or recognise the job in a folder; give the log's lines of what is done, by shard."""
+    job = {
+        "model": model.facts.name,
+        "model_sha256": model.bundle.sha256,
+        "format": format,
+        "shard_size": shard_size,
+    }
+    path = folder / JOB
+    if not path.exists():
+        write_json(path, job | {"lesionlab": __version__})
+        return {}
+    try:
+        held = dict(json.loads(path.read_text(encoding="utf-8")))
+        log = read_log(folder)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{folder} holds a damaged {JOB} or {LOG} ({error}). Choose another with --shards.") from error
+    differing = [f"{key} {held.get(key)!r} there, {job[key]!r} now" for key in job if held.get(key) != job[key]]
+    if differing:
+        raise UsageError(f"{folder} holds another job: {'; '.join(differing)}. Choose another folder with --shards.")
+    _cut_log(folder)
+    sweep(folder)
+    return {line["shard"]: line for line in log if _is_whole(folder / line["file"], line["bytes"])}
+
+
+def _is_whole(path: Path, n_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == n_bytes
+
+
+def _cut_log(folder: Path) -> None:
+    """Take away a line that a killed process left half-written: the next one would run on in it."""
+    path = folder / LOG
+    if path.exists():
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _divided(sources: Iterable[Source], size: int) -> Iterator[Shard]:
+    remaining = iter(sources)
+    for number in count():
+        chosen = tuple(islice(remaining, size))
+        if not chosen:
+            return
+        yield Shard(number, chosen)
+
+
+def opens_now(code: str, path: Path) -> bool:
+    """Say whether a file that could not be opened, as its `ImageError` had it, can be read now, on this machine."""
+    if code != "missing":
+        return False
+    try:
+        return bool(read_file(path))
+    except ImageError:
+        return False
+
+
+def _left(
+    shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path
+) -> Iterator[Shard]:
+    """Give the shards that are not done, or hold files that can be opened by now; those done must be of the same images."""
+    for shard in shards:
+        tally._last = shard.number
+        line = done.get(shard.number)
+        if line is None:
+            yield shard
+        elif line["sources"] == shard.digest:
+            given = {source.image: source.given for source in shard.sources}
+            if not given.keys() >= {image for image, *_ in line["unreadable"]}:
+                raise UsageError(f"{folder} holds a damaged {LOG} ({line['file']}). Choose another with --shards.")
+            if any(opens_now(code, given[image]) for image, _, _, code in line["unreadable"]):
+                yield shard
+                continue
+            tally.n_before += line["rows"] + len(line["unreadable"])
+            _count(tally, line)
+        else:
+            raise UsageError(
+                f"{folder / line['file']} holds other images than these now do (first: {shard.sources[0].where}): the list "
+                "has changed. Choose another folder with --shards, or give the same images in the same order."
+            )
+
+
+def _check_nothing_beyond(done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path) -> None:
+    beyond = sorted(number for number in done if number > tally._last)
+    if beyond:
+        raise UsageError(
+            f"{folder} holds {len(beyond)} more shards than these images make, from {done[beyond[0]]['file']} on: the list "
+            "has become shorter. Choose another folder with --shards."
+        )
+
+
+def _line(answer: Answer, path: Path) -> dict[str, Any]:
+    unreadable = [
+        [item.image, item.source, item.reason, item.code] for item in answer.results if isinstance(item, Unreadable)
+    ]
+    return {
+        "shard": answer.shard.number,
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sources": answer.shard.digest,
+        "rows": len(answer.results) - len(unreadable),
+        "node": answer.node,
+        "unreadable": unreadable,
+    }
+
+
+def _count(tally: JobProgress, line: dict[str, Any]) -> None:
+    tally.n_rows += line["rows"]
+    tally.n_unreadable += len(line["unreadable"])
+
+
+def _write_unreadable(folder: Path) -> None:
+    rows = [
+        [image, path, reason, line["node"]]
+        for line in sorted(read_log(folder), key=lambda line: line["shard"])
+        for image, path, reason, _ in line["unreadable"]
+    ]
+    with replacing(folder / UNREADABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "path", "reason", "node"))
+        writer.writerows(rows)

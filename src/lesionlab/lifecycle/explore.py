@@ -1,0 +1,46 @@
+"""Step 5: what is in a data set, as tables (`exploration.json`) and figures, before anything is learnt from it.
+
+In: the clean table and the pixels that its column `row` points into. Pixels are read in chunks, never all at once.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lesionlab.data.explore import explore, mean_images
+from lesionlab.files import write_json
+from lesionlab.report import figures_data
+from lesionlab.taxonomy import Taxonomy
+
+
+def write_exploration(
+    table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
+) -> None:
+    """Write `exploration.json` and `figures/` into a folder.
+
+    Args:
+        table: columns of `Cleaned.table`.
+        taxonomy: of its diagnoses.
+        pixels: uint8 (n, height, width, 3).
+        folder: made where it does not exist, with `figures/` in it.
+        is_generated: whether the figures must say "generated lesions".
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    means = mean_images(table, pixels, taxonomy)
+    explored = explore(table, means, taxonomy)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "exploration.json", explored)
+    figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
+
+
+def write_exploration_page(
+    table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
+) -> Path:
+    """Write the exploration with a page to look at it, `explore.html`; return the page's path."""
+    from lesionlab.report.page import write_exploration_html
+
+    write_exploration(table, taxonomy, pixels, folder, is_generated)
+    return write_exploration_html(folder, is_generated)

@@ -1,0 +1,252 @@
+"""`lesionlab export`: a run directory in, one file out in the format asked for, proved on the run's own images."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab.choices import EXPORT_FORMATS
+from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import encode_labels
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import read_csv, replacing
+from lesionlab.inference.facts import Facts
+from lesionlab.model.export import onnx, ood_score
+from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
+from lesionlab.model.safe_load import load_network
+from lesionlab.recipe import ImageChoice
+from lesionlab.runs import directory
+from lesionlab.runs.artifacts import damaged, final_facts, recipe_of, run_facts
+from lesionlab.taxonomy import HAM10000
+
+SAMPLE = 64
+CALIBRATION = 256
+_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("model.onnx", "model-int8.onnx", "model.tflite", "savedmodel", "exported.keras"),
+        strict=True,
+    )
+)
+_FINAL_FILES = dict(
+    zip(
+        EXPORT_FORMATS,
+        ("final.onnx", "final-int8.onnx", "final.tflite", "final-savedmodel", "final-exported.keras"),
+        strict=True,
+    )
+)
+_OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", directory.FINAL)
+_WRITERS = {
+    "litert": onnx.export_litert,
+    "savedmodel": onnx.export_savedmodel,
+    "keras": onnx.export_keras,
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and the proof: the largest difference in probability, or for int8 the comparison; the score in words."""
+
+    path: Path
+    images: int
+    largest_difference: float | None = None
+    quantised: Quantised | None = None
+    ood_score: str = ""
+
+    def in_words(self) -> str:
+        """Say what was written, and the proof, a line each."""
+        lines = [f"{self.path} written."]
+        if self.ood_score:
+            lines.append(f"{self.ood_score[0].upper()}{self.ood_score[1:]}.")
+        if self.quantised is None:
+            how = f"{self.largest_difference:.0e} in probability on {self.images} test images."
+            return "\n".join([*lines, f"Largest difference from Keras: {how}"])
+        result = self.quantised
+        lines.append(
+            f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+            f"float32 {result.size_float32 / 1e6:.1f} MB."
+        )
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run's folder, network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
+
+    folder: Path
+    network: Any
+    facts: Facts
+    image: ImageChoice
+    table: pd.DataFrame
+
+    def pixels(self, part: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images drawn from it."""
+        chosen = self.table[self.table["part"] == part]
+        if chosen.empty:
+            raise damaged(self.folder, f"its splits.csv has no image of the part {part!r}")
+        if most is not None and len(chosen) > most:
+            chosen = chosen.sample(most, random_state=0)
+        try:
+            images = [
+                read_image(Path(path), self.image.height, self.image.width, self.image.crop) for path in chosen["path"]
+            ]
+        except ImageError as error:
+            raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
+        return np.stack(images), encode_labels(chosen["dx"], HAM10000)
+
+
+def export_run(
+    folder: Path, format: str, out: Path | None = None, *, is_final: bool = False, allowed_loss: float = ALLOWED_LOSS
+) -> Exported:
+    """Write a run's model in another format.
+
+    Args:
+        folder: of a finished run.
+        format: one of `EXPORT_FORMATS`.
+        out: the file (for `savedmodel` the folder); in the run directory by default.
+        is_final: the network that `lesionlab train` has made in place of the run's own.
+        allowed_loss: of balanced accuracy, 0 to 1, by int8.
+
+    Raises:
+        UsageError: no finished run, no final network, a format that this installation cannot write, or an `out` that is no file
+            of the format's or one of a run's own files.
+        LesionlabError: the run's images are gone, or the export is not equal to its source; nothing is written then.
+
+    """
+    _refuse_what_is_not_installed(format)
+    directory.read_finished(folder)
+    if is_final and not (folder / directory.FINAL).is_file():
+        raise UsageError(f"{folder} holds no {directory.FINAL}: make it first, by lesionlab train {folder}.")
+    usual = folder / (_FINAL_FILES if is_final else _FILES)[format]
+    path = out or usual
+    refuse_other_files(path, usual, format)
+    run = _read_run(folder, is_final=is_final)
+    sample, _ = run.pixels("test", SAMPLE)
+    if format == "onnx":
+        with replacing(path) as temporary:
+            difference = onnx.export_onnx(run.network, temporary, run.facts.to_json(), sample)
+            score = _with_ood_score(run, temporary)
+        return Exported(path, len(sample), difference, ood_score=score)
+    if format != "onnx-int8":
+        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts.to_json(), sample))
+    calibration, _ = run.pixels("train", CALIBRATION)
+    return write_int8(
+        path,
+        lambda source: onnx.export_onnx(run.network, source, run.facts.to_json(), sample, compact=False),
+        run.facts,
+        calibration,
+        run.pixels("validation"),
+        lambda written: _with_ood_score(run, written),
+        judged_on="validation images" + (", trained on as well" if is_final else ""),
+        allowed_loss=allowed_loss,
+    )
+
+
+def write_int8(
+    path: Path,
+    write_float32: Callable[[Path], object],
+    facts: Facts,
+    calibration: np.ndarray,
+    judged: tuple[np.ndarray, np.ndarray],
+    add_score: Callable[[Path], str],
+    *,
+    judged_on: str,
+    allowed_loss: float,
+) -> Exported:
+    """Write a model as int8, with a score of what is no lesion; whole or not at all.
+
+    Args:
+        path: of the int8 file.
+        write_float32: writes the float32 file that it is made of to a path.
+        facts: of the float32 model.
+        calibration: pixels, uint8 (k, height, width, 3).
+        judged: pixels, likewise (n, ...), and their labels (n,).
+        add_score: gives the file at a path its score, and says so in words.
+        judged_on: what `judged` is, in words.
+        allowed_loss: of balanced accuracy, 0 to 1.
+
+    Raises:
+        LesionlabError: int8 loses more than allowed.
+
+    """
+    named = dataclasses.replace(facts, name=f"{facts.name}-int8").to_json()
+    with replacing(path) as temporary:
+        source = temporary.with_name(f"{temporary.stem}-float32.onnx")
+        try:
+            write_float32(source)
+            result = quantise(
+                source, temporary, named, calibration, *judged, judged_on=judged_on, allowed_loss=allowed_loss
+            )
+        finally:
+            source.unlink(missing_ok=True)
+        score = add_score(temporary)
+    return Exported(path, result.images, quantised=result, ood_score=score)
+
+
+def _with_ood_score(run: _Run, path: Path) -> str:
+    training, _ = run.pixels("train", ood_score.MOST_TRAINING)
+    reference, _ = run.pixels("validation", ood_score.MOST_REFERENCE)
+    rows = np.arange(len(training) + len(reference))
+    pixels = np.concatenate([training, reference])
+    score = ood_score.add_ood_score(path, pixels, rows[: len(training)], rows[len(training) :])
+    return ood_score.in_words(score)
+
+
+def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
+    manifest = directory.read_finished(folder)
+    if not (folder / "splits.csv").is_file():
+        raise damaged(folder, "splits.csv is gone")
+    parts = read_csv(folder / "splits.csv")
+    table = parts.merge(_paths(directory.data_folder(manifest), folder), on="image_id", how="left")
+    gone = table.loc[table["path"].fillna("") == "", "image_id"]
+    if len(gone):
+        raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
+    image = recipe_of(folder).image
+    facts = (final_facts if is_final else run_facts)(folder, manifest)
+    file = folder / (directory.FINAL if is_final else "model.keras")
+    network = load_network(file)
+    if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
+        raise LesionlabError(
+            f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
+            "the two is another run's. Make the run anew."
+        )
+    return _Run(folder, network, facts, image, table)
+
+
+def _paths(data: Path, folder: Path) -> pd.DataFrame:
+    if not data.exists():
+        raise LesionlabError(
+            f"The images of the run in {folder} are gone: {data} does not exist. An export is proved on them; put them "
+            "back, or use the run's own model.onnx and model.keras."
+        )
+    return read_collection(data).table[["image_id", "path"]]
+
+
+def _refuse_what_is_not_installed(format: str) -> None:
+    reason = ""
+    if format in ("onnx", "onnx-int8"):
+        reason = onnx.why_no_onnx()
+    elif format in ("litert", "savedmodel"):
+        reason = onnx.why_no_tensorflow({"litert": "LiteRT", "savedmodel": "SavedModel"}[format])
+    if reason:
+        raise UsageError(f"The format {format} cannot be written here: {reason}.")
+
+
+def refuse_other_files(path: Path, usual: Path, format: str) -> None:
+    """Refuse a folder that is not there, a name that is not the format's, a folder for a file, and a run's own models."""
+    if not path.parent.is_dir():
+        raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
+    suffix = usual.suffix
+    if suffix and path.suffix.lower() != suffix:
+        raise UsageError(f"{path} does not end in {suffix}, as a file of the format {format} does. Change --out.")
+    if suffix and path.is_dir():
+        raise UsageError(f"{path} is a folder. Choose a file with --out.")
+    is_default = path.resolve() == usual.resolve()
+    if path.name in _OF_THE_RUN and (path.parent / directory.MANIFEST).exists() and not is_default:
+        raise UsageError(f"{path} is a run's own model. Choose another file with --out.")

@@ -1,0 +1,225 @@
+"""Steps 1 to 10 of a run, one function for those that belong together; each calls a room that can be used alone.
+
+What a step finds goes into the run's manifest and onto the terminal; what the next step needs is returned.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab._version import __version__
+from lesionlab.data.clean import Cleaned, clean
+from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
+from lesionlab.data.layouts.metadata import PATIENT
+from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
+from lesionlab.data.phantom import write
+from lesionlab.data.pixels import PixelCache, decode_images
+from lesionlab.data.split import PARTS, SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
+from lesionlab.data.split_proof import count_patients, prove
+from lesionlab.data.split_proof import in_words as proof_in_words
+from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.environment import default_cache_dir, record_environment
+from lesionlab.errors import UsageError
+from lesionlab.files import write_csv
+from lesionlab.lifecycle.explore import write_exploration
+from lesionlab.lifecycle.values import CleanData, Run, SplitData
+from lesionlab.runs.stages import say
+from lesionlab.taxonomy import Taxonomy
+
+DEMO_LESIONS = 700
+DEMO_SIZE_PX = (225, 300)
+LOOK_PX = 128  # near-duplicates were measured at this size
+
+
+def record_libraries(run: Run) -> None:
+    """Step 1. Keras is imported here and not before: it takes seconds. Devices that are not there are said here."""
+    with run.stages.step(1):
+        from lesionlab.model import backend, devices
+
+        recipe = run.request.recipe
+        backend.seed_everything(run.request.seed)
+        devices.join_hosts()
+        with devices.spread(run.request.devices, recipe.optimizer.batch_size):
+            pass
+        name, device = backend.keras.backend.backend(), backend.device_name()
+        run.manifest["environment"] = record_environment() | {"backend": name, "device": device}
+        say(f"lesionlab {__version__}, Keras {backend.keras.__version__} on {name}, {device}")
+
+
+def prepare(run: Run) -> CleanData:
+    """Steps 2 to 4: find the images, read the metadata, decode and look at every image, clean."""
+    request, image = run.request, run.request.recipe.image
+    with run.stages.step(2):
+        folder = request.data or _generated_folder(request.seed)
+        say(f"{len(index_images(folder)):,} images in {folder}")
+    with run.stages.step(3):
+        collection = read_collection(folder)
+        say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
+        say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
+        if request.recipe.split.name == "source":
+            check_source(collection.table, request.recipe.split)  # before every image is decoded
+    with run.stages.step(4):
+        cleaned = inspect(collection)
+        pixels = decode(collection, image.height, image.width, image.crop).pixels
+        findings = (*collection.findings, *cleaned.findings)
+        say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {len(findings)} findings")
+        n_kept = len(cleaned.table)
+        if request.limit:
+            taken = take_lesions(cleaned.table, request.limit, collection.taxonomy, seed=request.seed)
+            cleaned = dataclasses.replace(cleaned, table=taken)
+            say(f"--limit: {len(cleaned.table):,} images taken, whole lesions")
+        present = sorted(set(cleaned.table["dx"]))
+        if len(present) < 2:
+            raise UsageError(
+                f"{folder}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
+                "Training needs two or more: add images of others."
+            )
+    prepared = CleanData(collection, cleaned, pixels)
+    run.manifest["data"] = describe_data(prepared) | {"kept": n_kept}
+    run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]
+    run.manifest["set_aside"] = cleaned.set_aside.to_dict("records")
+    return prepared
+
+
+def decode(collection: Collection, height: int, width: int, crop: str) -> PixelCache:
+    """Decode every image of a collection once; see `lesionlab.data.pixels`."""
+    images = list(zip(collection.table["image_id"], collection.table["path"], strict=True))
+    return decode_images(images, height=height, width=width, crop=crop, cache_dir=default_cache_dir())
+
+
+def inspect(collection: Collection) -> Cleaned:
+    """Judge a collection: faults in the table, in the files, and near-duplicates.
+
+    Images are compared at `LOOK_PX`, whatever size a recipe trains at, so that every recipe splits the same groups.
+    """
+    look = decode(collection, LOOK_PX, LOOK_PX, "centre")
+    # Of a very small file too little is left to tell one lesion from another, also when scaled up.
+    skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
+    pairs = near_duplicates(look.pixels, list(collection.table["image_id"]), skipped.to_numpy())
+    return clean(collection, look.facts, pairs)
+
+
+def explore(run: Run, prepared: CleanData) -> None:
+    """Step 5: tables and figures of the data, before anything is learnt from it."""
+    with run.stages.step(5):
+        table = prepared.cleaned.table
+        taxonomy, is_generated = prepared.collection.taxonomy, run.manifest["data"]["is_generated"]
+        write_exploration(table, taxonomy, prepared.pixels, run.request.out, is_generated)
+        counts = table["dx"].value_counts()
+        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in taxonomy.dx))
+        say(
+            f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
+        )
+
+
+def load(run: Run, prepared: CleanData) -> None:
+    """Step 6: the pixels, decoded in step 4 or by an earlier run, are mapped into memory, not read."""
+    with run.stages.step(6):
+        _, height, width, _ = prepared.pixels.shape
+        kept, mebibytes = len(prepared.cleaned.table), prepared.pixels.nbytes / 2**20
+        say(f"{kept:,} images of {height} x {width} px, in a memory-mapped file of {mebibytes:,.0f} MiB")
+
+
+def divide(run: Run, prepared: CleanData) -> SplitData:
+    """Steps 7 to 10: who is tested on, statistics of the training part, labels, who is validated on."""
+    recipe, table, taxonomy = run.request.recipe, prepared.cleaned.table, prepared.collection.taxonomy
+    with run.stages.step(7):
+        parts = split(table, recipe.split, taxonomy, seed=run.request.seed)
+        proof, described = prove(table, parts), describe_parts(table, parts)
+        table = table.assign(part=parts)
+        untrained = _untrained(table, taxonomy)
+        write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
+        run.manifest["split"] = {
+            "name": recipe.split.name,
+            "parts": described,
+            "proof": dataclasses.asdict(proof),
+            "untrained": untrained,
+        }
+        say(f"split {recipe.split.name!r}: {described['test']['images']:,} test images")
+        for line in proof_in_words(proof):
+            say(line)
+        if untrained:
+            say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of these will be answered wrongly")
+    with run.stages.step(8):
+        mean, std = channel_statistics(prepared.pixels, table.loc[parts == "train", "row"].to_numpy())
+        run.manifest["pixels"] = dataclasses.asdict(recipe.image) | {
+            "channels_mean": mean.tolist(),
+            "channels_std": std.tolist(),
+        }
+        say(f"training part only: mean RGB {_triple(mean)}, standard deviation {_triple(std)}")
+        say(f"rule {recipe.image.normalisation!r}, inside the network")
+    with run.stages.step(9):
+        labels = encode_labels(table["dx"], taxonomy)
+        say("one-hot, in the order " + " ".join(taxonomy.dx))
+    with run.stages.step(10):
+        for part in PARTS:
+            say(f"{part:10} {described[part]['images']:7,} images of {described[part]['lesions']:7,} lesions")
+    return SplitData(table, labels, mean, std)
+
+
+def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
+    """Diagnoses that are tested, and that no training image has, in the taxonomy's order.
+
+    Raises:
+        UsageError: one diagnosis alone is trained on.
+
+    """
+    trained, tested = (set(table.loc[table["part"] == part, "dx"]) for part in ("train", "test"))
+    if len(trained) < 2:
+        raise UsageError(
+            f"The split leaves one diagnosis alone to train on ({', '.join(sorted(trained))}). Training needs two or more: "
+            "take another split."
+        )
+    return [dx for dx in taxonomy.dx if dx in tested - trained]
+
+
+def describe_data(prepared: CleanData) -> dict[str, Any]:
+    """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
+    table, collection = prepared.cleaned.table, prepared.collection
+    return {
+        "folder": str(collection.folder),
+        "layout": collection.layout,
+        "rows": len(collection.table),
+        "images": len(table),
+        "lesions": int(table["lesion_id"].nunique()),
+        "fingerprint": fingerprint(table),
+        "is_generated": write.is_generated(collection.table["image_id"]),
+        **({"patients": count_patients(table)} if PATIENT in table else {}),
+    }
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """By what data are known again: SHA-256 of ids, lesions, diagnoses and contents of the images that a run takes."""
+    return _digest(table, ["image_id", "lesion_id", "dx", "sha256"])
+
+
+def data_key(table: pd.DataFrame) -> str:
+    """What a checkpoint is of: SHA-256 of contents, labels and parts of the images that are trained and validated on."""
+    return _digest(table, ["image_id", "sha256", "dx", "part"])
+
+
+def _digest(table: pd.DataFrame, columns: list[str]) -> str:
+    """SHA-256 of some columns, whatever the order of the images."""
+    lines = "\n".join(",".join(values) for values in table.sort_values("image_id")[columns].itertuples(index=False))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _generated_folder(seed: int) -> Path:
+    folder = default_cache_dir() / f"phantom-{write.DRAWING}-{DEMO_LESIONS}-{DEMO_SIZE_PX[0]}x{DEMO_SIZE_PX[1]}-{seed}"
+    if not folder.exists():
+        say(f"no --data: {DEMO_LESIONS} generated lesions are drawn into {folder}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            write.write_phantoms(folder, lesions=DEMO_LESIONS, seed=seed, size_px=DEMO_SIZE_PX)
+        except (OSError, UsageError):
+            if not folder.exists():  # another run that began with this one was faster: the same lesions
+                raise
+    return folder
+
+
+def _triple(values: np.ndarray) -> str:
+    return " ".join(f"{value:.1f}" for value in values)

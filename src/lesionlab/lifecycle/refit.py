@@ -1,0 +1,135 @@
+"""The model that is given away: a finished run's recipe, trained once more on all of its lesions.
+
+In: a run directory. Out: `final.keras` and `final.onnx` beside the run's own model. It is trained for as many steps as the run
+was, so for fewer epochs: the learning rate falls as it did when the figures were taken. What the run has measured and chosen
+on lesions that it kept apart stays with the model: its decision rule, its thresholds, its card. Nobody can measure the
+final network on this data any more, so no figure of its own is given.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import folders
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.errors import LesionlabError
+from lesionlab.files import read_csv, replacing, write_csv
+from lesionlab.lifecycle.ensemble import joined
+from lesionlab.lifecycle.prepare import data_key, decode, fingerprint
+from lesionlab.recipe import Recipe
+from lesionlab.runs import directory
+from lesionlab.runs.artifacts import final_facts, recipe_of
+from lesionlab.runs.stages import say
+from lesionlab.taxonomy import HAM10000
+
+CHECKPOINT = "final-checkpoint.npz"
+
+
+def train_on_all(folder: Path) -> Path:
+    """Train on the training, validation and test part of a finished run together; return the `.onnx` file.
+
+    Interrupted, the same call goes on after the last finished epoch. Of an ensemble the members are trained so, those that
+    are not yet, and joined.
+
+    Args:
+        folder: run directory.
+
+    Raises:
+        UsageError: no finished run, weights that are gone, or a recipe that cannot do without a validation part.
+        LesionlabError: images of the run are gone.
+
+    """
+    from lesionlab.model.architectures import with_decision
+    from lesionlab.model.decision_rule import read_decision
+    from lesionlab.model.export.onnx import export_onnx
+    from lesionlab.model.export.ood_score import add_ood_score, in_words
+
+    manifest = directory.read_finished(folder)
+    recipe = recipe_of(folder)
+    members = [Path(member) for member in manifest["request"].get("members", ())]
+    for member in members:
+        if not (member / directory.FINAL).exists():
+            train_on_all(member)
+    with folders.claimed(folder, directory.MANIFEST):
+        table, pixels = _images(folder, manifest, recipe.image)
+        rows = table["row"].to_numpy()
+        say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
+        statistics = channel_statistics(pixels, rows)
+        if members:
+            network = joined(members, directory.FINAL, recipe.name, statistics)
+        else:
+            network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
+        facts = final_facts(folder, manifest)
+        network = with_decision(network, read_decision(facts.decision))
+        with replacing(folder / directory.FINAL) as temporary:
+            network.save(temporary)
+        training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
+        with replacing(folder / "final.onnx") as temporary:
+            difference = export_onnx(network, temporary, facts.to_json(), pixels[rows[:64]])
+            score = add_ood_score(temporary, pixels, training, reference)
+        say(in_words(score))
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+    say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on {len(rows[:64])} images")
+    return folder / "final.onnx"
+
+
+def _trained(
+    folder: Path,
+    recipe: Recipe,
+    seed: int,
+    pixels: np.ndarray,
+    table: pd.DataFrame,
+    statistics: tuple[np.ndarray, np.ndarray],
+) -> Any:
+    from lesionlab.model import backend
+    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.train import Part, for_use, train
+
+    epochs = round(recipe.optimizer.epochs * (table["part"] == "train").mean())
+    recipe = recipe.with_changes("optimizer", epochs=max(1, epochs))
+    say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
+    backend.seed_everything(seed)
+    network = build_network(recipe, *statistics, n_diagnoses=len(HAM10000), for_training=True, seed=seed)
+    load_pretrained(network, recipe)
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], HAM10000))
+    checkpoint, key = folder / CHECKPOINT, data_key(table)
+    history = train(
+        network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch
+    )
+    write_csv(pd.DataFrame(history), folder / "final-history.csv")
+    return for_use(network, recipe, *statistics)
+
+
+def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:
+    """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
+    data = directory.data_folder(manifest)
+    if not data.exists():
+        raise LesionlabError(f"The images of the run in {folder} are gone: {data} does not exist. Put them back.")
+    collection = read_collection(data)
+    cache = decode(collection, image.height, image.width, image.crop)
+    row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
+    table = read_csv(folder / "splits.csv")
+    gone = table.loc[~table["image_id"].isin(row_of.index), "image_id"]
+    if len(gone):
+        raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
+    rows = table["image_id"].map(row_of)
+    faults = cache.facts["error"].to_numpy()[rows]
+    if (faults != "").any():
+        (first, *_), unread = np.flatnonzero(faults != ""), int((faults != "").sum())
+        raise LesionlabError(
+            f"{unread:,} images of the run cannot be read any more ({table['image_id'][first]}: {faults[first]}). Put them back."
+        )
+    table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
+    if fingerprint(table) != manifest["data"]["fingerprint"]:
+        raise LesionlabError(
+            f"The images in {data} are other ones than the run in {folder} was made of: their contents have changed. Put the "
+            "old ones back, or make the run anew."
+        )
+    return table, cache.pixels
+
+
+def _say_epoch(row: dict[str, float]) -> None:
+    say(f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")

@@ -1,0 +1,335 @@
+"""Search for a better recipe: many trials side by side by Ray Tune; those that lag behind are stopped early.
+
+In: a recipe, a search space in TOML, a data folder. Out: `trials.csv`, a row a trial, and `best.toml`, the recipe that came
+out best, for `lesionlab run --recipe`. Trials are trained and compared on the training and validation parts of the split
+that `lesionlab run` makes with the same seed: its test part is not looked at, so that a run of the best recipe tests on
+lesions that the search has not seen.
+
+Early stopping is ASHA (Li et al., "A system for massively parallel hyperparameter tuning", MLSys 2020).
+"""
+
+import dataclasses
+import itertools
+import json
+import os
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lesionlab import environment, folders
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.cluster import connection, tasks
+from lesionlab.data.pixels import decode_images
+from lesionlab.data.split import split
+from lesionlab.data.split_proof import prove
+from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import read_csv, write_csv, write_json, write_text
+from lesionlab.lifecycle import prepare
+from lesionlab.lifecycle.run import validated
+from lesionlab.lifecycle.search_space import changed, read_space
+from lesionlab.lifecycle.tune_lines import trial_number
+from lesionlab.lifecycle.values import Request, Run
+from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.runs import directory
+from lesionlab.runs.stages import announce, say
+from lesionlab.taxonomy import HAM10000
+
+METRIC = "val_balanced_accuracy"
+_NAME = "search"
+_OF_THE_NETWORK = {  # keys that decide whether a network can be built at all
+    "model.architecture", "model.weights", "model.frozen_until", "model.views",
+    "image.height", "image.width", "image.normalisation", "training.first_side",
+}  # fmt: skip
+_ATTEMPTS = 3  # of a trial whose worker died; each goes on after the last epoch
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a user asks for: `space` is a TOML file, `trials` how many recipes are tried, `limit` as in `Request`."""
+
+    recipe: Recipe
+    space: Path
+    data: Path
+    out: Path
+    trials: int = 20
+    seed: int = 0
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has found: the best recipe's file, and how many trials failed."""
+
+    best: Path
+    n_failed: int
+
+
+def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bool = False) -> SearchResult:
+    """Try recipes and write the best. The same call goes on with an interrupted search.
+
+    Args:
+        search: what is asked for.
+        cpus: cores of a trial; a trial takes a GPU as well where the cluster has any.
+        address: of a Ray cluster, see `lesionlab.cluster.connection.cluster`; its nodes must see data and directory.
+        again: search anew, whatever the directory holds of a search.
+
+    Raises:
+        UsageError: the space, the data, or a directory that holds another search.
+        LesionlabError: Ray is not installed or not reached, or every trial failed.
+
+    """
+    recipe = validated(Request(search.recipe, search.data, search.out)).recipe
+    search = dataclasses.replace(search, recipe=recipe)
+    space = read_space(search.space, search.recipe)
+    connection.reach(address)
+    with folders.claimed(search.out, directory.MANIFEST):
+        identity = _identity(search, space)
+        if directory.begin(search.out, identity, again=again):
+            announce(
+                f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
+            )
+            return _found(search.out)
+        if again:
+            _remove_checkpoints(search.out)
+        manifest = directory.new_manifest(identity, search.seed)
+        write_json(search.out / directory.MANIFEST, manifest)
+        job = _write_job(search, space)
+        with connection.cluster(address) as ray:
+            results = _fit(ray, search, space, job, cpus)
+        _write_results(search, results)
+        write_json(search.out / directory.MANIFEST, manifest | {"finished": environment.now()})
+        _remove_checkpoints(search.out)
+    return _found(search.out)
+
+
+def _found(out: Path) -> SearchResult:
+    return SearchResult(out / "best.toml", int((read_csv(out / "trials.csv")["error"] != "").sum()))
+
+
+def _remove_checkpoints(out: Path) -> None:
+    """Remove what Ray and the trials keep to go on by: large, and of no more use."""
+    for name in (_NAME, "trials"):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
+    """Read, clean and divide the data once; what every trial needs goes into a folder."""
+    from lesionlab.model.architectures import check_model
+
+    for recipe in _networks(search.recipe, space):
+        try:
+            check_model(recipe)
+        except UsageError as error:
+            raise UsageError(f"{search.space}: {error}") from error
+    request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
+    prepared = prepare.prepare(Run(request, {}))
+    table = prepared.cleaned.table
+    parts = split(table, search.recipe.split, prepared.collection.taxonomy, seed=search.seed)
+    if prove(table, parts).is_leaking:
+        raise UsageError(
+            "The recipe's split leaks: trials would be chosen by what they remember. Use the split 'lesion'."
+        )
+    job = (search.out / "trials").resolve()
+    job.mkdir(exist_ok=True)
+    kept = table[["image_id", "row", "sha256", "dx"]].assign(part=parts)
+    write_csv(kept[kept["part"] != "test"], job / "table.csv")
+    images = prepared.collection.table[["image_id", "path"]]
+    paths = [os.path.abspath(path) if path else "" for path in images["path"]]
+    write_csv(images.assign(path=paths), job / "images.csv")
+    write_text(job / "recipe.toml", search.recipe.to_toml())
+    say("trials are compared on the validation part; the test part is set aside")
+    return job
+
+
+def _networks(recipe: Recipe, space: dict[str, dict[str, Any]]) -> list[Recipe]:
+    """The recipe with every network that a trial may draw: each combination of choices, or of a range's ends."""
+    varied = {
+        name: given.get("choices") or [given["low"], given["high"]]
+        for name, given in space.items()
+        if name in _OF_THE_NETWORK
+    }
+    return [changed(recipe, dict(zip(varied, drawn, strict=True))) for drawn in itertools.product(*varied.values())]
+
+
+def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, str]) -> None:
+    """Train one recipe in a worker, under the caller's settings, and report each epoch; killed, it goes on after its last."""
+    os.environ.update(settings)
+    from ray import tune
+
+    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.train import Part, train
+
+    folder = Path(job)
+    recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
+    table = read_csv(folder / "table.csv").astype({"row": int})
+    pixels = _pixels(folder, recipe, table)
+    labels, parts = encode_labels(table["dx"], HAM10000), table["part"].to_numpy()
+    training, validation = (
+        Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
+    )
+    network = build_network(
+        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(HAM10000), for_training=True, seed=seed
+    )
+    load_pretrained(network, recipe)
+    checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", prepare.data_key(table)
+    told = []
+
+    def report(row: dict[str, float]) -> None:
+        told.append(row)
+        _report(row)
+
+    history = train(
+        network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, data_key=key, report=report
+    )
+    for row in [] if told else history:  # it had died after its last epoch: Ray wants to hear of a trial that it starts
+        _report(row)
+
+
+def _pixels(folder: Path, recipe: Recipe, table: pd.DataFrame) -> np.ndarray:
+    """Decode the images, or find them decoded; a worker that cannot read one must not train on a black image."""
+    images = read_csv(folder / "images.csv")
+    pairs = list(zip(images["image_id"], images["path"], strict=True))
+    image = recipe.image
+    cache = decode_images(
+        pairs, height=image.height, width=image.width, crop=image.crop, cache_dir=environment.default_cache_dir()
+    )
+    faults = cache.facts["error"].iloc[table["row"]]
+    if (faults != "").any():
+        row = faults.index[faults != ""][0]
+        raise LesionlabError(
+            f"Node {tasks.node_name()} cannot read {images['path'].iloc[row]} ({faults.loc[row]}). Every node must see the "
+            "data under the same path: mount the folder there."
+        )
+    return cache.pixels
+
+
+def _report(row: dict[str, float]) -> None:
+    from ray import tune
+
+    tune.report({name: row[name] for name in ("epoch", "loss", "val_loss", "val_accuracy", METRIC)})
+
+
+def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, cpus: int) -> Any:
+    from ray import tune
+
+    largest = tasks.largest_node(ray)
+    if cpus > largest:
+        raise UsageError(f"--cpus {cpus}: no node has so many cores; the largest has {largest}. Give that or less.")
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # lines are our own
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # or an interrupted search would look like a finished one
+    tuner_class, storage = tune.Tuner, search.out.resolve()
+    gpus = 1 if ray.cluster_resources().get("GPU") else 0
+    trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
+    trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
+    if tuner_class.can_restore(str(storage / _NAME)):
+        announce("An interrupted search goes on.")
+        tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
+    else:
+        tuner = tuner_class(
+            trainable,
+            param_space={name: _domain(tune, given) for name, given in space.items()},
+            tune_config=_config(search),
+            run_config=_run_config(storage),
+        )
+    announce(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
+    try:
+        return tuner.fit()
+    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
+        raise LesionlabError(tasks.worded(ray, error)) from error
+
+
+def _run_config(storage: Path) -> Any:
+    from ray import tune
+
+    from lesionlab.lifecycle.tune_lines import Lines
+
+    again = tune.FailureConfig(max_failures=_ATTEMPTS)
+    return tune.RunConfig(
+        name=_NAME, storage_path=str(storage), verbose=0, failure_config=again, callbacks=[Lines(METRIC)]
+    )
+
+
+def _config(search: Search) -> Any:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+    from ray.tune.search import BasicVariantGenerator
+
+    epochs = search.recipe.optimizer.epochs
+    asha = ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 9), reduction_factor=3)
+    return tune.TuneConfig(
+        metric=METRIC,
+        mode="max",
+        num_samples=search.trials,
+        scheduler=asha,
+        search_alg=BasicVariantGenerator(random_state=np.random.default_rng(search.seed)),
+    )
+
+
+def _domain(tune: Any, given: dict[str, Any]) -> Any:
+    if "choices" in given:
+        return tune.choice(given["choices"])
+    low, high = given["low"], given["high"]
+    if given["whole"]:
+        return (tune.lograndint if given["log"] else tune.randint)(low, high + 1)
+    return (tune.loguniform if given["log"] else tune.uniform)(low, high)
+
+
+def _write_results(search: Search, results: Any) -> None:
+    """Write a row a trial, best first, and the best trial's recipe: that of the highest figure at any of its epochs."""
+    by_number = {trial_number(Path(result.path).name): result for result in results}
+    rows = []
+    for number, result in sorted(by_number.items()):  # of a search that was broken off Ray gives them in another order
+        history = result.metrics_dataframe
+        reached = history is not None and METRIC in history
+        best = float(history[METRIC].max()) if reached else float("nan")
+        epochs = int(history["epoch"].max()) if reached else 0
+        rows.append(
+            {
+                "trial": number,
+                METRIC: best,
+                "epochs": epochs,
+                **result.config,
+                "error": tasks.last_line(result.error or ""),
+            }
+        )
+    table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last", kind="stable")
+    write_csv(table, search.out / "trials.csv")
+    if np.isnan(table[METRIC].iloc[0]):
+        raise LesionlabError(
+            f"Every trial failed. The first: {table['error'].iloc[0]}; see {search.out / 'trials.csv'}."
+        )
+    config = by_number[int(table["trial"].iloc[0])].config
+    recipe = changed(search.recipe, config)
+    write_text(search.out / "best.toml", recipe.to_toml())
+    say(
+        f"best of {len(rows)}: {METRIC.removeprefix('val_').replace('_', ' ')} {table[METRIC].iloc[0]:.3f} on validation"
+    )
+    say(
+        ", ".join(
+            f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
+            for name, value in config.items()
+        )
+    )
+    command = ["lesionlab", "run", "--data", search.data, "--recipe", search.out / "best.toml", "--seed", search.seed]
+    command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
+    if n_failed := (table["error"] != "").sum():
+        say(f"{n_failed} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
+    announce(f"\nTest it: {shlex.join(map(str, command))}")
+    announce(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
+
+
+def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "recipe": search.recipe.to_toml(),
+        "space": json.loads(json.dumps(space)),
+        "data": str(search.data.resolve()),
+        "trials": search.trials,
+        "seed": search.seed,
+        "limit": search.limit,
+    }

@@ -1,0 +1,159 @@
+"""Calibration and decision rule: chosen on validation data only, then put into the network.
+
+A temperature, or a scale and an offset for each diagnosis, makes the probabilities as sure as they are right
+(`lesionlab.evaluation.vector_scaling`).
+A network trained on 67 % nevi prefers nevi; balanced accuracy does not. Dividing its probabilities by the training priors to
+a power moves the decision towards rare diagnoses (Menon et al., ICLR 2021, post-hoc logit adjustment). The power is taken
+from a coarse grid, because a validation part holds few images of rare diagnoses.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lesionlab.evaluation.operating_points import TASKS, as_task, draw
+from lesionlab.evaluation.uncertainty import uncertainties
+from lesionlab.evaluation.vector_scaling import VectorScaling, fit_temperature, fit_vector_scaling, temper
+from lesionlab.recipe import DecisionChoice
+from lesionlab.taxonomy import DX
+
+EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+MARGIN = 5e-4  # by which the decided diagnosis leads: more than an export may differ by, and than three decimals round
+_SENSITIVITY = 0.9
+_REFERRED = 0.1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Logits are calibrated; with `log_shift` (7,) added, priors to `exponent`, the largest decides.
+
+    To calibrate is to divide by `temperature`, or, where they are given, to multiply by `scale` (7,) and add `offset` (7,).
+    """
+
+    rule: str
+    exponent: float
+    log_shift: tuple[float, ...]
+    temperature: float = 1.0
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+
+
+def choose_decision(
+    choice: DecisionChoice, labels: np.ndarray, probabilities: np.ndarray, training_labels: np.ndarray
+) -> Decision:
+    """Choose on the validation part: the calibration by log loss, then the exponent by balanced log loss.
+
+    Balanced log loss, the mean over the diagnoses of each one's log loss, is to balanced accuracy what log loss is to
+    accuracy. Balanced accuracy itself jumps with each image of a diagnosis that has ten.
+
+    Args:
+        choice: the recipe's: `argmax` or `prior-corrected`, with or without calibration.
+        labels: integers (n,) of the validation part.
+        probabilities: float (n, 7) of the validation part.
+        training_labels: integers of the training part; their shares are the priors.
+    """
+    decision = _choose_calibration(choice, labels, probabilities)
+    probabilities = calibrate(probabilities, decision)
+    exponent = 0.0
+    if choice.rule == "prior-corrected":
+        losses = [_balanced_log_loss(labels, shifted_by_priors(probabilities, training_labels, e)) for e in EXPONENTS]
+        exponent = EXPONENTS[int(np.argmin(losses))]
+    log_shift = tuple((-exponent * _log_prior(training_labels)).tolist())
+    return dataclasses.replace(decision, exponent=exponent, log_shift=log_shift)
+
+
+def _choose_calibration(choice: DecisionChoice, labels: np.ndarray, probabilities: np.ndarray) -> Decision:
+    none = Decision(choice.rule, 0.0, (0.0,) * len(DX))
+    if choice.calibration == "temperature":
+        return dataclasses.replace(none, temperature=fit_temperature(labels, probabilities))
+    if choice.calibration == "vector":
+        found = fit_vector_scaling(labels, probabilities)
+        return dataclasses.replace(none, scale=found.scale, offset=found.offset)
+    return none
+
+
+def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Choose the thresholds that `lesionlab predict` decides by, on validation images with the decision applied.
+
+    Returns:
+        `malignant`: the largest at which at least 90 % of the images of melanomas, basal cell carcinomas and actinic
+        keratoses are called malignant; it is absent where there are none. `uncertainty`: above it lies the tenth of the
+        images that the network is least sure of.
+
+    """
+    is_malignant, malignant = as_task(labels, probabilities, TASKS["malignant"])
+    thresholds = {"uncertainty": float(np.quantile(uncertainties(probabilities), 1 - _REFERRED))}
+    if is_malignant.any():
+        thresholds["malignant"] = min(1.0, draw(is_malignant, malignant, sensitivity=_SENSITIVITY))  # a sum of floats
+    return thresholds
+
+
+def apply_decision(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
+    """Calibrate probabilities (n, 7), decide, and move them no further than it takes for the decided diagnosis to lead.
+
+    The decided diagnosis is the likeliest after the shift. Where it is not so before, the least share of certainty in it is
+    mixed in that puts it `MARGIN` ahead. All other probabilities keep their proportions, so that what the shift itself would
+    cost in calibration and in ranking between images is mostly saved.
+    """
+    calibrated = calibrate(probabilities, decision)
+    shift = np.array(decision.log_shift)
+    if not shift.any():
+        return calibrated
+    is_decided = np.eye(len(DX))[_shifted(calibrated, shift).argmax(axis=1)]
+    gap = calibrated.max(axis=1, keepdims=True) - (calibrated * is_decided).sum(axis=1, keepdims=True) + MARGIN
+    share = gap / (1 + gap)
+    return (1 - share) * calibrated + share * is_decided
+
+
+def calibrate(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
+    """Probabilities (n, 7) after the temperature or the vector scaling, before the rule."""
+    if decision.scale:
+        return VectorScaling(decision.scale, decision.offset)(probabilities)
+    return temper(probabilities, decision.temperature)
+
+
+def fold_calibration(kernel: np.ndarray, bias: np.ndarray, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the last layer, kernel (features, 7) and bias (7,), whose softmax is calibrated.
+
+    Vector scaling takes logits less their mean over the diagnoses, which is linear in the features too.
+    """
+    if not decision.scale:
+        return kernel / decision.temperature, bias / decision.temperature
+    scale, offset = np.array(decision.scale, np.float32), np.array(decision.offset, np.float32)
+    return (kernel - kernel.mean(axis=1, keepdims=True)) * scale, (bias - bias.mean()) * scale + offset
+
+
+def unfold_calibration(kernel: np.ndarray, bias: np.ndarray, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
+    """Undo `fold_calibration`, up to what the softmax does not see."""
+    if not decision.scale:
+        return kernel * decision.temperature, bias * decision.temperature
+    scale, offset = np.array(decision.scale, np.float32), np.array(decision.offset, np.float32)
+    return kernel / scale, (bias - offset) / scale
+
+
+def read_decision(facts: Mapping[str, Any]) -> Decision:
+    """Read what `metrics.json` holds under `decision`."""
+    names = {field.name for field in dataclasses.fields(Decision)}
+    return Decision(**{name: value for name, value in facts.items() if name in names})
+
+
+def shifted_by_priors(probabilities: np.ndarray, training_labels: np.ndarray, power: float) -> np.ndarray:
+    """Divide probabilities (n, 7) by the shares of the diagnoses in the training part to a power; rows sum to 1."""
+    return _shifted(probabilities, -power * _log_prior(training_labels))
+
+
+def _log_prior(training_labels: np.ndarray) -> np.ndarray:
+    counts = np.bincount(training_labels, minlength=len(DX)) + 0.5  # an absent diagnosis gets a small prior
+    return np.log(counts / counts.sum())
+
+
+def _shifted(probabilities: np.ndarray, log_shift: np.ndarray) -> np.ndarray:
+    return VectorScaling((1.0,) * len(DX), tuple(log_shift))(probabilities)
+
+
+def _balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
+    return float(np.mean([losses[labels == label].mean() for label in np.unique(labels)]))

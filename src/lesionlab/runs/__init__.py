@@ -1,0 +1,1 @@
+"""A run's directory: who may write in it, what is in it, how it is read back."""
