@@ -17,7 +17,11 @@ def add_run(commands: Commands) -> None:
         "--data", type=Path, metavar="DIR", help="folder of images and metadata; without it, generated lesions"
     )
     run.add_argument("--recipe", metavar="NAME|FILE", help="recipe (default: mobile; on generated lesions: quick)")
-    run.add_argument("--weights", metavar="FILE|none", help="starting weights: a .weights.h5 file, imagenet or none")
+    run.add_argument(
+        "--weights",
+        metavar="FILE|none",
+        help="starting weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5)",
+    )
     run.add_argument(
         "--split", metavar="NAME|FILE", help="lesion (default), kaggle (leaks), source:CLINIC, or a .csv file"
     )

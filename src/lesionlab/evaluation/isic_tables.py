@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.data.layouts.medmnist import MEDMNIST_DX, image_ids_of_results
 from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.tables import number, read_rows, tidy
 from lesionlab.errors import UsageError
@@ -19,6 +20,8 @@ WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
 _IN_WORDS = {6: "six", 8: "eight", 10: "ten"}
 _MARKS = {"benign": 0.0, "malignant": 1.0}  # as ISIC 2016 and 2020 write them
+
+_MEDMNIST_HEADER = ["image", *(DIAGNOSES.columns[INDEX_OF[dx]] for dx in MEDMNIST_DX)]
 
 _Rows = list[tuple[int, dict[str, str]]]  # each with its line number, as an editor counts them
 
@@ -38,14 +41,18 @@ class Table:
 def read_predictions(path: Path, part: str | None = None, challenge: Challenge = DIAGNOSES) -> tuple[Table, list[str]]:
     """Read a table of predictions, and notes on what is odd about it but scored all the same.
 
-    Columns may be named by the challenge's names, by code or by full name, in any order; where the challenge is about marks,
-    the file may have no header. Of a run's table, `part` is the part to read; `ALL_PARTS` reads them all.
+    Columns may be named by the challenge's names, by code or by full name, in any order. Where the challenge is about marks
+    the file may have no header; results as MedMNIST writes them have none. Of a run's table, `part` is the part to read;
+    `ALL_PARTS` reads them all.
 
     Raises:
         UsageError: names the row and the column at fault.
 
     """
     header, rows = _named_rows(path, challenge)
+    if header == _MEDMNIST_HEADER:
+        names = image_ids_of_results(path, [row["image"] for _, row in rows])
+        rows = [(line, row | {"image": name}) for (line, row), name in zip(rows, names, strict=True)]
     if challenge.from_diagnoses and _holds_diagnoses(header):
         return _as_marks(path, part, challenge)
     header, rows, notes = _own_names(path, header, rows, challenge)
@@ -101,10 +108,12 @@ def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
 
 def _named_rows(path: Path, challenge: Challenge) -> tuple[list[str], _Rows]:
     def without_header(cells: list[str]) -> Sequence[str]:
-        is_row = len(cells) == len(challenge.header) and tidy(cells[0]) not in challenge.key_columns
-        return challenge.header if is_row and all(map(_is_value, cells[1:])) else ()
+        header = _MEDMNIST_HEADER if challenge is DIAGNOSES else challenge.header
+        is_row = len(cells) == len(header) and tidy(cells[0]) not in challenge.key_columns
+        return header if is_row and all(map(_is_value, cells[1:])) else ()
 
-    header, rows = read_rows(path, without_header=None if challenge.has_one_answer else without_header)
+    may_lack_header = challenge is DIAGNOSES or not challenge.has_one_answer
+    header, rows = read_rows(path, without_header=without_header if may_lack_header else None)
     return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 

@@ -49,6 +49,7 @@ def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.nda
         and its average precision none; `recall_interval` is Wilson's always. All count lesions.
 
     """
+    labels, probabilities, lesions = np.asarray(labels), np.asarray(probabilities, float), np.asarray(lesions)
     predicted = answers_of(probabilities)
     confusion = confusion_matrix(labels, predicted, labels=range(_CLASSES))
     counts = np.bincount(labels, minlength=_CLASSES)

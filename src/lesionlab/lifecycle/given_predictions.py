@@ -22,6 +22,7 @@ from lesionlab.evaluation.robustness import robustness
 from lesionlab.inference.facts import ON_ALL
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs, see
+from lesionlab.lifecycle.predicted_names import as_in_data
 from lesionlab.runs.stages import say
 from lesionlab.taxonomy import HAM10000
 
@@ -68,12 +69,14 @@ def answers_of_table(
     """
     given, _ = read_predictions(path, ALL_PARTS if has_split else None)
     _refuse_what_is_no_probability(path, given.images, given.values)
-    row_of = dict(zip(given.images, given.values, strict=True))
+    meant = as_in_data(given.images, collection.table, collection.folder)
+    images = [meant.get(image, image) for image in given.images]
+    row_of = dict(zip(images, given.values, strict=True))
     judged = set(table["image_id"]) & row_of.keys()
     is_a_runs = {"part", "truth", "predicted"} <= set(read_start(path)[0])  # read by the rule that the data are
     doubtful = [] if is_a_runs else [image for image in _twice(collection) if image in judged]
     missing = [image for image in table["image_id"] if image not in row_of]
-    unknown = sorted(set(given.images) - set(collection.table["image_id"]))
+    unknown = sorted(set(images) - set(collection.table["image_id"]))
     if len(missing) == len(table):
         raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
     faults = [

@@ -18,6 +18,11 @@ _RUN_COLUMNS = {"part", "predicted"}
 _ADVICE_LESIONS = (
     "Put ISIC2018_Task3_Training_LesionGroupings.csv, which is published beside the images, into the folder."
 )
+_ADVICE_HAM10000 = (
+    "If it is HAM10000's, put HAM10000_metadata.csv, which has the lesion_id of these very images, into the folder: it is then "
+    "read in place of this table. Else put a table with the columns image and lesion_id there, under a name that ends in "
+    "LesionGroupings.csv."
+)
 _ADVICE_OTHER_LESIONS = (
     "Put a table with the columns image and lesion_id into the folder, under a name that ends in LesionGroupings.csv: of "
     "ISIC 2019, a copy of ISIC_2019_Training_Metadata.csv in which rows without lesion_id have that of their image."
@@ -89,10 +94,11 @@ def _read_truth(truth: Path, lesions: pd.DataFrame, taxonomy: Taxonomy) -> tuple
     table = table.merge(lesions, on="image", how="left")
     without = table.loc[table["lesion_id"].isna(), "image"].tolist()
     phase = _PHASE.search(truth.name)
+    advice = _ADVICE_HAM10000 if taxonomy.name == "ham10000" and "2019" not in truth.name else _ADVICE_OTHER_LESIONS
     if without and (phase is None or phase[1].lower() == "training"):
         raise UsageError(
             f"{truth}: {len(without):,} images have no lesion (first: {without[0]}), so that images of one lesion would "
-            f"fall on two sides of a split. {_ADVICE_LESIONS if phase else _ADVICE_OTHER_LESIONS}"
+            f"fall on two sides of a split. {_ADVICE_LESIONS if phase else advice}"
         )
     table["lesion_id"] = table["lesion_id"].fillna(table["image"])
     table["diagnosis_confirm_type"] = table["diagnosis_confirm_type"].fillna("")
