@@ -11,9 +11,10 @@ import argparse
 import numpy as np
 
 from lesionlab.evaluation.intervals import bootstrap, percentile_interval
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import headline
 from lesionlab.progress import track
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 
 LESIONS = np.array([74, 647, 40, 27, 87, 9, 12])  # of each diagnosis, in the order of DX
 SKILL = np.array([1.6, 3.0, 3.0, 2.2, 2.4, 3.2, 4.0])  # by which the right logit is raised above noise
@@ -29,7 +30,7 @@ def main() -> None:
     number, held = int(LESIONS.sum()), dict.fromkeys(FIGURES, 0)
     for trial in track(range(1, trials + 1), "simulated test parts"):
         part = cases(number, np.random.default_rng(trial))
-        draws = bootstrap(*part, np.arange(number), seed=trial, resamples=400)
+        draws = bootstrap(LabelledPredictions(*part, np.arange(number), HAM10000), seed=trial, resamples=400)
         for name in FIGURES:
             low, high = percentile_interval(draws[name])
             held[name] += low <= truth[name] <= high

@@ -18,10 +18,11 @@ import numpy as np
 
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.evaluation.intervals import bootstrap
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import evaluate_part
 from lesionlab.evaluation.robustness import LESIONS
 from lesionlab.lifecycle.evaluate_elsewhere import evaluate
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 
 
 def main() -> None:
@@ -35,9 +36,9 @@ def main() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(len(DX), options.images, p=[0.08, 0.72, 0.04, 0.03, 0.1, 0.01, 0.02])
     probabilities = rng.dirichlet(np.ones(len(DX)), options.images)
-    lesions = np.arange(options.images)
-    timed("bootstrap, 2,000 draws", lambda: bootstrap(labels, probabilities, lesions, seed=0))
-    timed("every figure of a part, with intervals", lambda: evaluate_part(labels, probabilities, lesions, seed=0))
+    part = LabelledPredictions(labels, probabilities, np.arange(options.images), HAM10000)
+    timed("bootstrap, 2,000 draws", lambda: bootstrap(part, seed=0))
+    timed("every figure of a part, with intervals", lambda: evaluate_part(part, seed=0))
     with tempfile.TemporaryDirectory() as name:
         os.environ["LESIONLAB_CACHE"] = f"{name}/cache"
         copy(options.data, options.images, Path(name) / "data")

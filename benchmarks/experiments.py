@@ -20,9 +20,10 @@ from lesionlab.files import write_json
 from lesionlab.lifecycle import prepare, values
 from lesionlab.lifecycle.train import say_epoch
 from lesionlab.model import backend
-from lesionlab.model.architectures import build_network, load_pretrained
+from lesionlab.model.architectures import build_network
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import shifted_by_priors
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, for_use, train
 from lesionlab.recipe import Recipe, read_recipe
 
@@ -92,7 +93,7 @@ def main() -> None:
 def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     folder = figures.with_suffix("")
     folder.mkdir(exist_ok=True)
-    run = values.Run(values.Request(recipe, data, folder, seed=seed), manifest={})
+    run = values.Run(values.Request(recipe, data, folder, seed=seed))
     prepared = prepare.prepare(run)
     divided = prepare.divide(run, prepared)
     backend.seed_everything(seed)

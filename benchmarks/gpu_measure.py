@@ -131,8 +131,9 @@ def time_to(recipe: Recipe, options: argparse.Namespace) -> str:
     The clock starts with `train`: compiling, validation and checkpoints count, reading the files does not.
     """
     from lesionlab.lifecycle import prepare, values
-    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.architectures import build_network
     from lesionlab.model.backend import seed_everything
+    from lesionlab.model.pretrained import load_pretrained
     from lesionlab.model.train import Part, train
 
     class Reached(Exception):  # noqa: N818 - no error
@@ -150,7 +151,7 @@ def time_to(recipe: Recipe, options: argparse.Namespace) -> str:
             raise Reached(f"{best:.3f} in {time.perf_counter() - started:.1f} s, epoch {row['epoch']}")
 
     with tempfile.TemporaryDirectory() as folder:
-        run = values.Run(values.Request(recipe, Path(options.data), Path(folder)), manifest={})
+        run = values.Run(values.Request(recipe, Path(options.data), Path(folder)))
         prepared = prepare.prepare(run)
         divided = prepare.divide(run, prepared)
         seed_everything(0)

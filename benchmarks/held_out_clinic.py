@@ -23,9 +23,10 @@ from sklearn.preprocessing import StandardScaler
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.compare import compare
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
 from lesionlab.progress import track
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 
 FOLDS = 5
 STRENGTH = 0.003  # inverse of the penalty; set beforehand
@@ -70,7 +71,8 @@ def row(clinic: str, table: pd.DataFrame, features: np.ndarray, labels: np.ndarr
     for known, judged in GroupKFold(FOLDS).split(tested, groups=table["group"].to_numpy()[tested]):
         pool = rng.choice(np.r_[others, tested[known]], len(others), replace=False)
         seen[judged] = fitted(features[pool], labels[pool])(features[tested[judged]])
-    found = compare(labels[tested], table["lesion_id"].to_numpy()[tested], seen, held_out)
+    lesions = table["lesion_id"].to_numpy()[tested]
+    found = compare(*(LabelledPredictions(labels[tested], given, lesions, HAM10000) for given in (seen, held_out)))
     cells = []
     for figure in (found.malignant_auc, found.figures["balanced_accuracy"]):
         low, high = figure.interval

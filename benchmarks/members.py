@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import headline
 from lesionlab.evaluation.vector_scaling import cross_fitted
 from lesionlab.lifecycle.ensemble import uncalibrated
@@ -26,7 +27,7 @@ from lesionlab.lifecycle.prepare import decode
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import apply_decision, calibrate, choose_decision
 from lesionlab.recipe import DecisionChoice, read_recipe
-from lesionlab.runs.directory import read_finished
+from lesionlab.runs.directory import open_run
 from lesionlab.taxonomy import HAM10000, INDEX_OF
 
 CHOICE = DecisionChoice("prior-corrected", "vector")
@@ -56,7 +57,7 @@ def _joined(views: list[np.ndarray]) -> np.ndarray:
 
 def _table(run: Path) -> pd.DataFrame:
     """The run's images with their part, in the order of the collection; `row` counts them."""
-    images = read_collection(Path(read_finished(run)["data"]["folder"])).table
+    images = read_collection(Path(open_run(run).manifest.data.folder)).table
     parts = pd.read_csv(run / "splits.csv", dtype=str)[["image_id", "part"]]
     return images.merge(parts, on="image_id", how="left").assign(row=np.arange(len(images)))
 
@@ -64,11 +65,11 @@ def _table(run: Path) -> pd.DataFrame:
 def _logits(run: Path, table: pd.DataFrame) -> np.ndarray:
     """Logits (4, n, 7), but for a constant a row, of the validation images, one view at a time, not calibrated."""
     image = read_recipe(str(run / "recipe.toml")).image
-    collection = read_collection(Path(read_finished(run)["data"]["folder"]))
+    collection = read_collection(Path(open_run(run).manifest.data.folder))
     pixels = decode(collection, image.height, image.width, image.crop).pixels
     training, validation = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
     statistics = channel_statistics(pixels, training)
-    networks = (uncalibrated(run, "model.keras", statistics, views=1, first_view=view) for view in range(4))
+    networks = (uncalibrated(open_run(run), "model.keras", statistics, views=1, first_view=view) for view in range(4))
     return np.log(np.maximum([predict(network, pixels, validation) for network in networks], 1e-30))
 
 
@@ -85,12 +86,10 @@ def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     ) -> Callable[[np.ndarray], np.ndarray]:
         return partial(use, decision=choose_decision(CHOICE, labels, probabilities, training))
 
+    part = LabelledPredictions(labels, probabilities, validation["lesion_id"].to_numpy(), HAM10000)
     rows = []
     for seed in range(DIVISIONS):
-        before, after = (
-            cross_fitted(partial(fitted, use), labels, probabilities, validation["lesion_id"].to_numpy(), seed=seed)
-            for use in (calibrate, apply_decision)
-        )
+        before, after = (cross_fitted(partial(fitted, use), part, seed=seed) for use in (calibrate, apply_decision))
         first, then = headline(labels, before), headline(labels, after)
         melanoma = roc_auc_score(labels == INDEX_OF["mel"], before[:, INDEX_OF["mel"]])
         of_before = first["log_loss"], first["macro_auc"], melanoma, first["accuracy"]

@@ -188,7 +188,7 @@ def memory(browser: Browser, page: Page, paths: list[Path]) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     page.set_input_files("#files", paths)
-    page.get_by_text(f"{len(paths)} images answered").wait_for(timeout=600_000)
+    page.get_by_text(f"{len(paths)} images done").wait_for(timeout=600_000)
     is_done.set()
     watcher.join()
     time.sleep(10)

@@ -44,7 +44,13 @@ def main() -> None:
         pixels = np.load(path, mmap_mode="r")
         arrays = np.asarray(pixels, np.float32), np.eye(7, dtype=np.float32)[labels]
         batches = Batches(
-            pixels, np.arange(options.images), labels, batch_size=recipe.optimizer.batch_size, seed=0, workers=2
+            pixels,
+            np.arange(options.images),
+            labels,
+            batch_size=recipe.optimizer.batch_size,
+            n_diagnoses=7,
+            seed=0,
+            workers=2,
         )
         sides = {
             "arrays in memory": lambda: model.fit(*arrays, batch_size=recipe.optimizer.batch_size, verbose=0),

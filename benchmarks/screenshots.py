@@ -63,7 +63,7 @@ def main() -> None:
 def show(page: Page, lesions: list[Path]) -> None:
     """Have the lesions answered and open one."""
     page.set_input_files("#files", lesions)
-    expect(page.locator("#status")).to_have_text("12 images answered", timeout=60_000)
+    expect(page.locator("#status")).to_have_text("12 images done", timeout=60_000)
     page.locator("#gallery button").nth(OPENED).click()
     page.wait_for_timeout(1500)
     page.evaluate("scrollTo(0, 0)")

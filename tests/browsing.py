@@ -40,9 +40,7 @@ def is_fault(message: ConsoleMessage) -> bool:
 def give(page: Page, photos: list[Path]) -> None:
     page.set_input_files("#files", photos)
     count = len(photos)
-    expect(page.locator("#status")).to_have_text(
-        f"{count} {'image' if count == 1 else 'images'} answered", timeout=60_000
-    )
+    expect(page.locator("#status")).to_have_text(f"{count} {'image' if count == 1 else 'images'} done", timeout=60_000)
 
 
 def serious_faults(page: Page) -> str:

@@ -1,9 +1,10 @@
-"""What several tests share: where the real data lies, and one small folder of generated lesions."""
+"""What several tests share: where the real data lies, one small folder of generated lesions, and one finished run on them."""
 
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -11,8 +12,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from filelock import FileLock
 
+import tiny_onnx
 from lesionlab.cli import main
+from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.recipe import read_recipe
 
 if TYPE_CHECKING:
@@ -34,6 +38,22 @@ def ham10000() -> Path:
 
 
 @pytest.fixture(scope="session")
+def milk10k() -> Path:
+    folder = SHARED / "milk10k"
+    if not folder.is_dir():
+        pytest.skip("../shared/milk10k is absent: needs real images")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cases() -> Path:
+    folder = SHARED / "cases"
+    if not folder.is_dir():
+        pytest.skip("../shared/cases is absent: needs the copies of public layouts")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def imagenet_weights() -> Path:
     file = SHARED / "weights" / "mobilenet_1_0_224_imagenet_notop.weights.h5"
     if not file.is_file():
@@ -41,23 +61,68 @@ def imagenet_weights() -> Path:
     return file
 
 
+SLOW_FIXTURES = {"finished", "browser", "cluster", "ran", "trained", "members"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever wants a trained run, a browser or a cluster is slow; the rest says so itself, by `@pytest.mark.slow`."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
+MakeOnce = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> MakeOnce:
+    """Have a folder filled by the first worker that asks for it by its name; the others wait, and read it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own if worker_id == "master" else own.parent) / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def make(name: str, fill: Callable[[Path], None]) -> Path:
+        with FileLock(shared / f"{name}.lock"):
+            if not (shared / f"{name}.done").exists():
+                shutil.rmtree(shared / name, ignore_errors=True)
+                (shared / name).mkdir()
+                fill(shared / name)
+                (shared / f"{name}.done").touch()
+        return shared / name
+
+    return make
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cache(make_once: MakeOnce) -> Iterator[Path]:
     """Keep the tests' pixel cache out of the user's."""
-    folder = tmp_path_factory.mktemp("cache")
+    folder = make_once("cache", lambda _: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LESIONLAB_CACHE", str(folder))
         yield folder
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantoms(make_once: MakeOnce) -> Path:
     """120 generated lesions in HAM10000's layout."""
     from lesionlab.data.phantom.write import write_phantoms
 
-    folder = tmp_path_factory.mktemp("phantoms") / "generated"
-    write_phantoms(folder, lesions=120, seed=3, size_px=(90, 120))
-    return folder
+    return (
+        make_once("phantoms", lambda out: write_phantoms(out / "generated", lesions=120, seed=3, size_px=(90, 120)))
+        / "generated"
+    )
+
+
+@pytest.fixture(scope="session")
+def photos(phantoms: Path) -> list[Path]:
+    """Twenty of the generated lesions."""
+    return [Path(path) for path in read_collection(phantoms).table["path"][:20]]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that is built in milliseconds."""
+    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")
@@ -85,15 +150,23 @@ def lesionlab_here(*arguments: object) -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def finished(phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """One finished run directory, and what the terminal showed."""
+def finished(
+    phantoms: Path, recipe: Path, make_once: MakeOnce, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """One finished run directory, and what the terminal showed. The directory is this worker's: commands lock it."""
+
+    def train(folder: Path) -> None:
+        done = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", folder / "first")
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        (folder / "shown").write_text(done.stdout, encoding="utf-8")
+
+    made = make_once("finished", train)
     out = tmp_path_factory.mktemp("runs") / "first"
-    done = lesionlab("run", "--data", phantoms, "--recipe", recipe, "--out", out)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    return out, done.stdout
+    shutil.copytree(made / "first", out)
+    return out, (made / "shown").read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
     """Headless Chromium."""
     from playwright.sync_api import sync_playwright

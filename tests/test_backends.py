@@ -12,7 +12,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from conftest import command, lesionlab
+from conftest import MakeOnce, command, lesionlab
 from lesionlab.taxonomy import ISIC_COLUMNS
 from test_devices import outputs, pair
 
@@ -25,15 +25,19 @@ def needs(backend: str) -> None:
 
 
 @pytest.fixture(scope="module", params=EXTRA)
-def ran(request, phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, str]:
+def ran(request, phantoms: Path, recipe: Path, make_once: MakeOnce) -> tuple[str, Path, str]:
     """A run of two epochs on another backend: its name, the run directory and what the terminal showed."""
     needs(request.param)
-    out = tmp_path_factory.mktemp(request.param) / "run"
-    given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2, "--out", out)
-    done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": request.param})
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    return request.param, out, done.stdout
+
+    def train(folder: Path) -> None:
+        given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2, "--out", folder / "run")
+        done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": request.param})
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        (folder / "shown").write_text(done.stdout, encoding="utf-8")
+
+    made = make_once(request.param, train)
+    return request.param, made / "run", (made / "shown").read_text(encoding="utf-8")
 
 
 def test_the_whole_run_works_on_another_backend(ran: tuple[str, Path, str]) -> None:

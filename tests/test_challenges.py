@@ -86,7 +86,7 @@ def test_milk10k_is_scored_by_lesion(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="has no column lesion_id: this challenge scores lesions, one row each"):
         score(*paths, challenge="milk10k")
     twice = as_published(predictions, "milk10k") + predictions.splitlines()[1] + "\n"
-    with pytest.raises(UsageError, match="the lesion 'ISIC_0000000' stands in row 2 too"):
+    with pytest.raises(UsageError, match="the lesion 'ISIC_0000000' is in row 2 too"):
         score(*write(tmp_path, twice, as_published(truth, "milk10k")), challenge="milk10k")
 
 
@@ -191,7 +191,7 @@ def test_the_seven_diagnoses_answer_for_a_mark(tmp_path: Path) -> None:
             "isic2017",
             "a,.1,.2\na,.1,.2\n",
             "image_id,melanoma,seborrheic_keratosis\na,1,0\n",
-            "'a' stands in row 1 too",
+            "'a' is in row 1 too",
         ),
         ("isic2020", "image_name,target\na,1\n", "image_name,target\na,1\nb,0\n", "lacks 1 images of .*t.csv: b"),
         ("isic2019", "image,MEL\na,1\n", "image,dx\na,mel\n", "has no column NV, BCC, AK, BKL, DF, VASC; it has"),

@@ -12,11 +12,13 @@ from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from conftest import lesionlab
+from labelled import labelled
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.evaluation.compare import compare, delong
 from lesionlab.evaluation.intervals import draw_weights, ranking
 from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from run_files import run_manifest
 
 
 def two_scores(n: int, first: float, second: float, rng: np.random.Generator, shared: float = 0.5):
@@ -103,7 +105,7 @@ def test_delongs_interval_is_that_of_the_bootstrap_over_lesions(both_sides: bool
 def test_of_one_lesion_nothing_is_said() -> None:
     rng = np.random.default_rng(7)
     right, wrong = (np.eye(7)[np.full(9, dx)] for dx in (1, 4))
-    found = compare(np.full(9, 1), np.full(9, "L"), right, wrong)
+    found = compare(*(labelled(np.full(9, 1), given, np.full(9, "L")) for given in (right, wrong)))
     assert found.figures["accuracy"].difference == -1.0 and found.lesions == 1
     for figure in (*found.figures.values(), found.malignant_auc):
         assert np.isnan(figure.interval).all() and not figure.is_clear
@@ -111,7 +113,7 @@ def test_of_one_lesion_nothing_is_said() -> None:
         "-100.0 points of balanced accuracy against A: too few lesions to tell the two apart."
     )
     labels, lesions = np.r_[np.zeros(4, int), np.ones(20, int)], np.r_[np.zeros(4, int), np.arange(1, 21)]
-    one_malignant = compare(labels, lesions, rng.dirichlet(np.ones(7), 24), rng.dirichlet(np.ones(7), 24))
+    one_malignant = compare(*(labelled(labels, rng.dirichlet(np.ones(7), 24), lesions) for _ in range(2)))
     assert np.isnan(one_malignant.malignant_auc.interval).all() and np.isnan(one_malignant.delong_p)
     assert not np.isnan(one_malignant.figures["accuracy"].interval).any()
 
@@ -124,13 +126,13 @@ def answers(labels: np.ndarray, skill: float, rng: np.random.Generator) -> np.nd
 def test_a_better_model_is_found_and_an_equal_one_is_not() -> None:
     rng = np.random.default_rng(2)
     labels, lesions = np.arange(700) % 7, np.arange(700) // 2
-    plain, alike, better = (answers(labels, skill, rng) for skill in (0.6, 0.6, 0.75))
-    found = compare(labels, lesions, plain, better)
+    plain, alike, better = (labelled(labels, answers(labels, skill, rng), lesions) for skill in (0.6, 0.6, 0.75))
+    found = compare(plain, better)
     assert found.figures["balanced_accuracy"].is_clear and found.mcnemar_p < 0.01 and found.lesions == 350
     assert "better than A: +" in found.verdict("A", "B")
-    assert "worse than B: -" in compare(labels, lesions, better, plain).verdict("B", "A")
-    assert "cannot tell the two apart" in compare(labels, lesions, plain, alike).verdict("A", "B")
-    same = compare(labels, lesions, plain, plain)
+    assert "worse than B: -" in compare(better, plain).verdict("B", "A")
+    assert "cannot tell the two apart" in compare(plain, alike).verdict("A", "B")
+    same = compare(plain, plain)
     assert same.mcnemar_p == same.delong_p == 1.0 and same.figures["accuracy"].interval == (0.0, 0.0)
 
 
@@ -139,7 +141,7 @@ def test_pairing_makes_intervals_narrower_than_taking_the_models_apart() -> None
     labels = np.arange(700) % 7
     first = answers(labels, 0.6, rng)
     second = np.where((rng.random(700) < 0.05)[:, None], np.eye(7)[labels], first)  # differs in one image of twenty
-    found = compare(labels, np.arange(700), first, second).figures["accuracy"]
+    found = compare(labelled(labels, first), labelled(labels, second)).figures["accuracy"]
     apart = 2 * 1.96 * np.sqrt(2 * 0.6 * 0.4 / 700)
     assert found.interval[1] - found.interval[0] < apart / 3
 
@@ -184,7 +186,7 @@ def test_names_that_are_alike_at_both_ends_are_the_first_and_the_second(tmp_path
 def of_a_run(folder: Path, labels: np.ndarray, rng: np.random.Generator) -> None:
     """Write what is read of a finished run."""
     folder.mkdir()
-    (folder / "manifest.json").write_text('{"request": {}, "data": {}, "finished": "2026-01-01"}')
+    (folder / "manifest.json").write_text(json.dumps(run_manifest()))
     table = pd.DataFrame(answers(labels, 0.7, rng), columns=list(ISIC_COLUMNS))
     names = [f"i{number}" for number in range(len(labels))]
     table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labelled import labelled
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.costs import expected_cost, read_costs
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 
 ONE = "\n".join(["truth," + ",".join(DX), *(f"{dx}," + ",".join("0" if a == dx else "1" for a in DX) for dx in DX)])
 
@@ -22,14 +23,14 @@ def test_a_matrix_in_another_order_and_by_name(tmp_path: Path) -> None:
     names = ["VASC", "melanoma", "Nevus", "bcc", "actinic_keratosis", "benign keratosis", "dermatofibroma"]
     codes = ["vasc", "mel", "nv", "bcc", "akiec", "bkl", "df"]
     rows = [f"{name};" + ";".join(str(10 * i + j) for j in range(7)) for i, name in enumerate(names)]
-    found = read_costs(written(tmp_path, "\n".join(["Truth;" + ";".join(names), *rows[::-1]])))
+    found = read_costs(written(tmp_path, "\n".join(["Truth;" + ";".join(names), *rows[::-1]])), HAM10000)
     for i, truth in enumerate(codes):
         for j, answer in enumerate(codes):
             assert found[DX.index(truth), DX.index(answer)] == 10 * i + j
 
 
 def test_decimal_commas(tmp_path: Path) -> None:
-    found = read_costs(written(tmp_path, ONE.replace(",", ";").replace("1", "2,5")))
+    found = read_costs(written(tmp_path, ONE.replace(",", ";").replace("1", "2,5")), HAM10000)
     np.testing.assert_array_equal(found, 2.5 * (1 - np.eye(7)))
 
 
@@ -50,13 +51,13 @@ def test_decimal_commas(tmp_path: Path) -> None:
 )
 def test_what_is_no_cost_matrix(text: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=message):
-        read_costs(written(tmp_path, text))
+        read_costs(written(tmp_path, text), HAM10000)
 
 
 def test_costs_of_one_are_errors(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels, probabilities = rng.choice(7, 300), rng.dirichlet(np.ones(7), 300)
-    found = expected_cost(labels, probabilities, np.arange(300), read_costs(written(tmp_path, ONE)), seed=0)
+    found = expected_cost(labelled(labels, probabilities), read_costs(written(tmp_path, ONE), HAM10000), seed=0)
     error = (probabilities.argmax(axis=1) != labels).mean()
     assert found["model"]["cost"] == found["cheapest"]["cost"] == pytest.approx(error)
     assert found["constant"]["cost"] == pytest.approx(1 - np.bincount(labels).max() / 300)
@@ -72,6 +73,6 @@ def test_dear_melanomas_are_called_even_when_unlikely() -> None:
     labels = (rng.random((4000, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
     costs = 1 - np.eye(7)
     costs[0, 1:] = 20
-    found = expected_cost(labels, probabilities, np.arange(4000), costs, seed=0)
+    found = expected_cost(labelled(labels, probabilities), costs, seed=0)
     assert found["cheapest"]["cost"] < found["model"]["cost"] and found["cheapest"]["cost"] < found["constant"]["cost"]
     assert found["dx"] == "mel" and found["cheapest"]["saved_interval"][0] > 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import MakeOnce
 from lesionlab.model import devices
 
 TRAIN = """
@@ -63,12 +64,16 @@ def emulated(count: int, **settings: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def trained(make_once: MakeOnce) -> dict:
     needs_jax()
-    arguments = [sys.executable, "-c", TRAIN, str(tmp_path_factory.mktemp("checkpoints"))]
-    done = subprocess.run(arguments, env=emulated(4), capture_output=True, text=True, timeout=590)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+
+    def train(folder: Path) -> None:
+        arguments = [sys.executable, "-c", TRAIN, str(folder)]
+        done = subprocess.run(arguments, env=emulated(4), capture_output=True, text=True, timeout=590)
+        assert done.returncode == 0, done.stderr
+        (folder / "said.json").write_text(done.stdout.splitlines()[-1])
+
+    return json.loads((make_once("devices", train) / "said.json").read_text())
 
 
 @pytest.mark.parametrize(("asked", "used"), [("2", 2), ("None", 4)])
@@ -145,7 +150,7 @@ def test_a_host_whose_neighbour_died_says_so() -> None:
     hosts = pair([sys.executable, "-c", LEFT_ALONE], 1)
     (_, said), (_, last) = outputs(hosts, 200)
     assert hosts[0].returncode == 1, (said, last)
-    assert "Host 0 of 2 was left alone in training: another host stopped" in said
+    assert "Host 0 of 2 lost the others during training: one stopped" in said
     assert "The same command on all hosts goes on after the last finished epoch." in said
 
 

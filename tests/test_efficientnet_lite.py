@@ -9,7 +9,9 @@ import pytest
 
 from lesionlab.errors import UsageError
 from lesionlab.model import efficientnet_lite
-from lesionlab.model.architectures import build_network, check_model, load_pretrained
+from lesionlab.model.architectures import build_network
+from lesionlab.model.check import check_model
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 
 MEAN, STD = np.full(3, 140.0), np.full(3, 40.0)

@@ -10,26 +10,29 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from conftest import lesionlab_here
+from conftest import MakeOnce, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import index_images
 from lesionlab.evaluation.isic_score import score
+from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.given_predictions import overlap_with_training
 from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.runs.manifest import EvaluatedModel
+from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
 
 
 @pytest.fixture(scope="module")
-def evaluated(finished: tuple[Path, str], phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("evaluated") / "e"
-    done = lesionlab_here("evaluate", finished[0] / "model.onnx", "--data", phantoms, "--out", out)
-    assert done.returncode == 0, done.stderr
-    assert "balanced accuracy" in done.stdout and "not a medical device" in done.stdout
-    return out
+def evaluated(finished: tuple[Path, str], phantoms: Path, make_once: MakeOnce) -> Path:
+    def evaluate(folder: Path) -> None:
+        done = lesionlab_here("evaluate", finished[0] / "model.onnx", "--data", phantoms, "--out", folder / "e")
+        assert done.returncode == 0, done.stderr
+        assert "balanced accuracy" in done.stdout and "not a medical device" in done.stdout
+
+    return make_once("evaluated", evaluate) / "e"
 
 
 def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> None:
@@ -125,7 +128,7 @@ def test_a_split_gives_the_runs_own_figures_and_lines(
     parts = pd.read_csv(run / "splits.csv")["part"].value_counts().to_dict()
     assert manifest["split"]["images"] == parts and not manifest["split"]["proof"]["is_leaking"]
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "Cost of the answers" in page and "Lines drawn on the validation part" in page
+    assert "Cost of the predictions" in page and "Thresholds chosen on the validation part" in page
 
 
 def nearly(value: object) -> object:
@@ -172,10 +175,15 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     path = next(phantoms.rglob("*.jpg"))
     table = pd.DataFrame({"image_id": [path.stem], "dx": ["nv"], "path": [str(path)]})
     seen = ModelOutputs(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
-    write_cases(tmp_path / "cases", table, seen, {"suspects": []}, {"name": "wide", "conformal": {}})
+    write_cases(tmp_path / "cases", table, seen, {"suspects": []}, model_named("wide"), HAM10000)
     shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
     assert shown.shape[:2] == (224, 2 * 448 + 4)
     assert np.abs(shown[:, :448] - read_image(path, 224, 448, "stretch")).mean() < 6  # it is saved as JPEG
+
+
+def model_named(name: str, training_data: str = "", training_data_is_all: bool = False) -> EvaluatedModel:
+    facts = {"training_data": training_data, "training_data_is_all": training_data_is_all}
+    return EvaluatedModel(name=name, thresholds=Thresholds(), conformal=None, operating=(), **facts)
 
 
 def table_of(phantoms: Path, **columns: float) -> pd.DataFrame:
@@ -215,7 +223,10 @@ def test_an_id_of_two_different_files_is_refused(phantoms: Path, tmp_path: Path,
     shutil.copy(first, data / "more" / second.name)
     assert evaluated_table(table, data, tmp_path) == 2
     said = capsys.readouterr().err
-    assert f"for 1 ids that two different files of the data have: {second.stem}. Rename one" in said
+    assert (
+        "1 image ids belong to two different files of the data" in said
+        and f"other file: {second.stem}. Rename one" in said
+    )
     assert evaluated_table(table, data, tmp_path, "--allow-missing") == 0
     assert "A prediction may be of another file of this name" in (tmp_path / "e" / "report.html").read_text()
 
@@ -295,7 +306,11 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     assert metrics["test"]["lesions"] == 1 and metrics["test"]["intervals"]["accuracy"] == [None, None]
     assert metrics["operating"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
     page = (tmp_path / "e" / "report.html").read_text()
-    assert "not available" in page and "nothing can be promised" in page and "carry no promise" in page
+    assert (
+        "not available" in page
+        and "not possible: too few images" in page
+        and "There are no sets for these probabilities" in page
+    )
 
 
 def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> None:
@@ -312,7 +327,7 @@ def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> 
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": None}))  # as a kill leaves it
     both = ["compare", *(str(folder / "e") for folder in folders)]
     assert main(both) == 2
-    assert "is not finished. The same 'lesionlab evaluate'" in capsys.readouterr().err
+    assert "is not finished. Repeat the same 'lesionlab evaluate'" in capsys.readouterr().err
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"finished": "2026-11-25"}))
     assert main(both) == 0
     assert "constant/e" in (shown := capsys.readouterr().out) and "random/e" in shown  # "e" would name both
@@ -390,7 +405,7 @@ def test_a_diagnosis_absent_from_the_test_part(phantoms: Path, tmp_path: Path) -
     page = (tmp_path / "e" / "report.html").read_text()
     promised = [row["is_promised"] for row in metrics["conformal"]["per_class"].values()]
     assert (
-        page.count("too few: no promise") == promised.count(False) >= 5
+        page.count("too few: no guarantee") == promised.count(False) >= 5
         and 'data-key="test.per_class.mel.recall"' not in page
     )
 
@@ -406,7 +421,7 @@ def test_a_calibration_part_too_small_promises_nothing(phantoms: Path, tmp_path:
     assert metrics["conformal"]["coverage"] == 1.0 and metrics["conformal"]["mean_size"] == 7.0
     assert all(row["answered"] == 0 and row["error"] is None for row in metrics["abstention"])
     page = (tmp_path / "e" / "report.html").read_text()
-    assert page.count("too few: no promise") == 7 and "nothing can be promised" in page
+    assert page.count("too few: no guarantee") == 7 and "not possible: too few images" in page
 
 
 def test_a_folder_with_other_things_is_left_alone(
@@ -439,7 +454,7 @@ def test_a_model_is_warned_of_on_its_own_training_images(
     own = ["evaluate", str(finished[0] / "model.onnx"), "--data", str(phantoms), "--out", str(tmp_path)]
     assert main([*own, "--split", str(finished[0] / "splits.csv")]) == 0
     assert "These are the data of the model" in (tmp_path / "report.html").read_text()
-    described = {"training_data": "9 images, fingerprint 0123456789abcdef", "training_data_is_all": True}
+    described = model_named("m", training_data="9 images, fingerprint 0123456789abcdef", training_data_is_all=True)
     assert overlap_with_training(described, "0123456789abcdef99", True) == "trained"
     assert overlap_with_training(described, "f123456789abcdef99", False) == ""
 

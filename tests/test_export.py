@@ -28,6 +28,7 @@ from lesionlab.model.export.onnx import export_litert, export_onnx
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.taxonomy import read_taxonomy
+from run_files import run_manifest
 
 SIZE = 32
 
@@ -78,9 +79,7 @@ def run(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     parts = np.array(["train", "validation", "test"])[np.arange(len(table)) % 3]
     table.assign(group=table["lesion_id"], part=parts).to_csv(folder / "splits.csv", index=False)
     with_decision(network_of("small-cnn"), RULE).save(folder / "model.keras")
-    data = {"folder": str(phantoms), "layout": "one folder", "images": 120, "lesions": 120, "fingerprint": "f" * 64}
-    manifest = {"request": {}, "finished": "2026-01-01", "data": data | {"is_generated": True}}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "manifest.json").write_text(json.dumps(run_manifest(folder=str(phantoms))))
     decision = asdict(RULE) | {"thresholds": {}, "conformal": {}}
     (folder / "metrics.json").write_text(json.dumps({"decision": decision}))
     (folder / "recipe.toml").write_text(recipe_of("small-cnn").to_toml())
@@ -224,7 +223,9 @@ def test_int8_of_a_file(run: Path, phantoms: Path, tmp_path: Path, monkeypatch: 
     export.export_run(run, "onnx", source)
     command = ["export", str(source), "--format", "onnx-int8", "--data", str(phantoms), "--allowed-loss", "100"]
     assert main(command) == 2
-    assert "images that can be read; int8 wants at least 512 to be judged" in capsys.readouterr().err
+    assert (
+        "images that can be read; int8 needs at least 512: to calibrate on, and to test on" in capsys.readouterr().err
+    )
     monkeypatch.setattr(export_int8, "CALIBRATION", 32)
     monkeypatch.setattr(export_int8, "_LEAST", 64)
     assert main(command) == 0
@@ -292,16 +293,13 @@ def test_what_is_no_finished_run(run: Path, tmp_path: Path, phantoms: Path) -> N
     with pytest.raises(UsageError, match="is not finished. The same 'lesionlab run' goes on with it"):
         export.export_run(tmp_path, "onnx")
     (tmp_path / "splits.csv").write_bytes((run / "splits.csv").read_bytes())
-    manifest = json.loads((run / "manifest.json").read_text())
-    manifest["data"]["folder"] = str(tmp_path / "gone")
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "manifest.json").write_text(json.dumps(run_manifest(folder=str(tmp_path / "gone"))))
     with pytest.raises(LesionlabError, match="The images of the run in .* are gone: .*gone does not exist"):
         export.export_run(tmp_path, "keras")
     table = pd.read_csv(run / "splits.csv")
     table.loc[0, "image_id"] = "ISIC_9999999"
     table.to_csv(tmp_path / "splits.csv", index=False)
-    manifest["data"]["folder"] = str(phantoms)
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
     with pytest.raises(LesionlabError, match=r"1 images of the run are gone \(ISIC_9999999\)"):
         export.export_run(tmp_path, "keras")
 

@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
+from builders import saved
 from lesionlab.data import fetch as fetching
 from lesionlab.data import unpack as unpacking
 from lesionlab.data.fetch import DATASETS, Dataset, fetch
@@ -25,10 +26,8 @@ METADATA = b"lesion_id,image_id,dx,dx_type,age,sex,localization,dataset\n" + b""
 )
 
 
-def png(number: int) -> bytes:
-    data = io.BytesIO()
-    Image.new("RGB", (40, 30), (number, 90, 120)).save(data, "PNG")
-    return data.getvalue()
+def picture(number: int) -> bytes:
+    return saved(Image.new("RGB", (40, 30), (number, 90, 120)))
 
 
 def zipped(files: dict[str, bytes], *, compression: int = zipfile.ZIP_STORED) -> bytes:
@@ -44,10 +43,10 @@ class Server:
 
     def __init__(self) -> None:
         self.files = {
-            3172585: ("HAM10000_images_part_1.zip", zipped({f"ISIC_{n}.jpg": png(n) for n in (0, 1)})),
+            3172585: ("HAM10000_images_part_1.zip", zipped({f"ISIC_{n}.jpg": picture(n) for n in (0, 1)})),
             3172584: (
                 "HAM10000_images_part_2.zip",
-                zipped({"__MACOSX/._a": b"", "ISIC_2.jpg": png(2), "ISIC_3.jpg": png(3)}),
+                zipped({"__MACOSX/._a": b"", "ISIC_2.jpg": picture(2), "ISIC_3.jpg": picture(3)}),
             ),
             4338392: ("HAM10000_metadata.tab", METADATA),
             4338393: ("HAM10000_segmentations_lesion_tschandl.zip", b""),
@@ -341,7 +340,7 @@ def test_bombs_are_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_damaged_archives(tmp_path: Path) -> None:
-    whole = zipped({"a.jpg": png(1) * 50})
+    whole = zipped({"a.jpg": picture(1) * 50})
     with pytest.raises(LesionlabError, match="is a damaged archive"):
         unpack(tmp_path, whole[:-30])
     with pytest.raises(LesionlabError, match=r"is a damaged archive \(Bad CRC-32"):

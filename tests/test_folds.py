@@ -21,6 +21,7 @@ from lesionlab.lifecycle.cross_validate import assign_folds, cross_validate, fol
 from lesionlab.lifecycle.values import Request
 from lesionlab.recipe import read_recipe
 from lesionlab.taxonomy import DX, HAM10000
+from run_files import run_manifest
 
 N_GROUPS = 23  # of each diagnosis: not a multiple of the folds
 
@@ -115,7 +116,7 @@ def test_two_folds_by_ray_are_judged_together(
     assert kept["folds.accuracy_mean"] == pytest.approx(summary["accuracy"]["mean"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'later.db'}")
     for _ in range(2):
-        handed_in = lesionlab("track", out, "--to", "mlflow")
+        handed_in = lesionlab_here("track", out, "--to", "mlflow")
         assert handed_in.returncode == 0, handed_in.stderr
     with closing(sqlite3.connect(tmp_path / "later.db")) as database:
         assert database.execute("SELECT count(*) FROM runs").fetchone() == (3,)
@@ -144,7 +145,7 @@ def test_folds_begun_anew_and_broken_off_are_all_made_anew(
         calls.append((request.out.name, request.again))
         request.out.mkdir(exist_ok=True)
         now = environment.now()
-        write_json(request.out / "manifest.json", {"request": {}, "data": {}, "started": now, "finished": now})
+        write_json(request.out / "manifest.json", run_manifest(finished=now) | {"started": now})
         write_json(request.out / "metrics.json", {"test": dict.fromkeys(HEADLINE, 0.5)})
         if interrupted:
             raise KeyboardInterrupt
@@ -152,7 +153,7 @@ def test_folds_begun_anew_and_broken_off_are_all_made_anew(
 
     monkeypatch.setattr("lesionlab.environment.now", lambda: str(next(clock)))
     monkeypatch.setattr("lesionlab.lifecycle.cross_validate.run", fake_run)
-    monkeypatch.setattr("lesionlab.lifecycle.cross_validate._judge", lambda *_: None)
+    monkeypatch.setattr("lesionlab.lifecycle.cross_validate._evaluate", lambda *_: None)
     request = Request(read_recipe(str(recipe)), phantoms, tmp_path / "folds")
     interrupted = False
     cross_validate(request, 2)

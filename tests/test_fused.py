@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import pixels_and_labels
 from lesionlab.model import fast_layers
 from lesionlab.model.architectures import build_network
 from lesionlab.model.backend import keras, seed_everything, trains_on_cpu_with_tensorflow
@@ -124,17 +125,14 @@ def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: p
 
 def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_layers, "multiplies_bfloat16", lambda: True)
-    labels = np.arange(56) % 7
-    pixels = np.random.default_rng(0).integers(0, 120, (56, 32, 32, 3)) + (labels * 19)[:, None, None, None]
+    pixels, labels = pixels_and_labels(56, 32, grain=1)
     part = Part(np.arange(56), labels)
     losses = {}
     for precision in ("float32", "bfloat16-convolutions"):
         recipe = mobile(precision)
         seed_everything(2)
         network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=2)
-        history = train(
-            network, recipe, pixels.astype(np.uint8), part, None, seed=2, checkpoint=tmp_path / f"{precision}.npz"
-        )
+        history = train(network, recipe, pixels, part, None, seed=2, checkpoint=tmp_path / f"{precision}.npz")
         losses[precision] = [row["loss"] for row in history]
         assert {variable.dtype for variable in network.trainable_variables} == {"float32"}
     full, reduced = losses.values()

@@ -16,9 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lesionlab.data import images
+from builders import saved
 from lesionlab.data.icc import conversion_of
+from lesionlab.data.image_limits import MAX_BYTES
 from lesionlab.data.images import ImageError, ImageFacts, read_drafted, read_image
+from lesionlab.data.orientation import TRANSPOSE
+from lesionlab.data.scaling import CROPS, DRAFT_MARGIN
 from lesionlab.errors import LesionlabError, UsageError
 
 REAL = Path(__file__).parents[2] / "shared" / "ham10000" / "full_size"
@@ -36,12 +39,6 @@ def picture(width: int = 64, height: int = 48, n_colours: int = 0) -> Image.Imag
     pixels = np.stack([red, green, blue], axis=-1) + rng.normal(0, 3, (height, width, 1))
     image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     return image.quantize(n_colours).convert("RGB") if n_colours else image
-
-
-def saved(image: Image.Image, format: str, **options: object) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
@@ -87,7 +84,7 @@ DISPLAY_P3 = [(0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.06
 # -- good files -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("crop", images.CROPS)
+@pytest.mark.parametrize("crop", CROPS)
 @pytest.mark.parametrize(
     ("format", "options"),
     [
@@ -121,7 +118,7 @@ def test_exif_orientation_is_applied(format: str, orientation: int) -> None:
     for box, colour in (((0, 0, 48, 32), "red"), ((48, 0, 96, 32), "green"), ((0, 32, 48, 64), "blue")):
         upright.paste(colour, box)
     back = {6: 8, 8: 6}.get(orientation, orientation)
-    turned = upright.transpose(images._TRANSPOSE[back]) if back > 1 else upright
+    turned = upright.transpose(TRANSPOSE[back]) if back > 1 else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"lossless": True} if format == "WEBP" else {"quality": 100, "subsampling": 0} if format == "JPEG" else {}
@@ -162,7 +159,7 @@ def test_a_jpeg_and_its_lossless_copy_agree(size: tuple[int, int]) -> None:
     first, second = (read_drafted(source, *size, "centre")[0].astype(int) for source in (data, copy))
     assert np.abs(first - second).max() <= 4
     assert np.abs(first - second).mean() <= 1
-    if 450 < 2 * images.DRAFT_MARGIN * size[0]:
+    if 450 < 2 * DRAFT_MARGIN * size[0]:
         assert np.array_equal(first, second)
 
 
@@ -318,7 +315,7 @@ def test_centre_keeps_the_aspect_and_stretch_the_edges() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(16, 70), st.integers(16, 70), st.integers(1, 40), st.integers(1, 40), st.sampled_from(images.CROPS),
+    st.integers(16, 70), st.integers(16, 70), st.integers(1, 40), st.integers(1, 40), st.sampled_from(CROPS),
     st.sampled_from(["PNG", "JPEG", "GIF"]),
 )  # fmt: skip
 def test_any_size_gives_the_size_asked_for_and_a_plain_picture_stays_plain(
@@ -372,9 +369,9 @@ BAD = {
     "EPS": (saved(picture(), "EPS"), "is a PostScript file"),
     "PDF": (saved(picture(), "PDF"), "is a PDF document"),
     "FITS": (b"SIMPLE  =                    T".ljust(2880), "is a FITS file"),
-    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".ljust(500, b"\0"), "is a HEIC image"),
-    "AVIF": (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif".ljust(500, b"\0"), "is an AVIF image"),
-    "DICOM": (bytes(128) + b"DICM" + bytes(500), "is a DICOM file"),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic".ljust(500, b"\0"), "HEIC image is damaged or cut short"),
+    "AVIF": (b"\0\0\0\x18ftypavif\0\0\0\0mif1avif".ljust(500, b"\0"), "the AVIF image is damaged from its first"),
+    "DICOM": (bytes(128) + b"DICM" + bytes(500), "DICOM file does not say how its pixels are coded"),
     "ZIP": (b"PK\x03\x04" + bytes(100), "is a ZIP archive"),
     "gzip": (zlib.compress(bytes(1000), wbits=31), "is a gzip archive"),
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(100), NO_IMAGE),
@@ -411,7 +408,7 @@ def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
         read_image(tmp_path / "pipe.jpg", 8, 8, "centre")
     big = tmp_path / "big.jpg"
     with big.open("wb") as handle:
-        handle.truncate(images.MAX_BYTES + 1)
+        handle.truncate(MAX_BYTES + 1)
     with pytest.raises(ImageError, match="60 MB is too large: at most 60 MB are read"):
         read_image(big, 8, 8, "centre")
 

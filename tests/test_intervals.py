@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest, norm
 from sklearn import metrics as sk
 
+from labelled import labelled
 from lesionlab.evaluation.intervals import (
     CLASS_FIGURES,
     auc_interval,
@@ -28,7 +29,7 @@ def drawn(n: int, seed: int, decimals: int = 8) -> tuple[np.ndarray, np.ndarray]
 def test_each_draw_equals_the_figures_of_the_drawn_images(decimals: int) -> None:
     labels, probabilities = drawn(80, 3, decimals)
     lesions = np.repeat(np.arange(40), 2)
-    draws = bootstrap(labels, probabilities, lesions, seed=5, resamples=4)
+    draws = bootstrap(labelled(labels, probabilities, lesions), seed=5, resamples=4)
     counts = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=4)
     for index, count in enumerate(counts):
         chosen = np.repeat(np.arange(80), count[lesions])
@@ -87,7 +88,7 @@ def test_intervals_hold_the_true_figures() -> None:
         score = norm.cdf(rng.normal(size=300) + distance * is_melanoma - line)
         probabilities = np.zeros((300, 7))
         probabilities[:, 0], probabilities[:, 1] = score, 1 - score
-        draws = bootstrap(np.where(is_melanoma, 0, 1), probabilities, np.arange(300), seed=trial, resamples=300)
+        draws = bootstrap(labelled(np.where(is_melanoma, 0, 1), probabilities), seed=trial, resamples=300)
         for name, value in true.items():
             low, high = percentile_interval(draws[name][:, 0])
             held[name] += low <= value <= high
@@ -96,7 +97,7 @@ def test_intervals_hold_the_true_figures() -> None:
 
 def test_a_share_that_no_draw_moves_has_wilsons_interval() -> None:
     labels, probabilities = np.arange(70) % 7, np.eye(7)[np.arange(70) % 7] * 0.9 + 0.1 / 7
-    row = evaluate_part(labels, probabilities, np.arange(70), seed=0)["per_class"]["df"]
+    row = evaluate_part(labelled(labels, probabilities), seed=0)["per_class"]["df"]
     expected = binomtest(10, 10).proportion_ci(method="wilson")
     assert row["recall"] == 1.0 and row["intervals"]["recall"] == pytest.approx([expected.low, 1.0], abs=1e-6)
     assert row["intervals"]["precision"][0] == pytest.approx(expected.low, abs=1e-6)
@@ -105,7 +106,7 @@ def test_a_share_that_no_draw_moves_has_wilsons_interval() -> None:
 
 
 def test_answers_that_are_all_right_are_not_certain() -> None:
-    part = evaluate_part(np.array([0, 1, 2]), np.eye(7)[:3], np.arange(3), seed=0)
+    part = evaluate_part(labelled(np.array([0, 1, 2]), np.eye(7)[:3]), seed=0)
     expected = binomtest(3, 3).proportion_ci(method="wilson")
     assert part["intervals"].pop("accuracy") == pytest.approx([expected.low, 1.0], abs=1e-6)
     assert all(np.isnan(bounds).all() for bounds in part["intervals"].values())
@@ -131,7 +132,7 @@ def test_lesions_of_many_images_do_not_count_as_many() -> None:
 
 def test_one_lesion_alone_has_no_interval() -> None:
     labels, probabilities = drawn(20, 0)
-    part = evaluate_part(labels, probabilities, np.array(["one"] * 20), seed=0)
+    part = evaluate_part(labelled(labels, probabilities, np.array(["one"] * 20)), seed=0)
     assert part["lesions"] == 1 and all(np.isnan(bounds).all() for bounds in part["intervals"].values())
     assert 0 <= part["accuracy"] <= 1
 
@@ -139,7 +140,7 @@ def test_one_lesion_alone_has_no_interval() -> None:
 def test_an_absent_diagnosis_has_figures_of_its_absence_alone() -> None:
     labels, probabilities = drawn(200, 2)
     kept = labels != DX.index("vasc")
-    row = evaluate_part(labels[kept], probabilities[kept], np.arange(kept.sum()), seed=0)["per_class"]["vasc"]
+    row = evaluate_part(labelled(labels[kept], probabilities[kept]), seed=0)["per_class"]["vasc"]
     assert row["images"] == 0 and row["recall_interval"] is None
     for name in ("recall", "f1", "auc", "average_precision"):
         assert np.isnan(row[name]) and row["intervals"][name] is None

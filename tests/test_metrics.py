@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn import metrics as sk
 
+from labelled import labelled
 from lesionlab.evaluation.intervals import bootstrap, wilson_interval
 from lesionlab.evaluation.metrics import auc, curves, evaluate_part, headline
 from lesionlab.taxonomy import DX
@@ -24,7 +25,7 @@ def test_figures_equal_scikit_learns(seed: int, n: int, decimals: int) -> None:
     labels, probabilities = draw(n, seed, decimals=decimals)
     is_tie = np.sort(probabilities, axis=1)[:, -1] == np.sort(probabilities, axis=1)[:, -2]
     predicted = np.where(is_tie, 7, probabilities.argmax(axis=1))  # a tie is an answer of its own, always wrong
-    ours = evaluate_part(labels, probabilities, np.arange(n), seed=0)
+    ours = evaluate_part(labelled(labels, probabilities), seed=0)
     assert ours["undecided"] == is_tie.sum() and np.sum(ours["confusion"]) == n - is_tie.sum()
     assert ours["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
     areas = [sk.roc_auc_score(labels == c, probabilities[:, c]) for c in range(7)]
@@ -52,7 +53,7 @@ def test_hand_computed() -> None:
     assert figures["balanced_accuracy"] == pytest.approx((1 / 2 + 2 / 3 + 1) / 3)
     hit, miss = -np.log(0.7 + 0.3 / 7), -np.log(0.3 / 7)
     assert figures["log_loss"] == pytest.approx((4 * hit + 2 * miss) / 6)
-    part = evaluate_part(labels, probabilities, np.array(list("aabbcd")), seed=0)
+    part = evaluate_part(labelled(labels, probabilities, np.array(list("aabbcd"))), seed=0)
     assert part["lesions"] == 4 and part["majority_accuracy"] == 0.5
     assert part["confusion"][0][:2] == [1, 1] and part["confusion"][1][:2] == [1, 2]
     assert part["per_class"]["mel"]["specificity"] == pytest.approx(3 / 4)
@@ -69,7 +70,7 @@ def test_a_draw_equals_the_figures_of_the_drawn_images(decimals: int) -> None:
     """Each draw of the bootstrap, computed at once, equals scikit-learn on the repeated images."""
     labels, probabilities = draw(60, 4, decimals=decimals)
     lesions = np.repeat(np.arange(30), 2)
-    draws = bootstrap(labels, probabilities, lesions, seed=7, resamples=5)
+    draws = bootstrap(labelled(labels, probabilities, lesions), seed=7, resamples=5)
     counts = np.random.default_rng(7).multinomial(30, np.full(30, 1 / 30), size=5)
     for index, count in enumerate(counts):
         chosen = np.repeat(np.arange(60), count[lesions])
@@ -86,7 +87,7 @@ def test_the_interval_covers_the_truth() -> None:
         hits = rng.random(150) < 0.7
         labels = rng.integers(0, 7, 150)
         probabilities = np.eye(7)[np.where(hits, labels, (labels + 1) % 7)]
-        draws = bootstrap(labels, probabilities, np.arange(150), seed=trial, resamples=400)["accuracy"]
+        draws = bootstrap(labelled(labels, probabilities), seed=trial, resamples=400)["accuracy"]
         low, high = np.percentile(draws, [2.5, 97.5])
         covered += low <= 0.7 <= high
     assert 0.90 <= covered / 200 <= 0.99
@@ -102,14 +103,15 @@ def test_wilsons_interval_equals_scipys() -> None:
 def test_lesions_are_drawn_not_images() -> None:
     """Ten images of one lesion say what one says: the interval is as wide as with one image each."""
     labels, probabilities = draw(100, 1)
-    once = evaluate_part(labels, probabilities, np.arange(100), seed=0)["intervals"]["accuracy"]
-    tenfold = evaluate_part(labels.repeat(10), probabilities.repeat(10, axis=0), np.arange(100).repeat(10), seed=0)
+    once = evaluate_part(labelled(labels, probabilities), seed=0)["intervals"]["accuracy"]
+    repeated = labelled(labels.repeat(10), probabilities.repeat(10, axis=0), np.arange(100).repeat(10))
+    tenfold = evaluate_part(repeated, seed=0)
     assert tenfold["intervals"]["accuracy"] == pytest.approx(once, abs=0.01)
 
 
 def test_curves_run_from_corner_to_corner() -> None:
     labels, probabilities = draw(500, 2)
-    drawn = curves(labels, probabilities)
+    drawn = curves(labelled(labels, probabilities))
     for dx in DX:
         assert drawn["roc"][dx]["fpr"][0] == 0 and drawn["roc"][dx]["tpr"][-1] == 1
         assert len(drawn["roc"][dx]["fpr"]) <= 200

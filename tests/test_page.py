@@ -14,15 +14,9 @@ from playwright.sync_api import Browser, Page, Route, expect
 import tiny_onnx
 from browsing import give, opened, overflows, serious_faults
 from lesionlab.cli import main
-from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.inference.model import load_model
 from lesionlab.taxonomy import DX
 from test_serve import TOKEN, serving
-
-
-@pytest.fixture(scope="module")
-def photos(phantoms: Path) -> list[Path]:
-    return [Path(path) for path in read_collection(phantoms).table["path"][:20]]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def drop(page: Page, path: Path) -> None:
 
 def test_drop_read_and_move_the_slider(page: Page, photos: list[Path], finished: tuple[Path, str]) -> None:
     drop(page, photos[0])
-    expect(page.locator("#status")).to_have_text("1 image answered", timeout=30_000)
+    expect(page.locator("#status")).to_have_text("1 image done", timeout=30_000)
     prediction = load_model(finished[0] / "model.onnx").predict(photos[0])[0]
     expect(page.locator("#detail th.top-one")).to_have_text(prediction.name)
     expect(page.locator("#detail")).to_contain_text("Cannot be ruled out")
@@ -103,7 +97,7 @@ def test_a_bad_file_is_named_and_the_others_go_on(page: Page, photos: list[Path]
     bad = tmp_path / "<img src=x onerror=alert(1)>.jpg"
     bad.write_bytes(b"no image")
     page.set_input_files("#files", [photos[0], bad, photos[1]])
-    expect(page.locator("#status")).to_have_text("3 images answered", timeout=30_000)
+    expect(page.locator("#status")).to_have_text("3 images done", timeout=30_000)
     entry = page.locator("#gallery li", has_text="could not be read")
     expect(entry).to_have_count(1)
     expect(entry.locator(".name")).to_have_text(bad.name)
@@ -203,7 +197,7 @@ def test_a_token_refused_or_wrong_is_said_once(
         page.goto(url)
         page.locator("#token").wait_for()
         page.keyboard.press("Escape")
-        expect(page.get_by_role("alert")).to_contain_text("asks for its token, and none was given")
+        expect(page.get_by_role("alert")).to_contain_text("needs a token, and none was given")
         page.get_by_role("button", name="Load again").click()
         page.fill("#token", "a wrong token of some length")
         page.keyboard.press("Enter")
@@ -216,8 +210,8 @@ def test_a_token_refused_or_wrong_is_said_once(
         page.set_input_files("#files", photos[:4])
         page.locator("#token").wait_for()
         page.get_by_role("button", name="Cancel").click()
-        expect(page.locator("#status")).to_have_text("4 images answered")
-        expect(page.locator("#gallery .badge")).to_have_text(["no answer"] * 4)
+        expect(page.locator("#status")).to_have_text("4 images done")
+        expect(page.locator("#gallery .badge")).to_have_text(["no prediction"] * 4)
         expect(page.locator("#token-dialog")).to_be_hidden()
         page.unroute("**/v1/predict*")
         page.get_by_role("button", name="Try again: 4").click()
@@ -278,7 +272,7 @@ def test_clear_while_images_are_under_way(page: Page, photos: list[Path]) -> Non
     expect(page.locator("#gallery .name")).to_have_text([photo.name for photo in photos[5:8]])
     page.locator("#detail").get_by_role("button", name="Remove").click()
     expect(page.locator("#detail-title")).to_have_text(photos[6].name)
-    expect(page.locator("#status")).to_have_text("2 images answered")
+    expect(page.locator("#status")).to_have_text("2 images done")
 
 
 def test_the_report_says_what_it_lists(page: Page, photos: list[Path]) -> None:
@@ -317,7 +311,7 @@ def test_a_model_without_an_operating_point_says_so(browser: Browser, photos: li
         for page in opened(browser, url):
             give(page, photos[:1])
             expect(page.locator("#detail")).to_contain_text("This model comes without an operating point.")
-            expect(page.locator("#detail")).to_contain_text("this model never answers “not sure”")
+            expect(page.locator("#detail")).to_contain_text("this model never decides “uncertain”")
             expect(page.locator("#detail .says-it")).to_contain_text("basal cell carcinoma or actinic keratosis")
             expect(page.locator(".scale .tick")).to_have_count(0)
 
@@ -336,7 +330,7 @@ def test_hundreds_of_images(page: Page, photos: list[Path]) -> None:
     widths = page.locator("canvas").evaluate_all("nodes => nodes.map((node) => node.width)")
     assert sum(width > 192 for width in widths) == 1
     page.click("#clear")  # Playwright says no to the question
-    expect(page.locator("#status")).to_have_text("200 images answered")
+    expect(page.locator("#status")).to_have_text("200 images done")
     page.once("dialog", lambda dialog: dialog.accept())
     page.click("#clear")
     expect(page.locator("#results")).to_be_hidden()
@@ -390,7 +384,7 @@ def test_images_of_one_name_are_told_apart_in_the_table(
             page.set_input_files("#directory", "cases")
             page.set_input_files("#files", ["bad/a.jpg"])
             page.set_input_files("#files", ["cases/one/a.jpg"])
-            expect(page.locator("#status")).to_have_text("6 images answered", timeout=30_000)
+            expect(page.locator("#status")).to_have_text("6 images done", timeout=30_000)
             with page.expect_download() as download:
                 page.click("#csv")
             table = download.value.path().read_text()

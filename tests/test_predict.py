@@ -19,11 +19,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tiny_onnx
+from builders import photographs
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
-from lesionlab.data.images import SUFFIXES, ImageError
+from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.images import ImageError
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.inference import overlay
+from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.image_sources import find_images, printable
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.overlay import relevance
@@ -34,11 +37,6 @@ HEADER = ["image", *ISIC_COLUMNS]
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-@pytest.fixture(scope="session")
 def model(tiny: Path) -> Model:
     return load_model(tiny)
 
@@ -46,12 +44,9 @@ def model(tiny: Path) -> Model:
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Nine images of random colours in two folders, one of them twice by name, and one that is no image."""
-    draw = np.random.default_rng(11)
     folder = tmp_path / "photos"
-    (folder / "b").mkdir(parents=True)
-    for name in ("a1.png", "a2.JPG", "b/a1.png", "b/b1.tif", "b/b2.bmp", "z1.webp", "z2.gif", "z3.jpeg", "z4.png"):
-        low, high = sorted(draw.integers(0, 256, 2))
-        image(draw.integers(low, high + 1, (60, 80, 3))).save(folder / name)
+    names = ("a1.png", "a2.JPG", "b/a1.png", "b/b1.tif", "b/b2.bmp", "z1.webp", "z2.gif", "z3.jpeg", "z4.png")
+    photographs(folder, names, seed=11)
     (folder / "broken.jpg").write_bytes(b"not an image")
     (folder / "notes.txt").write_text("no image either")
     (folder / ".hidden.png").write_bytes(b"")
@@ -233,9 +228,10 @@ def test_an_endless_list_is_read_only_as_far_as_needed(model: Model) -> None:
 
 
 def test_decisions() -> None:
-    assert decide(0.6, 0.2, {}) == "malignant" and decide(0.4, 1.0, {}) == "benign"
-    assert decide(0.2, 0.2, {"malignant": 0.1}) == "malignant" and decide(0.6, 0.2, {"malignant": 0.7}) == "benign"
-    assert decide(0.9, 0.8, {"uncertainty": 0.7}) == "uncertain"
+    assert decide(0.6, 0.2, Thresholds()) == "malignant" and decide(0.4, 1.0, Thresholds()) == "benign"
+    assert decide(0.2, 0.2, Thresholds(malignant=0.1)) == "malignant"
+    assert decide(0.6, 0.2, Thresholds(malignant=0.7)) == "benign"
+    assert decide(0.9, 0.8, Thresholds(uncertainty=0.7)) == "uncertain"
 
 
 def test_activation_maps(model: Model, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from builders import draw
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import UsageError
 
@@ -110,11 +110,6 @@ PUBLIC = {
 }
 
 
-def images(folder: Path, names: list[str]) -> None:
-    for name in names:
-        Image.new("RGB", (20, 16), (200, 90, 90)).save(folder / f"{name}.png")
-
-
 def as_text(rows: Rows) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
@@ -141,7 +136,7 @@ def messages(folder: Path, rows: Rows) -> str:
 def test_a_public_table_is_refused_with_its_remedy_and_then_read(name: str, tmp_path: Path) -> None:
     public = PUBLIC[name]
     rows = list(csv.DictReader(io.StringIO(public.text)))
-    images(tmp_path, list(public.read))
+    draw(tmp_path, *public.read)
     said = messages(tmp_path, rows)
     assert all(message in said for message in public.refused), said
     (tmp_path / "table.csv").write_text(as_text(public.mend(rows)), encoding="utf-8")
@@ -150,7 +145,7 @@ def test_a_public_table_is_refused_with_its_remedy_and_then_read(name: str, tmp_
 
 
 def test_isic_2019_with_its_metadata_as_groupings(tmp_path: Path) -> None:
-    images(tmp_path, ["ISIC_1", "ISIC_2"])
+    draw(tmp_path, "ISIC_1", "ISIC_2")
     truth = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK\nISIC_1,0.0,0.0,0.0,1.0,0.0,0.0,0.0,0.0,0.0\n"
     (tmp_path / "ISIC_2019_Training_GroundTruth.csv").write_text(
         truth + truth.splitlines()[1].replace("_1", "_2") + "\n"

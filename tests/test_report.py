@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from builders import change_json
 from lesionlab.data.explore import age_band_names, explore, mean_images
-from lesionlab.report.card import write_card
+from lesionlab.lifecycle.run import rewrite_report
+from lesionlab.report import card as model_card
 from lesionlab.report.checklists import HERE, PARTLY, RUN, YOURS, checklists
-from lesionlab.report.page import write_report
+from lesionlab.runs.directory import open_run
 from lesionlab.taxonomy import DX, HAM10000
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -54,10 +56,16 @@ def copy(run_dir: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run_dir, tmp_path / "copy"))
 
 
-def change(path: Path, edit) -> None:
-    value = json.loads(path.read_text())
-    edit(value)
-    path.write_text(json.dumps(value))
+def write_report(folder: Path) -> Path:
+    return rewrite_report(open_run(folder))
+
+
+def write_card(folder: Path) -> Path:
+    run = open_run(folder)
+    manifest = run.manifest
+    facts = (manifest.evaluated, manifest.data, manifest.split, manifest.pixels, manifest.model)
+    model_card.write_card(folder, run.metrics(), *facts)
+    return folder / "card.md"
 
 
 def test_every_number_is_the_one_in_metrics_json(run_dir: Path) -> None:
@@ -124,7 +132,7 @@ def test_a_leak_stands_in_red(copy: Path) -> None:
         proof |= {"is_leaking": True, "test_images_sharing_a_lesion": 779, "test_images": 2003}
         proof["test_images_sharing_a_lesion_share"] = 779 / 2003
 
-    change(copy / "manifest.json", leak)
+    change_json(copy / "manifest.json", leak)
     text = write_report(copy).read_text(encoding="utf-8")
     assert re.search(r'class="box leak".*779 of 2,003 test images \(38\.9.%\)', text, re.DOTALL)
     assert "This split leaks" in write_card(copy).read_text(encoding="utf-8")
@@ -135,7 +143,7 @@ def test_an_undefined_figure_is_said_to_be_so(copy: Path) -> None:
         row = metrics["test"]["per_class"]["df"]
         row |= dict.fromkeys(("recall", "f1", "auc", "average_precision", "misclassified", "recall_interval"))
 
-    change(copy / "metrics.json", forget)
+    change_json(copy / "metrics.json", forget)
     assert "not available" in write_report(copy).read_text(encoding="utf-8")
     assert "not available" in write_card(copy).read_text(encoding="utf-8")
 
@@ -155,8 +163,8 @@ def test_what_was_not_tested_or_trained_on_is_said(copy: Path) -> None:
 
     before = (copy / "report.html").read_text(encoding="utf-8")
     assert "Not trained on" not in before and "the others are not tested" not in before and "--limit" not in before
-    change(copy / "metrics.json", lack)
-    change(copy / "manifest.json", limit)
+    change_json(copy / "metrics.json", lack)
+    change_json(copy / "manifest.json", limit)
     text = write_report(copy).read_text(encoding="utf-8")
     assert "mean over the 2 diagnoses that the test part has (mel, nv), of which one answer for all gets 0.500" in text
     assert "Not trained on: mel." in text and "1,234 images were read and kept; of these" in text
@@ -168,12 +176,12 @@ def test_what_was_not_tested_or_trained_on_is_said(copy: Path) -> None:
 
 @pytest.mark.parametrize(("rule", "exponent"), [("argmax", 0.0), ("prior-corrected", 0.0), ("prior-corrected", 0.5)])
 def test_a_rule_that_changes_nothing_costs_nothing(copy: Path, rule: str, exponent: float) -> None:
-    change(copy / "metrics.json", lambda metrics: metrics["decision"].update(rule=rule, exponent=exponent))
+    change_json(copy / "metrics.json", lambda metrics: metrics["decision"].update(rule=rule, exponent=exponent))
     report, card = write_report(copy).read_text(encoding="utf-8"), write_card(copy).read_text(encoding="utf-8")
     for text in (report, card):
         assert ("costs some calibration" in text) is (exponent > 0)
     assert ("Before the rule the network had" in report) is (exponent > 0)
-    assert ("answers the likeliest diagnosis" in card) is (exponent == 0)
+    assert ("predicts the likeliest diagnosis" in card) is (exponent == 0)
     assert rule == "prior-corrected" or "both chosen" not in card
 
 
@@ -184,7 +192,7 @@ def test_what_histology_says_depends_on_its_figure(copy: Path) -> None:
             metrics["histology"] = test | {"counts": dict.fromkeys(test["per_class"], 1), "images": images}
             metrics["histology"]["balanced_accuracy"] = test["balanced_accuracy"] + change_by
 
-        change(copy / "metrics.json", put)
+        change_json(copy / "metrics.json", put)
         return write_report(copy).read_text(encoding="utf-8")
 
     tested = json.loads((copy / "metrics.json").read_text())["test"]["images"]
@@ -200,8 +208,8 @@ def test_patients_are_spoken_of_as_the_data_name_them(copy: Path) -> None:
             manifest["data"] |= {"patients": {"known": 12, "images_without": 3}} if proof else {}
             manifest["split"]["proof"] |= proof
 
-        change(copy / "manifest.json", name)
-        change(copy / "metrics.json", lambda metrics: metrics.update(is_generated=False))
+        change_json(copy / "manifest.json", name)
+        change_json(copy / "metrics.json", lambda metrics: metrics.update(is_generated=False))
         return [write(copy).read_text(encoding="utf-8") for write in (write_report, write_card)]
 
     for text in write():
@@ -215,7 +223,7 @@ def test_patients_are_spoken_of_as_the_data_name_them(copy: Path) -> None:
 
 
 def test_the_card_says_nothing_of_ham10000_that_it_cannot_know(copy: Path) -> None:
-    change(copy / "metrics.json", lambda metrics: metrics.update(is_generated=False))
+    change_json(copy / "metrics.json", lambda metrics: metrics.update(is_generated=False))
     card = write_card(copy).read_text(encoding="utf-8")
     assert "The weights carry the licence of the data; HAM10000's is CC BY-NC 4.0" in card
     assert "as in HAM10000, a network that saw it would" in card and "few clinics" not in card
@@ -228,7 +236,7 @@ def test_hostile_text_is_only_text(copy: Path) -> None:
         manifest["data"]["folder"] = hostile
         manifest["set_aside"] = [{"image_id": hostile, "reason": hostile}]
 
-    change(copy / "manifest.json", poison)
+    change_json(copy / "manifest.json", poison)
     text = write_report(copy).read_text(encoding="utf-8")
     assert "<script" not in text and "&lt;script&gt;" in text
 
@@ -251,7 +259,7 @@ def test_the_card_says_of_groups_what_was_computed(copy: Path) -> None:
             row | {"group": "alone", "stands_out": False, "expected": None, "p": None},
         ]
 
-    change(copy / "metrics.json", mark)
+    change_json(copy / "metrics.json", mark)
     card = write_card(copy).read_text(encoding="utf-8")
     assert "| sex | male \\* | 30 |" in card and "| sex | female | 30 |" in card
     assert (
@@ -260,7 +268,7 @@ def test_the_card_says_of_groups_what_was_computed(copy: Path) -> None:
     )
     assert "whole test part" not in card and "by chance" not in card
 
-    change(copy / "metrics.json", lambda metrics: metrics.update(subgroups=[]))
+    change_json(copy / "metrics.json", lambda metrics: metrics.update(subgroups=[]))
     card = write_card(copy).read_text(encoding="utf-8")
     assert "Not available: no group has 20 test lesions." in card and "Holm" not in card
     assert "always answers with" not in card and 'decides "not dermatoscopic" above its threshold' in card

@@ -9,9 +9,9 @@ import pytest
 
 from lesionlab.cli import main
 from lesionlab.evaluation.corruptions import CORRUPTIONS, corrupt, disc
-from lesionlab.evaluation.robustness import COVERED, changes, chosen_images, covered, robustness
+from lesionlab.evaluation.robustness import COVERED, LabelledImages, changes, chosen_images, covered, robustness
 from lesionlab.inference.model import load_model
-from lesionlab.taxonomy import DX
+from lesionlab.taxonomy import DX, HAM10000
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +108,17 @@ def test_images_of_one_lesion_do_not_narrow_the_intervals(finished: tuple[Path, 
     side = bundle.facts.height
     images = [corrupt(lesion, "colour cast", 5, n)[n : side + n, n : side + n] for n in range(20)]
     labels, lesions = np.repeat([0, 1, 4], [5, 12, 3]), np.arange(20)
-    once, fourfold = (
-        robustness(
-            bundle, [f"image-{n // times}" for n in range(20 * times)], labels.repeat(times), lesions.repeat(times),
-            lambda n, times=times: images[n // times], seed=0, most=300,
+
+    def predict(pixels: np.ndarray) -> tuple[np.ndarray, None]:
+        return bundle.run(["probabilities"], pixels)["probabilities"], None
+
+    def repeated(times: int) -> LabelledImages:
+        names = [f"image-{n // times}" for n in range(20 * times)]
+        return LabelledImages(
+            names, labels.repeat(times), lesions.repeat(times), HAM10000, lambda n: images[n // times]
         )
-        for times in (1, 4)
-    )  # fmt: skip
+
+    once, fourfold = (robustness(predict, repeated(times), seed=0, most=300) for times in (1, 4))
     assert fourfold["images_in_all"] == 80 and fourfold["images"] == 20
     assert fourfold["mean"] == once["mean"]
 

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import tiny_onnx
 from conftest import command, lesionlab
 from lesionlab.cli import main
 from lesionlab.cluster import connection
@@ -32,11 +31,6 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and file
 
 STORE_BYTES = 80 * 2**20
 SHARD_SIZE, N_SHARDS = 40, 60  # of photographs that take milliseconds: a node that starts late has its share
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture(scope="module")

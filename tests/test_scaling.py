@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from labelled import labelled
 from lesionlab.evaluation import abstention
 from lesionlab.evaluation.calibration import calibration
 from lesionlab.evaluation.intervals import folds
@@ -37,7 +38,7 @@ def test_vector_scaling_undoes_what_was_done() -> None:
         log_loss(labels, truth), abs=0.01
     )
     off, back = VectorScaling(scale, offset)(truth), found(VectorScaling(scale, offset)(truth))
-    errors = [calibration(labels, p, np.arange(20_000))["classwise_ece"] for p in (off, back)]
+    errors = [calibration(labelled(labels, p))["classwise_ece"] for p in (off, back)]
     assert errors[0] > 5 * errors[1]
     np.testing.assert_allclose(back.sum(axis=1), 1)
 
@@ -67,7 +68,7 @@ def test_a_lesion_does_not_recalibrate_itself(fit) -> None:
     fold = folds(lesions, 5, seed=0)
     assert all(len(set(fold[lesions == lesion])) == 1 for lesion in range(200))
     other = np.where(fold == 2, (labels + 3) % 7, labels)
-    first, second = (cross_fitted(fit, y, truth, lesions, seed=0) for y in (labels, other))
+    first, second = (cross_fitted(fit, labelled(y, truth, lesions), seed=0) for y in (labels, other))
     np.testing.assert_array_equal(first[fold == 2], second[fold == 2])
     assert (first[fold != 2] != second[fold != 2]).any()
 
@@ -84,7 +85,7 @@ def test_the_chosen_risk_is_kept() -> None:
     for trial in range(200):
         rng = np.random.default_rng(trial)
         uncertainty = rng.random(3000)
-        line = abstention.draw_line(rng.random(3000) < 0.5 * uncertainty, uncertainty, 0.1)
+        line = abstention.choose_threshold(rng.random(3000) < 0.5 * uncertainty, uncertainty, 0.1)
         answered += line is not None
         broken += line is not None and line / 4 > 0.1  # the error below a line u is u / 4
     assert answered > 150 and broken <= 12
@@ -93,9 +94,9 @@ def test_the_chosen_risk_is_kept() -> None:
 def test_equal_uncertainties_stand_or_fall_together() -> None:
     """Whatever order they come in: 700 of 1,000 saturated answers are wrong, so nothing can be promised."""
     is_wrong, saturated = np.arange(1000) >= 300, np.zeros(1000)
-    assert abstention.draw_line(is_wrong, saturated, 0.05) is None
+    assert abstention.choose_threshold(is_wrong, saturated, 0.05) is None
     surer = np.where(np.arange(1000) < 300, 0.0, 0.5)
-    assert abstention.draw_line(is_wrong, surer, 0.05) == 0.0
+    assert abstention.choose_threshold(is_wrong, surer, 0.05) == 0.0
 
 
 def test_the_chosen_risk_is_kept_on_steps() -> None:
@@ -108,26 +109,25 @@ def test_the_chosen_risk_is_kept_on_steps() -> None:
         level = rng.integers(0, 10, 3000)
         is_wrong = rng.random(3000) < error_at[level]
         right_first = np.argsort(is_wrong, kind="stable")  # the order that flatters a line drawn inside a step
-        line = abstention.draw_line(is_wrong[right_first], level[right_first].astype(float), 0.12)
+        line = abstention.choose_threshold(is_wrong[right_first], level[right_first].astype(float), 0.12)
         answered += line is not None
         broken += line is not None and up_to[int(line)] > 0.12
     assert answered > 150 and broken <= 12
 
 
 def test_too_few_images_promise_nothing() -> None:
-    assert abstention.draw_line(np.zeros(30, bool), np.arange(30.0), 0.1) is None
-    assert abstention.draw_line(np.zeros(200, bool), np.arange(200.0), 0.1) == 199
+    assert abstention.choose_threshold(np.zeros(30, bool), np.arange(30.0), 0.1) is None
+    assert abstention.choose_threshold(np.zeros(200, bool), np.arange(200.0), 0.1) == 199
     labels, probabilities = calibrated(20, 5)
-    part = labels, probabilities, np.arange(20)
-    for row in (*abstention.abstention(part, part), *abstention.cross_evaluated(*part, seed=0)):
+    part = labelled(labels, probabilities)
+    for row in (*abstention.abstention(part, part), *abstention.cross_evaluated(part, seed=0)):
         assert row["answered"] == 0 and row["error"] is None and row["malignant_referred"] == 1
-    assert abstention.judge(np.ones(20, int), probabilities, part[2], None)["malignant_referred"] is None
+    assert abstention.evaluate_threshold(labelled(np.ones(20, int), probabilities), None)["malignant_referred"] is None
 
 
 def test_abstaining_is_judged_on_other_images() -> None:
     drawn, judged = calibrated(3000, 6, 0.1), calibrated(3000, 7, 0.1)
-    parts = [(*part, np.arange(3000)) for part in (drawn, judged)]
-    rows = abstention.abstention(*parts, (0.1, 0.2))
+    rows = abstention.abstention(labelled(*drawn), labelled(*judged), (0.1, 0.2))
     assert [row["risk"] for row in rows] == [0.1, 0.2] and 0 < rows[0]["answered"] < rows[1]["answered"]
     for row in rows:
         below = uncertainties(judged[1]) <= row["threshold"]
@@ -140,6 +140,6 @@ def test_abstaining_is_judged_on_other_images() -> None:
 def test_malignant_lesions_shown_to_a_specialist_are_counted_not_their_images() -> None:
     """One melanoma of nine unsure images, nine melanomas of one sure image each: a tenth of the lesions, half of the images."""
     unsure, sure = np.full((9, 7), 1 / 7), np.eye(7)[np.zeros(9, int)]
-    judged = np.zeros(18, int), np.r_[unsure, sure], np.r_[np.zeros(9, int), np.arange(1, 10)]
-    found = abstention.judge(*judged, 0.5)
+    part = labelled(np.zeros(18, int), np.r_[unsure, sure], np.r_[np.zeros(9, int), np.arange(1, 10)])
+    found = abstention.evaluate_threshold(part, 0.5)
     assert found["malignant_referred"] == pytest.approx(0.1) and found["answered"] == 0.5

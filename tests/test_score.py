@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+import builders
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_score import METRICS, score, score_arrays
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.taxonomy import ISIC_COLUMNS
 from official_scores import CASES, COLUMNS, REFERENCE, table
 
 HEAD = ",".join(("image", *ISIC_COLUMNS))
@@ -27,8 +28,8 @@ def write(folder: Path, predictions: str, truth: str) -> tuple[Path, Path]:
 
 
 def one_hot(*codes: str) -> str:
-    rows = [f"i{n}," + ",".join(str(float(code == dx)) for dx in DX) for n, code in enumerate(codes)]
-    return "\n".join([HEAD, *rows]) + "\n"
+    """Ground truth of the images i0, i1, ..."""
+    return builders.one_hot(*((f"i{n}", code) for n, code in enumerate(codes)))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 import tiny_onnx
+from builders import png
 from conftest import command, lesionlab
-from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.inference.model import load_model
 from lesionlab.serve.settings import make_settings
 
@@ -70,11 +70,6 @@ def url(service: tuple[str, Path]) -> str:
     return service[0]
 
 
-@pytest.fixture(scope="module")
-def photos(phantoms: Path) -> list[Path]:
-    return [Path(path) for path in read_collection(phantoms).table["path"][:4]]
-
-
 def post(url: str, *images: tuple[str, bytes], query: str = "", **headers: str) -> httpx.Response:
     files = [("image", (name, data)) for name, data in images]
     return httpx.post(f"{url}/v1/predict{query}", files=files, headers=headers, timeout=30)
@@ -98,12 +93,6 @@ def is_alive(url: str) -> bool:
     return httpx.get(f"{url}/healthz").status_code == 200 and httpx.get(f"{url}/readyz").status_code == 200
 
 
-def png(width: int = 64, height: int = 48) -> bytes:
-    file = BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)).save(file, "PNG")
-    return file.getvalue()
-
-
 # What it is for
 
 
@@ -117,6 +106,7 @@ def test_its_own_names_are_known(host: str, allowed: tuple[str, ...], asked: str
 
 
 def test_the_same_answers_as_predict(url: str, photos: list[Path], model: Path) -> None:
+    photos = photos[:4]
     answer = post(url, *((path.name, path.read_bytes()) for path in photos), query="?explain=true").json()
     assert "not a medical device" in answer["notice"]
     expected = load_model(model).predict(photos, explain=True)
@@ -327,10 +317,9 @@ def test_pages_of_others_may_not_use_it(url: str, photos: list[Path], headers: d
 
 def test_no_image_is_kept(service: tuple[str, Path]) -> None:
     url, folder = service
-    file = BytesIO()
-    Image.fromarray(np.random.default_rng(3).integers(0, 255, (700, 900, 3), np.uint8)).save(file, "PNG")
-    assert file.tell() > 1_500_000  # above where frameworks begin to write uploads to the disk
-    assert post(url, ("private-name.png", file.getvalue())).status_code == 200
+    file = png(900, 700, seed=3)
+    assert len(file) > 1_500_000  # above where frameworks begin to write uploads to the disk
+    assert post(url, ("private-name.png", file)).status_code == 200
     assert not [path for path in folder.rglob("*") if path.is_file()]
 
 
@@ -341,8 +330,10 @@ def test_no_image_is_kept(service: tuple[str, Path]) -> None:
 def hasty(model: Path) -> Iterator[str]:
     """A service with short deadlines and a short queue."""
     code = (
-        "from lesionlab.serve.settings import Limits, Settings\nfrom lesionlab.serve.server import serve\n"
-        f"serve(Settings(port=0, model={str(model)!r}, limits=Limits(waiting=4, header_seconds=1, body_seconds=1)))"
+        "from lesionlab.cli.serve import tell_address\nfrom lesionlab.serve.limits import Limits\n"
+        "from lesionlab.serve.server import serve\nfrom lesionlab.serve.settings import Settings\n"
+        "limits = Limits(waiting=4, header_seconds=1, body_seconds=1)\n"
+        f"serve(Settings(port=0, model={str(model)!r}, limits=limits), tell=tell_address)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

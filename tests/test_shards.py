@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import tiny_onnx
+from builders import photographs
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.inference.image_sources import Source, find_images, unique_names
@@ -22,18 +23,10 @@ from lesionlab.inference.shards import JOB, LOG, local_engine, read_log, write_s
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "tiny.onnx")
-
-
-@pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Thirty images and one file that is none."""
-    folder, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(2)
-    for number in range(30):
-        low, high = sorted(draw.integers(0, 256, 2))
-        pixels = draw.integers(low, high + 1, (60, 80, 3)).astype(np.uint8)
-        Image.fromarray(pixels).save(folder / f"p{number:02}.png")
+    folder = tmp_path_factory.mktemp("photos")
+    photographs(folder, (f"p{number:02}.png" for number in range(30)), seed=2)
     (folder / "p15-broken.png").write_bytes(b"not an image")
     return folder
 

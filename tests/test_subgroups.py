@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest, norm
 
+from labelled import labelled
 from lesionlab.evaluation.calibration import adaptive_calibration_error, calibration, expected_calibration_error
 from lesionlab.evaluation.subgroups import holm, mantel_haenszel, subgroups
 
@@ -14,11 +15,11 @@ def test_calibration_by_hand() -> None:
     assert expected_calibration_error(stated, happened) == pytest.approx(0.5 * 0.2 + 0.5 * 0.0)
     certain = np.eye(7)[[0, 1, 2, 3]]
     errors = ("ece", "ece_mel", "ace", "classwise_ece", "classwise_ace", "brier")
-    right = calibration(np.arange(4), certain, np.arange(4))
+    right = calibration(labelled(np.arange(4), certain))
     assert {name: right[name] for name in errors} == dict.fromkeys(errors, 0.0)
     assert right["reliability"] == [{"images": 4, "stated": 1.0, "happened": 1.0}]
     assert right["by_chance"] == {"ece": [0.0, 0.0], "ece_mel": [0.0, 0.0]}
-    wrong = calibration(np.array([1, 2, 3, 4]), certain, np.arange(4))
+    wrong = calibration(labelled(np.array([1, 2, 3, 4]), certain))
     assert [wrong[name] for name in errors[:3]] == [1.0, 0.25, 1.0] and wrong["brier"] == 2.0
     assert wrong["classwise_ece"] == pytest.approx((0.25 + 3 * 0.5 + 0.25) / 7)
     assert wrong["per_class"]["akiec"]["ece"] == 0.5 and wrong["per_class"]["bkl"]["ece"] == 0.25
@@ -37,21 +38,21 @@ def test_probabilities_that_labels_were_drawn_from_are_calibrated() -> None:
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.full(7, 0.5), 20_000)
     labels = np.array([rng.choice(7, p=row) for row in probabilities])
-    figures = calibration(labels, probabilities, np.arange(20_000))
+    figures = calibration(labelled(labels, probabilities))
     assert figures["ece"] < 0.01 and figures["ece_mel"] < 0.01
     low, high = figures["by_chance"]["ece"]
     assert low / 3 < figures["ece"] < 1.5 * high
     fourfold = [values[:2000].repeat(4, axis=0) for values in (labels, probabilities)]
     of_lesions, of_images = (
-        calibration(*fourfold, lesions)["by_chance"]["ece"][0]
+        calibration(labelled(*fourfold, lesions))["by_chance"]["ece"][0]
         for lesions in (np.arange(2000).repeat(4), np.arange(8000))
     )
     assert of_lesions == pytest.approx(
-        calibration(labels[:2000], probabilities[:2000], np.arange(2000))["by_chance"]["ece"][0]
+        calibration(labelled(labels[:2000], probabilities[:2000]))["by_chance"]["ece"][0]
     )
     assert of_lesions > 1.5 * of_images  # images of a lesion have one label
     sharp = probabilities**3 / (probabilities**3).sum(axis=1, keepdims=True)
-    off = calibration(labels, sharp, np.arange(20_000))
+    off = calibration(labelled(labels, sharp))
     assert off["ece"] > 0.1 > 5 * off["by_chance"]["ece"][1] and off["ace"] > 0.1
 
 
@@ -67,16 +68,22 @@ def table_of(**columns: object) -> pd.DataFrame:
     return table.assign(lesion_id=[f"L{i}" for i in range(len(table))])
 
 
+def groups_of(table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, seed: int = 0, resamples: int = 2000):
+    return subgroups(
+        table, labelled(labels, probabilities, table["lesion_id"].to_numpy()), seed=seed, resamples=resamples
+    )
+
+
 def test_a_mix_of_diagnoses_alone_does_not_stand_out_a_harder_group_does() -> None:
     rng = np.random.default_rng(3)
     sex = np.repeat(["female", "male"], 600)
     labels = np.r_[rng.choice([1, 0], 600, p=[0.9, 0.1]), rng.choice([1, 0], 600, p=[0.4, 0.6])]
     recall = np.where(labels == 1, 0.95, 0.5)
-    rows = {row["group"]: row for row in subgroups(table_of(sex=sex), labels, answers(labels, recall, 0), seed=0)}
+    rows = {row["group"]: row for row in groups_of(table_of(sex=sex), labels, answers(labels, recall, 0))}
     assert rows["female"]["accuracy"] - rows["male"]["accuracy"] > 0.15
     assert not rows["female"]["stands_out"] and not rows["male"]["stands_out"]
     harder = recall - np.where(sex == "male", 0.3, 0)
-    rows = {row["group"]: row for row in subgroups(table_of(sex=sex), labels, answers(labels, harder, 0), seed=0)}
+    rows = {row["group"]: row for row in groups_of(table_of(sex=sex), labels, answers(labels, harder, 0))}
     assert rows["male"]["stands_out"] and rows["male"]["accuracy"] < rows["male"]["expected"]
 
 
@@ -84,7 +91,7 @@ def test_groups_are_banded_named_and_large_enough() -> None:
     ages = [5.0] * 25 + [30.0] * 25 + [75.0] * 25 + [None] * 25 + [50.0] * 19
     labels = np.arange(119) % 7
     table = table_of(age=ages, dataset=["a"] * 100 + ["b"] * 19)
-    rows = subgroups(table, labels, np.eye(7)[labels], seed=0)
+    rows = groups_of(table, labels, np.eye(7)[labels])
     assert [(row["by"], row["group"], row["lesions"]) for row in rows] == [
         ("age", "0 to 29", 25),
         ("age", "30 to 44", 25),
@@ -110,7 +117,7 @@ def test_groups_that_do_not_differ_are_seldom_flagged() -> None:
         labels = rng.choice(7, 600, p=[0.1, 0.6, 0.06, 0.06, 0.1, 0.04, 0.04])
         given = answers(labels, np.where(labels == 1, 0.9, 0.6), trial)
         table = table_of(localization=rng.choice(list("abcdef"), 600), sex=rng.choice(list("uvwx"), 600))
-        rows = subgroups(table, labels, given, seed=trial, resamples=300)
+        rows = groups_of(table, labels, given, seed=trial, resamples=300)
         assert len(rows) == 10
         flagged += any(row["stands_out"] for row in rows)
     assert flagged <= 8
@@ -136,7 +143,7 @@ def test_small_groups_in_which_all_answers_are_right_are_seldom_flagged() -> Non
         labels = np.ones(500, int)
         groups = np.random.default_rng(trial).permutation(np.repeat(np.arange(20), 25)).astype(str)
         given = answers(labels, np.full(500, 0.96), trial)
-        rows = subgroups(table_of(localization=groups), labels, given, seed=trial, resamples=200)
+        rows = groups_of(table_of(localization=groups), labels, given, seed=trial, resamples=200)
         flagged += any(row["stands_out"] for row in rows)
     assert flagged <= 5
 
@@ -146,7 +153,7 @@ def test_a_gap_has_the_interval_of_the_truth() -> None:
     labels = np.ones(1000, int)
     table = table_of(sex=np.repeat(["female", "male"], 500))
     given = answers(labels, np.repeat([0.9, 0.6], 500), 5)
-    rows = {row["group"]: row for row in subgroups(table, labels, given, seed=0)}
+    rows = {row["group"]: row for row in groups_of(table, labels, given)}
     low, high = rows["male"]["gap_interval"]
     assert low < -0.3 < high and high - low < 0.15 and rows["male"]["p_holm"] < 1e-6
     assert rows["male"]["gap"] == pytest.approx(-rows["female"]["gap"])
@@ -159,18 +166,18 @@ def test_malignant_lesions_are_counted_not_their_images() -> None:
     lesions = [f"m{i // 9}" for i in range(18)] + [f"m{i}" for i in range(2, 20)] + [f"n{i}" for i in range(20)]
     table = pd.DataFrame({"sex": ["male"] * 36 + ["female"] * 20, "lesion_id": lesions})
     given = np.where(np.arange(56) < 18, 1, labels)
-    rows = {row["group"]: row for row in subgroups(table, labels, np.eye(7)[given], seed=0)}
+    rows = {row["group"]: row for row in groups_of(table, labels, np.eye(7)[given])}
     assert rows["male"]["malignant"] == 20 and rows["male"]["malignant_found"] == pytest.approx(0.9)
     expected = binomtest(18, 20).proportion_ci(method="wilson")
     assert rows["male"]["malignant_interval"] == pytest.approx([expected.low, expected.high], abs=1e-6)
     assert rows["male"]["images"] == 36 and rows["male"]["accuracy"] == 0.5
     given[0] = 0  # one of nine images of a lesion
-    rows = {row["group"]: row for row in subgroups(table, labels, np.eye(7)[given], seed=0)}
+    rows = {row["group"]: row for row in groups_of(table, labels, np.eye(7)[given])}
     assert rows["male"]["malignant_found"] == pytest.approx((18 + 1 / 9) / 20)
 
 
 def test_a_group_without_a_rest_has_no_gap() -> None:
     labels = np.arange(60) % 7
-    (row,) = subgroups(table_of(dataset=["only"] * 60), labels, np.eye(7)[labels], seed=0)
+    (row,) = groups_of(table_of(dataset=["only"] * 60), labels, np.eye(7)[labels])
     assert row["gap"] is None and row["expected"] is None and row["p_holm"] is None and not row["stands_out"]
     assert row["malignant"] == (labels < 4).sum() - (labels == 1).sum() and row["malignant_found"] == 1.0

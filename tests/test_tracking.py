@@ -16,6 +16,7 @@ from lesionlab.choices import TRACKERS
 from lesionlab.cli import main
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.runs.directory import open_run
 
 pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
 pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")
@@ -178,7 +179,7 @@ def test_what_broke_off_is_completed(run: Path, store: str, monkeypatch: pytest.
     tracker = tracking.start("mlflow", run)
     monkeypatch.setattr(MlflowClient, "log_batch", fail)
     with pytest.raises(LesionlabError):
-        tracker.epoch(tracker.read_history(run)[0])
+        tracker.epoch(open_run(run).history().to_dict("records")[0])
     monkeypatch.setattr(MlflowClient, "log_batch", log_batch)
     tracker.finish()
     client, found = runs_in(store)[0]

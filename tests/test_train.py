@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import pixels_and_labels
+from labelled import labelled
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.model import fast_layers
-from lesionlab.model.architectures import build_network, check_model, load_pretrained, name_of_network, with_decision
+from lesionlab.model.architectures import build_network, name_of_network, with_decision
 from lesionlab.model.backend import keras, seed_everything
 from lesionlab.model.batches import Batches, predict
+from lesionlab.model.check import check_model
 from lesionlab.model.decision_rule import (
     EXPONENTS,
     MARGIN,
@@ -28,6 +31,7 @@ from lesionlab.model.decision_rule import (
 )
 from lesionlab.model.export.compact_weights import round_weights
 from lesionlab.model.export.onnx import export_onnx
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
@@ -38,14 +42,6 @@ MEAN, STD = np.array([180.0, 140.0, 130.0]), np.array([40.0, 35.0, 30.0])
 def tiny(**optimizer: object) -> Recipe:
     recipe = read_recipe("quick").with_changes("image", height=16, width=16)
     return recipe.with_changes("optimizer", **({"epochs": 4, "batch_size": 16} | optimizer))
-
-
-def pixels_and_labels(n: int = 84, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(0)
-    labels = np.arange(n) % 7
-    blocks = np.kron(rng.integers(0, 120, (n, size // 4, size // 4, 3)), np.ones((1, 4, 4, 1), int))
-    pixels = blocks + (labels * 19)[:, None, None, None]
-    return pixels.astype(np.uint8), labels
 
 
 def parts(labels: np.ndarray) -> tuple[Part, Part]:
@@ -62,7 +58,7 @@ def fit(recipe: Recipe, checkpoint: Path, *, stop_after: int | None = None, seed
             raise Stop
 
     seed_everything(seed)
-    pixels, labels = pixels_and_labels(size=recipe.image.height)
+    pixels, labels = pixels_and_labels(side=recipe.image.height)
     network = build_network(recipe, MEAN, STD, n_diagnoses=7, for_training=True, seed=seed)
     try:
         facts = {"seed": seed, "checkpoint": checkpoint, "data_key": data_key}
@@ -199,7 +195,7 @@ def test_the_notebooks_network_layer_by_layer() -> None:
 @pytest.mark.parametrize("rule", ["training", "training-global"])
 def test_normalisation_is_in_the_network(rule: str) -> None:
     recipe = tiny().with_changes("image", normalisation=rule)
-    pixels, _ = pixels_and_labels(size=16)
+    pixels, _ = pixels_and_labels()
     rows = np.arange(len(pixels))
     from lesionlab.data.statistics import channel_statistics
 
@@ -208,6 +204,11 @@ def test_normalisation_is_in_the_network(rule: str) -> None:
     axis = (0, 1, 2) if rule == "training" else None
     np.testing.assert_allclose(out.mean(axis=axis), 0, atol=1e-3)
     np.testing.assert_allclose(out.std(axis=axis), 1, atol=1e-3)
+
+
+def one_layer(input_shape: tuple[int | None, ...], **_: object) -> keras.Model:
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, keras.layers.Conv2D(4, 32, strides=32)(inputs))
 
 
 @pytest.mark.parametrize(
@@ -224,8 +225,12 @@ def test_normalisation_is_in_the_network(rule: str) -> None:
         ("ConvNeXtTiny", None),
     ],
 )
-def test_architecture_normalisation_is_keras_own(name: str, module: str | None) -> None:
+def test_architecture_normalisation_is_keras_own(
+    name: str, module: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Our first layer does what the family's `preprocess_input` does, or (None) the layers that it can begin with."""
+    if module:  # then nothing behind the first layer takes part, and a large network is built for nothing
+        monkeypatch.setattr(keras.applications, name, one_layer)
     recipe = tiny().with_changes("model", architecture=name).with_changes("image", normalisation="architecture")
     recipe = recipe.with_changes("image", height=80, width=80)
     network = build_network(recipe, MEAN, STD, n_diagnoses=7)
@@ -307,10 +312,10 @@ def test_weights_are_rounded_by_the_normalisation_that_follows_in_the_graph() ->
 def test_class_weights_have_mean_one_over_the_images() -> None:
     labels = np.array([1] * 90 + [0] * 9 + [5])
     for rule in ("none", "sqrt-inverse", "inverse"):
-        weights = class_weights(labels, rule)
+        weights = class_weights(labels, 7, rule)
         assert weights[labels].mean() == pytest.approx(1)
         assert weights[2] == 0
-    assert class_weights(labels, "inverse")[5] / class_weights(labels, "inverse")[1] == pytest.approx(90)
+    assert class_weights(labels, 7, "inverse")[5] / class_weights(labels, 7, "inverse")[1] == pytest.approx(90)
 
 
 def test_cosine_warms_up_and_falls_to_zero() -> None:
@@ -323,7 +328,7 @@ def test_cosine_warms_up_and_falls_to_zero() -> None:
 
 def test_an_epoch_reads_every_image_once_with_its_label() -> None:
     pixels, labels = pixels_and_labels()
-    batches = Batches(pixels, np.arange(84), labels, batch_size=16, seed=3)
+    batches = Batches(pixels, np.arange(84), labels, batch_size=16, n_diagnoses=7, seed=3)
     first = [batches[i] for i in range(len(batches))]
     batches.start_epoch(1)
     second = [batches[i] for i in range(len(batches))]
@@ -429,12 +434,12 @@ def test_thresholds_call_nine_in_ten_malignant_and_refer_a_tenth() -> None:
     rng = np.random.default_rng(2)
     labels = rng.integers(0, 7, 1000)
     probabilities = rng.dirichlet(np.ones(7), 1000) * 0.5 + np.eye(7)[labels] * 0.5
-    thresholds = choose_thresholds(labels, probabilities)
+    thresholds = choose_thresholds(labelled(labels, probabilities))
     malignant = np.isin(labels, [0, 2, 3])
     called = probabilities[:, [0, 2, 3]].sum(axis=1) >= thresholds["malignant"]
     assert called[malignant].mean() == pytest.approx(0.9, abs=0.01)
     assert (uncertainties(probabilities) > thresholds["uncertainty"]).mean() == pytest.approx(0.1, abs=0.01)
-    assert "malignant" not in choose_thresholds(np.ones(5, int), probabilities[:5])
+    assert "malignant" not in choose_thresholds(labelled(np.ones(5, int), probabilities[:5]))
 
 
 @pytest.mark.parametrize("number", [1, 9, 10, 11, 30, 141])
@@ -443,11 +448,11 @@ def test_the_threshold_of_malignant_is_the_largest_that_finds_nine_in_ten(number
     certainty = np.random.default_rng(number).permutation(np.linspace(0.1, 0.91, number))
     probabilities = np.stack([certainty, 1 - certainty, *np.zeros((5, number))], axis=1)
     labels = np.zeros(number, int)
-    line = choose_thresholds(labels, probabilities)["malignant"]
+    line = choose_thresholds(labelled(labels, probabilities))["malignant"]
     enough = [t for t in certainty if (certainty >= t).sum() >= 0.9 * number - 1e-9]
     assert line == max(enough)
     among_benign = np.r_[probabilities, np.eye(7)[np.ones(50, int)] * 0.6 + np.eye(7)[np.zeros(50, int)] * 0.4]
-    assert choose_thresholds(np.r_[labels, np.ones(50, int)], among_benign)["malignant"] == line
+    assert choose_thresholds(labelled(np.r_[labels, np.ones(50, int)], among_benign))["malignant"] == line
 
 
 def test_frozen_layers_stay_and_the_rest_is_trained(tmp_path: Path, imagenet_weights: Path) -> None:
@@ -478,7 +483,15 @@ def test_sampling_draws_rare_diagnoses_more_often() -> None:
     pixels = np.zeros((1000, 2, 2, 3), np.uint8)
     drawn = {}
     for rule in ("none", "sqrt-inverse", "inverse"):
-        batches = Batches(pixels, np.arange(1000), labels, batch_size=100, sampling=class_weights(labels, rule), seed=0)
+        batches = Batches(
+            pixels,
+            np.arange(1000),
+            labels,
+            batch_size=100,
+            n_diagnoses=7,
+            sampling=class_weights(labels, 7, rule),
+            seed=0,
+        )
         drawn[rule] = np.mean([batches[i][1][:, 1].mean() for i in range(10)])
     assert drawn["none"] == pytest.approx(0.1, abs=0.03)
     assert drawn["sqrt-inverse"] == pytest.approx(0.25, abs=0.04)  # 1 part of 1 + sqrt(9)
@@ -489,7 +502,9 @@ def test_mixup_mixes_images_labels_and_weights_alike() -> None:
     labels = np.arange(84) % 7
     pixels = np.broadcast_to((labels * 30).astype(np.uint8)[:, None, None, None], (84, 4, 4, 3))
     weights = np.arange(1.0, 8.0)
-    batches = Batches(pixels, np.arange(84), labels, batch_size=28, class_weights=weights, mixup=0.4, seed=0)
+    batches = Batches(
+        pixels, np.arange(84), labels, batch_size=28, n_diagnoses=7, class_weights=weights, mixup=0.4, seed=0
+    )
     images, one_hot, weight = batches[1]
     np.testing.assert_allclose(one_hot.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_allclose(images[:, 0, 0, 0], one_hot @ np.arange(7) * 30, rtol=1e-4, atol=1e-3)
@@ -524,7 +539,7 @@ def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPat
     statistics.finalize_state()
     images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
     expected = keras.ops.convert_to_numpy(theirs(images, training=False))
-    monkeypatch.setattr("lesionlab.model.architectures._published", lambda *_: theirs)
+    monkeypatch.setattr("lesionlab.model.pretrained.published", lambda *_: theirs)
     theirs.save_weights(tmp_path / "theirs.weights.h5")
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
     for weights in ("imagenet", "theirs.weights.h5", "ours.weights.h5"):

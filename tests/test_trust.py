@@ -6,9 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 
+from labelled import labelled
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import risk_coverage
-from lesionlab.evaluation.operating_points import cross_evaluated, draw, judge, net_benefit, operating_points
+from lesionlab.evaluation.operating_points import (
+    choose_threshold,
+    cross_evaluated,
+    evaluate_threshold,
+    net_benefit,
+    operating_points,
+)
 from lesionlab.taxonomy import DX, INDEX_OF
 
 
@@ -21,10 +28,14 @@ def normal_scores(n: int, distance: float, rng: np.random.Generator) -> tuple[np
 def test_a_line_is_where_theory_puts_it() -> None:
     rng = np.random.default_rng(0)
     is_positive, score = normal_scores(200_000, 1.5, rng)
-    found = judge(is_positive, score, draw(is_positive, score, sensitivity=0.9), np.arange(len(score)))
+    found = evaluate_threshold(
+        is_positive, score, choose_threshold(is_positive, score, sensitivity=0.9), np.arange(len(score))
+    )
     assert found["sensitivity"] == pytest.approx(0.9, abs=1e-3)
     assert found["specificity"] == pytest.approx(norm.cdf(1.5 + norm.ppf(0.1)), abs=0.01)
-    found = judge(is_positive, score, draw(is_positive, score, specificity=0.95), np.arange(len(score)))
+    found = evaluate_threshold(
+        is_positive, score, choose_threshold(is_positive, score, specificity=0.95), np.arange(len(score))
+    )
     assert found["specificity"] == pytest.approx(0.95, abs=1e-3)
     assert found["sensitivity"] == pytest.approx(norm.sf(norm.ppf(0.95) - 1.5), abs=0.01)
 
@@ -39,11 +50,11 @@ def test_a_line_keeps_what_is_wanted_and_gives_the_most_of_the_other(items: list
     if is_positive.all() or not is_positive.any():
         return
     lines = np.r_[np.unique(score), 1.1]
-    kept = draw(is_positive, score, sensitivity=wanted)
+    kept = choose_threshold(is_positive, score, sensitivity=wanted)
     assert (score[is_positive] >= kept).mean() >= wanted - 1e-9
     better = [(score[~is_positive] < t).mean() for t in lines if (score[is_positive] >= t).mean() >= wanted - 1e-9]
     assert (score[~is_positive] < kept).mean() == pytest.approx(max(better))
-    kept = draw(is_positive, score, specificity=wanted)
+    kept = choose_threshold(is_positive, score, specificity=wanted)
     if (score[~is_positive] < 1.0).mean() >= wanted:
         assert (score[~is_positive] < kept).mean() >= wanted - 1e-9
 
@@ -66,22 +77,22 @@ def drawn(n: int, rng: np.random.Generator, shares: np.ndarray | None = None) ->
 
 def test_operating_points_are_drawn_on_validation_and_judged_on_test() -> None:
     rng = np.random.default_rng(1)
-    validation, test = drawn(4000, rng), drawn(4000, rng)
-    found = operating_points(validation, test, np.arange(4000))
+    validation, test = labelled(*drawn(4000, rng)), labelled(*drawn(4000, rng))
+    found = operating_points(validation, test)
     assert set(found) == {"malignant", "melanoma"}
     for task in found.values():
         for point in task["points"]:
             assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.03)
             assert point["sensitivity_interval"][0] <= point["sensitivity"] <= point["sensitivity_interval"][1]
-    assert found["melanoma"]["positives"] == (test[0] == INDEX_OF["mel"]).sum()
+    assert found["melanoma"]["positives"] == (test.labels == INDEX_OF["mel"]).sum()
     nevi = np.full(4000, INDEX_OF["nv"])
-    assert operating_points(validation, (nevi, test[1]), np.arange(4000)) == {}
+    assert operating_points(validation, labelled(nevi, test.probabilities)) == {}
 
 
 def test_a_specificity_is_kept_where_benign_images_have_probability_1() -> None:
     is_positive, score = np.arange(200) < 100, np.ones(200)
     score[108:] = 0.0  # eight of a hundred negatives have a 1
-    assert (score[~is_positive] >= draw(is_positive, score, specificity=0.95)).mean() <= 0.05
+    assert (score[~is_positive] >= choose_threshold(is_positive, score, specificity=0.95)).mean() <= 0.05
 
 
 def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> None:
@@ -90,8 +101,8 @@ def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> 
     shares = np.array([0.1, 0.6, 0.05, 0.05, 0.1, 0.05, 0.05])
     coverage, per_class = [], {dx: [] for dx in DX}
     for _ in range(60):
-        found = conformal.calibrate(*drawn(300, rng, shares), np.arange(300))
-        result = conformal.measure(*drawn(2000, rng, shares), found, np.arange(2000))
+        found = conformal.calibrate(labelled(*drawn(300, rng, shares)))
+        result = conformal.measure(labelled(*drawn(2000, rng, shares)), found)
         coverage.append(result["coverage"])
         for dx in DX:
             per_class[dx].append(result["per_class"][dx]["coverage"])
@@ -104,10 +115,11 @@ def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> 
 def test_the_intervals_of_the_sets_count_lesions() -> None:
     """Every image four times over, as of one lesion, leaves every share and every interval as it is: scipy's of lesions."""
     rng = np.random.default_rng(10)
-    found = conformal.calibrate(*drawn(900, rng), np.arange(900))
+    found = conformal.calibrate(labelled(*drawn(900, rng)))
     labels, probabilities = drawn(300, rng)
-    once = conformal.measure(labels, probabilities, found, np.arange(300))
-    fourfold = conformal.measure(labels.repeat(4), probabilities.repeat(4, axis=0), found, np.arange(300).repeat(4))
+    once = conformal.measure(labelled(labels, probabilities), found)
+    repeated = labelled(labels.repeat(4), probabilities.repeat(4, axis=0), np.arange(300).repeat(4))
+    fourfold = conformal.measure(repeated, found)
     assert fourfold["interval"] == pytest.approx(once["interval"])
     expected = binomtest(round(300 * once["coverage"]), 300).proportion_ci(method="wilson")
     assert once["interval"] == pytest.approx([expected.low, expected.high], abs=1e-6)
@@ -119,7 +131,7 @@ def test_the_intervals_of_the_sets_count_lesions() -> None:
 def test_too_few_calibration_images_promise_nothing() -> None:
     labels, probabilities = drawn(200, np.random.default_rng(3))
     chosen = (labels != 5) | (np.cumsum(labels == 5) <= 8)
-    found = conformal.calibrate(labels[chosen], probabilities[chosen], np.flatnonzero(chosen))
+    found = conformal.calibrate(labelled(labels[chosen], probabilities[chosen]))
     assert found.images[5] == 8 and found.thresholds[5] == 1.0
     assert conformal.prediction_sets(probabilities, found.thresholds)[:, 5].all()
     assert max(found.thresholds[:5]) < 1.0
@@ -131,7 +143,7 @@ def test_a_diagnosis_of_the_largest_threshold_is_in_every_set(penalty: float) ->
     probabilities = np.random.default_rng(11).dirichlet(np.full(7, 0.3), 20_000)
     probabilities[:, 5] = 0
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    largest = conformal.calibrate(np.array([], int), np.empty((0, 7)), np.array([]), penalty=penalty).thresholds
+    largest = conformal.calibrate(labelled(np.array([], int), np.empty((0, 7))), penalty=penalty).thresholds
     assert (conformal.scores(probabilities, penalty) > largest).any()
     assert conformal.prediction_sets(probabilities, largest, penalty).all()
 
@@ -140,7 +152,7 @@ def test_a_sure_wrong_answer_raises_no_threshold_above_the_largest() -> None:
     """Sums of 32-bit shares come out above 1; a model file takes thresholds of 0 to 1."""
     probabilities = np.tile(np.float32([0.3, 0.3, 0.2, 0.1, 0.05, 0.05 + 1e-6, 0]), (12, 1)).astype(float)
     assert conformal.scores(probabilities).max() > 1
-    found = conformal.calibrate(np.full(12, 6), probabilities, np.arange(12))
+    found = conformal.calibrate(labelled(np.full(12, 6), probabilities))
     assert found.promised[6] and found.thresholds[6] == 1.0
 
 
@@ -148,7 +160,7 @@ def test_sets_hold_the_likeliest_and_grow_with_the_promise() -> None:
     labels, probabilities = drawn(500, np.random.default_rng(4))
     sizes = []
     for coverage in (0.5, 0.8, 0.9, 0.95):
-        found = conformal.calibrate(labels, probabilities, np.arange(len(labels)), coverage)
+        found = conformal.calibrate(labelled(labels, probabilities), coverage)
         sets = conformal.prediction_sets(probabilities, found.thresholds)
         assert sets[np.arange(500), probabilities.argmax(axis=1)].all()
         sizes.append(sets.sum())
@@ -166,7 +178,7 @@ def test_a_penalty_by_hand() -> None:
     row = np.array([[0.5, 0.3, 0.1, 0.05, 0.03, 0.02, 0.0]])
     expected = np.array([0.25, 0.65, 0.85, 0.925, 0.965, 0.99, 1.0]) + 0.2 * np.array([0, 0, 1, 2, 3, 4, 5])
     np.testing.assert_allclose(conformal.scores(row, 0.2)[0], expected)
-    few = conformal.calibrate(np.array([1]), row, np.array([0]), penalty=0.2)
+    few = conformal.calibrate(labelled(np.array([1]), row), penalty=0.2)
     assert conformal.prediction_sets(row, few.thresholds, 0.2).all()
 
 
@@ -176,7 +188,7 @@ def test_sets_are_those_of_crepes(penalty: float) -> None:
     crepes = pytest.importorskip("crepes", reason="crepes is absent: pip install -e '.[dev]'")
     rng = np.random.default_rng(9)
     (labels, probabilities), (_, judged) = drawn(900, rng), drawn(400, rng)
-    found = conformal.calibrate(labels, probabilities, np.arange(len(labels)), penalty=penalty)
+    found = conformal.calibrate(labelled(labels, probabilities), penalty=penalty)
     own = conformal.scores(probabilities, penalty)[np.arange(900), labels]
     asked = conformal.scores(judged, penalty)
     expected = np.zeros((400, 7), bool)
@@ -191,7 +203,7 @@ def test_sets_are_those_of_crepes(penalty: float) -> None:
 @pytest.mark.parametrize("penalty", [0.0, 0.05])
 def test_repeated_halves_find_the_promise_kept(penalty: float) -> None:
     labels, probabilities = drawn(1500, np.random.default_rng(6))
-    found = conformal.repeated(labels, probabilities, np.arange(1500), seed=0, repeats=60, penalty=penalty)
+    found = conformal.repeated(labelled(labels, probabilities), seed=0, repeats=60, penalty=penalty)
     assert found["coverage"] == pytest.approx(0.9, abs=0.015)
     for row in found["per_class"].values():
         assert row["coverage"] == pytest.approx(0.9, abs=0.025) and row["range"][0] < 0.9 < row["range"][1]
@@ -204,20 +216,20 @@ def test_the_promise_counts_lesions() -> None:
     rare = np.flatnonzero(labels == INDEX_OF["df"])[:9]
     lesions[rare] = 1000 + np.arange(len(rare)) // 3
     kept = (labels != INDEX_OF["df"]) | np.isin(np.arange(400), rare)
-    found = conformal.calibrate(labels[kept], probabilities[kept], lesions[kept])
+    found = conformal.calibrate(labelled(labels[kept], probabilities[kept], lesions[kept]))
     assert len(rare) == 9 and found.images[INDEX_OF["df"]] == 3 and not found.promised[INDEX_OF["df"]]
-    once = conformal.calibrate(labels, probabilities, np.arange(400))
-    assert conformal.calibrate(labels.repeat(3), probabilities.repeat(3, axis=0), np.arange(400).repeat(3)) == once
+    once = conformal.calibrate(labelled(labels, probabilities))
+    threefold = labelled(labels.repeat(3), probabilities.repeat(3, axis=0), np.arange(400).repeat(3))
+    assert conformal.calibrate(threefold) == once
 
 
 def test_a_diagnosis_without_images_has_no_coverage() -> None:
     labels, probabilities = drawn(300, np.random.default_rng(7))
     kept = labels != 5
-    found = conformal.repeated(labels[kept], probabilities[kept], np.arange(kept.sum()), seed=0, repeats=5)
+    part = labelled(labels[kept], probabilities[kept])
+    found = conformal.repeated(part, seed=0, repeats=5)
     assert np.isnan(found["per_class"]["df"]["coverage"]) and found["per_class"]["df"]["range"] is None
-    lesions = np.arange(kept.sum())
-    promise = conformal.calibrate(labels[kept], probabilities[kept], lesions)
-    measured = conformal.measure(labels[kept], probabilities[kept], promise, lesions)
+    measured = conformal.measure(part, conformal.calibrate(part))
     assert not measured["per_class"]["df"]["is_promised"] and measured["per_class"]["nv"]["is_promised"]
     assert conformal.images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
 
@@ -226,7 +238,7 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
     """Of scores that mean nothing, the wanted sensitivity is kept, and the specificity is no better than chance."""
     rng = np.random.default_rng(8)
     labels, probabilities = rng.choice(7, 2000), rng.dirichlet(np.ones(7), 2000)
-    found = cross_evaluated(labels, probabilities, np.arange(2000), seed=0)
+    found = cross_evaluated(labelled(labels, probabilities), seed=0)
     for task in found.values():
         low, high = task["auc_interval"]
         assert low < task["auc"] < high and task["auc"] == pytest.approx(0.5, abs=0.05)
@@ -234,11 +246,11 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
             assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.04)
             assert point["sensitivity"] + point["specificity"] == pytest.approx(1.0, abs=0.06)
     nevi = np.full(2000, INDEX_OF["nv"])
-    assert cross_evaluated(nevi, probabilities, np.arange(2000), seed=0) == {}
+    assert cross_evaluated(labelled(nevi, probabilities), seed=0) == {}
 
 
 def test_fewer_answers_fewer_errors() -> None:
     labels, probabilities = drawn(2000, np.random.default_rng(5))
-    rows = risk_coverage(labels, probabilities, 1 - probabilities.max(axis=1))
+    rows = risk_coverage(labelled(labels, probabilities), 1 - probabilities.max(axis=1))
     assert rows[0]["answered"] == 0.05 and rows[-1]["answered"] == 1.0
     assert rows[0]["error"] < rows[-1]["error"] == pytest.approx((probabilities.argmax(axis=1) != labels).mean())

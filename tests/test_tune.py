@@ -11,8 +11,8 @@ from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.lifecycle.search_space import changed, read_space
-from lesionlab.lifecycle.tune import Search, _write_job, run_trial
-from lesionlab.lifecycle.tune_lines import trial_number
+from lesionlab.lifecycle.trial import run_trial, trial_number
+from lesionlab.lifecycle.tune import Search, _write_job
 from lesionlab.recipe import read_recipe
 
 SPACE = """
@@ -53,7 +53,7 @@ def test_a_space_is_read(tmp_path: Path) -> None:
         ("[optimizer]\nlearning_rate = { low = 1e-2, high = 1e-3 }", "low < high"),
         ("[optimizer]\nname = { low = 'adam', high = 'adamw' }", "low < high"),
         ("[optimizer]\nepochs = [3, 9]", "set the most epochs with --epochs"),
-        ("[split]\ntest_share = [0.1, 0.2]", "judged on different lesions"),
+        ("[split]\ntest_share = [0.1, 0.2]", "evaluated on different lesions"),
         ("[optimizer]\nlearning_rate = { low = 1e-3, high = 1e-2, log = 'no' }", "log must be true or false, not 'no'"),
         ("[sides]\nfirst = [1, 2]", "unknown section 'sides'"),
         ("[decision]\nrule = ['none']", "is not tuned"),
@@ -134,7 +134,7 @@ def test_failed_trials_are_said_and_end_with_1(
     out = tmp_path / "out"
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
     done = lesionlab_here("tune", *options)
-    assert done.returncode == 1 and f"1 of 2 trials failed; why stands in {out / 'trials.csv'}" in done.stdout
+    assert done.returncode == 1 and f"1 of 2 trials failed; reasons in {out / 'trials.csv'}" in done.stdout
     trials = pd.read_csv(out / "trials.csv")
     assert trials["error"].tolist()[1] == "MemoryError: too much" and trials["trial"].tolist() == [1, 2]
     assert read_recipe(str(out / "best.toml")).optimizer.batch_size == 8

@@ -13,11 +13,12 @@ import lesionlab
 import tiny_onnx
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.inference import overlay
 from lesionlab.inference.model import load_model
 from lesionlab.lifecycle.evaluate_elsewhere import evaluate
 from lesionlab.lifecycle.predicted_names import as_in_data
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS
 
 
 @pytest.fixture
@@ -105,7 +106,8 @@ def test_public_functions_take_text_and_lists(phantoms: Path, tmp_path: Path) ->
     flags = [False] * 12
     assert lesionlab.near_duplicates(decoded.pixels, list(table["image_id"]), flags) is not None
     probabilities = np.full((12, 7), 1 / 7).tolist()
-    part = lesionlab.evaluate_part(labels.tolist(), probabilities, list(table["lesion_id"]), seed=0)
+    given = LabelledPredictions(labels.tolist(), probabilities, list(table["lesion_id"]), HAM10000)
+    part = lesionlab.evaluate_part(given, seed=0)
     assert part["undecided"] == 12 and part["accuracy"] == 0
 
 

@@ -132,7 +132,7 @@ def refuse_what_is_not_unicode(path: Path) -> None:
     except UnicodeEncodeError as error:
         shown = str(path.absolute()).encode("utf-8", "backslashreplace").decode()
         raise UsageError(
-            f"The name {shown} is not in this system's encoding, as those from old archives and disks. Rename the folder."
+            f"{shown} is not valid in this system's file-name encoding (common with old archives). Rename the folder."
         ) from error
 
 
@@ -179,6 +179,11 @@ def release_pages(array: "np.ndarray") -> None:
     mapped = array.base
     if isinstance(mapped, mmap.mmap) and not array.flags.writeable and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def as_json(value: Any) -> Any:
+    """Give what a file of `write_json` would give back."""
+    return json.loads(json.dumps(without_nan(value)))
 
 
 def without_nan(value: Any) -> Any:

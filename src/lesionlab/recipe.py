@@ -144,10 +144,15 @@ class DecisionChoice:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of a run."""
+    """Every choice of a run.
+
+    `taxonomy`: the diagnoses that the data are read in, by the name of a taxonomy that comes with lesionlab or the path of a
+    file; empty: those that the data folder has.
+    """
 
     name: str = "unnamed"
     summary: str = ""
+    taxonomy: str = ""
     image: ImageChoice = ImageChoice()
     split: SplitChoice = SplitChoice()
     augment: AugmentChoice = AugmentChoice()
@@ -165,8 +170,10 @@ class Recipe:
 
     def with_full_paths(self) -> Self:
         """Copy the recipe with the paths of its files in full: who takes it up later may stand in another folder."""
-        weights, split = self.model.weights, self.split.file
+        weights, split, taxonomy = self.model.weights, self.split.file, self.taxonomy
         recipe = self.with_changes("model", weights=os.path.abspath(weights)) if os.path.isfile(weights) else self
+        if taxonomy.endswith(".toml"):
+            recipe = dataclasses.replace(recipe, taxonomy=os.path.abspath(taxonomy))
         return recipe.with_changes("split", file=os.path.abspath(split)) if split else recipe
 
     def sides(self) -> tuple[int, int, int]:
@@ -177,7 +184,8 @@ class Recipe:
     def to_toml(self) -> str:
         """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
         lines = [f"name = {as_toml(self.name)}", f"summary = {as_toml(self.summary)}"]
-        for part in dataclasses.fields(self)[2:]:
+        lines += [f"taxonomy = {as_toml(self.taxonomy)}"] if self.taxonomy else []
+        for part in dataclasses.fields(self)[3:]:
             lines += ["", f"[{part.name}]"]
             choices = dataclasses.asdict(getattr(self, part.name))
             lines += [f"{key} = {as_toml(value)}" for key, value in choices.items()]

@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+import textwrap
 from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE, __version__
@@ -16,6 +17,14 @@ from lesionlab.cli import data, evaluate, export, predict, run, serve, track, tu
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
+_DESCRIPTION = "From a folder of dermatoscopic images to an honestly evaluated classifier."
+_EPILOG = """\
+examples:
+  lesionlab run                        a first run, on generated lesions
+  lesionlab run --data HAM10000        train and evaluate on your images
+  lesionlab predict photo.jpg          use the model that comes with lesionlab
+  lesionlab COMMAND --help             every option of a command
+"""
 _GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
 
 
@@ -25,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _set_encoding()
     if arguments is None:
         _stop_once()
-    options = make_parser().parse_args(arguments)
+    parser, given = make_parser(), sys.argv[1:] if arguments is None else arguments
+    if not given:
+        parser.print_help(sys.stderr)
+        return 2
+    options = parser.parse_args(given)
     try:
         code = options.command(options) or 0
         sys.stdout.flush()  # what cannot be printed is said here, not by the interpreter
@@ -76,22 +89,24 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser of every command and option."""
     parser = Parser(
         prog="lesionlab",
-        description="From a folder of dermatoscopic images to an honestly evaluated classifier. " + NOT_A_DEVICE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=_DESCRIPTION + "\n" + textwrap.fill(NOT_A_DEVICE, 78),
+        epilog=_EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"lesionlab {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command_name", required=True)
+    data.add_data_commands(commands)
     run.add_run(commands)
     run.add_train(commands)
     run.add_ensemble(commands)
-    data.add_data_commands(commands)
-    predict.add_predict(commands)
-    evaluate.add_score(commands)
+    tune.add_tune(commands)
     evaluate.add_evaluate(commands)
+    evaluate.add_score(commands)
     evaluate.add_compare(commands)
+    predict.add_predict(commands)
+    serve.add_serve(commands)
     export.add_export(commands)
     track.add_track(commands)
-    serve.add_serve(commands)
-    tune.add_tune(commands)
     return parser
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from lesionlab.choices import ENGINES
 
 Commands = argparse._SubParsersAction
+Group = argparse._ArgumentGroup
 _Number = TypeVar("_Number", int, float)
 
 
@@ -53,12 +54,10 @@ def _before_dashes(args: Sequence[str]) -> Sequence[str]:
     return args[: args.index("--")] if "--" in args else args
 
 
-def add_engine(parser: Any, help: str) -> None:
-    """Add `--engine` and `--address` to a parser or to a group of its options."""
-    parser.add_argument("--engine", choices=ENGINES, default="local", help=help)
-    parser.add_argument(
-        "--address", metavar="HOST:PORT", help="a Ray cluster; without it, --engine ray takes this machine's cores"
-    )
+def add_engine(group: Group, help: str) -> None:
+    """Add `--engine` and `--address` to a group of options."""
+    group.add_argument("--engine", choices=ENGINES, default="local", help=help)
+    group.add_argument("--address", metavar="HOST:PORT", help="Ray cluster to use (default: start Ray on this machine)")
 
 
 def engine_of(options: argparse.Namespace) -> str:

@@ -26,8 +26,8 @@ def _names(first: Path, second: Path) -> tuple[str, str]:
 
 def _print(first: str, second: str, result: Comparison) -> None:
     _say(
-        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals: paired bootstrap over lesions; of the "
-        "AUC malignant/benign DeLong's, over lesions too\n"
+        f"{result.images:,} test images of {result.lesions:,} lesions; 95 % intervals by paired bootstrap over lesions, for "
+        "the AUC of malignant against benign by DeLong's method over lesions\n"
     )
     columns = _in_the_middle(first), _in_the_middle(second)
     if columns[0] == columns[1]:
@@ -37,8 +37,8 @@ def _print(first: str, second: str, result: Comparison) -> None:
     for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
         print(_row(name, _value(figure.first), _value(figure.second), _difference(figure)))
     _say(
-        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images, McNemar p "
-        f"{_p(result.mcnemar_p)}, counting images; the AUCs, DeLong p {_p(result.delong_p)}, counting lesions."
+        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images; McNemar's test of images: p "
+        f"{_p(result.mcnemar_p)}. DeLong's test of the AUCs over lesions: p {_p(result.delong_p)}."
     )
     _say(result.verdict(first, second) + "\n")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, positive, share, whole_number
+from lesionlab.cli.arguments import Commands, Group, positive, share, whole_number
 from lesionlab.errors import UsageError
 
 CHALLENGES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k")
@@ -14,38 +14,62 @@ CHALLENGES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2
 
 def add_evaluate(commands: Commands) -> None:
     """Add `evaluate` to the subcommands of `lesionlab`."""
-    evaluate = commands.add_parser("evaluate", help="judge a model, or its predictions, on a labelled folder")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="evaluate a model, or a table of predictions, on labelled images",
+        description="Evaluate a model, or a table of its predictions, on labelled images, and write a report: metrics with "
+        "95 % intervals over lesions, subgroups, calibration, operating points, prediction sets, errors. Images that the model "
+        "was trained on make it look too good: name its split with --split.",
+    )
     evaluate.add_argument(
         "model",
         nargs="?",
         metavar="MODEL",
-        help="a .onnx file, a run, or a .csv of predictions (default: lesionlab's model)",
-    )
-    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help="labelled images, in any layout")
-    evaluate.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for report.html and figures")
-    evaluate.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="seed of the bootstrap (default: 0)"
+        help="model file (.onnx), run directory, or .csv of predictions (default: the model that comes with lesionlab)",
     )
     evaluate.add_argument(
-        "--allow-missing", action="store_true", help="judge the images that have a prediction, and list the others"
+        "--data", type=Path, required=True, metavar="DIR", help="folder of images with their diagnoses"
+    )
+    evaluate.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder for report.html, metrics.json and figures"
+    )
+    evaluate.add_argument(
+        "--seed", type=whole_number, default=0, metavar="N", help="random seed of the bootstrap (default: 0)"
+    )
+    evaluate.add_argument(
+        "--allow-missing", action="store_true", help="evaluate the images that have a prediction, and list the others"
     )
     evaluate.add_argument(
         "--split",
         type=Path,
         metavar="FILE.csv",
-        help="a run's splits.csv: judge its test part, draw lines on validation",
+        help="a run's splits.csv: evaluate on its test part; choose thresholds on its validation part",
     )
-    evaluate.add_argument("--costs", type=Path, metavar="FILE.csv", help="cost of each answer to each true diagnosis")
-    evaluate.add_argument(
-        "--risk", type=share, metavar="R", help="share of wrong answers to keep by abstaining (default: .05, .1, .2)"
-    )
-    evaluate.add_argument(
-        "--robustness", action="store_true", help="corrupt, turn and cover the images too: some minutes more"
-    )
-    evaluate.add_argument(
-        "--robustness-lesions", type=positive, metavar="N", help="the same, of at most so many lesions (default: 200)"
-    )
+    _add_further_options(evaluate.add_argument_group("further measurements"))
     evaluate.set_defaults(command=_evaluate)
+
+
+def _add_further_options(group: Group) -> None:
+    group.add_argument(
+        "--costs",
+        type=Path,
+        metavar="FILE.csv",
+        help="cost matrix: the cost of each predicted diagnosis for each true one",
+    )
+    group.add_argument(
+        "--risk",
+        type=share,
+        metavar="R",
+        help="highest error rate allowed among answered images; the model abstains on the rest (default: 0.05, 0.1 and 0.2)",
+    )
+    group.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also evaluate on corrupted, rotated and masked images; takes some minutes",
+    )
+    group.add_argument(
+        "--robustness-lesions", type=positive, metavar="N", help="the same, on at most N lesions (default: 200)"
+    )
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -53,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from lesionlab.evaluation.intervals import in_words
     from lesionlab.evaluation.metrics import HEADLINE
     from lesionlab.lifecycle.evaluate_elsewhere import ROBUSTNESS_LESIONS, evaluate
-    from lesionlab.runs.artifacts import metrics_of
+    from lesionlab.runs.directory import open_evaluated
 
     report = evaluate(
         options.model,
@@ -66,7 +90,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         risks=(options.risk,) if options.risk else RISKS,
         robustness_lesions=options.robustness_lesions or (ROBUSTNESS_LESIONS if options.robustness else None),
     )
-    test = metrics_of(options.out)["test"]
+    test = open_evaluated(options.out).metrics()["test"]
     undecided = f", {test['undecided']:,} undecided (a tie counts as wrong)" if test["undecided"] else ""
     print(f"{test['images']:,} images of {test['lesions']:,} lesions{undecided}")
     for name in HEADLINE:
@@ -76,22 +100,27 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def add_score(commands: Commands) -> None:
     """Add `score` to the subcommands of `lesionlab`."""
-    score = commands.add_parser("score", help="the ISIC challenge's own metrics of a table of predictions")
+    score = commands.add_parser(
+        "score",
+        help="compute an ISIC challenge's metrics from a table of predictions",
+        description="Compute the metrics of an ISIC challenge as its own scorer does, from a table of predictions and one of the "
+        "true diagnoses.",
+    )
     score.add_argument(
         "predictions",
         type=Path,
         metavar="PREDICTIONS.csv",
-        help="image and the challenge's columns: MEL,NV,BCC,AKIEC,BKL,DF,VASC of isic2018",
+        help="table with image and the challenge's columns, of isic2018 MEL,NV,BCC,AKIEC,BKL,DF,VASC",
     )
     score.add_argument(
-        "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or metadata with image_id and dx"
+        "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or a table with image_id and dx"
     )
     score.add_argument(
-        "--challenge", choices=CHALLENGES, default="isic2018", help="whose columns and metric (default: isic2018)"
+        "--challenge", choices=CHALLENGES, default="isic2018", help="whose columns and metrics (default: isic2018)"
     )
-    score.add_argument("--json", action="store_true", help="print the figures as JSON")
+    score.add_argument("--json", action="store_true", help="print the metrics as JSON")
     score.add_argument(
-        "--part", metavar="NAME", help="of a run's predictions.csv, score one part: train, validation or test"
+        "--part", metavar="NAME", help="score one part of a run's predictions.csv: train, validation or test"
     )
     score.add_argument(
         "--allow-missing",
@@ -141,11 +170,20 @@ def _score_lines(result: dict[str, Any], metrics: Sequence[str]) -> Iterator[str
 
 def add_compare(commands: Commands) -> None:
     """Add `compare` to the subcommands of `lesionlab`."""
-    compare = commands.add_parser("compare", help="whether one run is better than another on the same test images")
-    compare.add_argument(
-        "runs", type=Path, nargs="+", metavar="RUN", help="run directories; the first is compared with"
+    compare = commands.add_parser(
+        "compare",
+        help="test whether one run is better than another on the same images",
+        description="Test whether runs differ on the same test images: paired bootstrap over lesions, McNemar's test, DeLong's "
+        "test, and a verdict in words.",
     )
-    compare.add_argument("--json", action="store_true", help="print the figures as JSON")
+    compare.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="directories of runs or evaluations; each is compared with the first",
+    )
+    compare.add_argument("--json", action="store_true", help="print the metrics as JSON")
     compare.set_defaults(command=_compare)
 
 

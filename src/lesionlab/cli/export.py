@@ -5,46 +5,65 @@ import shlex
 from pathlib import Path
 
 from lesionlab.choices import EXPORT_FORMATS
-from lesionlab.cli.arguments import Commands, points
+from lesionlab.cli.arguments import Commands, Group, points
 from lesionlab.errors import UsageError
 
 
 def add_export(commands: Commands) -> None:
     """Add `export` to the subcommands of `lesionlab`."""
-    export = commands.add_parser("export", help="write a run's model in another format, or a page that runs it")
+    export = commands.add_parser(
+        "export",
+        help="convert a run's model to another format, or to a web page",
+        description="Convert the model of a finished run to another format, and check that it predicts the same on the run's "
+        "images; or write a web page that runs a model in the browser (--format web).",
+    )
     export.add_argument(
         "run",
         nargs="?",
         type=Path,
         metavar="RUN",
-        help="run directory; for web or with --data also a .onnx file or the name of lesionlab's own model",
-    )
-    export.add_argument("--format", choices=(*EXPORT_FORMATS, "web"), default="onnx", help="default: onnx")
-    export.add_argument(
-        "--final", action="store_true", help="the network that 'lesionlab train' has made, not the run's own"
+        help="directory of a finished run; with --format web or --data also a .onnx file, or bundled (the model that comes "
+        "with lesionlab)",
     )
     export.add_argument(
+        "--format",
+        choices=(*EXPORT_FORMATS, "web"),
+        default="onnx",
+        help="onnx (default); onnx-int8: 8-bit integers, faster; litert: formerly TensorFlow Lite; savedmodel: TensorFlow; "
+        "keras; or web: a folder with a page that runs the model",
+    )
+    export.add_argument(
+        "--final", action="store_true", help="export the network that 'lesionlab train' refitted on all lesions"
+    )
+    export.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="file to write, for web and savedmodel a folder (default: in the run directory; with --data in this folder)",
+    )
+    _add_format_options(export.add_argument_group("onnx-int8 and web"))
+    export.set_defaults(command=_export)
+
+
+def _add_format_options(group: Group) -> None:
+    group.add_argument(
         "--data",
         type=Path,
         metavar="DIR",
-        help="of onnx-int8, for a model in place of a run: images with diagnoses to judge it on",
+        help="with --format onnx-int8 and a model file: labelled images to calibrate and test it on",
     )
-    export.add_argument(
-        "--out", type=Path, metavar="FILE", help="default: beside the run's model, with --data here; for web a folder"
-    )
-    export.add_argument(
+    group.add_argument(
         "--allowed-loss",
         type=points,
         metavar="POINTS",
-        help="of onnx-int8: percentage points of balanced accuracy that it may lose (default: 1)",
+        help="with onnx-int8: percentage points of balanced accuracy that may be lost (default: 1)",
     )
-    export.add_argument(
+    group.add_argument(
         "--runtime",
         type=Path,
         metavar="FILE.tgz",
-        help="of web: onnxruntime-web's tarball, for machines that are offline",
+        help="with web: onnxruntime-web's npm tarball (default: download it once)",
     )
-    export.set_defaults(command=_export)
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.data.images import SUFFIXES, ImageError
+from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.images import ImageError
 from lesionlab.errors import UsageError
+from lesionlab.files import write_text
 from lesionlab.inference.csv_table import Done, PredictedTable, not_done
 from lesionlab.inference.image_sources import SkippedFiles, Source, find_images, is_read_from, unique_names
+from lesionlab.inference.lesion_table import LesionTable, read_lesions, refuse_other_table
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
@@ -52,6 +55,8 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
         from lesionlab.cli.predict_shards import predict_shards
 
         return predict_shards(sources, model, options)
+    if options.by_lesion:
+        return _predict_by_lesion(sources, model, options)
     done = Done()
     overlays: _Overlays | None = None
     with ExitStack() as stack:
@@ -77,6 +82,28 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     return code
 
 
+def _predict_by_lesion(sources: Iterable[Source], model: Model, options: Namespace) -> int:
+    """Predict the sources and write a row a lesion; see `lesionlab.evaluation.by_lesion`."""
+    header = ["lesion_id", *model.facts.taxonomy.columns]
+    if options.out:
+        refuse_other_table(options.out, header)
+    table = LesionTable(read_lesions(options.by_lesion))
+    code = _predict(model, sources, [table.add], options, "images predicted")
+    if code == 130:  # half of the images of a lesion are no answer
+        return code
+    rows = table.rows()
+    lines = [csv_line(header), *map(csv_line, rows)]
+    if options.out:
+        write_text(options.out, "".join(lines))
+    else:
+        sys.stdout.write("".join(lines))
+    if alone := table.without_lesion:
+        named = f"{len(alone):,} images ({', '.join(alone[:5])})"
+        _say(f"{named} have no lesion in {options.by_lesion}: each counts as a lesion of its own.")
+    _say(f"{len(rows):,} lesions" + (f" written to {options.out}." if options.out else "."))
+    return code
+
+
 def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
     """Keep overlays out of the folders that images are read from: they would be read as images the next time."""
     for path in paths:
@@ -88,7 +115,7 @@ def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
             )
 
 
-def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace) -> int:
+def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace, written: str = "") -> int:
     n_read = n_unreadable = 0
     try:
         results = model.stream(sources, batch_size=options.batch_size, explain=bool(options.explain))
@@ -107,8 +134,9 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
         return 130
     if n_unreadable:
         _say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
-    if options.out:
-        _say(f"{n_read:,} rows written to {options.out}. {NOT_A_DEVICE}")
+    if options.out or written:
+        outcome = written or f"rows written to {options.out}"
+        _say(f"{n_read:,} {outcome}. {NOT_A_DEVICE}")
     elif not options.json and sys.stdout.isatty():
         print(NOT_A_DEVICE)
     else:
@@ -201,7 +229,7 @@ def _bars(n_images: int, taxonomy: Taxonomy) -> Sink:
             print(f"  {taxonomy.name_of[dx]:{_NAME}} {bar(share)} {share:6.1%}")
         print(f"\n  {_in_words(prediction)}")
         if prediction.is_dermatoscopic is False:
-            print("  no answer here is to be trusted")
+            print("  no prediction here can be relied on")
         elif len(prediction.prediction_set) > 1:
             print(f"  cannot be ruled out: {', '.join(taxonomy.name_of[dx] for dx in prediction.prediction_set)}")
         print()

@@ -5,47 +5,82 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.choices import CALIBRATIONS, TRACKERS
-from lesionlab.cli.arguments import Commands, add_engine, devices, engine_of, positive, whole_number
+from lesionlab.choices import CALIBRATIONS, RECIPES, TRACKERS
+from lesionlab.cli.arguments import Commands, Group, add_engine, devices, engine_of, positive, whole_number
 from lesionlab.errors import UsageError
 
 
 def add_run(commands: Commands) -> None:
     """Add `run` to the subcommands of `lesionlab`."""
-    run = commands.add_parser("run", help="the whole life of a classifier: from images to a report")
-    run.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of images and metadata; without it, generated lesions"
+    run = commands.add_parser(
+        "run",
+        help="train and evaluate a classifier: from images to a report",
+        description="Read, clean and split a folder of images, train a classifier, and evaluate it on lesions that it was not "
+        "trained on. Everything goes into one run directory, report.html first. An interrupted run resumes: repeat the same "
+        "command.",
     )
-    run.add_argument("--recipe", metavar="NAME|FILE", help="recipe (default: mobile; on generated lesions: quick)")
-    run.add_argument(
-        "--weights",
-        metavar="FILE|none",
-        help="starting weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5)",
+    _add_data_options(run.add_argument_group("data"))
+    _add_training_options(run.add_argument_group("training"))
+    results = run.add_argument_group("results")
+    results.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
+    results.add_argument(
+        "--again", action="store_true", help="start over, and replace what the run directory holds of this run"
     )
-    run.add_argument(
-        "--split", metavar="NAME|FILE", help="lesion (default), kaggle (leaks), source:CLINIC, or a .csv file"
+    results.add_argument(
+        "--track",
+        action="append",
+        choices=TRACKERS,
+        default=[],
+        help="log to a tracker while training; may be given twice",
     )
-    run.add_argument("--out", type=Path, metavar="DIR", help="run directory (default: runs/DATA-RECIPE)")
-    run.add_argument("--seed", type=whole_number, default=0, metavar="N", help="seed of everything random (default: 0)")
-    run.add_argument("--epochs", type=positive, metavar="N", help="epochs, instead of the recipe's")
-    run.add_argument(
+    folds = run.add_argument_group("cross-validation")
+    folds.add_argument("--folds", type=positive, metavar="K", help="cross-validate: K runs, each lesion tested once")
+    add_engine(
+        folds,
+        "where to train the folds: on this machine, one after the other, or in parallel with Ray (default: local)",
+    )
+    run.set_defaults(command=_run)
+
+
+def _add_data_options(group: Group) -> None:
+    group.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder of images with their diagnoses (default: generated lesions)"
+    )
+    group.add_argument(
+        "--split",
+        metavar="NAME|FILE",
+        help="how to split: lesion (default), source:CLINIC (test on one clinic), kaggle (leaks; for comparison), or a .csv "
+        "file with the columns image_id and part",
+    )
+    group.add_argument(
         "--limit",
         type=positive,
         metavar="N",
-        help="take about N images, whole lesions; of each diagnosis always six lesions or more",
+        help="use about N images, for a quick try: whole lesions, at least six of each diagnosis",
     )
-    run.add_argument(
-        "--devices", type=devices, default=1, metavar="N|all", help="devices that train, on JAX (default: 1)"
+
+
+def _add_training_options(group: Group) -> None:
+    group.add_argument(
+        "--recipe",
+        metavar="NAME|FILE",
+        help=f"{', '.join(RECIPES)}, or a TOML file (default: mobile; on generated lesions quick)",
     )
-    run.add_argument(
-        "--track", action="append", choices=TRACKERS, default=[], help="tracker to log to; can be given twice"
+    group.add_argument(
+        "--weights",
+        metavar="FILE|none",
+        help="initial weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5) (default: the "
+        "recipe's)",
     )
-    run.add_argument(
-        "--folds", type=positive, metavar="K", help="cross-validation: K runs, every lesion tested on once"
+    group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
+    group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
+    group.add_argument(
+        "--devices",
+        type=devices,
+        default=1,
+        metavar="N|all",
+        help="number of GPUs (or other devices) to train on, with JAX (default: 1)",
     )
-    add_engine(run, "who trains the folds (default: local, one after the other)")
-    run.add_argument("--again", action="store_true", help="start anew, whatever the run directory holds of this run")
-    run.set_defaults(command=_run)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -95,8 +130,15 @@ def _split_choice(text: str) -> dict[str, str]:
 
 def add_train(commands: Commands) -> None:
     """Add `train` to the subcommands of `lesionlab`."""
-    train = commands.add_parser("train", help="train a finished run's recipe once more, on all of its lesions")
-    train.add_argument("run", type=Path, metavar="RUN", help="run directory; final.keras and final.onnx go into it")
+    train = commands.add_parser(
+        "train",
+        help="refit a finished run's recipe on all lesions: the model to share",
+        description="Refit the recipe of a finished run on all of its lesions, test and validation part too. The refitted "
+        "network (final.keras, final.onnx) cannot be tested on these images any more: its model card has the run's figures.",
+    )
+    train.add_argument(
+        "run", type=Path, metavar="RUN", help="directory of a finished run; the refitted network is written into it"
+    )
     train.set_defaults(command=_train)
 
 
@@ -108,12 +150,23 @@ def _train(options: argparse.Namespace) -> None:
 
 def add_ensemble(commands: Commands) -> None:
     """Add `ensemble` to the subcommands of `lesionlab`."""
-    ensemble = commands.add_parser("ensemble", help="several finished runs on the same split, as one network")
-    ensemble.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run directories, two or more")
-    ensemble.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory of the ensemble")
-    ensemble.add_argument("--name", default="ensemble", help="of the ensemble, where a recipe's would stand")
-    ensemble.add_argument("--calibration", choices=CALIBRATIONS, help="chosen anew (default: as the first run's)")
-    ensemble.add_argument("--again", action="store_true", help="do it again where it is finished")
+    ensemble = commands.add_parser(
+        "ensemble",
+        help="join finished runs on the same split into one network",
+        description="Join finished runs on the same images and split into one network, whose logits are the mean of theirs, "
+        "and evaluate it as a run of its own.",
+    )
+    ensemble.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="directories of finished runs, two or more")
+    ensemble.add_argument("--out", type=Path, required=True, metavar="DIR", help="run directory to write")
+    ensemble.add_argument(
+        "--name", default="ensemble", help="name of the ensemble, shown as a recipe's name would be (default: ensemble)"
+    )
+    ensemble.add_argument(
+        "--calibration",
+        choices=CALIBRATIONS,
+        help="how to recalibrate the joined network (default: as in the first run)",
+    )
+    ensemble.add_argument("--again", action="store_true", help="start over, and replace a finished ensemble")
     ensemble.set_defaults(command=_ensemble)
 
 

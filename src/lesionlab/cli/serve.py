@@ -5,39 +5,55 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, megabytes, port, positive
-from lesionlab.serve.settings import Limits, environment
+from lesionlab.cli.arguments import Commands, Group, megabytes, port, positive
+from lesionlab.serve.limits import Limits, environment
 
 
 def add_serve(commands: Commands) -> None:
     """Add `serve` to the subcommands of `lesionlab`."""
-    serve = commands.add_parser("serve", help="a page and an API on this machine; no image leaves it")
-
-    def add(option: str, default: str | None, help: str, **more: Any) -> None:
-        """Add an option whose default is its variable, LESIONLAB_MAX_FILES of --max-files, before the one given."""
-        name = option.strip("-").replace("-", "_").upper()
-        serve.add_argument(option, default=environment(name) or default, help=help, **more)
-
-    files, megabytes_each, waiting = str(Limits.files), f"{Limits.file_bytes / 1e6:g}", str(Limits.waiting)
-    add("--host", "127.0.0.1", "address (default: 127.0.0.1)")
-    add("--port", "8000", "0 for any (default: 8000)", type=port)
-    add("--model", None, "model file, .onnx, or run directory", metavar="FILE")
-    add("--reference", None, "labelled folder: the nearest confirmed cases are shown", type=Path, metavar="DIR")
-    add("--token", "", "what clients must send; needed beyond this machine (LESIONLAB_TOKEN)")
-    serve.add_argument(
-        "--insecure-no-token", action="store_true", help="serve other machines without a token all the same"
+    serve = commands.add_parser(
+        "serve",
+        help="serve a web page and an API on this machine",
+        description="Serve a web page and an HTTP API that predict with a model on this machine. Images stay in memory: "
+        "they are neither stored nor logged nor sent on. Environment variables set options too: LESIONLAB_PORT is --port.",
     )
-    serve.add_argument(
+
+    _add(serve, "--host", "127.0.0.1", "address to listen on (default: 127.0.0.1, this machine only)")
+    _add(serve, "--port", "8000", "port to listen on; 0 for any that is free (default: 8000)", type=port)
+    what = "model file (.onnx) or run directory (default: the model that comes with lesionlab)"
+    _add(serve, "--model", None, what, metavar="FILE")
+    what = "folder of labelled images; the page shows the most similar ones beside each prediction"
+    _add(serve, "--reference", None, what, type=Path, metavar="DIR")
+    _add_access_options(serve.add_argument_group("access"))
+    _add_limits(serve.add_argument_group("limits"))
+    serve.set_defaults(command=_serve)
+
+
+def _add_access_options(group: Group) -> None:
+    what = "secret that clients must send, at least 16 characters; required when other machines can connect"
+    _add(group, "--token", "", what)
+    group.add_argument("--insecure-no-token", action="store_true", help="let other machines connect without a token")
+    group.add_argument(
         "--allow-host",
         action="append",
         metavar="NAME",
         default=environment("ALLOW_HOST").split(),
-        help="a name that clients may use for this machine; again for more",
+        help="host name that clients may use for this machine; may be repeated",
     )
-    add("--max-files", files, f"images in one request (default: {files})", type=positive, metavar="N")
-    add("--max-file-mb", megabytes_each, f"of one image (default: {megabytes_each})", type=megabytes, metavar="MB")
-    add("--waiting", waiting, f"images that may wait; beyond it 503 (default: {waiting})", type=positive, metavar="N")
-    serve.set_defaults(command=_serve)
+
+
+def _add_limits(group: Group) -> None:
+    files, size, waiting = str(Limits().files), f"{Limits().file_bytes / 1e6:g}", str(Limits().waiting)
+    _add(group, "--max-files", files, f"images per request (default: {files})", type=positive, metavar="N")
+    _add(group, "--max-file-mb", size, f"size of an image in MB (default: {size})", type=megabytes, metavar="MB")
+    what = f"images that may wait in the queue; further requests get 503 (default: {waiting})"
+    _add(group, "--waiting", waiting, what, type=positive, metavar="N")
+
+
+def _add(to: argparse._ActionsContainer, option: str, default: str | None, help: str, **more: Any) -> None:
+    """Add an option whose default is its variable, LESIONLAB_MAX_FILES of --max-files, before the one given."""
+    name = option.strip("-").replace("-", "_").upper()
+    to.add_argument(option, default=environment(name) or default, help=help, **more)
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -54,9 +70,10 @@ def _serve(options: argparse.Namespace) -> None:
         reference=options.reference,
         limits=Limits(files=options.max_files, file_bytes=int(options.max_file_mb * 1e6), waiting=options.waiting),
     )
-    serve(settings, tell=_tell_address)
+    serve(settings, tell=tell_address)
 
 
-def _tell_address(host: str, port: int) -> None:
+def tell_address(host: str, port: int) -> None:
+    """Print where a service listens."""
     place = f"[{host}]" if ":" in host else host
     print(f"lesionlab serves on http://{place}:{port}\n{NOT_A_DEVICE}", flush=True)

@@ -8,23 +8,41 @@ from lesionlab.cli.arguments import Commands, positive, whole_number
 
 def add_tune(commands: Commands) -> None:
     """Add `tune` to the subcommands of `lesionlab`."""
-    tune = commands.add_parser("tune", help="search for a better recipe, many trials side by side (Ray Tune)")
-    tune.add_argument("recipe", metavar="RECIPE", help="name or file of the recipe that is varied")
-    tune.add_argument("--space", type=Path, required=True, metavar="FILE", help="TOML: which keys, in what range")
-    tune.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images and metadata")
+    tune = commands.add_parser(
+        "tune",
+        help="search for a better recipe (hyperparameters) with Ray Tune",
+        description="Train variants of a recipe, several at a time, stop early those that lag behind, and write the best as "
+        "best.toml. Variants are compared on the validation part; the test part is not used. An interrupted search resumes: "
+        "repeat the same command.",
+    )
+    tune.add_argument("recipe", metavar="RECIPE", help="name or file of the recipe to vary")
+    tune.add_argument(
+        "--space",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="search space: a TOML file of recipe keys and their ranges",
+    )
+    tune.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images with their diagnoses")
     tune.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for best.toml and trials.csv")
     tune.add_argument(
-        "--trials", type=positive, default=20, metavar="N", help="how many recipes are tried (default: 20)"
+        "--trials", type=positive, default=20, metavar="N", help="number of variants to train (default: 20)"
     )
-    tune.add_argument("--epochs", type=positive, metavar="N", help="most epochs of a trial, instead of the recipe's")
-    tune.add_argument("--weights", metavar="FILE|none", help="starting weights, as for run")
-    tune.add_argument("--limit", type=positive, metavar="N", help="take about N images, whole lesions, as for run")
     tune.add_argument(
-        "--seed", type=whole_number, default=0, metavar="N", help="seed of split, trials and training (default: 0)"
+        "--epochs", type=positive, metavar="N", help="epochs of a trial at most, in place of the recipe's"
     )
-    tune.add_argument("--cpus", type=positive, default=1, metavar="N", help="cores of a trial (default: 1)")
-    tune.add_argument("--address", metavar="HOST:PORT", help="a Ray cluster (default: this machine's cores)")
-    tune.add_argument("--again", action="store_true", help="search anew, whatever --out holds of a search")
+    tune.add_argument("--weights", metavar="FILE|none", help="initial weights, as for run")
+    tune.add_argument("--limit", type=positive, metavar="N", help="use about N images, as for run")
+    tune.add_argument(
+        "--seed",
+        type=whole_number,
+        default=0,
+        metavar="N",
+        help="random seed of split, trials and training (default: 0)",
+    )
+    tune.add_argument("--cpus", type=positive, default=1, metavar="N", help="CPU cores per trial (default: 1)")
+    tune.add_argument("--address", metavar="HOST:PORT", help="Ray cluster to use (default: start Ray on this machine)")
+    tune.add_argument("--again", action="store_true", help="start over, and replace what --out holds of this search")
     tune.set_defaults(command=_tune)
 
 

@@ -59,7 +59,7 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
         raise LesionlabError(f"The decoded images are not those of {collection.folder}: decode this collection.")
     table = table.assign(sha256=facts["sha256"].to_numpy(), row=np.arange(len(table)))
     table["age"], findings = judge_ages(table)
-    findings += _unknown_values(table)
+    findings += _unknown_values(table) + _set_aside_before(collection.set_aside)
     absent = [column for one in collection.findings if one.kind == "columns-absent" for column in one.items]
     told = {f"{column}-{what}" for column in absent for what in ("empty", "unknown")}
     findings = [one for one in findings if one.kind not in told]
@@ -71,7 +71,9 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
         raise UsageError(
             f"{collection.folder}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
         )
-    set_aside = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[~is_kept].reset_index(drop=True)
+    here = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[~is_kept]
+    set_aside = pd.concat([collection.set_aside, here], ignore_index=True) if len(collection.set_aside) else here
+    set_aside = set_aside.reset_index(drop=True)
     return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside)
 
 
@@ -174,6 +176,15 @@ def _unknown_values(table: pd.DataFrame) -> list[Finding]:
         several = known.index[known > 1].astype(str)
         findings += finding(f"{column}-two", f"A lesion has two values of {column}", "kept as they are", several)
     return findings
+
+
+def _set_aside_before(set_aside: pd.DataFrame) -> list[Finding]:
+    """A finding for each reason for which rows were set aside as they were read."""
+    return [
+        one
+        for reason, rows in set_aside.groupby("reason", sort=False)
+        for one in finding("row-set-aside", f"A row is not of what is read: {reason}", "set aside", rows["image_id"])
+    ]
 
 
 def _set_aside(table: pd.DataFrame, errors: np.ndarray) -> tuple[np.ndarray, list[Finding]]:

@@ -1,9 +1,10 @@
-"""An ICC profile in, a function out that brings its colours to sRGB; in the browser `serve/page/colours.js` does the same.
+"""An ICC profile in, a function out that brings its colours to sRGB; in the browser `serve/page/icc.js` does the same.
 
-Profiles of cameras, phones and screens are three curves and a matrix. Those are converted here, in double precision and after
-scaling, so that Python and the page give the same pixels: where each left it to its own library, one value in fifty came out a
-level apart, and a probability of the packaged model up to 0.005 (Display P3). Profiles with tables, of printers and scanners,
-are left to Little CMS (`lesionlab.data.images`).
+Profiles of cameras, phones and screens are three curves and a matrix, those of grey pictures one curve. Those are converted
+here, in double precision and after scaling, so that Python and the page give the same pixels: where each left it to its own
+library, one value in fifty came out a level apart, and a probability of the packaged model up to 0.005 (Display P3). What a
+profile calls itself counts for nothing: profiles that are linear or of other primaries have "sRGB" in their names. Profiles
+with tables, of printers and scanners, are left to Little CMS (`lesionlab.data.images`).
 
 ICC.1:2022: header 7.2, tags 9.2, curves 10.6 and 10.18.
 """
@@ -14,51 +15,38 @@ from functools import lru_cache
 
 import numpy as np
 
-Conversion = Callable[[np.ndarray], np.ndarray]
-
-# From XYZ under D50 to linear sRGB: the inverse of the primaries that the ICC publishes for sRGB.
-_TO_LINEAR = np.array(
-    [
-        [3.1341121533238456, -1.6173924595518705, -0.4906334045647203],
-        [-0.9787872961391834, 1.9162795864266207, 0.03345471423138198],
-        [0.07198304438569494, -0.22898585024754495, 1.4053851315844992],
-    ]
-)
+from lesionlab.data.colour_spaces import TO_LINEAR, Conversion, conversion
 
 
 @lru_cache(maxsize=16)
-def conversion_of(profile: bytes) -> Conversion | None:
+def conversion_of(profile: bytes, *, is_grey: bool = False) -> Conversion | None:
     """Return what brings RGB pixels of a profile to sRGB.
 
     Args:
         profile: an ICC profile.
+        is_grey: the image is grey, and so may its profile be.
 
     Returns:
-        A function from uint8 (height, width, 3) to the same; None where the profile has no curves and matrix: it is of
-        another colour model, has tables, or is damaged.
+        A function from uint8 (height, width, 3) to the same, which changes nothing where the profile is sRGB's; None where
+        the profile has no curves and matrix: it is of another colour model, has tables, or is damaged.
 
     """
     try:
         tags = _tags(profile)
-        if profile[16:20] != b"RGB ":
+        space = profile[16:20]
+        if space not in (b"RGB ", b"GRAY") or (space == b"GRAY" and not is_grey):
             return None
-        if b"srgb" in tags.get(b"desc", b"").replace(b"\0", b"").lower():
-            return np.array  # what calls itself sRGB is left as it is
         if profile[20:24] != b"XYZ " or b"A2B0" in tags:
             return None
-        curves = np.stack([_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")])
+        if space == b"GRAY":
+            return conversion([_curve(tags[b"kTRC"])] * 3, np.eye(3)) or np.array
+        curves = [_curve(tags[name]) for name in (b"rTRC", b"gTRC", b"bTRC")]
         primaries = [
             [v / 65536 for v in struct.unpack_from(">3i", tags[name], 8)] for name in (b"rXYZ", b"gXYZ", b"bXYZ")
         ]
     except (struct.error, KeyError, IndexError, ZeroDivisionError, OverflowError):
         return None
-    matrix = _TO_LINEAR @ np.array(primaries).T
-
-    def convert(pixels: np.ndarray) -> np.ndarray:
-        linear = np.stack([curve[pixels[..., channel]] for channel, curve in enumerate(curves)], axis=-1)
-        return np.floor(255 * _encoded(np.clip(linear @ matrix.T, 0, 1)) + 0.5).astype(np.uint8)
-
-    return convert
+    return conversion(curves, TO_LINEAR @ np.array(primaries).T) or np.array
 
 
 def _tags(profile: bytes) -> dict[bytes, bytes]:
@@ -94,8 +82,3 @@ _PARAMETRIC: tuple[Callable[..., tuple[float, ...]], ...] = (
     lambda a, b, c, d: (a, b, c, d, 0, 0),
     lambda a, b, c, d, e, f: (a, b, c, d, e, f),
 )
-
-
-def _encoded(linear: np.ndarray) -> np.ndarray:
-    """Encode linear light by the curve of sRGB (IEC 61966-2-1)."""
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)

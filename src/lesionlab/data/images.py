@@ -1,9 +1,9 @@
 """One image file or its bytes in, RGB pixels of the size asked for out: the only place where files are decoded.
 
-Training, prediction and the service all read through `read_image`, so that a picture always becomes the same pixels.
-What a file is, its content says and not its suffix. Pixels are brought to one meaning: turned upright by EXIF, transparency
-laid over white, 16 bits scaled to 8, colours with an ICC profile converted to sRGB; all other metadata is dropped. Of several
-frames or pages (GIF, WebP, APNG, TIFF, MPO) the first is read.
+Training, prediction and the service all read through `read_image`, so that a picture always becomes the same pixels, and the
+page in the browser does the same in JavaScript. What a file is, its content says and not its suffix. Pixels are brought to one
+meaning: turned upright by EXIF, transparency laid over white, 16 bits scaled to 8, colours converted to sRGB; all other
+metadata is dropped. Of several frames or pages (GIF, WebP, APNG, TIFF, MPO) the first is read. docs/images.md has the rules.
 
 Scaling is Pillow's antialiased BILINEAR: a triangle filter neither rings at hairs and rulers as BICUBIC does nor aliases
 near a ratio of one as BOX does. From 600 x 450 to 224 px, with decoding: 1.6 ms (BOX), 1.8 (BILINEAR), 2.3 (BICUBIC).
@@ -22,77 +22,20 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-# The plugins are imported by name: asked for a format that it has not loaded, Pillow imports all of its forty.
-from PIL import (
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    ImageCms,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
-
+from lesionlab.data import heif, jpeg, png, tiff
+from lesionlab.data.colour_spaces import Conversion, conversion_of_codes
+from lesionlab.data.first_frame import first_frame, over_white
 from lesionlab.data.icc import conversion_of
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.data.image_formats import is_dicom, open_image
+from lesionlab.data.image_limits import MAX_BYTES, ImageError, refuse_size, too_large
+from lesionlab.data.orientation import exif_orientation, orientation_of, upright
+from lesionlab.data.scaling import CROPS, draft, fitted, reduction
+from lesionlab.data.stored_images import MARK, read_stored
+from lesionlab.errors import UsageError
 
-CROPS = ("centre", "stretch")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".mpo")
-FORMATS = tuple(
-    plugin.format
-    for plugin in (
-        JpegImagePlugin.JpegImageFile,
-        PngImagePlugin.PngImageFile,
-        BmpImagePlugin.BmpImageFile,
-        GifImagePlugin.GifImageFile,
-        TiffImagePlugin.TiffImageFile,
-        WebPImagePlugin.WebPImageFile,
-    )
-)
-MAX_PIXELS = 60_000_000  # Pillow holds 4 bytes a pixel: 240 MB. Phones and cameras stay below.
-MAX_BYTES = 60_000_000
-MIN_SIDE_PX = 16
-MAX_ASPECT = 10
-MAX_SCANNED_PIXELS = 2_000_000_000  # progressive JPEG: pixels x scans, under 1 s of work
-DRAFT_MARGIN = 2
-
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_FOREIGN = (
-    (0, b"%PDF", "a PDF document"),
-    (0, b"%!PS", "a PostScript file"),
-    (0, b"\xc5\xd0\xd3\xc6", "a PostScript file"),
-    (0, b"SIMPLE  =", "a FITS file"),
-    (128, b"DICM", "a DICOM file"),
-    (4, b"ftyphe", "a HEIC image"),
-    (4, b"ftypmif1", "a HEIC image"),
-    (4, b"ftypavif", "an AVIF image"),
-    (0, b"PK\x03\x04", "a ZIP archive"),
-    (0, b"\x1f\x8b", "a gzip archive"),
-)
-
-
-class ImageError(LesionlabError):
-    """An image cannot be read: `reason` says why in words that do not name the file, the message names it too.
-
-    `code` sorts reasons for programs: `missing` (the file cannot be opened), `not_an_image`, `too_large` or `unreadable`.
-    """
-
-    def __init__(self, reason: str, where: str = "", *, code: str = "unreadable") -> None:
-        super().__init__(f"{where}: {reason}" if where else reason)
-        self.reason = reason
-        self.code = code
+_GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
 
 
 @dataclass(frozen=True)
@@ -137,13 +80,16 @@ def _read(
     where = "" if isinstance(source, bytes) else str(source)
     try:
         data = source if isinstance(source, bytes) else read_file(source)
+        if jpeg.is_jpeg(data):
+            jpeg.refuse_unfinished(data)
+            if found := _plain_jpeg(data, height, width, crop, is_drafted=is_drafted):
+                return found
         image = _open(data)
         facts = ImageFacts(image.width, image.height, image.format or "", image.mode)
-        _refuse_bombs(image, data)
         if is_drafted and image.format in ("JPEG", "MPO"):  # MPO: a JPEG with further pictures behind it
-            is_turned = _orientation(image) >= 5
-            _draft(image, *((width, height) if is_turned else (height, width)), crop)
-        return _decoded(image, height, width, crop), facts
+            is_turned = orientation_of(image) >= 5
+            draft(image, *((width, height) if is_turned else (height, width)), crop)
+        return _decoded(image, data, height, width, crop), facts
     except ImageError as error:
         raise ImageError(error.reason, where, code=error.code) from error.__cause__
     except Exception as error:  # Pillow's parsers raise whatever a damaged file leads them to
@@ -168,12 +114,14 @@ def read_file(path: Path) -> bytes:
     Raises:
         ImageError: there is no such file, it cannot be opened, is no plain file or has more than `MAX_BYTES` bytes.
     """
+    if MARK in str(path):
+        return read_stored(path)
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):  # a pipe would never end
             raise ImageError("it is no plain file", str(path))
         if status.st_size > MAX_BYTES:
-            raise _too_large(f"{status.st_size / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB", str(path))
+            raise too_large(f"{status.st_size / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB", str(path))
         return path.read_bytes()
     except OSError as error:
         raise ImageError(f"the file cannot be opened ({error.strerror})", str(path), code="missing") from error
@@ -181,88 +129,81 @@ def read_file(path: Path) -> bytes:
         raise ImageError(f"the file cannot be opened ({error})", str(path), code="missing") from error
 
 
-def _open(data: bytes) -> ImageFile.ImageFile:
-    if not data:
-        raise ImageError("the file is empty (0 bytes)")
-    try:
-        image = Image.open(BytesIO(data), formats=FORMATS)
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(_why_not(data), code="not_an_image") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large("the image", f"{MAX_PIXELS / 1e6:.0f} megapixels") from error
-    if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width} x {image.height} pixels"
-        raise _too_large(size, f"{MAX_PIXELS / 1e6:.0f} megapixels")
+def _plain_jpeg(
+    data: bytes, height: int, width: int, crop: str, *, is_drafted: bool
+) -> tuple[np.ndarray, ImageFacts] | None:
+    """Read a JPEG as most are, by libjpeg-turbo alone: the pixels of the way through Pillow; None where it has to go there."""
+    header = jpeg.read_header(data)
+    if header is None:
+        return None
+    size, is_grey = (header.width, header.height), header.components == 1
+    convert = conversion_of(header.profile, is_grey=is_grey) if header.profile else None
+    orientation = exif_orientation(header.exif)
+    turned_size = size[::-1] if orientation >= 5 else size
+    if (header.profile and convert is None) or (is_drafted and reduction(turned_size, height, width, crop)):
+        return None
+    refuse_size(*size)
+    if header.is_progressive:
+        jpeg.refuse_scans(data, *size)
+    is_as_asked = orientation == 1 and size == (width, height)
+    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB" if is_as_asked else "RGBX")
+    if decoded is None or decoded.shape[:2] != size[::-1]:
+        return None
+    if is_as_asked:
+        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded
+    else:
+        mode = "L" if is_grey else "RGBX"
+        image = Image.frombuffer(mode, size, decoded, "raw", mode, 0, 1)
+        scaled = fitted(upright(image, orientation), height, width, crop)
+        pixels = np.array(scaled.convert("RGB") if is_grey else np.asarray(scaled)[..., :3])
+    return convert(pixels) if convert else pixels, ImageFacts(*size, "JPEG", "L" if is_grey else "RGB")
+
+
+def _open(data: bytes) -> Image.Image:
+    if is_dicom(data):
+        from lesionlab.data.dicom import open_dicom
+
+        return open_dicom(data)
+    image = open_image(data)
+    refuse_size(*image.size)
+    if image.info.get("progressive"):
+        jpeg.refuse_scans(data, *image.size)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        tiff.refuse_wide_planes(image)
+        image.info.pop("xmp", None)  # by which Pillow would turn it
     return image
 
 
-def _refuse_bombs(image: ImageFile.ImageFile, data: bytes) -> None:
-    width, height = image.size
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError(f"{width} x {height} pixels are too few: each side needs at least {MIN_SIDE_PX}")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise ImageError(f"{width} x {height} pixels are too narrow: one side may be {MAX_ASPECT} times the other")
-    if image.info.get("progressive"):  # each scan goes over all pixels anew
-        n_scans = data.count(b"\xff\xda")
-        if n_scans * width * height > MAX_SCANNED_PIXELS:
-            raise ImageError(
-                f"a progressive JPEG of {width} x {height} pixels in {n_scans} scans takes too long to read"
-            )
-
-
-def _decoded(image: ImageFile.ImageFile, height: int, width: int, crop: str) -> np.ndarray:
+def _decoded(image: Image.Image, data: bytes, height: int, width: int, crop: str) -> np.ndarray:
     """Decode, turn upright, make RGB, crop and scale: sRGB pixels of the size asked for, uint8 (height, width, 3)."""
+    convert, profile = _colours(image, data)
+    frame = first_frame(image, data)
     image.load()
-    profile = image.info.get("icc_profile") or b""
     # Asked only now, since a PNG may hold its EXIF behind the pixels and a TIFF is turned while it is loaded.
-    upright = _upright(image, _orientation(image))
-    convert = conversion_of(profile) if profile and image.mode != "CMYK" else None
-    plain = _plain(upright, b"" if convert else profile)
-    scaled = plain
-    if plain.size != (width, height):  # Pillow would copy it, which takes a third of the time of a small JPEG
-        scaled = _scaled(plain, height, width, _box(plain.size, height, width, crop))
+    orientation = orientation_of(image)
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        image = png.with_colour_key(image, data)
+    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+        image = tiff.eight_bits(image)
+    plain = _plain(upright(image, orientation), profile)
+    if frame:
+        plain = over_white(plain, frame)
+    scaled = fitted(plain, height, width, crop)
     pixels = np.array(scaled if scaled.mode == "RGB" else scaled.convert("RGB"))
     return convert(pixels) if convert else pixels
 
 
-def _scaled(image: Image.Image, height: int, width: int, box: tuple[float, float, float, float]) -> Image.Image:
-    """Scale the part in the box, across before down in any case: left to itself, Pillow does so until version 12 only."""
-    left, upper, right, lower = box
-    across = image.resize((width, image.height), Image.Resampling.BILINEAR, (left, 0, right, image.height))
-    return across.resize((width, height), Image.Resampling.BILINEAR, (0, upper, width, lower))
-
-
-def _box(size: tuple[int, int], height: int, width: int, crop: str) -> tuple[float, float, float, float]:
-    """The part of an image of (width, height) `size` that is kept: left, upper, right, lower edge in pixels."""
-    full_width, full_height = size
-    if crop == "stretch":
-        return (0, 0, full_width, full_height)
-    scale = min(full_width / width, full_height / height)
-    left, upper = (max(0.0, full - scale * kept) / 2 for full, kept in ((full_width, width), (full_height, height)))
-    return (left, upper, full_width - left, full_height - upper)
-
-
-def _draft(image: ImageFile.ImageFile, height: int, width: int, crop: str) -> None:
-    """Have a JPEG decoded at 1/2, 1/4 or 1/8 where that leaves DRAFT_MARGIN times the pixels asked for."""
-    left, upper, right, lower = _box(image.size, height, width, crop)
-    reduction = min((right - left) / width, (lower - upper) / height) / DRAFT_MARGIN
-    for divisor in (8, 4, 2):
-        if reduction >= divisor:
-            image.draft(None, (image.width // divisor, image.height // divisor))
-            return
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF's orientation, 1 (upright) to 8; 1 where there is none or the EXIF block is damaged."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # the pixels can be good where the EXIF block is not, and its parser raises anything
-        return 1
-    return value if value in _TRANSPOSE else 1
-
-
-def _upright(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+def _colours(image: Image.Image, data: bytes) -> tuple[Conversion | None, bytes]:
+    """What brings the scaled pixels to sRGB, and a profile that is left to Little CMS: maybe neither, never both."""
+    profile, is_grey = image.info.get("icc_profile") or b"", image.mode in _GREY
+    if image.format == "PNG":
+        return png.colours_of(data, profile, is_grey=is_grey)
+    if profile and image.mode != "CMYK":
+        found = conversion_of(profile, is_grey=is_grey)
+        return found, b"" if found else profile
+    if image.format in ("AVIF", "HEIF") and (codes := heif.colour_codes(data)):
+        return conversion_of_codes(*codes), b""
+    return None, profile
 
 
 def _plain(image: Image.Image, profile: bytes) -> Image.Image:
@@ -305,23 +246,6 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         return ImageCms.buildTransform(source, srgb, mode, "RGBA" if mode == "RGBA" else "RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return None
-
-
-def _too_large(what: str, limit: str, where: str = "") -> ImageError:
-    reason = f"{what} is too large: at most {limit} are read; save a smaller copy"
-    return ImageError(reason, where, code="too_large")
-
-
-def _why_not(data: bytes) -> str:
-    """Say what a file is that no decoder took."""
-    head = data[:1024].lower()
-    known = [name for offset, magic, name in _FOREIGN if data[offset : offset + len(magic)] == magic]
-    if b"<html" in head or b"<!doctype html" in head:
-        known.append("an HTML page")
-    elif b"<svg" in head:
-        known.append("an SVG drawing")
-    what = f"the file is {known[0]}" if known else "the file is no image, or damaged from its first bytes on"
-    return f"{what}; read are {', '.join(FORMATS)}"
 
 
 def _in_words(error: Exception) -> str:

@@ -34,7 +34,7 @@ from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track
 
-VERSION = 3  # to be raised when the same file comes to give other pixels
+VERSION = 4  # to be raised when the same file comes to give other pixels
 BLOCK = 16  # images a thread takes at a time: 2.4 MB at 224 px
 STALE_SECONDS = 24 * 3600
 _TEMPORARY = ".building-"

@@ -73,8 +73,8 @@ def lesion_split(
 ) -> pd.Series:
     """Draw whole groups, diagnosis by diagnosis, as `groups_by_dx` gives them; each of these is in every part.
 
-    Of patients, one or two groups are trained on where patients that count for a rarer diagnosis have this one too; among few
-    patients a diagnosis may then be missing in a part.
+    If only one or two patients count for a diagnosis, they go to training when patients counted for a rarer one also show it;
+    a diagnosis may then be missing in a part.
 
     Raises:
         UsageError: a diagnosis has fewer than three groups of lesions.

@@ -1,47 +1,46 @@
 """Whether probabilities mean what they say: whether of the answers given with 0.8, 80 % are right.
 
-In: integer labels (n,) and probabilities (n, 7) in `DX` order. Out: plain numbers for metrics.json. The log loss stands
-with the headline figures. A calibration error is never 0 on few images, however well calibrated a model is; so beside it
-stands what labels drawn from the model's own probabilities would give (Broecker and Smith, "Increasing the reliability of
-reliability diagrams", Weather Forecast. 22, 2007).
+In: `LabelledPredictions`. Out: plain numbers for metrics.json. The log loss stands with the headline figures. A calibration
+error is never 0 on few images, however well calibrated a model is; so beside it stands what labels drawn from the model's own
+probabilities would give (Broecker and Smith, "Increasing the reliability of reliability diagrams", Weather Forecast. 22, 2007).
 """
 
 from typing import Any
 
 import numpy as np
 
-from lesionlab.evaluation.answers import answers_of
-from lesionlab.taxonomy import DX, INDEX_OF
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
 BINS = 15
 _TRIALS = 200
 
 
-def calibration(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int = 0) -> dict[str, Any]:
-    """Calibration errors of the answer given and of each diagnosis, and the Brier score; lesion ids (n,) for `by_chance`.
+def calibration(part: LabelledPredictions, *, seed: int = 0) -> dict[str, Any]:
+    """Calibration errors of the prediction and of each diagnosis, and the Brier score; the seed is of `by_chance`.
 
     Returns:
-        `ece` and `ece_mel`: expected calibration error of the answer and of melanoma's probability (Naeini et al.,
+        `ece` and `ece_mel`: expected calibration error of the prediction and of the focus's probability (Naeini et al.,
         "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015), 15 bins of equal width, 0
         (calibrated) to 1. `ace`: the same with 15 bins of equally many images (adaptive; Nguyen and O'Connor, EMNLP 2015).
         `classwise_ece` and `classwise_ace`: means over the diagnoses of each one's own error (Kull et al., NeurIPS 2019;
         Nixon et al., CVPR workshops 2019). `by_chance`: mean and 95th percentile of `ece` and of `ece_mel` if the
         probabilities were right. `brier`: squared error summed over the diagnoses, mean over the images (Brier, Mon.
-        Weather Rev. 78, 1950), 0 to 2. `reliability`: for each bin of the answer given that holds images, how many, the
+        Weather Rev. 78, 1950), 0 to 2. `reliability`: for each bin of the prediction that holds images, how many, the
         mean `stated` probability and the share that `happened`. `per_class`: for each diagnosis `ece`, `ace` and
         `reliability`.
 
     """
-    stated, happened = probabilities.max(axis=1), answers_of(probabilities) == labels
-    is_class = labels[:, None] == np.arange(len(DX))
-    per_class = {dx: _of_class(probabilities[:, index], is_class[:, index]) for index, dx in enumerate(DX)}
+    probabilities, focus = part.probabilities, part.taxonomy.focus
+    stated, happened = probabilities.max(axis=1), part.is_right
+    is_class = part.labels[:, None] == np.arange(part.n_diagnoses)
+    per_class = {dx: _of_class(probabilities[:, i], is_class[:, i]) for i, dx in enumerate(part.taxonomy.dx)}
     return {
         "ece": expected_calibration_error(stated, happened),
-        "ece_mel": per_class["mel"]["ece"],
+        "ece_mel": per_class[focus]["ece"] if focus else None,
         "ace": adaptive_calibration_error(stated, happened),
         "classwise_ece": float(np.mean([row["ece"] for row in per_class.values()])),
         "classwise_ace": float(np.mean([row["ace"] for row in per_class.values()])),
-        "by_chance": _by_chance(probabilities, lesions, seed),
+        "by_chance": _by_chance(part, seed),
         "brier": float(((probabilities - is_class) ** 2).sum(axis=1).mean()),
         "reliability": _reliability(stated, happened, _equal_widths(stated)),
         "per_class": per_class,
@@ -66,20 +65,21 @@ def _of_class(stated: np.ndarray, happened: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _by_chance(probabilities: np.ndarray, lesions: np.ndarray, seed: int) -> dict[str, list[float]]:
+def _by_chance(part: LabelledPredictions, seed: int) -> dict[str, list[float]]:
     """Take both errors of labels drawn from the probabilities themselves: mean and 95th percentile over the trials.
 
     Images of one lesion have one label, so that one number is drawn for them all.
     """
     rng = np.random.default_rng(seed)
-    names, lesion = np.unique(lesions, return_inverse=True)
-    sums = probabilities.cumsum(axis=1)
-    melanoma, answer, stated = INDEX_OF["mel"], answers_of(probabilities), probabilities.max(axis=1)
-    found: dict[str, list[float]] = {"ece": [], "ece_mel": []}
+    names, lesion = np.unique(part.lesions, return_inverse=True)
+    sums, stated, focus = part.probabilities.cumsum(axis=1), part.probabilities.max(axis=1), part.taxonomy.focus
+    place = part.taxonomy.index_of[focus] if focus else None
+    found: dict[str, list[float]] = {"ece": [], **({"ece_mel": []} if focus else {})}
     for _ in range(_TRIALS):
         drawn = (rng.random((len(names), 1))[lesion] * sums[:, -1:] > sums).sum(axis=1)
-        found["ece"].append(expected_calibration_error(stated, answer == drawn))
-        found["ece_mel"].append(expected_calibration_error(probabilities[:, melanoma], drawn == melanoma))
+        found["ece"].append(expected_calibration_error(stated, part.predicted == drawn))
+        if place is not None:
+            found["ece_mel"].append(expected_calibration_error(part.probabilities[:, place], drawn == place))
     return {name: [float(np.mean(errors)), float(np.percentile(errors, 95))] for name, errors in found.items()}
 
 

@@ -1,9 +1,9 @@
 """Whether one model is better than another on the same images, or only seems so.
 
-In: the labels of n images, the lesion that each shows, and two models' probabilities. Out: each figure of both, the
-difference with a paired 95 % interval, and a verdict in plain words. Both models are judged on the same draws of lesions,
-so that what is hard for both falls out of the difference. Intervals count lesions: images of one lesion add little to each
-other, and of a single lesion there is no interval.
+In: two models' `LabelledPredictions` of the same images. Out: each figure of both, the difference with a paired 95 % interval,
+and a verdict in plain words. Both models are measured on the same draws of lesions, so that what is hard for both falls out of
+the difference. Intervals count lesions: images of one lesion add little to each other, and of a single lesion there is no
+interval.
 """
 
 from dataclasses import dataclass
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import binomtest, norm, rankdata
 
-from lesionlab.evaluation.answers import answers_of
+from lesionlab.errors import UsageError
 from lesionlab.evaluation.intervals import bootstrap, percentile_interval
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, auc, headline
-from lesionlab.evaluation.operating_points import TASKS, as_task
+from lesionlab.evaluation.tasks import as_task, has_malignant_task
 
 _NO_INTERVAL = (float("nan"), float("nan"))
 _MIN_LESIONS = 2  # of which draws can differ
@@ -47,7 +48,8 @@ class Comparison:
         figures: by name, of `lesionlab.evaluation.metrics.HEADLINE`.
         only_first_right: images that the first model alone answers rightly; likewise `only_second_right`.
         mcnemar_p: exact two-sided McNemar test of these two counts (Psychometrika 12, 1947); images count as independent.
-        malignant_auc: malignant against benign, its interval by DeLong's method over lesions; `delong_p` is the test's.
+        malignant_auc: malignant against benign, its interval by DeLong's method over lesions; `delong_p` is the test's. NaN
+            where no diagnosis counts as malignant, or all do.
 
     """
 
@@ -73,28 +75,22 @@ class Comparison:
         return f"{second} is {'better' if found.difference > 0 else 'worse'} than {first}: {points}."
 
 
-def compare(
-    labels: np.ndarray, lesions: np.ndarray, first: np.ndarray, second: np.ndarray, *, seed: int = 0
-) -> Comparison:
-    """Compare two models on the same images.
+def compare(first: LabelledPredictions, second: LabelledPredictions, *, seed: int = 0) -> Comparison:
+    """Compare two models on the same images, with the same labels, in the same order; the seed is of the bootstrap.
 
-    Args:
-        labels: integers (n,) in `DX` order.
-        lesions: (n,) lesion ids; intervals count these.
-        first: probabilities float (n, 7).
-        second: likewise, of the other model.
-        seed: of the bootstrap.
+    Raises:
+        UsageError: labels, lesions or diagnoses differ.
 
     """
-    draws = [bootstrap(labels, probabilities, lesions, seed=seed) for probabilities in (first, second)]
-    values = [headline(labels, probabilities) for probabilities in (first, second)]
-    right = [answers_of(probabilities) == labels for probabilities in (first, second)]
-    only_first, only_second = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    tasks = [as_task(labels, probabilities, TASKS["malignant"]) for probabilities in (first, second)]
-    malignant, p = delong(tasks[0][0], tasks[0][1], tasks[1][1], lesions)
+    _refuse_other_images(first, second)
+    both = first, second
+    draws = [bootstrap(part, seed=seed) for part in both]
+    values = [headline(part.labels, part.probabilities) for part in both]
+    only_first, only_second = (int((a.is_right & ~b.is_right).sum()) for a, b in (both, both[::-1]))
+    malignant, p = _malignant_auc(first, second)
     return Comparison(
-        images=len(labels),
-        lesions=len(np.unique(lesions)),
+        images=len(first),
+        lesions=first.n_lesions,
         figures={
             name: Difference(
                 values[0][name],
@@ -110,6 +106,23 @@ def compare(
         malignant_auc=malignant,
         delong_p=p,
     )
+
+
+def _refuse_other_images(first: LabelledPredictions, second: LabelledPredictions) -> None:
+    if first.taxonomy.dx != second.taxonomy.dx:
+        raise UsageError(
+            f"The models know other diagnoses: {', '.join(first.taxonomy.dx)} and {', '.join(second.taxonomy.dx)}."
+        )
+    if not (np.array_equal(first.labels, second.labels) and np.array_equal(first.lesions, second.lesions)):
+        raise UsageError("The predictions to compare are of other images, or in another order.")
+
+
+def _malignant_auc(first: LabelledPredictions, second: LabelledPredictions) -> tuple[Difference, float]:
+    if not has_malignant_task(first.taxonomy):
+        nan = float("nan")
+        return Difference(nan, nan, nan, _NO_INTERVAL), nan
+    (is_positive, score), (_, other) = (as_task(part, first.taxonomy.malignant) for part in (first, second))
+    return delong(is_positive, score, other, first.lesions)
 
 
 def delong(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from lesionlab.evaluation.intervals import effective_number, folds, wilson_interval
-from lesionlab.taxonomy import DX
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
 COVERAGE = 0.9
 RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned
@@ -31,7 +31,7 @@ _FREE_RANKS = 2
 
 @dataclass(frozen=True)
 class Conformal:
-    """`thresholds` of the scores and `images` that each was found on, one a lesion, in `DX` order; `coverage` is promised.
+    """`thresholds` of the scores and `images` that each was found on, one a lesion, in the diagnoses' order, for `coverage`.
 
     A threshold of 1 (of RAPS, of `largest_score`) or more takes a diagnosis into every set: its calibration images were too
     few to promise anything else. `penalty` is that of RAPS, 0 for APS.
@@ -44,7 +44,7 @@ class Conformal:
 
     @property
     def promised(self) -> tuple[bool, ...]:
-        """Whether the calibration images of each diagnosis, in `DX` order, were enough for the promise."""
+        """Whether the calibration images of each diagnosis, in their order, were enough for the promise."""
         return tuple(number >= images_needed(self.coverage) for number in self.images)
 
 
@@ -59,45 +59,36 @@ def images_needed(coverage: float) -> int:
     return int(np.ceil(coverage / (1 - coverage) - 1e-9))
 
 
-def largest_score(penalty: float = 0.0) -> float:
+def largest_score(n_diagnoses: int, penalty: float = 0.0) -> float:
     """Give the largest score that a diagnosis can have: 1 for APS; sums of floats come out a little above it, or below."""
-    return 1.0 + penalty * (len(DX) - _FREE_RANKS)
+    return 1.0 + penalty * max(n_diagnoses - _FREE_RANKS, 0)
 
 
-def calibrate(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    lesions: np.ndarray,
-    coverage: float = COVERAGE,
-    *,
-    penalty: float = 0.0,
-) -> Conformal:
+def calibrate(part: LabelledPredictions, coverage: float = COVERAGE, *, penalty: float = 0.0) -> Conformal:
     """Find the thresholds on images that the network was not trained on.
 
     The promise counts lesions, which alone are exchangeable (Dunn, Wasserman, Ramdas, "Distribution-free prediction sets for
     two-layer hierarchical models", JASA 118, 2023): of several images of one lesion, the first does.
 
     Args:
-        labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7).
-        lesions: (n,) lesion ids.
+        part: these images, with their diagnoses.
         coverage: promised share of sets that hold the truth, of each diagnosis, 0 to 1.
         penalty: of RAPS; 0 for APS.
 
     """
-    first = np.sort(np.unique(lesions, return_index=True)[1])
-    labels, probabilities = labels[first], probabilities[first]
-    own = scores(probabilities, penalty)[np.arange(len(labels)), labels]
-    thresholds, largest = [], largest_score(penalty)
-    for index in range(len(DX)):
-        found = np.sort(own[labels == index])
+    part = part.take(np.sort(np.unique(part.lesions, return_index=True)[1]))
+    own = scores(part.probabilities, penalty)[np.arange(len(part)), part.labels]
+    thresholds, largest = [], largest_score(part.n_diagnoses, penalty)
+    for index in range(part.n_diagnoses):
+        found = np.sort(own[part.labels == index])
         rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
         thresholds.append(min(float(found[rank - 1]), largest) if rank <= len(found) else largest)
-    return Conformal(coverage, tuple(thresholds), tuple(np.bincount(labels, minlength=len(DX)).tolist()), penalty)
+    counts = np.bincount(part.labels, minlength=part.n_diagnoses)
+    return Conformal(coverage, tuple(thresholds), tuple(counts.tolist()), penalty)
 
 
 def scores(probabilities: np.ndarray, penalty: float = 0.0) -> np.ndarray:
-    """Score every diagnosis of every image: float (n, 7), 0 and up, the smaller the more likely."""
+    """Score every diagnosis of every image, of probabilities (n, k): float (n, k), 0 and up, the smaller the more likely."""
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ordered = np.take_along_axis(probabilities, order, axis=1)
     ranks = np.arange(probabilities.shape[1])
@@ -108,29 +99,28 @@ def scores(probabilities: np.ndarray, penalty: float = 0.0) -> np.ndarray:
 
 
 def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float], penalty: float = 0.0) -> np.ndarray:
-    """Which diagnoses are in each image's set: bool (n, 7); the likeliest one always is, and one of the largest threshold."""
-    lines = np.array(thresholds)
-    sets = (scores(probabilities, penalty) <= lines) | (lines >= largest_score(penalty))
+    """Which diagnoses are in each image's set: bool (n, k); the likeliest one always is, and one of the largest threshold."""
+    largest = largest_score(probabilities.shape[1], penalty)
+    sets = (scores(probabilities, penalty) <= np.array(thresholds)) | (np.array(thresholds) >= largest)
     sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
     return sets
 
 
-def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal, lesions: np.ndarray) -> dict[str, Any]:
+def measure(part: LabelledPredictions, conformal: Conformal) -> dict[str, Any]:
     """Measure on other images how often the sets hold the truth, and how large they are, overall and by diagnosis.
 
     Args:
-        labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7).
+        part: other images than those of the calibration; intervals count lesions.
         conformal: as `calibrate` gives.
-        lesions: (n,) lesion ids; intervals count these.
 
     Returns:
         `promised`, `coverage` (share of images) with its Wilson `interval`, `mean_size`, the share of sets of one diagnosis
         (`single`); `per_class`, where `is_promised` says whether the calibration images of a diagnosis were enough.
 
     """
-    sets = prediction_sets(probabilities, conformal.thresholds, conformal.penalty)
-    holds, sizes = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
+    sets = prediction_sets(part.probabilities, conformal.thresholds, conformal.penalty)
+    labels, lesions = part.labels, part.lesions
+    holds, sizes = sets[np.arange(len(part)), labels], sets.sum(axis=1)
     return {
         "promised": conformal.coverage,
         "penalty": conformal.penalty,
@@ -141,20 +131,12 @@ def measure(labels: np.ndarray, probabilities: np.ndarray, conformal: Conformal,
         "per_class": {
             dx: _of_class(holds[labels == index], sizes[labels == index], lesions[labels == index])
             | {"calibrated_on": conformal.images[index], "is_promised": conformal.promised[index]}
-            for index, dx in enumerate(DX)
+            for index, dx in enumerate(part.taxonomy.dx)
         },
     }
 
 
-def repeated(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    lesions: np.ndarray,
-    *,
-    seed: int,
-    repeats: int = REPEATS,
-    penalty: float = 0.0,
-) -> dict[str, Any]:
+def repeated(part: LabelledPredictions, *, seed: int, repeats: int = REPEATS, penalty: float = 0.0) -> dict[str, Any]:
     """Calibrate on a random half of the lesions, measure on the other half, many times.
 
     Halves of one whole are alike by construction, so that the promise is kept on average whatever the model: what this shows is
@@ -165,23 +147,23 @@ def repeated(
         (`range`); `per_class` likewise, with `images` in all. NaN for a diagnosis that lacks images in every draw.
 
     """
-    found, sizes = np.full((repeats, len(DX) + 1), np.nan), np.empty(repeats)
+    found, sizes = np.full((repeats, part.n_diagnoses + 1), np.nan), np.empty(repeats)
     for number in range(repeats):
-        is_test = folds(lesions, 2, seed=seed + number) == 1
-        promise = calibrate(labels[~is_test], probabilities[~is_test], lesions[~is_test], penalty=penalty)
-        sets = prediction_sets(probabilities[is_test], promise.thresholds, penalty)
-        tested = labels[is_test]
+        is_test = folds(part.lesions, 2, seed=seed + number) == 1
+        promise = calibrate(part.take(~is_test), penalty=penalty)
+        sets = prediction_sets(part.probabilities[is_test], promise.thresholds, penalty)
+        tested = part.labels[is_test]
         holds = sets[np.arange(len(tested)), tested]
         sizes[number] = sets.sum(axis=1).mean()
         found[number, -1] = holds.mean()
         for index in np.unique(tested):
             found[number, index] = holds[tested == index].mean()
-    counts = np.bincount(labels, minlength=len(DX))
+    counts = np.bincount(part.labels, minlength=part.n_diagnoses)
     return {
         "repeats": repeats,
         "mean_size": float(sizes.mean()),
         **_summary(found[:, -1]),
-        "per_class": {dx: {"images": int(counts[i]), **_summary(found[:, i])} for i, dx in enumerate(DX)},
+        "per_class": {dx: {"images": int(counts[i]), **_summary(found[:, i])} for i, dx in enumerate(part.taxonomy.dx)},
     }
 
 

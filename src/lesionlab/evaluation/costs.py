@@ -1,6 +1,6 @@
 """What wrong answers cost, for costs that the user gives: a melanoma called a nevus is not a nevus called a melanoma.
 
-In: a table of costs, labels and probabilities. Out: the expected cost an image, with an interval over lesions, of the
+In: a table of costs, and `LabelledPredictions`. Out: the expected cost an image, with an interval over lesions, of the
 model's own answers, of the answers that cost least if its probabilities are right, and of the best answer that looks at
 no image.
 """
@@ -14,16 +14,14 @@ import numpy as np
 from lesionlab.data.layouts.tables import ROW, number, read_table
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.intervals import draw_weights, percentile_interval, sums_over_draws
-from lesionlab.taxonomy import DX, HAM10000, INDEX_OF
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.taxonomy import Taxonomy
 
 _TRUTH = ("truth", "dx", "diagnosis")
-_EXAMPLE = (
-    "a column 'truth' and a column for each answer (mel, nv, bcc, akiec, bkl, df, vasc), a row for each true diagnosis"
-)
 
 
-def read_costs(path: Path) -> np.ndarray:
-    """Read a cost matrix: float (7, 7), the cost of each answer (column) to each true diagnosis (row), in `DX` order.
+def read_costs(path: Path, taxonomy: Taxonomy) -> np.ndarray:
+    """Read a cost matrix: float (k, k), the cost of each answer (column) to each true diagnosis (row), as `taxonomy` orders them.
 
     The file has a column `truth` and one for each answer; diagnoses stand as code, ISIC's column or full name, in any order.
     Costs are numbers of any one unit; what is right mostly costs 0.
@@ -35,29 +33,34 @@ def read_costs(path: Path) -> np.ndarray:
     table = read_table(path)
     truth = next((name for name in _TRUTH if name in table), None)
     if truth is None:
-        raise UsageError(f"{path} has no column 'truth': needed are {_EXAMPLE}.")
-    columns = _places(path, "column", [str(name) for name in table.columns if name not in (truth, ROW)])
-    rows = _places(path, "row", [str(value) for value in table[truth]])
-    costs = np.empty((len(DX), len(DX)))
+        raise UsageError(f"{path} has no column 'truth': needed are {_needed(taxonomy)}.")
+    columns = _places(path, "column", [str(name) for name in table.columns if name not in (truth, ROW)], taxonomy)
+    rows = _places(path, "row", [str(value) for value in table[truth]], taxonomy)
+    costs, index_of = np.empty((len(taxonomy), len(taxonomy))), taxonomy.index_of
     for dx, row in rows.items():
         for answer, column in columns.items():
-            costs[INDEX_OF[dx], INDEX_OF[answer]] = _cost(path, table.loc[row, column], table.loc[row, ROW], column)
+            costs[index_of[dx], index_of[answer]] = _cost(path, table.loc[row, column], table.loc[row, ROW], column)
     return costs
 
 
-def _places(path: Path, what: str, names: list[str]) -> dict[str, Any]:
+def _needed(taxonomy: Taxonomy) -> str:
+    codes = ", ".join(taxonomy.dx)
+    return f"a column 'truth' and a column for each predicted diagnosis ({codes}), a row for each true diagnosis"
+
+
+def _places(path: Path, what: str, names: list[str], taxonomy: Taxonomy) -> dict[str, Any]:
     """Find where each diagnosis stands: its column's name, or the number of its row."""
     places: dict[str, Any] = {}
     for place, name in enumerate(names):
-        dx = HAM10000.find(name)
+        dx = taxonomy.find(name)
         if dx is None:
-            raise UsageError(f"{path}: the {what} {name!r} is no diagnosis; needed are {_EXAMPLE}.")
+            raise UsageError(f"{path}: the {what} {name!r} is no diagnosis; needed are {_needed(taxonomy)}.")
         if dx in places:
-            raise UsageError(f"{path}: the {what} of {dx} stands there twice. Keep one.")
+            raise UsageError(f"{path}: the {what} of {dx} is given twice. Keep one.")
         places[dx] = name if what == "column" else place
-    missing = [dx for dx in DX if dx not in places]
+    missing = [dx for dx in taxonomy.dx if dx not in places]
     if missing:
-        raise UsageError(f"{path} lacks a {what} for {', '.join(missing)}; needed are {_EXAMPLE}.")
+        raise UsageError(f"{path} lacks a {what} for {', '.join(missing)}; needed are {_needed(taxonomy)}.")
     return places
 
 
@@ -71,16 +74,12 @@ def _cost(path: Path, text: str, line: int, column: str) -> float:
     return value
 
 
-def expected_cost(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, costs: np.ndarray, *, seed: int
-) -> dict[str, Any]:
+def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) -> dict[str, Any]:
     """Take the mean cost an image of three ways to answer.
 
     Args:
-        labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7).
-        lesions: (n,) lesion ids; the bootstrap draws these.
-        costs: float (7, 7), as `read_costs` gives.
+        part: n images; the bootstrap draws lesions.
+        costs: float (k, k), as `read_costs` gives.
         seed: of the bootstrap.
 
     Returns:
@@ -90,15 +89,15 @@ def expected_cost(
         the first two `saved`, the cost of `constant` less their own with its paired interval.
 
     """
-    weights = draw_weights(lesions, seed)
-    constant = int(costs[labels].mean(axis=0).argmin())
+    weights = draw_weights(part.lesions, seed)
+    constant = int(costs[part.labels].mean(axis=0).argmin())
     answers = {
-        "model": probabilities.argmax(axis=1),
-        "cheapest": (probabilities @ costs).argmin(axis=1),
-        "constant": np.full(len(labels), constant),
+        "model": part.probabilities.argmax(axis=1),
+        "cheapest": (part.probabilities @ costs).argmin(axis=1),
+        "constant": np.full(len(part), constant),
     }
-    paid = {name: costs[labels, answer] for name, answer in answers.items()}
-    result: dict[str, Any] = {"matrix": costs.tolist(), "dx": DX[constant]}
+    paid = {name: costs[part.labels, answer] for name, answer in answers.items()}
+    result: dict[str, Any] = {"matrix": costs.tolist(), "dx": part.taxonomy.dx[constant]}
     for name, cost in paid.items():
         result[name] = {"cost": float(cost.mean()), "interval": _interval(weights, cost)}
         if name != "constant":

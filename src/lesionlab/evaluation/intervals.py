@@ -1,56 +1,50 @@
 """Intervals of figures, over lesions: by bootstrap, and by formulas where lesions are few.
 
-In: labels and probabilities of n images and the lesion that each shows. Out: the figures of 2,000 draws, or an interval. Images
-of one lesion are not independent, so a lesion is drawn with all of its images (cluster bootstrap: Davison and Hinkley,
-"Bootstrap methods and their application", 1997, section 3.8), and formulas count lesions.
+In: `LabelledPredictions`. Out: the figures of 2,000 draws, or an interval. Images of one lesion are not independent, so a lesion
+is drawn with all of its images (cluster bootstrap: Davison and Hinkley, "Bootstrap methods and their application", 1997,
+section 3.8), and formulas count lesions.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from lesionlab.evaluation.answers import answers_of
-from lesionlab.taxonomy import DX, INDEX_OF
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
 RESAMPLES = 2000
 AT_SPECIFICITY = 0.9
 FEW_LESIONS = 20  # on one side, below which draws of ranks vary too little: `auc_interval`
 CLASS_FIGURES = ("recall", "specificity", "precision", "npv", "f1", "auc", "average_precision")
-_CLASSES = len(DX)
 _CELLS = 2_000_000  # draws times images that are taken at a time: 16 MB an array
 
 
-def bootstrap(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int, resamples: int = RESAMPLES
-) -> dict[str, np.ndarray]:
+def bootstrap(part: LabelledPredictions, *, seed: int, resamples: int = RESAMPLES) -> dict[str, np.ndarray]:
     """Draw lesions with replacement and take the figures of every draw.
 
     Args:
-        labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7); the largest is the answer, a tie is none.
-        lesions: (n,) lesion ids.
+        part: n images, of k diagnoses.
         seed: of the draws.
         resamples: how many draws.
 
     Returns:
-        `accuracy`, `balanced_accuracy`, `macro_auc`, `log_loss`, `mel_at_90` (melanoma's sensitivity at 90 % specificity):
-        float (resamples,); each of `CLASS_FIGURES`: float (resamples, 7). What a draw leaves undefined is NaN there and left out
-        of that draw's means.
+        `accuracy`, `balanced_accuracy`, `macro_auc`, `log_loss`: float (resamples,); each of `CLASS_FIGURES`, and
+        `sensitivity_at_90` (at 90 % specificity): float (resamples, k). What a draw leaves undefined is NaN there and left out of
+        that draw's means.
 
     """
-    weights = draw_weights(lesions, seed, resamples)  # (resamples, n): how often each image was drawn
-    is_class = labels[:, None] == np.arange(_CLASSES)  # (n, 7)
-    is_answer = answers_of(probabilities)[:, None] == np.arange(_CLASSES)  # none of them for a tie
-    counts = _counts(weights, is_class, is_answer)
-    ranked = [ranking(is_class[:, c], probabilities[:, c], weights) for c in range(_CLASSES)]
-    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15))
-    areas, precisions = (np.stack([item[index] for item in ranked], axis=1) for index in (0, 1))
+    weights = draw_weights(part.lesions, seed, resamples)  # (resamples, n): how often each image was drawn
+    diagnoses = np.arange(part.n_diagnoses)
+    is_class, is_predicted = part.labels[:, None] == diagnoses, part.predicted[:, None] == diagnoses  # (n, k)
+    counts = _counts(weights, is_class, is_predicted)
+    ranked = [ranking(is_class[:, c], part.probabilities[:, c], weights) for c in diagnoses]
+    losses = -np.log(np.maximum(part.probabilities[np.arange(len(part)), part.labels], 1e-15))
+    areas, precisions, sensitivities = (np.stack([item[index] for item in ranked], axis=1) for index in range(3))
     return {
         "accuracy": counts.pop("accuracy"),
         "balanced_accuracy": mean_of_defined(counts["recall"]),
         "macro_auc": mean_of_defined(areas),
         "log_loss": sums_over_draws(weights, losses) / weights.sum(axis=1),
-        "mel_at_90": ranked[INDEX_OF["mel"]][2],
+        "sensitivity_at_90": sensitivities,
         **counts,
         "auc": areas,
         "average_precision": precisions,
@@ -160,7 +154,7 @@ def mean_of_defined(values: np.ndarray) -> np.ndarray:
 def ranking(
     is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray, specificity: float = AT_SPECIFICITY
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Judge how every draw ranks positives before negatives.
+    """Measure how every draw ranks positives before negatives.
 
     Args:
         is_positive: bool (n,).
@@ -200,11 +194,11 @@ def _rank_block(
     return tuple(np.where(is_defined, values, np.nan) for values in (area, average, sensitivity))  # type: ignore[return-value]
 
 
-def _counts(weights: np.ndarray, is_class: np.ndarray, is_answer: np.ndarray) -> dict[str, np.ndarray]:
-    """Take the figures that follow from counts alone: (resamples, 7), and `accuracy` (resamples,)."""
+def _counts(weights: np.ndarray, is_class: np.ndarray, is_predicted: np.ndarray) -> dict[str, np.ndarray]:
+    """Take the figures that follow from counts alone: (resamples, k), and `accuracy` (resamples,)."""
     support, answered, correct = (
         sums_over_draws(weights, columns.astype(np.float32)).astype(np.float64)
-        for columns in (is_class, is_answer, is_class & is_answer)
+        for columns in (is_class, is_predicted, is_class & is_predicted)
     )
     total = support.sum(axis=1, keepdims=True)
     negatives, rejected = total - support, total - answered

@@ -284,6 +284,6 @@ def _keys(path: Path, rows: _Rows, key: str, challenge: Challenge) -> list[str]:
         if not name:
             raise UsageError(f"{path}, row {line}: the {challenge.key} has no name.")
         if name in seen:
-            raise UsageError(f"{path}, row {line}: the {challenge.key} {name!r} stands in row {seen[name]} too.")
+            raise UsageError(f"{path}, row {line}: the {challenge.key} {name!r} is in row {seen[name]} too.")
         seen[name] = line
     return names

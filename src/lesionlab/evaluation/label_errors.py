@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lesionlab.taxonomy import DX
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
 FEWEST = 10  # lesions of a diagnosis that is suggested
 _TIE = 0.01
@@ -34,29 +34,24 @@ class Suspect:
     margin: float
 
 
-def suspects(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray) -> list[Suspect]:
-    """Find suspect labels, the most suspect first.
-
-    Args:
-        labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7), of a model that was not trained on these images.
-        lesions: (n,) lesion ids.
-
-    """
-    held = confidently_held(labels, probabilities, lesions)
+def suspects(part: LabelledPredictions) -> list[Suspect]:
+    """Find suspect labels, the most suspect first; the model was not trained on these images."""
+    labels, probabilities, dx = part.labels, part.probabilities, part.taxonomy.dx
+    held = confidently_held(part)
     rows = np.flatnonzero((held >= 0) & (held != labels))
     margins = probabilities[rows, labels[rows]] - probabilities[rows, held[rows]]
     order = np.argsort(margins, kind="stable")
     return [
-        Suspect(int(rows[i]), DX[labels[rows[i]]], DX[held[rows[i]]], float(margins[i]))
+        Suspect(int(rows[i]), dx[labels[rows[i]]], dx[held[rows[i]]], float(margins[i]))
         for i in order
         if margins[i] < -_TIE
     ]
 
 
-def confidently_held(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray) -> np.ndarray:
-    """Give the diagnosis confidently held of each image: integers (n,), -1 where none is; arguments as of `suspects`."""
-    are_enough = [len(np.unique(lesions[labels == c])) >= FEWEST for c in range(len(DX))]
-    thresholds = np.array([probabilities[labels == c, c].mean() if are_enough[c] else np.inf for c in range(len(DX))])
+def confidently_held(part: LabelledPredictions) -> np.ndarray:
+    """Give the diagnosis confidently held of each image: integers (n,), -1 where none is."""
+    labels, probabilities, diagnoses = part.labels, part.probabilities, range(part.n_diagnoses)
+    are_enough = [len(np.unique(part.lesions[labels == c])) >= FEWEST for c in diagnoses]
+    thresholds = np.array([probabilities[labels == c, c].mean() if are_enough[c] else np.inf for c in diagnoses])
     reaches = probabilities >= thresholds - 1e-6
     return np.where(reaches.any(axis=1), np.where(reaches, probabilities, -1).argmax(axis=1), -1)

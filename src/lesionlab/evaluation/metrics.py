@@ -1,6 +1,6 @@
 """Step 14: what a model's probabilities are worth on one part of the data, with intervals.
 
-In: integer labels and probabilities of n images, and the lesion that each shows. Out: plain numbers for metrics.json.
+In: `LabelledPredictions` of n images, of any number of diagnoses k. Out: plain numbers for metrics.json.
 Balanced accuracy is the mean of the sensitivities (recalls) of the diagnoses that occur; macro AUC the mean of their
 one-against-rest areas. An undefined figure is NaN (null in JSON), and its support stands beside it.
 """
@@ -23,63 +23,60 @@ from lesionlab.evaluation.intervals import (
     ranking,
     wilson_interval,
 )
-from lesionlab.taxonomy import DX, INDEX_OF
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.tasks import asked_for
 
-_CLASSES = len(DX)
 _CURVE_POINTS = 200
 HEADLINE = ("balanced_accuracy", "macro_auc", "accuracy")  # what runs are compared by
-_WITH_INTERVAL = (*HEADLINE, "log_loss", "mel_at_90")
+_WITH_INTERVAL = (*HEADLINE, "log_loss")
 _RATES = ("recall", "specificity", "precision", "npv")  # shares of lesions, of which Wilson's interval can be taken
 
 
-def evaluate_part(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int) -> dict[str, Any]:
+def evaluate_part(part: LabelledPredictions, *, seed: int) -> dict[str, Any]:
     """Every figure of one part.
 
     Args:
-        labels: integers (n,), 0 to 6 in `DX` order.
-        probabilities: float (n, 7), rows sum to 1; the largest is the prediction, a tie is none and counts as wrong.
-        lesions: (n,) lesion ids; the bootstrap draws these, not images.
+        part: its images; the bootstrap draws lesions, not images.
         seed: of the bootstrap.
 
     Returns:
-        The object that `metrics.json` holds for a part; fractions 0 to 1. `undecided` counts ties, which `confusion` leaves out.
-        `intervals` are those of the bootstrap; where no draw
+        The object that `metrics.json` holds for a part; fractions 0 to 1. `undecided` counts ties, which
+        are wrong and which `confusion` leaves out. `intervals` are those of the bootstrap; where no draw
         differs (all answers right), accuracy has Wilson's and the others none; of one lesion alone there are none. In
         `per_class` so has a share that no draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's,
         and its average precision none; `recall_interval` is Wilson's always. All count lesions.
 
     """
-    labels, probabilities, lesions = np.asarray(labels), np.asarray(probabilities, float), np.asarray(lesions)
-    predicted = answers_of(probabilities)
-    confusion = confusion_matrix(labels, predicted, labels=range(_CLASSES))
-    counts = np.bincount(labels, minlength=_CLASSES)
-    draws = bootstrap(labels, probabilities, lesions, seed=seed)
+    confusion = confusion_matrix(part.labels, part.predicted, labels=range(part.n_diagnoses))
+    counts = np.bincount(part.labels, minlength=part.n_diagnoses)
+    draws = bootstrap(part, seed=seed)
+    focus = part.taxonomy.focus
+    place = part.taxonomy.index_of[focus] if focus else None
     return {
-        "images": len(labels),
-        "lesions": int(len(np.unique(lesions))),
-        "undecided": int((predicted == UNDECIDED).sum()),
-        **headline(labels, probabilities),
-        "mel_at_90": sensitivity_at(labels == INDEX_OF["mel"], probabilities[:, INDEX_OF["mel"]]),
+        "images": len(part),
+        "lesions": part.n_lesions,
+        "undecided": int((part.predicted == UNDECIDED).sum()),
+        **headline(part.labels, part.probabilities),
+        "mel_at_90": None if place is None else sensitivity_at(part.labels == place, part.probabilities[:, place]),
         "majority_accuracy": float(counts.max() / counts.sum()),
-        "intervals": _headline_intervals(labels, predicted == labels, lesions, draws),
-        "per_class": {
-            dx: (row := _class_row(labels == index, probabilities[:, index], predicted == index, lesions))
-            | {"intervals": _class_intervals(labels == index, predicted == index, lesions, draws, index, row["auc"])}
-            for index, dx in enumerate(DX)
-        },
+        "intervals": _headline_intervals(part, draws, place),
+        "per_class": {dx: _class_row(part, index, draws) for index, dx in enumerate(part.taxonomy.dx)},
         "confusion": confusion.tolist(),
     }
 
 
 def _headline_intervals(
-    labels: np.ndarray, is_right: np.ndarray, lesions: np.ndarray, draws: dict[str, np.ndarray]
+    part: LabelledPredictions, draws: dict[str, np.ndarray], focus: int | None
 ) -> dict[str, list[float]]:
     none = [float("nan")] * 2
-    intervals = {name: percentile_interval(draws[name]) for name in _WITH_INTERVAL}
+    of_draws = {name: draws[name] for name in _WITH_INTERVAL}
+    if focus is not None:
+        of_draws["mel_at_90"] = draws["sensitivity_at_90"][:, focus]
+    intervals = {name: percentile_interval(values) for name, values in of_draws.items()}
     intervals = {name: none if low == high else [low, high] for name, (low, high) in intervals.items()}
-    if np.isnan(intervals["accuracy"][0]) and len(np.unique(lesions)) > 1:
-        intervals["accuracy"] = wilson_interval(float(is_right.mean()), effective_number(lesions)) or none
-    if len(np.unique(lesions[labels == INDEX_OF["mel"]])) < FEW_LESIONS:
+    if np.isnan(intervals["accuracy"][0]) and part.n_lesions > 1:
+        intervals["accuracy"] = wilson_interval(float(part.is_right.mean()), effective_number(part.lesions)) or none
+    if focus is not None and len(np.unique(part.lesions[part.labels == focus])) < FEW_LESIONS:
         intervals["mel_at_90"] = none
     return intervals
 
@@ -89,13 +86,17 @@ def sensitivity_at(is_positive: np.ndarray, score: np.ndarray, specificity: floa
     return float(ranking(is_positive, score, np.ones((1, len(score)), np.float32), specificity)[2][0])
 
 
-def _class_row(
-    is_positive: np.ndarray, score: np.ndarray, is_predicted: np.ndarray, lesions: np.ndarray
-) -> dict[str, Any]:
+def _class_row(part: LabelledPredictions, index: int, draws: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Take the figures of a diagnosis, by its place, against the rest; see `evaluate_part`."""
+    is_positive, is_predicted, lesions = part.labels == index, part.predicted == index, part.lesions
     number = len(np.unique(lesions[is_positive]))
-    figures = _class_figures(is_positive, score, is_predicted)
+    figures = _class_figures(is_positive, part.probabilities[:, index], is_predicted)
     recall_interval = wilson_interval(figures["recall"], effective_number(lesions[is_positive]))
-    return {"images": int(is_positive.sum()), "lesions": number, **figures, "recall_interval": recall_interval}
+    of_class = {name: draws[name][:, index] for name in CLASS_FIGURES}
+    intervals = _class_intervals(is_positive, is_predicted, lesions, of_class, figures["auc"])
+    return {"images": int(is_positive.sum()), "lesions": number, **figures, "recall_interval": recall_interval} | {
+        "intervals": intervals
+    }
 
 
 def _class_intervals(
@@ -103,14 +104,13 @@ def _class_intervals(
     is_predicted: np.ndarray,
     lesions: np.ndarray,
     draws: dict[str, np.ndarray],
-    index: int,
     area: float,
 ) -> dict[str, list[float] | None]:
     """Interval of each of `CLASS_FIGURES`, see `evaluate_part`."""
     whole = {"recall": is_positive, "specificity": ~is_positive, "precision": is_predicted, "npv": ~is_predicted}
     intervals: dict[str, list[float] | None] = {}
     for name in CLASS_FIGURES:
-        low, high = percentile_interval(draws[name][:, index])
+        low, high = percentile_interval(draws[name])
         intervals[name] = [low, high]
         if name in _RATES and low == high:
             intervals[name] = wilson_interval(low, effective_number(lesions[whole[name]]))
@@ -123,7 +123,13 @@ def _class_intervals(
 
 
 def headline(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Accuracy, balanced accuracy, macro AUC and log loss (natural logarithm, probabilities clipped at 1e-15)."""
+    """Accuracy, balanced accuracy, macro AUC and log loss (natural logarithm, probabilities clipped at 1e-15).
+
+    Args:
+        labels: integers (n,), 0 to k - 1.
+        probabilities: float (n, k), rows sum to 1; the largest is the prediction, a tie is none.
+
+    """
     predicted = answers_of(probabilities)
     hits = predicted == labels
     recalls = [hits[labels == index].mean() for index in np.unique(labels)]
@@ -147,11 +153,12 @@ def auc(is_positive: np.ndarray, score: np.ndarray) -> float:
     return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def curves(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """ROC and precision-recall curves of each diagnosis that occurs, thinned to at most 200 points."""
+def curves(part: LabelledPredictions) -> dict[str, Any]:
+    """ROC and precision-recall curves of each diagnosis that occurs, of two of one; thinned to at most 200 points."""
     roc, precision_recall = {}, {}
-    for index, dx in enumerate(DX):
-        is_positive, score = labels == index, probabilities[:, index]
+    for dx in asked_for(part.taxonomy):
+        index = part.taxonomy.index_of[dx]
+        is_positive, score = part.labels == index, part.probabilities[:, index]
         if not is_positive.any() or is_positive.all():
             continue
         fpr, tpr, _ = roc_curve(is_positive, score)

@@ -1,8 +1,8 @@
-"""Operating points: where to draw the line between malignant and benign, or melanoma and the rest, and what it costs.
+"""Operating points: thresholds between malignant and benign, or the focus and the rest, and what they cost.
 
-In: labels and probabilities of the validation and of the test part. A line is drawn on the validation part and judged on
-the test part: one that is drawn where it is judged promises too much. Where there is no validation part, each fifth of the
-lesions is judged by lines drawn on the other four fifths.
+In: `LabelledPredictions` of the validation and of the test part. A threshold is chosen on the validation part and evaluated on
+the test part: one that is chosen where it is evaluated promises too much. Where there is no validation part, each fifth of the
+lesions is evaluated at thresholds chosen on the other four fifths.
 """
 
 from typing import Any
@@ -20,10 +20,10 @@ from lesionlab.evaluation.intervals import (
     wilson_interval,
 )
 from lesionlab.evaluation.intervals import draw_weights as draw_lesions
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import auc, thin
-from lesionlab.taxonomy import INDEX_OF, MALIGNANT
+from lesionlab.evaluation.tasks import as_task, tasks_of
 
-TASKS = {"malignant": MALIGNANT, "melanoma": ("mel",)}
 SENSITIVITIES = (0.90, 0.95)
 SPECIFICITIES = (0.90, 0.95)
 WANTED: tuple[dict[str, Any], ...] = (
@@ -36,63 +36,61 @@ _NEVER = 1.01  # a threshold that no probability reaches, not even a sum of thre
 
 
 def operating_points(
-    validation: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    lesions: np.ndarray,
-    *,
-    seed: int = 0,
+    validation: LabelledPredictions, test: LabelledPredictions, *, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Draw the lines of each of `TASKS` and judge them.
+    """Choose the thresholds of each task and evaluate them.
 
     Args:
-        validation: labels (n,) and probabilities (n, 7) of the validation part.
-        test: likewise, of the test part.
-        lesions: (n,) lesion ids of the test part; intervals count these.
+        validation: that thresholds are chosen on.
+        test: that they are evaluated on; intervals count lesions.
         seed: of the bootstrap.
 
     Returns:
-        For `malignant` (against benign) and `melanoma` (against all else): `positives`, `negatives` and `auc` of the test
+        For each of `lesionlab.evaluation.tasks.tasks_of`, such as `malignant` (against benign) and `melanoma` (against all
+        else): `positives`, `negatives` and `auc` of the test
         part with its `auc_interval` (bootstrap; of few lesions Newcombe's), and the `roc` curve; `points`, each with what was
         `wanted` on the validation part, the `threshold`, and `sensitivity` and `specificity` on the test part with Wilson's
         95 % intervals. A task without positives or negatives in either part is left out.
 
     """
     tasks = {}
-    for name, codes in TASKS.items():
-        drawn, judged = (as_task(*part, codes) for part in (validation, test))
-        if any(not is_positive.any() or is_positive.all() for is_positive, _ in (drawn, judged)):
+    for name, codes in tasks_of(test.taxonomy).items():
+        chosen_on, tested = (as_task(part, codes) for part in (validation, test))
+        if any(not is_positive.any() or is_positive.all() for is_positive, _ in (chosen_on, tested)):
             continue
-        lines = [line | {"threshold": draw(*drawn, **{line["wanted"]: line["at_least"]})} for line in WANTED]
-        tasks[name] = _judged_task(judged, lesions, seed) | {
-            "points": [line | judge(*judged, line["threshold"], lesions) for line in lines]
-        }
+        points = []
+        for wanted in WANTED:
+            threshold = choose_threshold(*chosen_on, **{wanted["wanted"]: wanted["at_least"]})
+            points.append(wanted | evaluate_threshold(*tested, threshold, test.lesions))
+        tasks[name] = _evaluated_task(tested, test.lesions, seed) | {"points": points}
     return tasks
 
 
-def cross_evaluated(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, *, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Judge each fifth of the lesions by lines drawn on the others; as `operating_points`, `threshold` being their mean."""
-    fold, tasks = folds(lesions, FOLDS, seed=seed), {}
-    for name, codes in TASKS.items():
-        is_positive, score = as_task(labels, probabilities, codes)
+def cross_evaluated(part: LabelledPredictions, *, seed: int) -> dict[str, dict[str, Any]]:
+    """Evaluate each fifth of the lesions at thresholds chosen on the others.
+
+    As `operating_points`; `threshold` is the mean of the five.
+    """
+    fold, tasks = folds(part.lesions, FOLDS, seed=seed), {}
+    for name, codes in tasks_of(part.taxonomy).items():
+        is_positive, score = as_task(part, codes)
         sides = [(is_positive[fold != f].any(), (~is_positive[fold != f]).any()) for f in np.unique(fold)]
         if not is_positive.any() or is_positive.all() or not np.all(sides):
             continue
         points = []
-        for line in WANTED:
-            lines = [
-                draw(is_positive[fold != f], score[fold != f], **{line["wanted"]: line["at_least"]})
+        for wanted in WANTED:
+            chosen = [
+                choose_threshold(is_positive[fold != f], score[fold != f], **{wanted["wanted"]: wanted["at_least"]})
                 for f in range(FOLDS)
             ]
-            threshold = np.array(lines)[fold]
-            points.append(line | judge(is_positive, score, threshold, lesions) | {"threshold": float(np.mean(lines))})
-        tasks[name] = _judged_task((is_positive, score), lesions, seed) | {"points": points}
+            found = evaluate_threshold(is_positive, score, np.array(chosen)[fold], part.lesions)
+            points.append(wanted | found | {"threshold": float(np.mean(chosen))})
+        tasks[name] = _evaluated_task((is_positive, score), part.lesions, seed) | {"points": points}
     return tasks
 
 
-def _judged_task(judged: tuple[np.ndarray, np.ndarray], lesions: np.ndarray, seed: int) -> dict[str, Any]:
-    is_positive, score = judged
+def _evaluated_task(tested: tuple[np.ndarray, np.ndarray], lesions: np.ndarray, seed: int) -> dict[str, Any]:
+    is_positive, score = tested
     area, sides = auc(is_positive, score), [effective_number(lesions[side]) for side in (is_positive, ~is_positive)]
     if min(sides) < FEW_LESIONS:
         interval = auc_interval(area, *sides)
@@ -108,13 +106,7 @@ def _judged_task(judged: tuple[np.ndarray, np.ndarray], lesions: np.ndarray, see
     }
 
 
-def as_task(labels: np.ndarray, probabilities: np.ndarray, codes: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Which images show one of the diagnoses, bool (n,), and the probability given to them together, float (n,)."""
-    columns = [INDEX_OF[dx] for dx in codes]
-    return np.isin(labels, columns), probabilities[:, columns].sum(axis=1)
-
-
-def draw(
+def choose_threshold(
     is_positive: np.ndarray, score: np.ndarray, *, sensitivity: float | None = None, specificity: float | None = None
 ) -> float:
     """Find the threshold that keeps at least one figure and gives the most of the other; scores from it on are positive."""
@@ -126,7 +118,7 @@ def draw(
     return float(min(thresholds[kept[-1]], _NEVER))  # roc_curve begins with an infinite threshold
 
 
-def judge(
+def evaluate_threshold(
     is_positive: np.ndarray, score: np.ndarray, threshold: float | np.ndarray, lesions: np.ndarray
 ) -> dict[str, Any]:
     """Sensitivity and specificity at a threshold, or at one for each image (n,), with intervals that count lesions."""

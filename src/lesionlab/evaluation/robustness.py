@@ -1,9 +1,9 @@
 """How a model's answers change when its images do: corruptions, flips and turns, drawn marks, and what lies around the lesion.
 
-In: a model file and labelled images of one part. Out: plain numbers for metrics.json. One image of each lesion is taken,
-read once, at the model's size, and changed there in 93 ways. Of a large part so many lesions are taken that each diagnosis
-has as equal a number as there is; shares over all diagnoses are weighted back to the part's own mix. Balanced accuracy
-needs no weights.
+In: a function from pixels to probabilities, and labelled images of one part. Out: plain numbers for metrics.json. One
+image of each lesion is taken, read once, at the model's size, and changed there in 93 ways. Of a large part so many lesions are
+taken that each diagnosis has as equal a number as there is; shares over all diagnoses are weighted back to the part's own mix.
+Balanced accuracy needs no weights.
 
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019,
 arXiv:1903.12261: their relative error, the error under corruption less the clean one, is `rise` here, of the balanced error.
@@ -22,9 +22,12 @@ import numpy as np
 from lesionlab.environment import n_cores
 from lesionlab.evaluation.corruptions import CORRUPTIONS, MARKS, SEVERITIES, corrupt, disc
 from lesionlab.evaluation.intervals import RESAMPLES, percentile_interval
-from lesionlab.inference.bundle import Bundle
+from lesionlab.evaluation.tasks import malignant_columns
 from lesionlab.progress import track
-from lesionlab.taxonomy import DX, IS_MALIGNANT
+from lesionlab.taxonomy import Taxonomy
+
+# uint8 pixels (b, height, width, 3) to probabilities (b, k), and scores (b,) of `lesionlab.evaluation.ood` where a model has them
+Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
 LESIONS = 200  # of which the answers are taken; 18,800 passes through the network
 COVERED = (0.1, 0.3, 0.5, 0.7, 0.9)  # areas of the disc, or of all but it, over the image's; see `covered`
@@ -34,7 +37,6 @@ SYMMETRIES = (
 )
 _MARK_SEVERITY = 3
 _BATCH = 8
-_IS_MALIGNANT = np.array(IS_MALIGNANT)
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,42 @@ def changes(is_square: bool = True) -> list[Change]:
     ]
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images of one part, not read yet.
+
+    Attributes:
+        names: of the n images; what is random is drawn from them and the seed.
+        labels: integers (n,), places in `taxonomy`.
+        lesions: (n,) lesion ids; one image of each is taken, so that intervals count lesions.
+        taxonomy: the k diagnoses.
+        read: gives the pixels of an image by its number: uint8 (height, width, 3) of the model's size.
+
+    """
+
+    names: Sequence[str]
+    labels: np.ndarray
+    lesions: np.ndarray
+    taxonomy: Taxonomy
+    read: Callable[[int], np.ndarray]
+
+
 def robustness(
-    bundle: Bundle, images: Sequence[str], labels: np.ndarray, lesions: np.ndarray, read: Callable[[int], np.ndarray],
-    *, seed: int, most: int | None = LESIONS,
-) -> dict[str, Any]:  # fmt: skip
+    predict: Predict,
+    images: LabelledImages,
+    *,
+    threshold: float = 0.5,
+    reject_above: float | None = None,
+    seed: int,
+    most: int | None = LESIONS,
+) -> dict[str, Any]:
     """Take the figures of a model.
 
     Args:
-        bundle: an open model.
-        images: names of the n images; what is random is drawn from them and the seed.
-        labels: integers (n,) in `DX` order.
-        lesions: (n,) lesion ids; one image of each is taken, so that intervals count lesions.
-        read: gives the pixels of an image by its number: uint8 (height, width, 3) of the model's size.
+        predict: the model; called from several threads.
+        images: of one part.
+        threshold: malignant from this probability on.
+        reject_above: score from which the model rejects an image as not dermatoscopic; None where it has no such score.
         seed: of what is drawn, and of which lesions are taken.
         most: so many lesions at most; None for every one.
 
@@ -92,24 +118,23 @@ def robustness(
         `refused` as not dermatoscopic; None where it is not defined.
 
     """
-    taken = chosen_images(labels, lesions, most, seed)
-    kept, weights = labels[taken], _weights(labels, labels[taken])
-    own, ood = bundle.facts.thresholds.malignant, bundle.facts.ood
-    line = 0.5 if own is None else own
-    seeds = [zlib.crc32(f"{seed} {images[number]}".encode()) for number in taken]
-    found = _answers(bundle, [read(int(number)) for number in taken], seeds)
-    judge = _Judge(kept, weights, line, ood.threshold if ood else None, found[0][1][0])
+    taken = chosen_images(images.labels, images.lesions, most, seed)
+    kept, weights = images.labels[taken], _weights(images.labels, images.labels[taken])
+    seeds = [zlib.crc32(f"{seed} {images.names[number]}".encode()) for number in taken]
+    found = _predictions(predict, [images.read(int(number)) for number in taken], seeds)
+    clean = found[0][1][0]
+    measured = _Measured(kept, weights, malignant_columns(images.taxonomy), threshold, reject_above, clean)
     rows = [
-        {"kind": change.kind, "name": change.name, "level": change.level} | judge.row(*answer)
-        for change, answer in found
+        {"kind": change.kind, "name": change.name, "level": change.level} | measured.row(*predicted)
+        for change, predicted in found
     ]
     corruptions = [_over_severities(name, [row for row in rows if row["name"] == name]) for name in CORRUPTIONS]
     answers = np.stack([answer[0].argmax(axis=1) for change, answer in found if change.kind in ("none", "symmetry")])
     return {
         "images": len(taken),
-        "images_in_all": len(labels),
-        "counts": {dx: int((kept == index).sum()) for index, dx in enumerate(DX)},
-        "line": line,
+        "images_in_all": len(images.labels),
+        "counts": {dx: int((kept == index).sum()) for index, dx in enumerate(images.taxonomy.dx)},
+        "line": threshold,
         "clean": rows[0],
         "corruptions": corruptions,
         "mean": _mean(corruptions) | _intervals(kept, weights, found, seed),
@@ -131,7 +156,7 @@ def chosen_images(labels: np.ndarray, lesions: np.ndarray, most: int | None, see
     if most is None or len(candidates) <= most:
         return np.sort(candidates)
     place = np.empty(len(candidates), int)
-    for index in range(len(DX)):
+    for index in np.unique(labels):
         of_class = labels[candidates] == index
         place[of_class] = np.arange(of_class.sum())
     return np.sort(candidates[np.argsort(place, kind="stable")[:most]])
@@ -159,63 +184,69 @@ def _symmetry(number: int) -> Callable[[np.ndarray, int], np.ndarray]:
 
 def _weights(whole: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """Weights of the images kept that restore the mix of diagnoses of the whole part; they sum to 1."""
-    counts = np.bincount(kept, minlength=len(DX))
-    shares = np.bincount(whole, minlength=len(DX)) / np.maximum(counts, 1)
+    counts = np.bincount(kept, minlength=whole.max() + 1)
+    shares = np.bincount(whole) / np.maximum(counts, 1)
     return shares[kept] / shares[kept].sum()
 
 
-def _answers(
-    bundle: Bundle, pixels: list[np.ndarray], seeds: list[int]
+def _predictions(
+    predict: Predict, pixels: list[np.ndarray], seeds: list[int]
 ) -> list[tuple[Change, tuple[np.ndarray, np.ndarray | None]]]:
-    """Give for every change the probabilities (n, 7), and where the model has them the scores of `lesionlab.evaluation.ood`."""
-    outputs = ["probabilities", *(["ood_score"] if bundle.has_ood_score else [])]
-    every = changes(bundle.facts.height == bundle.facts.width)
+    """Give for every change the probabilities (n, k), and where the model has them the scores of `lesionlab.evaluation.ood`."""
+    height, width = pixels[0].shape[:2]
+    every = changes(height == width)
     batches = [range(start, min(start + _BATCH, len(pixels))) for start in range(0, len(pixels), _BATCH)]
 
-    def run(batch: range) -> Iterator[list[np.ndarray]]:
+    def run(batch: range) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         for change in every:
-            changed = np.stack([change.apply(pixels[number], seeds[number]) for number in batch])
-            yield list(bundle.run(outputs, changed).values())
+            yield predict(np.stack([change.apply(pixels[number], seeds[number]) for number in batch]))
 
     with ThreadPoolExecutor(min(_BATCH, n_cores()), thread_name_prefix="robustness") as pool:
         parts = list(track(pool.map(lambda batch: list(run(batch)), batches), "robustness", total=len(batches)))
     found = []
     for place, change in enumerate(every):
-        columns = [np.concatenate([part[place][index] for part in parts]) for index in range(len(outputs))]
-        found.append((change, (columns[0], columns[1] if len(columns) > 1 else None)))
+        probabilities = np.concatenate([part[place][0] for part in parts])
+        scores = [score for part in parts if (score := part[place][1]) is not None]
+        found.append((change, (probabilities, np.concatenate(scores) if scores else None)))
     return found
 
 
 @dataclass(frozen=True)
-class _Judge:
-    """Takes the figures of changed answers beside those to the images as they are, `clean` (n, 7)."""
+class _Measured:
+    """Takes the figures of changed predictions beside those of the images as they are, `clean` (n, k)."""
 
     labels: np.ndarray
     weights: np.ndarray
-    line: float
-    refusal: float | None
+    malignant: np.ndarray | None
+    threshold: float
+    reject_above: float | None
     clean: np.ndarray
 
     def row(self, probabilities: np.ndarray, score: np.ndarray | None) -> dict[str, float | None]:
         """Take the figures of one change; see `robustness`."""
-        answers, before = probabilities.argmax(axis=1), self.clean.argmax(axis=1)
-        accuracy, unchanged = _balanced_accuracy(self.labels, answers), _balanced_accuracy(self.labels, before)
-        is_benign, called = ~_IS_MALIGNANT[self.labels], self._is_called(probabilities)
-        specificity = self._share(called, is_benign, wanted=False)
-        at_first = self._share(self._is_called(self.clean), is_benign, wanted=False)
+        predicted, before = probabilities.argmax(axis=1), self.clean.argmax(axis=1)
+        accuracy, unchanged = _balanced_accuracy(self.labels, predicted), _balanced_accuracy(self.labels, before)
+        sensitivity, specificity = self._malignant(probabilities)
+        _, at_first = self._malignant(self.clean)
+        rejects = None if score is None or self.reject_above is None else score > self.reject_above
         return {
             "balanced_accuracy": accuracy,
             "relative": accuracy / unchanged if unchanged else None,
             "rise": unchanged - accuracy,
-            "changed": float(self.weights @ (answers != before)),
-            "sensitivity": self._share(called, _IS_MALIGNANT[self.labels], wanted=True),
+            "changed": float(self.weights @ (predicted != before)),
+            "sensitivity": sensitivity,
             "specificity": specificity,
             "specificity_drop": None if at_first is None or specificity is None else at_first - specificity,
-            "refused": None if score is None or self.refusal is None else float(self.weights @ (score > self.refusal)),
+            "refused": None if rejects is None else float(self.weights @ rejects),
         }
 
-    def _is_called(self, probabilities: np.ndarray) -> np.ndarray:
-        return probabilities[:, _IS_MALIGNANT].sum(axis=1) >= self.line
+    def _malignant(self, probabilities: np.ndarray) -> tuple[float | None, float | None]:
+        """Sensitivity and specificity of malignant at the threshold; None where it is not defined."""
+        if self.malignant is None:
+            return None, None
+        is_malignant = np.isin(self.labels, self.malignant)
+        called = probabilities[:, self.malignant].sum(axis=1) >= self.threshold
+        return self._share(called, is_malignant, wanted=True), self._share(called, ~is_malignant, wanted=False)
 
     def _share(self, called: np.ndarray, among: np.ndarray, *, wanted: bool) -> float | None:
         weight = self.weights[among]

@@ -1,6 +1,6 @@
 """Whether a model does as well for some as for others: figures of the test part by age, sex, site, source, confirmation.
 
-In: the table of one part with its labels and probabilities. Out: a row for each group of at least 20 lesions. The groups
+In: the table of one part with its `LabelledPredictions`. Out: a row for each group of at least 20 lesions. The groups
 hold different diagnoses, and that alone makes their figures differ: a group of nevi is easy. So each group's accuracy
 stands beside what the rest of the part would get if it had the group's diagnoses (direct standardisation), and the gap
 between the two is what is tested, by the test of Mantel and Haenszel (J. Natl. Cancer Inst. 22, 1959): whether the group's
@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from lesionlab.evaluation.answers import answers_of
 from lesionlab.evaluation.intervals import (
     RESAMPLES,
     draw_weights,
@@ -25,7 +24,8 @@ from lesionlab.evaluation.intervals import (
     sums_over_draws,
     wilson_interval,
 )
-from lesionlab.taxonomy import DX, INDEX_OF, MALIGNANT
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.tasks import is_malignant, malignant_columns
 
 MIN_LESIONS = 20
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
@@ -41,15 +41,14 @@ ALPHA = 0.05
 
 
 def subgroups(
-    table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, *, seed: int, resamples: int = RESAMPLES
+    table: pd.DataFrame, part: LabelledPredictions, *, seed: int, resamples: int = RESAMPLES
 ) -> list[dict[str, Any]]:
     """Figures of each group of at least 20 lesions, groups of one column after the other, the largest first.
 
     Args:
-        table: of one part: `lesion_id`, `age` in years, `sex`, `localization`, `dataset`, `dx_type`, `skin_tone`; a column may be
-            missing, and unknown values make a group of their own.
-        labels: integers (n,) in `DX` order.
-        probabilities: float (n, 7).
+        table: of one part, in the order of its images: `age` in years, `sex`, `localization`, `dataset`, `dx_type`,
+            `skin_tone`; a column may be missing, and unknown values make a group of their own.
+        part: its predictions.
         seed: of the bootstrap over lesions.
         resamples: of the bootstrap.
 
@@ -59,20 +58,17 @@ def subgroups(
         have, with its `gap_interval` (bootstrap), `p` (Mantel-Haenszel, lesions counting) and `p_holm`, corrected for
         the number of groups; `stands_out` where that is below 0.05. `malignant` counts lesions, and `malignant_found` is the
         share of them answered with a malignant diagnosis (in part, where the answers to a lesion's images differ), with
-        Wilson's `malignant_interval`. A group without a rest to compare with has None for gap, p and expected.
+        Wilson's `malignant_interval`; None where the group has none, or malignant against benign is not defined.
+        A group without a rest to compare with has None for gap, p and expected.
 
     """
-    groups = _groups(table)
+    groups = _groups(table, part.lesions)
     if not groups:
         return []
-    lesions = table["lesion_id"].to_numpy()
-    weights = draw_weights(lesions, seed, resamples)
-    is_right = answers_of(probabilities) == labels
-    whole = _counts(weights, labels, is_right)
+    weights = draw_weights(part.lesions, seed, resamples)
+    whole = _counts(weights, part)
     rows = [
-        {"by": by, "group": group}
-        | _figures(chosen, lesions, labels, probabilities)
-        | _compare(chosen, lesions, labels, is_right, weights, whole)
+        {"by": by, "group": group} | _figures(chosen, part) | _compare(chosen, part, weights, whole)
         for by, group, chosen in groups
     ]
     for row, p_holm in zip(rows, holm([row["p"] for row in rows]), strict=True):
@@ -91,7 +87,7 @@ def holm(p_values: list[float | None]) -> list[float | None]:
     return corrected
 
 
-def _groups(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+def _groups(table: pd.DataFrame, lesions: np.ndarray) -> list[tuple[str, str, np.ndarray]]:
     """Name the groups that are large enough, with their images, bool (n,)."""
     groups = []
     for column, by in COLUMNS.items():
@@ -102,21 +98,20 @@ def _groups(table: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
         )
         for group in values.value_counts().index:
             chosen = (values == group).to_numpy()
-            if table.loc[chosen, "lesion_id"].nunique() >= MIN_LESIONS:
+            if len(np.unique(lesions[chosen])) >= MIN_LESIONS:
                 groups.append((by, str(group), chosen))
     return groups
 
 
-def _figures(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    answers = answers_of(probabilities)
-    malignant = [INDEX_OF[dx] for dx in MALIGNANT]
-    is_malignant = chosen & np.isin(labels, malignant)
-    number = len(np.unique(lesions[is_malignant]))
-    found = share_of_lesions(np.isin(answers, malignant)[is_malignant], lesions[is_malignant]) if number else None
+def _figures(chosen: np.ndarray, part: LabelledPredictions) -> dict[str, Any]:
+    columns, malignant = malignant_columns(part.taxonomy), chosen & is_malignant(part)
+    number, found = len(np.unique(part.lesions[malignant])), None
+    if number and columns is not None:
+        found = share_of_lesions(np.isin(part.predicted[malignant], columns), part.lesions[malignant])
     return {
         "images": int(chosen.sum()),
-        "lesions": int(len(np.unique(lesions[chosen]))),
-        "accuracy": float((answers == labels)[chosen].mean()),
+        "lesions": int(len(np.unique(part.lesions[chosen]))),
+        "accuracy": float(part.is_right[chosen].mean()),
         "malignant": number,
         "malignant_found": found,
         "malignant_interval": None if found is None else wilson_interval(found, number),
@@ -124,20 +119,16 @@ def _figures(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray, probab
 
 
 def _compare(
-    chosen: np.ndarray,
-    lesions: np.ndarray,
-    labels: np.ndarray,
-    is_right: np.ndarray,
-    weights: np.ndarray,
-    whole: tuple[np.ndarray, np.ndarray],
+    chosen: np.ndarray, part: LabelledPredictions, weights: np.ndarray, whole: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
     """Compare a group's accuracy with that of the rest at the group's mix of diagnoses, in every draw."""
-    inside = _counts(weights[:, chosen], labels[chosen], is_right[chosen])
+    group = part.take(chosen)
+    inside = _counts(weights[:, chosen], group)
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = percentile_interval(inside[1].sum(axis=1) / inside[0].sum(axis=1))
-    interval = wilson_interval(low, effective_number(lesions[chosen])) if low == high else [low, high]
-    once = np.ones((1, len(labels)), np.float32)
-    here, all_of_it = _counts(once[:, chosen], labels[chosen], is_right[chosen]), _counts(once, labels, is_right)
+    interval = wilson_interval(low, effective_number(group.lesions)) if low == high else [low, high]
+    once = np.ones((1, len(part)), np.float32)
+    here, all_of_it = _counts(once[:, chosen], group), _counts(once, part)
     observed = _standardised(here, (all_of_it[0] - here[0], all_of_it[1] - here[1]))
     drawn = _standardised(inside, (whole[0] - inside[0], whole[1] - inside[1]))
     if not np.isfinite(observed[1][0]):
@@ -148,7 +139,7 @@ def _compare(
         "expected": expected,
         "gap": float(observed[0][0] - expected),
         "gap_interval": percentile_interval(drawn[0] - drawn[1]),
-        "p": mantel_haenszel(chosen, lesions, labels, is_right),
+        "p": mantel_haenszel(chosen, part.lesions, part.labels, part.is_right),
     }
 
 
@@ -161,7 +152,7 @@ def mantel_haenszel(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray,
     Args:
         chosen: bool (n,), images of the group.
         lesions: (n,) lesion ids.
-        labels: integers (n,) in `DX` order.
+        labels: integers (n,), the diagnoses.
         is_right: bool (n,).
 
     """
@@ -189,10 +180,10 @@ def _standardised(
         return np.where(rest[0] > 0, inside[1], 0.0).sum(axis=1) / number, (shared * recall).sum(axis=1) / number
 
 
-def _counts(weights: np.ndarray, labels: np.ndarray, is_right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Images and right answers of each diagnosis in every draw: (draws, 7) each."""
-    is_class = labels[:, None] == np.arange(len(DX))
-    right = is_class & is_right[:, None]
+def _counts(weights: np.ndarray, part: LabelledPredictions) -> tuple[np.ndarray, np.ndarray]:
+    """Images and right predictions of each diagnosis in every draw: (draws, k) each."""
+    is_class = part.labels[:, None] == np.arange(part.n_diagnoses)
+    right = is_class & part.is_right[:, None]
     images, found = (sums_over_draws(weights, columns.astype(np.float32)) for columns in (is_class, right))
     return images.astype(float), found.astype(float)
 

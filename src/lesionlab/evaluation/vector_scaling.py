@@ -1,10 +1,10 @@
 """Recalibration: a temperature, or a scale and an offset for each diagnosis (vector scaling).
 
-Guo et al., "On calibration of modern neural networks" (ICML 2017). Vector scaling has 14 numbers where a temperature has
-one, so that it can also mend a bias for or against a diagnosis, and can learn by heart what nine images happened to say: a
-weak pull towards the best single temperature, as strong as one image a number, holds it.
+Guo et al., "On calibration of modern neural networks" (ICML 2017). Vector scaling has two numbers a diagnosis where a
+temperature is one, so that it can also mend a bias for or against a diagnosis, and can learn by heart what nine
+images happened to say: a weak pull towards the best single temperature, as strong as one image a number, holds it.
 
-In: integer labels (n,) and probabilities (n, 7) in `DX` order. Out: probabilities (n, 7).
+In: integer labels (n,), 0 to k - 1, and probabilities (n, k). Out: probabilities (n, k).
 """
 
 from collections.abc import Callable
@@ -14,32 +14,32 @@ import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from lesionlab.evaluation.intervals import folds
-from lesionlab.taxonomy import DX
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
 FOLDS = 5
 _TEMPERATURES = (0.2, 5.0)
-_CLASSES = len(DX)
 
 
 @dataclass(frozen=True)
 class VectorScaling:
-    """Logits are multiplied by `scale` (7,), `offset` (7,) is added, and the softmax taken again."""
+    """Logits are multiplied by `scale` (k,), `offset` (k,) is added, and the softmax taken again."""
 
     scale: tuple[float, ...]
     offset: tuple[float, ...]
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
-        """Rescale probabilities (n, 7)."""
+        """Rescale probabilities (n, k)."""
         return _softmax(_logits(probabilities) * np.array(self.scale) + np.array(self.offset))
 
 
 def fit_vector_scaling(labels: np.ndarray, probabilities: np.ndarray) -> VectorScaling:
     """Find scales and offsets of the least log loss, starting from, and held near, the best temperature."""
-    logits, truth = _logits(probabilities), np.eye(_CLASSES)[labels]
-    start = np.r_[np.full(_CLASSES, 1 / fit_temperature(labels, probabilities)), np.zeros(_CLASSES)]
+    k = probabilities.shape[1]
+    logits, truth = _logits(probabilities), np.eye(k)[labels]
+    start = np.r_[np.full(k, 1 / fit_temperature(labels, probabilities)), np.zeros(k)]
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        scale, offset = parameters[:_CLASSES], parameters[_CLASSES:]
+        scale, offset = parameters[:k], parameters[k:]
         found = _softmax(logits * scale + offset)
         away = parameters - start
         value = -np.log(np.maximum((found * truth).sum(axis=1), 1e-15)).sum() + (away**2).sum() / 2
@@ -47,7 +47,7 @@ def fit_vector_scaling(labels: np.ndarray, probabilities: np.ndarray) -> VectorS
         return value / len(labels), gradient / len(labels)
 
     found = minimize(loss, start, jac=True, method="L-BFGS-B").x
-    return VectorScaling(tuple(found[:_CLASSES].tolist()), tuple(found[_CLASSES:].tolist()))
+    return VectorScaling(tuple(found[:k].tolist()), tuple(found[k:].tolist()))
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -61,7 +61,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Divide the logits of probabilities (n, 7) by a temperature."""
+    """Divide the logits of probabilities (n, k) by a temperature."""
     return _softmax(_logits(probabilities) / temperature)
 
 
@@ -72,29 +72,23 @@ def fitted_temperature(labels: np.ndarray, probabilities: np.ndarray) -> Callabl
 
 
 def cross_fitted(
-    fit: Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]],
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    lesions: np.ndarray,
-    *,
-    seed: int,
+    fit: Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]], part: LabelledPredictions, *, seed: int
 ) -> np.ndarray:
-    """Recalibrate each fifth of the lesions by what the other four fifths say: probabilities (n, 7).
+    """Recalibrate each fifth of the lesions by what the other four fifths say: probabilities (n, k).
 
     Args:
         fit: `fitted_temperature` or `fit_vector_scaling`.
-        labels: integers (n,).
-        probabilities: float (n, 7).
-        lesions: (n,) lesion ids; all images of one stay together.
+        part: all images of one lesion stay together.
         seed: of the fifths.
 
     """
-    fold = folds(lesions, FOLDS, seed=seed)
-    result = probabilities.copy()
+    fold = folds(part.lesions, FOLDS, seed=seed)
+    result = part.probabilities.copy()
     for number in np.unique(fold):
-        judged = fold == number
-        if not judged.all():
-            result[judged] = fit(labels[~judged], probabilities[~judged])(probabilities[judged])
+        inside = fold == number
+        if not inside.all():
+            rest = part.take(~inside)
+            result[inside] = fit(rest.labels, rest.probabilities)(part.probabilities[inside])
     return result
 
 

@@ -102,15 +102,14 @@ class Facts:
         """Give every entry of the file's metadata, plain enough for JSON; `{}` stands for what the model has not."""
         values = {f.name: msgspec.to_builtins(getattr(self, f.name)) for f in dataclasses.fields(self)}
         own = {
-            "format": FORMAT,
-            "task": _HAM10000_TASK if self.taxonomy.name == "ham10000" else self.taxonomy.name,
+            "task": _task_of(self.taxonomy),
             "classes": list(self.taxonomy.dx),
             "class_names": [d.name for d in self.taxonomy.diagnoses],
             "conformal": values["conformal"] or {},
             "ood": values["ood"] or {},
             "taxonomy": self.taxonomy.to_facts(),
         }
-        return values | own
+        return {"format": FORMAT} | values | own
 
     def to_properties(self) -> dict[str, str]:
         """Give the file's metadata: of each entry its JSON."""
@@ -197,19 +196,20 @@ def _json_value(key: str, text: str, where: str) -> Any:
 
 def _taxonomy(found: Mapping[str, Any], where: str) -> Taxonomy:
     """Read the taxonomy; files of before it was written are HAM10000's, in the order that they name."""
-    written, classes = found.get("taxonomy"), found.get("classes")
-    if isinstance(written, dict):
-        taxonomy = from_facts(written, f"{where}, its taxonomy")
-        if classes == list(taxonomy.dx):
-            return taxonomy
-        raise UsageError(f"{where}: its fact 'classes' has no valid value: {classes!r}; its taxonomy is {taxonomy.dx}.")
-    ham10000 = read_taxonomy("ham10000")
-    if written is None and found.get("task") == _HAM10000_TASK and classes == list(ham10000.dx):
-        return ham10000
+    written, task, classes = found.get("taxonomy"), found.get("task"), found.get("classes")
+    is_written = isinstance(written, dict)
+    taxonomy = from_facts(written or {}, f"{where}, its taxonomy") if is_written else read_taxonomy("ham10000")
+    if task == _task_of(taxonomy) and classes == list(taxonomy.dx):
+        return taxonomy
+    needed = "its taxonomy is" if is_written else "without a taxonomy in its facts, needed is"
     raise UsageError(
-        f"{where} is a model of another task: {found.get('task')!r} with the classes {classes}; without a taxonomy in its "
-        f"facts, needed is {_HAM10000_TASK!r} with {', '.join(ham10000.dx)} in this order."
+        f"{where} is a model of another task: {task!r} with the classes {classes}; {needed} {_task_of(taxonomy)!r} with "
+        f"{', '.join(taxonomy.dx)} in this order."
     )
+
+
+def _task_of(taxonomy: Taxonomy) -> str:
+    return _HAM10000_TASK if taxonomy.name == "ham10000" else taxonomy.name
 
 
 def _converted(values: dict[str, Any], taxonomy: Taxonomy, where: str) -> Facts:

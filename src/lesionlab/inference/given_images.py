@@ -1,12 +1,13 @@
 """Whatever `Model.predict` takes, as sources: paths, bytes, pictures of PIL, pixels; lazily where an iterable was given."""
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile, PngImagePlugin
 
 from lesionlab.data.images import ImageError, refuse_unknown_range
 from lesionlab.errors import UsageError
@@ -55,7 +56,12 @@ def _source(item: Any, number: int) -> Source:
 
 
 def as_file(given: Image.Image | np.ndarray) -> bytes:
-    """Pixels as an uncompressed PNG, so that they go the same way as a file: upright, sRGB, over white."""
+    """Pixels as an uncompressed PNG, so that they go the same way as a file: upright, sRGB, over white.
+
+    An image that Pillow has opened and not decoded yet is given as the file that it is.
+    """
+    if isinstance(given, ImageFile.ImageFile) and given.tile and given.fp is not None and given.tell() == 0:
+        return _whole_file(given.fp)
     image = Image.fromarray(given) if isinstance(given, np.ndarray) else given
     refuse_unknown_range(image)
     try:
@@ -64,7 +70,28 @@ def as_file(given: Image.Image | np.ndarray) -> bytes:
         elif image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
             image = image.convert(_WITH_ALPHA.get(image.mode, "RGB"))
         file = BytesIO()
-        image.save(file, "PNG", compress_level=0, exif=image.getexif())
+        # Not `getexif()`, which takes an orientation out of XMP where EXIF has none.
+        image.save(file, "PNG", compress_level=0, exif=image.info.get("exif", b""), pnginfo=_colour_chunks(image))
     except (OSError, ValueError, SyntaxError) as error:
         raise ImageError(f"the image cannot be read ({error})") from error
     return file.getvalue()
+
+
+def _whole_file(file: IO[bytes]) -> bytes:
+    place = file.tell()
+    file.seek(0)
+    data = file.read()
+    file.seek(place)
+    return data
+
+
+def _colour_chunks(image: Image.Image) -> PngImagePlugin.PngInfo:
+    """What a PNG said of its colours beside a profile, which Pillow keeps but does not write."""
+    chunks, info = PngImagePlugin.PngInfo(), image.info
+    if "srgb" in info:
+        chunks.add(b"sRGB", bytes([info["srgb"]]))
+    elif "gamma" in info:
+        chunks.add(b"gAMA", struct.pack(">I", round(info["gamma"] * 100_000)))
+        if "chromaticity" in info:
+            chunks.add(b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in info["chromaticity"])))
+    return chunks

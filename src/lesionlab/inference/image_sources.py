@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lesionlab.data.images import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_unread, walk
 

@@ -210,7 +210,7 @@ def opens_now(code: str, path: Path) -> bool:
 def _left(
     shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path
 ) -> Iterator[Shard]:
-    """Give the shards that are not done, or hold files that can be opened by now; those done must be of the same images."""
+    """Yield unfinished shards, and finished ones with a then-missing file that now opens; finished ones list the same images."""
     for shard in shards:
         tally._last = shard.number
         line = done.get(shard.number)

@@ -1,1 +1,1 @@
-"""The life of a classifier: each command that makes or judges a model, from a folder to files that stay."""
+"""The life of a classifier: each command that makes or evaluates a model, from a folder to files that stay."""

@@ -10,6 +10,7 @@ from lesionlab.data.phantom import write
 from lesionlab.errors import UsageError
 from lesionlab.lifecycle.explore import write_exploration_page
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
+from lesionlab.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -25,25 +26,29 @@ class Checked:
         return (*self.collection.findings, *self.cleaned.findings)
 
 
-def check(folder: Path) -> Checked:
+def check(folder: Path, taxonomy: Taxonomy | None = None) -> Checked:
     """Read a folder and find what is in it and what is wrong with it.
+
+    Args:
+        folder: of images.
+        taxonomy: the diagnoses to read it in; None for the folder's own.
 
     Raises:
         UsageError: it holds no images with diagnoses in a layout that is known.
 
     """
-    collection = read_collection(folder)
+    collection = read_collection(folder, taxonomy)
     return Checked(collection, inspect(collection))
 
 
-def explore_folder(folder: Path, out: Path) -> Path:
-    """Write tables and figures of a folder into `out`; returns the page to open.
+def explore_folder(folder: Path, out: Path, taxonomy: Taxonomy | None = None) -> Path:
+    """Write tables and figures of a folder into `out`; returns the page to open; `taxonomy` as of `check`.
 
     Raises:
         UsageError: `out` cannot be written, is the data folder, or holds other things than an earlier exploration.
     """
     _refuse_other_things(folder, out)
-    collection = read_collection(folder)
+    collection = read_collection(folder, taxonomy)
     cleaned = inspect(collection)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
     try:

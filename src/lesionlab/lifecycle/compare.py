@@ -7,19 +7,22 @@ import pandas as pd
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.compare import Comparison, compare
-from lesionlab.files import read_csv
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.runs import directory
-from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS
+from lesionlab.runs.directory import RunDirectory
+from lesionlab.taxonomy import Taxonomy
 
 
 def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     """Compare two finished runs, or evaluations of models, on the images of their test parts, which must be the same.
 
     Raises:
-        UsageError: no finished run, test parts that differ, or an image whose diagnosis differs.
+        UsageError: no finished run, other diagnoses, test parts that differ, or an image whose diagnosis differs.
 
     """
-    tables = [_test_part(folder) for folder in (first, second)]
+    runs = [directory.open_evaluated(folder) for folder in (first, second)]
+    taxonomy = _common_taxonomy(*runs)
+    tables = [_test_part(run) for run in runs]
     images = [set(table.index) for table in tables]
     if images[0] != images[1]:
         differing = sorted(images[0] ^ images[1])
@@ -31,8 +34,10 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     relabelled = a.index[a["truth"] != b["truth"]]
     if len(relabelled):
         raise UsageError(f"{first} and {second} give {len(relabelled):,} images another truth: {relabelled[0]} is one.")
-    probabilities = [table[list(ISIC_COLUMNS)].to_numpy(float) for table in (a, b)]
-    return compare(encode_labels(a["truth"], HAM10000), a["lesion_id"].to_numpy(), *probabilities, seed=seed)
+    labels, lesions = encode_labels(a["truth"], taxonomy), a["lesion_id"].to_numpy()
+    columns = list(taxonomy.columns)
+    both = (LabelledPredictions(labels, t[columns].to_numpy(float), lesions, taxonomy) for t in (a, b))
+    return compare(*both, seed=seed)
 
 
 def _same_split(first: Path, second: Path) -> str:
@@ -42,17 +47,18 @@ def _same_split(first: Path, second: Path) -> str:
     return "Evaluate both models with one --split FILE.csv."
 
 
-def _test_part(folder: Path) -> pd.DataFrame:
-    evaluation = directory.read_evaluation(folder)
-    if evaluation is None:
-        directory.read_finished(folder)
-    elif not evaluation.get("finished"):
-        raise UsageError(f"The evaluation in {folder} is not finished. The same 'lesionlab evaluate' makes it anew.")
-    path, columns = folder / "predictions.csv", ["lesion_id", "truth", *ISIC_COLUMNS]
-    try:
-        table = read_csv(path, ISIC_COLUMNS)
-        return table[table["part"] == "test"].set_index("image")[columns]
-    except (OSError, ValueError, KeyError) as error:
+def _common_taxonomy(first: RunDirectory, second: RunDirectory) -> Taxonomy:
+    """Give the diagnoses that both runs have, in one order; refuse runs that differ in them."""
+    one, other = first.taxonomy, second.taxonomy
+    if one.dx != other.dx or one.columns != other.columns:
+        differing = sorted(set(one.dx) ^ set(other.dx)) or ["their order or columns"]
         raise UsageError(
-            f"{path} cannot be read as a run writes it ({error}). Take another, or make it anew."
-        ) from error
+            f"{first.folder} and {second.folder} have different diagnoses ({one.name}, {other.name}): {', '.join(differing)}. "
+            "Only runs with the same diagnoses can be compared: train or evaluate both on data of one set."
+        )
+    return one
+
+
+def _test_part(run: RunDirectory) -> pd.DataFrame:
+    table = run.predictions()
+    return table[table["part"] == "test"].set_index("image")

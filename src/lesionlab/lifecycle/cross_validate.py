@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -23,15 +24,15 @@ from lesionlab.data.split_proof import prove
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.intervals import in_words
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, evaluate_part
-from lesionlab.files import read_csv, write_csv, write_json, write_text
+from lesionlab.files import write_csv, write_json, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import identify, run, validated
 from lesionlab.lifecycle.values import Request, Run
-from lesionlab.runs import directory
-from lesionlab.runs.artifacts import metrics_of
+from lesionlab.runs import directory, start
 from lesionlab.runs.stages import announce, say
-from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS, Taxonomy
+from lesionlab.taxonomy import Taxonomy
 
 
 def assign_folds(table: pd.DataFrame, n_folds: int, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
@@ -85,7 +86,7 @@ def fold_parts(
 
 
 def cross_validate(request: Request, n_folds: int, *, engine: str = "local", address: str | None = None) -> Path:
-    """Run every fold and judge all of them together; return the directory.
+    """Run every fold and evaluate all of them together; return the directory.
 
     Args:
         request: as for `lifecycle.run`; its recipe's split says only how much is validated on.
@@ -106,29 +107,30 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     request = validated(request)
     settings = environment.settings() | tracking.open_stores(request.track)
     with folders.claimed(request.out, directory.MANIFEST):
-        identity = identify(request) | {"folds": n_folds}
-        finished = directory.begin(request.out, identity, again=request.again)
+        identity = msgspec.structs.replace(identify(request), folds=n_folds)
+        finished = start.find_finished(request.out, identity, again=request.again)
         if finished:
-            announce(f"These folds were finished on {finished['finished'][:16]}: {request.out / 'folds.json'}")
+            announce(
+                f"These folds were finished on {(finished.head.finished or '')[:16]}: {request.out / 'folds.json'}"
+            )
             return request.out
-        started = _started(request)
-        manifest = directory.new_manifest(identity, request.seed, started)
-        write_json(request.out / directory.MANIFEST, manifest)
+        head = start.new_head(identity, request.seed, _started(request))
+        start.write_manifest(request.out, head)
         write_text(request.out / directory.RECIPE, request.recipe.to_toml())
         trackers = tracking.start_folds(request.track, request.out, again=request.again)
         with tracking.closing_trackers(trackers):
             requests = _fold_requests(request, n_folds)
-            for number, out in _finished_folds(requests, started, engine, address, settings):
-                say(f"fold {number} of {n_folds}: " + _headline(metrics_of(out)["test"]))
-            _judge(request, n_folds)
-            write_json(request.out / directory.MANIFEST, manifest | {"finished": environment.now()})
+            for number, out in _finished_folds(requests, head.started, engine, address, settings):
+                say(f"fold {number} of {n_folds}: " + _headline(directory.open_run(out).metrics()["test"]))
+            _evaluate(request, n_folds)
+            start.write_manifest(request.out, msgspec.structs.replace(head, finished=environment.now()))
     return request.out
 
 
 def _fold_requests(request: Request, n_folds: int) -> list[Request]:
     """Read and clean the data once, divide it, and word each fold as the request of an ordinary run."""
-    prepared = prepare.prepare(Run(request, {}))
-    table, taxonomy = prepared.cleaned.table, prepared.collection.taxonomy
+    clean = prepare.prepare(Run(request))
+    table, taxonomy = clean.cleaned.table, clean.taxonomy
     folds = assign_folds(table, n_folds, taxonomy, seed=request.seed)
     write_csv(table[["image_id", "lesion_id", "group", "dx"]].assign(fold=folds), request.out / "folds.csv")
     requests = []
@@ -146,14 +148,14 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
 
 def _started(request: Request) -> str:
     """Say when these folds were last begun anew: a call that goes on with them begins nothing."""
-    held = directory.read_manifest(request.out)
-    return held["started"] if held and "started" in held and not request.again else environment.now()
+    held = directory.find_training(request.out)
+    return held.head.started if held and held.head.started and not request.again else environment.now()
 
 
 def _as_begun(fold: Request, started: str) -> Request:
     """Have a fold made anew that is older than the folds were last begun, though the call that did so was broken off."""
-    held = directory.read_manifest(fold.out) if fold.out.is_dir() else None
-    return dataclasses.replace(fold, again=held is not None and held.get("started", "") < started)
+    held = directory.find_training(fold.out) if fold.out.is_dir() else None
+    return dataclasses.replace(fold, again=held is not None and held.head.started < started)
 
 
 def _finished_folds(
@@ -187,15 +189,14 @@ def run_fold(request: Request, started: str, cpus: int, settings: dict[str, str]
             raise LesionlabError(f"{request.out.name} on node {tasks.node_name()}: {error}") from error
 
 
-def _judge(request: Request, n_folds: int) -> None:
-    """Put the folds' test predictions together and judge them: each lesion counts once."""
-    outs = [request.out / f"fold-{fold}" for fold in range(1, n_folds + 1)]
-    data = {directory.read_finished(out)["data"]["fingerprint"] for out in outs}
-    if len(data) > 1:
+def _evaluate(request: Request, n_folds: int) -> None:
+    """Put the folds' test predictions together and evaluate them: each lesion counts once."""
+    runs = [directory.open_run(request.out / f"fold-{fold}") for fold in range(1, n_folds + 1)]
+    if len({run.manifest.data.fingerprint for run in runs}) > 1:
         raise LesionlabError(
             f"The folds in {request.out} are of different data: images or labels changed. Start with --again."
         )
-    tables = [read_csv(out / "predictions.csv", ISIC_COLUMNS) for out in outs]
+    tables = [run.predictions() for run in runs]
     tested = [table[table["part"] == "test"].assign(fold=fold) for fold, table in enumerate(tables, start=1)]
     together = pd.concat(tested, ignore_index=True)
     n_missing = len(pd.read_csv(request.out / "folds.csv")) - len(together)
@@ -205,10 +206,11 @@ def _judge(request: Request, n_folds: int) -> None:
             "same path; --again starts anew."
         )
     write_csv(together, request.out / "predictions.csv")
-    probabilities = together[list(ISIC_COLUMNS)].to_numpy()
-    lesions = together["lesion_id"].to_numpy()
-    overall = evaluate_part(encode_labels(together["truth"], HAM10000), probabilities, lesions, seed=request.seed)
-    figures = [metrics_of(out)["test"] for out in outs]
+    taxonomy, lesions = runs[0].taxonomy, together["lesion_id"].to_numpy()
+    probabilities = together[list(taxonomy.columns)].to_numpy()
+    part = LabelledPredictions(encode_labels(together["truth"], taxonomy), probabilities, lesions, taxonomy)
+    overall = evaluate_part(part, seed=request.seed)
+    figures = [run.metrics()["test"] for run in runs]
     summary: dict[str, Any] = {"n_folds": n_folds, "together": overall, "folds": figures}
     announce(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
     for name in HEADLINE:

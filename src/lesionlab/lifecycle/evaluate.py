@@ -2,8 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -12,53 +13,70 @@ from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.answers import TIE, answers_of
-from lesionlab.evaluation.assess import LabelledPredictions, assess
+from lesionlab.evaluation.assess import assess
 from lesionlab.evaluation.calibration import calibration
 from lesionlab.evaluation.intervals import in_words
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, evaluate_part, headline
-from lesionlab.evaluation.operating_points import TASKS, as_task, net_benefit
+from lesionlab.evaluation.operating_points import net_benefit
 from lesionlab.evaluation.skin_tone import with_skin_tone
+from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.vector_scaling import fit_vector_scaling, fitted_temperature
-from lesionlab.files import write_csv, write_json
+from lesionlab.files import as_json, write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.prepare import LOOK_PX, decode
-from lesionlab.lifecycle.values import CleanData, Run, SplitData
+from lesionlab.lifecycle.values import CleanData, Run, SplitData, Steps, Trained
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_report
-from lesionlab.runs import directory
-from lesionlab.runs.artifacts import run_facts
-from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.runs import directory, start
+from lesionlab.runs.identity import Head
+from lesionlab.runs.manifest import ExportFacts, Manifest
+from lesionlab.runs.model_facts import model_facts
+from lesionlab.runs.stages import Step, say
+from lesionlab.taxonomy import Taxonomy
 
-if TYPE_CHECKING:
-    from lesionlab.lifecycle.values import Trained
 
-
-def evaluate(run: Run, prepared: CleanData, divided: SplitData, trained: "Trained") -> None:
+def evaluate(run: Run, head: Head, steps: Steps) -> None:
     """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
     from lesionlab.model.batches import predict
 
-    out = run.request.out
-    with run.stages.step(14):
-        probabilities = predict(trained.network, prepared.pixels, divided.table["row"].to_numpy())
-        write_csv(predictions_table(divided.table, probabilities), out / "predictions.csv")
-        look = decode(prepared.collection, LOOK_PX, LOOK_PX, "centre").pixels
-        metrics = measure(run, divided, trained, probabilities, look)
+    out, data, split, trained = run.request.out, steps.data, steps.split, steps.trained
+    with run.stages.step(Step.EVALUATION):
+        probabilities = predict(trained.network, data.pixels, split.table["row"].to_numpy())
+        predictions = predictions_table(split.table, probabilities, split.taxonomy)
+        write_csv(predictions, out / "predictions.csv")
+        look = decode(data.collection, LOOK_PX, LOOK_PX, "centre").pixels
+        metrics = as_json(measure(run, split, trained, probabilities, look, data.facts.is_generated))
         write_json(out / "metrics.json", metrics)
-        run.manifest["evaluated"] = now()
-        write_json(out / directory.MANIFEST, run.manifest)  # card and report are made from the run directory's files
-        write_card(out)
-        run.manifest["export"] = export(run, prepared, divided, trained)
+        evaluated = now()
+        card = write_card(out, metrics, evaluated, data.facts, split.facts, split.pixel_facts, trained.facts)
+        exported = export(run, data, split, trained, metrics["decision"], card)
         _say_result(metrics["test"])
-        write_run_figures(out, prepared.pixels, divided.table)
-        _understand(out, metrics, prepared, divided, probabilities, run.request.seed)
-    run.manifest["stages"] = run.stages.times
-    write_json(out / directory.MANIFEST, run.manifest)
-    write_report(out)
-    write_json(out / directory.MANIFEST, run.manifest | {"finished": now()})
+        write_run_figures(out / "figures", metrics, trained.history, predictions, data.pixels, split.table)
+        _understand(out, metrics, data, split, probabilities, run.request.seed)
+    manifest = Manifest(
+        lesionlab=head.lesionlab,
+        command=head.command,
+        request=head.request,
+        seed=head.seed,
+        started=head.started,
+        finished=None,
+        environment=steps.environment,
+        data=data.facts,
+        findings=data.findings,
+        set_aside=data.set_aside,
+        split=split.facts,
+        pixels=split.pixel_facts,
+        model=trained.facts,
+        evaluated=evaluated,
+        export=exported,
+        stages=tuple(run.stages.times),
+    )
+    write_report(out, manifest, metrics, steps.explored, trained.history, run.request.recipe)
+    start.write_manifest(out, msgspec.structs.replace(manifest, finished=now()))
     (out / directory.CHECKPOINT).unlink(missing_ok=True)
 
 
@@ -76,7 +94,12 @@ def _understand(
 
 
 def measure(
-    run: Run, divided: SplitData, trained: "Trained", probabilities: np.ndarray, look: np.ndarray
+    run: Run,
+    divided: SplitData,
+    trained: Trained,
+    probabilities: np.ndarray,
+    look: np.ndarray,
+    is_generated: bool,
 ) -> dict[str, Any]:
     """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table.
 
@@ -85,32 +108,32 @@ def measure(
     from lesionlab.model.decision_rule import choose_thresholds
 
     table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
-    everything = LabelledPredictions(divided.labels, probabilities, table["lesion_id"].to_numpy())
+    everything = LabelledPredictions(divided.labels, probabilities, table["lesion_id"].to_numpy(), divided.taxonomy)
     train, validation, test = (everything.take(parts == part) for part in PARTS)
-    promise = conformal.calibrate(validation.labels, validation.probabilities, validation.lesions)
+    promise = conformal.calibrate(validation)
     metrics: dict[str, Any] = {
-        "is_generated": run.manifest["data"]["is_generated"],
+        "is_generated": is_generated,
         "decision": dataclasses.asdict(trained.decision)
         | {
-            "thresholds": choose_thresholds(validation.labels, validation.probabilities),
+            "thresholds": choose_thresholds(validation),
             "conformal": dataclasses.asdict(promise),
             "chosen_on": "validation",
         },
     }
     for name, part in (("train", train), ("validation", validation)):
-        metrics[name] = evaluate_part(part.labels, part.probabilities, part.lesions, seed=seed)
+        metrics[name] = evaluate_part(part, seed=seed)
     metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
-    metrics |= before_the_rule(trained, validation.labels, test.labels, test.lesions, seed=seed)
-    metrics["conformal"] = conformal.measure(test.labels, test.probabilities, promise, test.lesions)
+    metrics |= before_the_rule(trained, validation.labels, test, seed=seed)
+    metrics["conformal"] = conformal.measure(test, promise)
     metrics["own_lines"], metrics["own_uncertain"], metrics["own_refused"] = [], 0, None
     metrics["decision"]["operating"] = _lines(metrics["operating"])
     return metrics
 
 
 def before_the_rule(
-    trained: "Trained", validation_labels: np.ndarray, test_labels: np.ndarray, lesions: np.ndarray, *, seed: int
+    trained: Trained, validation_labels: np.ndarray, test: LabelledPredictions, *, seed: int
 ) -> dict[str, Any]:
-    """Judge the test part as trained, as calibrated before the rule, and calibrated in other ways: the rule gives that up.
+    """Test metrics at each stage of the probabilities: as trained, calibrated, and with the other calibrations.
 
     The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
     """
@@ -129,10 +152,13 @@ def before_the_rule(
         other = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
         stages["test_vector"] = (other, "after vector scaling instead")
     calibrated, label = stages["test_before_rule" if is_calibrated else "test_vector"]
-    curves = {name: net_benefit(*as_task(test_labels, calibrated, codes)) for name, codes in TASKS.items()}
+    curves = {
+        name: net_benefit(*as_task(test.with_probabilities(calibrated), codes))
+        for name, codes in tasks_of(test.taxonomy).items()
+    }
     return {
         **{
-            key: headline(test_labels, p) | {"calibration": calibration(test_labels, p, lesions, seed=seed)}
+            key: headline(test.labels, p) | {"calibration": calibration(test.with_probabilities(p), seed=seed)}
             for key, (p, _) in stages.items()
         },
         "stages": {key: label for key, (_, label) in stages.items()} | {"test": "after the decision rule, as given"},
@@ -142,14 +168,16 @@ def before_the_rule(
 
 
 def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    """Lines drawn on the validation part, as a model file carries them."""
+    """Operating points chosen on the validation part, as a model file carries them."""
     kept = ("wanted", "at_least", "threshold")
     return [
         {"task": name} | {key: point[key] for key in kept} for name, task in tasks.items() for point in task["points"]
     ]
 
 
-def export(run: Run, prepared: CleanData, divided: SplitData, trained: "Trained") -> dict[str, Any]:
+def export(
+    run: Run, data: CleanData, split: SplitData, trained: Trained, decision: dict[str, Any], card: str
+) -> ExportFacts:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
     from lesionlab.model.export.onnx import export_onnx, why_no_onnx
     from lesionlab.model.export.ood_score import add_ood_score, in_words
@@ -157,33 +185,34 @@ def export(run: Run, prepared: CleanData, divided: SplitData, trained: "Trained"
     reason = why_no_onnx()
     if reason:
         say(f"model.onnx was not written: {reason}")
-        return {"onnx": None, "reason": reason}
-    out = run.request.out
-    sample = prepared.pixels[prepared.cleaned.table["row"].to_numpy()[:64]]
+        return ExportFacts(onnx=None, reason=reason)
+    file = run.request.out / "model.onnx"
+    sample = data.pixels[data.cleaned.table["row"].to_numpy()[:64]]
+    facts = model_facts(run.request.recipe, data.facts, decision, card).to_json()
     try:
-        difference = export_onnx(trained.network, out / "model.onnx", run_facts(out, run.manifest).to_json(), sample)
+        difference = export_onnx(trained.network, file, facts, sample)
     except LesionlabError as error:  # hours of training are not lost for it
         say(f"model.onnx was not written: {error}")
-        return {"onnx": None, "reason": str(error)}
+        return ExportFacts(onnx=None, reason=str(error))
     say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
-    training, validation = divided.rows("train"), divided.rows("validation")
-    say(in_words(add_ood_score(out / "model.onnx", prepared.pixels, training, validation)))
-    return {"onnx": "model.onnx", "largest_difference": difference, "images": len(sample)}
+    training, validation = split.rows("train"), split.rows("validation")
+    say(in_words(add_ood_score(file, data.pixels, training, validation)))
+    return ExportFacts(onnx=file.name, largest_difference=difference, images=len(sample))
 
 
-def predictions_table(table: pd.DataFrame, probabilities: np.ndarray) -> pd.DataFrame:
+def predictions_table(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
     """ISIC's columns, then part, lesion, truth and prediction; `undecided` for a tie."""
-    predictions = pd.DataFrame(probabilities, columns=list(ISIC_COLUMNS))
+    predictions = pd.DataFrame(probabilities, columns=list(taxonomy.columns))
     predictions.insert(0, "image", table["image_id"].to_numpy())
     return predictions.assign(
         part=table["part"].to_numpy(),
         lesion_id=table["lesion_id"].to_numpy(),
         truth=table["dx"].to_numpy(),
-        predicted=np.array((*DX, TIE))[answers_of(probabilities)],
+        predicted=np.array((*taxonomy.dx, TIE))[answers_of(probabilities)],
     )
 
 
 def _say_result(test: dict[str, Any]) -> None:
     for name in HEADLINE:
         say(f"test {name.replace('_', ' '):17} {in_words(test[name], test['intervals'][name])}")
-    say(f"for comparison, always answering the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
+    say(f"for comparison, always predicting the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")

@@ -4,20 +4,21 @@ In: the clean table and the pixels that its column `row` points into. Pixels are
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesionlab.data.explore import explore, mean_images
-from lesionlab.files import write_json
+from lesionlab.files import as_json, write_json
 from lesionlab.report import figures_data
 from lesionlab.taxonomy import Taxonomy
 
 
 def write_exploration(
     table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
-) -> None:
-    """Write `exploration.json` and `figures/` into a folder.
+) -> dict[str, Any]:
+    """Write `exploration.json` and `figures/` into a folder; return what the former holds.
 
     Args:
         table: columns of `Cleaned.table`.
@@ -34,6 +35,7 @@ def write_exploration(
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
     figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
+    return as_json(explored)
 
 
 def write_exploration_page(
@@ -42,5 +44,5 @@ def write_exploration_page(
     """Write the exploration with a page to look at it, `explore.html`; return the page's path."""
     from lesionlab.report.page import write_exploration_html
 
-    write_exploration(table, taxonomy, pixels, folder, is_generated)
-    return write_exploration_html(folder, is_generated)
+    explored = write_exploration(table, taxonomy, pixels, folder, is_generated)
+    return write_exploration_html(folder, explored, is_generated)

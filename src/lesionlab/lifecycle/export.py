@@ -14,15 +14,15 @@ from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv, replacing
+from lesionlab.files import replacing
 from lesionlab.inference.facts import Facts
 from lesionlab.model.export import onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs import directory
-from lesionlab.runs.artifacts import damaged, final_facts, recipe_of, run_facts
-from lesionlab.taxonomy import HAM10000
+from lesionlab.runs.directory import RunDirectory, damaged
+from lesionlab.runs.model_facts import facts_of_refit, facts_of_run
 
 SAMPLE = 64
 CALIBRATION = 256
@@ -69,14 +69,14 @@ class Exported:
         result = self.quantised
         lines.append(
             f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
-            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same answers; {result.size / 1e6:.1f} MB, "
+            f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same diagnosis; {result.size / 1e6:.1f} MB, "
             f"float32 {result.size_float32 / 1e6:.1f} MB."
         )
         return "\n".join(lines)
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Source:
     """A run's folder, network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
 
     folder: Path
@@ -98,7 +98,7 @@ class _Run:
             ]
         except ImageError as error:
             raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
-        return np.stack(images), encode_labels(chosen["dx"], HAM10000)
+        return np.stack(images), encode_labels(chosen["dx"], self.facts.taxonomy)
 
 
 def export_run(
@@ -120,29 +120,29 @@ def export_run(
 
     """
     _refuse_what_is_not_installed(format)
-    directory.read_finished(folder)
+    run = directory.open_run(folder)
     if is_final and not (folder / directory.FINAL).is_file():
         raise UsageError(f"{folder} holds no {directory.FINAL}: make it first, by lesionlab train {folder}.")
     usual = folder / (_FINAL_FILES if is_final else _FILES)[format]
     path = out or usual
     refuse_other_files(path, usual, format)
-    run = _read_run(folder, is_final=is_final)
-    sample, _ = run.pixels("test", SAMPLE)
+    source = _read_source(run, is_final=is_final)
+    sample, _ = source.pixels("test", SAMPLE)
     if format == "onnx":
         with replacing(path) as temporary:
-            difference = onnx.export_onnx(run.network, temporary, run.facts.to_json(), sample)
-            score = _with_ood_score(run, temporary)
+            difference = onnx.export_onnx(source.network, temporary, source.facts.to_json(), sample)
+            score = _with_ood_score(source, temporary)
         return Exported(path, len(sample), difference, ood_score=score)
     if format != "onnx-int8":
-        return Exported(path, len(sample), _WRITERS[format](run.network, path, run.facts.to_json(), sample))
-    calibration, _ = run.pixels("train", CALIBRATION)
+        return Exported(path, len(sample), _WRITERS[format](source.network, path, source.facts.to_json(), sample))
+    calibration, _ = source.pixels("train", CALIBRATION)
     return write_int8(
         path,
-        lambda source: onnx.export_onnx(run.network, source, run.facts.to_json(), sample, compact=False),
-        run.facts,
+        lambda plain: onnx.export_onnx(source.network, plain, source.facts.to_json(), sample, compact=False),
+        source.facts,
         calibration,
-        run.pixels("validation"),
-        lambda written: _with_ood_score(run, written),
+        source.pixels("validation"),
+        lambda written: _with_ood_score(source, written),
         judged_on="validation images" + (", trained on as well" if is_final else ""),
         allowed_loss=allowed_loss,
     )
@@ -189,43 +189,41 @@ def write_int8(
     return Exported(path, result.images, quantised=result, ood_score=score)
 
 
-def _with_ood_score(run: _Run, path: Path) -> str:
-    training, _ = run.pixels("train", ood_score.MOST_TRAINING)
-    reference, _ = run.pixels("validation", ood_score.MOST_REFERENCE)
+def _with_ood_score(source: _Source, path: Path) -> str:
+    training, _ = source.pixels("train", ood_score.MOST_TRAINING)
+    reference, _ = source.pixels("validation", ood_score.MOST_REFERENCE)
     rows = np.arange(len(training) + len(reference))
     pixels = np.concatenate([training, reference])
     score = ood_score.add_ood_score(path, pixels, rows[: len(training)], rows[len(training) :])
     return ood_score.in_words(score)
 
 
-def _read_run(folder: Path, *, is_final: bool = False) -> _Run:
-    manifest = directory.read_finished(folder)
-    if not (folder / "splits.csv").is_file():
-        raise damaged(folder, "splits.csv is gone")
-    parts = read_csv(folder / "splits.csv")
-    table = parts.merge(_paths(directory.data_folder(manifest), folder), on="image_id", how="left")
+def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
+    folder = run.folder
+    table = run.splits().merge(_paths(run), on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
-    image = recipe_of(folder).image
-    facts = (final_facts if is_final else run_facts)(folder, manifest)
+    image = run.recipe.image
+    facts = facts_of_refit(run) if is_final else facts_of_run(run)
     file = folder / (directory.FINAL if is_final else "model.keras")
     network = load_network(file)
     if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
             f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
-            "the two is another run's. Make the run anew."
+            "the two is another run's. Repeat the run with --again."
         )
-    return _Run(folder, network, facts, image, table)
+    return _Source(folder, network, facts, image, table)
 
 
-def _paths(data: Path, folder: Path) -> pd.DataFrame:
+def _paths(run: RunDirectory) -> pd.DataFrame:
+    data = run.data_folder
     if not data.exists():
         raise LesionlabError(
-            f"The images of the run in {folder} are gone: {data} does not exist. An export is proved on them; put them "
+            f"The images of the run in {run.folder} are gone: {data} does not exist. An export is proved on them; put them "
             "back, or use the run's own model.onnx and model.keras."
         )
-    return read_collection(data).table[["image_id", "path"]]
+    return read_collection(data, run.taxonomy).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

@@ -36,7 +36,7 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
 
     Args:
         source: a `.onnx` file, a run directory or a packaged model's name, as `open_bundle` takes it.
-        data: images with diagnoses; 2,756 at most are drawn, the same each time: 256 calibrate, the others judge.
+        data: images with diagnoses; 2,756 at most are chosen, the same each time: 256 to calibrate, the others to test.
         out: the file; by default the model's name and `-int8.onnx`, in the current folder.
         allowed_loss: of balanced accuracy, 0 to 1.
 
@@ -85,7 +85,7 @@ def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
 
 def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (n, height, width, 3), and labels (n,) of images drawn at random; what cannot be read is passed over."""
-    collection = read_collection(data)
+    collection = read_collection(data, bundle.facts.taxonomy)
     table = collection.table
     there = table[table["path"] != ""]
     chosen = there.sample(min(len(there), _MOST), random_state=0)
@@ -98,6 +98,6 @@ def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
             continue
     if len(images) < _LEAST:
         raise UsageError(
-            f"{data} has {len(images):,} images that can be read; int8 wants at least {_LEAST} to be judged."
+            f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on."
         )
     return np.stack(images), encode_labels(pd.Series(diagnoses), bundle.facts.taxonomy)

@@ -1,10 +1,11 @@
-"""The answers that `lesionlab evaluate` judges: of a model to images, or read from a table of predictions.
+"""The predictions that `lesionlab evaluate` evaluates: of a model for images, or read from a table.
 
-In: the table of images to be judged. Out: what the model makes of each, and what is known of the model.
+In: the table of images to be evaluated. Out: what the model makes of each, and what is known of the model.
 """
 
 import filecmp
 import hashlib
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,42 @@ from lesionlab.data.layouts.tables import read_start
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
-from lesionlab.evaluation.robustness import robustness
-from lesionlab.inference.facts import ON_ALL
-from lesionlab.inference.model import load_model
+from lesionlab.evaluation.robustness import LabelledImages, robustness
+from lesionlab.inference.facts import ON_ALL, Thresholds
+from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.predicted_names import as_in_data
+from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import HAM10000
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
 
-def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[ModelOutputs, dict[str, Any]]:
+@dataclass(frozen=True)
+class GivenPredictions:
+    """Predictions of images, and what is known of where they come from.
+
+    Attributes:
+        seen: of each image, in the order of its table; rows of NaN where there is none.
+        model: what gave them.
+        unknown: images that a table predicts and the data do not hold.
+        doubtful: ids that two different files of the data have.
+
+    """
+
+    seen: ModelOutputs
+    model: EvaluatedModel
+    unknown: list[str] = field(default_factory=list)
+    doubtful: list[str] = field(default_factory=list)
+
+    @property
+    def has_prediction(self) -> np.ndarray:
+        """Whether each image has one, bool (n,)."""
+        return ~np.isnan(self.seen.probabilities[:, 0])
+
+
+def predictions_of_model(model: Model, table: pd.DataFrame) -> GivenPredictions:
     """Predict every image of the table; rows of NaN where one cannot be read any more."""
-    model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
 
     def read(number: int) -> np.ndarray | None:
@@ -40,28 +63,29 @@ def answers_of_model(name: str | None, table: pd.DataFrame) -> tuple[ModelOutput
         except ImageError:
             return None
 
-    described = {
-        "name": facts.name,
-        "training_data": facts.training_data,
-        "training_data_is_all": facts.training_data.endswith(ON_ALL),
-        **{name: facts.to_json()[name] for name in ("thresholds", "conformal")},
-        "operating": list(facts.decision.get("operating", [])),
-    }
-    return see(model.bundle, len(paths), read), described
+    described = EvaluatedModel(
+        name=facts.name,
+        training_data=facts.training_data,
+        training_data_is_all=facts.training_data.endswith(ON_ALL),
+        thresholds=facts.thresholds,
+        conformal=facts.conformal,
+        operating=facts.operating,
+    )
+    return GivenPredictions(see(model.bundle, len(paths), read), described)
 
 
-def answers_of_table(
+def predictions_of_table(
     path: Path, table: pd.DataFrame, collection: Collection, allow_missing: bool, *, has_split: bool
-) -> tuple[ModelOutputs, dict[str, Any]]:
+) -> GivenPredictions:
     """Take the predictions of the table's images from a file; rows of NaN where it has none.
 
     Args:
         path: CSV with `image` and a column for each diagnosis, by ISIC's name, code or full name, in any order.
         table: images that need a prediction: `image_id`.
-        collection: the data, with the images too that are not judged.
+        collection: the data, with the images too that are not evaluated.
         allow_missing: go on where predictions are missing, are of images that the data do not hold, or of an id that two
             different files have.
-        has_split: whether `table` is the part to be judged; else a run's table of all its parts is refused.
+        has_split: whether `table` is the part to be evaluated; else a run's table of all its parts is refused.
 
     Raises:
         UsageError: a fault in the table; predictions that are missing, of unknown images, or no probabilities.
@@ -72,67 +96,85 @@ def answers_of_table(
     meant = as_in_data(given.images, collection.table, collection.folder)
     images = [meant.get(image, image) for image in given.images]
     row_of = dict(zip(images, given.values, strict=True))
-    judged = set(table["image_id"]) & row_of.keys()
+    predicted = set(table["image_id"]) & row_of.keys()
     is_a_runs = {"part", "truth", "predicted"} <= set(read_start(path)[0])  # read by the rule that the data are
-    doubtful = [] if is_a_runs else [image for image in _twice(collection) if image in judged]
+    doubtful = [] if is_a_runs else [image for image in _twice(collection) if image in predicted]
     missing = [image for image in table["image_id"] if image not in row_of]
     unknown = sorted(set(images) - set(collection.table["image_id"]))
     if len(missing) == len(table):
         raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
+    _report_faults(_faults(path, missing, unknown, doubtful), allow_missing)
+    absent = np.full(given.values.shape[1], np.nan)
+    values = np.array([row_of.get(image, absent) for image in table["image_id"]])
+    described = EvaluatedModel(
+        name=path.name,
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        training_data="",
+        training_data_is_all=False,
+        thresholds=Thresholds(),
+        conformal=None,
+        operating=(),
+    )
+    return GivenPredictions(ModelOutputs(values), described, unknown, doubtful)
+
+
+def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[str]) -> list[str]:
+    """Word what images and predictions do not share, a sentence a fault."""
     faults = [
         f"{path} lacks {len(missing):,} images of the data: {', '.join(missing[:5])}." if missing else "",
         f"{path} has {len(unknown):,} images that the data do not hold: {', '.join(unknown[:5])}." if unknown else "",
-        f"{path} may hold the prediction of another file for {len(doubtful):,} ids that two different files of the data have: "
-        f"{', '.join(doubtful[:5])}. Rename one of each."
+        f"{len(doubtful):,} image ids belong to two different files of the data; their predictions in {path} may be of the other "
+        f"file: {', '.join(doubtful[:5])}. Rename one of each."
         if doubtful
         else "",
     ]
-    if any(faults) and not allow_missing:
-        raise UsageError(
-            " ".join(filter(None, faults)) + " Predict the data anew, or judge what both hold with --allow-missing."
-        )
-    for fault in filter(None, faults):
+    return list(filter(None, faults))
+
+
+def _report_faults(faults: list[str], allow_missing: bool) -> None:
+    """Refuse faults, or say them where they are allowed."""
+    if faults and not allow_missing:
+        raise UsageError(" ".join(faults) + " Predict the data again, or evaluate what both hold with --allow-missing.")
+    for fault in faults:
         say(f"--allow-missing: {fault}")
-    values = np.array([row_of.get(image, np.full(7, np.nan)) for image in table["image_id"]])
-    content = hashlib.sha256(path.read_bytes()).hexdigest()
-    described = {
-        "name": path.name,
-        "sha256": content,
-        "training_data": "",
-        "training_data_is_all": False,
-        "thresholds": {},
-        "conformal": {},
-        "operating": [],
-        "unknown": unknown,
-        "doubtful": doubtful,
-    }
-    return ModelOutputs(values), described
 
 
-def measure_robustness(name: str | None, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
+def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
-    model = load_model(name)
     facts, paths = model.facts, [Path(path) for path in table["path"]]
-    labels, of_lesion = encode_labels(table["dx"], HAM10000), table["lesion_id"].to_numpy()
+    labels, of_lesion = encode_labels(table["dx"], facts.taxonomy), table["lesion_id"].to_numpy()
 
     def read(number: int) -> np.ndarray:
         return read_image(paths[number], facts.height, facts.width, facts.crop)
 
-    return robustness(model.bundle, list(table["image_id"]), labels, of_lesion, read, seed=seed, most=lesions)
+    outputs = ["probabilities", *(["ood_score"] if model.bundle.has_ood_score else [])]
+
+    def predict(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        found = model.bundle.run(outputs, pixels)
+        return found["probabilities"], found.get("ood_score")
+
+    return robustness(
+        predict,
+        LabelledImages(list(table["image_id"]), labels, of_lesion, facts.taxonomy, read),
+        threshold=0.5 if facts.thresholds.malignant is None else facts.thresholds.malignant,
+        reject_above=facts.ood.threshold if facts.ood else None,
+        seed=seed,
+        most=lesions,
+    )
 
 
-def overlap_with_training(described: dict[str, Any], fingerprint: str, has_split: bool) -> str:
-    """Say whether the model knows the data, by their fingerprint: "trained" on them, their "split" unknown to it, or "".
+def overlap_with_training(model: EvaluatedModel, fingerprint: str, has_split: bool) -> str:
+    """Say whether a model knows the data, by their fingerprint: "trained" on them, their "split" unknown to it, or "".
 
     Args:
-        described: of the model, as the functions above give it.
+        model: what it says of itself.
         fingerprint: of the whole data.
         has_split: whether a split leaves a training part out.
 
     """
-    if fingerprint[:16] not in described["training_data"]:
+    if fingerprint[:16] not in model.training_data:
         return ""
-    return "split" if has_split and not described["training_data_is_all"] else "trained"
+    return "split" if has_split and not model.training_data_is_all else "trained"
 
 
 def _twice(collection: Collection) -> list[str]:

@@ -1,6 +1,6 @@
 """Steps 1 to 10 of a run, one function for those that belong together; each calls a room that can be used alone.
 
-What a step finds goes into the run's manifest and onto the terminal; what the next step needs is returned.
+What a step finds goes onto the terminal; what the next step and the manifest need is returned.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from lesionlab.data.layouts.metadata import PATIENT
 from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
 from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
-from lesionlab.data.split import PARTS, SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
+from lesionlab.data.split import SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
 from lesionlab.data.split_proof import count_patients, prove
 from lesionlab.data.split_proof import in_words as proof_in_words
 from lesionlab.data.statistics import channel_statistics, encode_labels
@@ -27,7 +27,9 @@ from lesionlab.errors import UsageError
 from lesionlab.files import write_csv
 from lesionlab.lifecycle.explore import write_exploration
 from lesionlab.lifecycle.values import CleanData, Run, SplitData
-from lesionlab.runs.stages import say
+from lesionlab.recipe import ImageChoice
+from lesionlab.runs.manifest import DataFacts, Environment, PartCounts, Patients, PixelFacts, SplitFacts
+from lesionlab.runs.stages import Step, say
 from lesionlab.taxonomy import Taxonomy
 
 DEMO_LESIONS = 700
@@ -35,9 +37,9 @@ DEMO_SIZE_PX = (225, 300)
 LOOK_PX = 128  # near-duplicates were measured at this size
 
 
-def record_libraries(run: Run) -> None:
+def record_libraries(run: Run) -> Environment:
     """Step 1. Keras is imported here and not before: it takes seconds. Devices that are not there are said here."""
-    with run.stages.step(1):
+    with run.stages.step(Step.LIBRARIES):
         from lesionlab.model import backend, devices
 
         recipe = run.request.recipe
@@ -46,27 +48,27 @@ def record_libraries(run: Run) -> None:
         with devices.spread(run.request.devices, recipe.optimizer.batch_size):
             pass
         name, device = backend.keras.backend.backend(), backend.device_name()
-        run.manifest["environment"] = record_environment() | {"backend": name, "device": device}
         say(f"lesionlab {__version__}, Keras {backend.keras.__version__} on {name}, {device}")
+        return Environment(**record_environment(), backend=name, device=device)
 
 
 def prepare(run: Run) -> CleanData:
     """Steps 2 to 4: find the images, read the metadata, decode and look at every image, clean."""
     request, image = run.request, run.request.recipe.image
-    with run.stages.step(2):
+    with run.stages.step(Step.IMAGES):
         folder = request.data or _generated_folder(request.seed)
         say(f"{len(index_images(folder)):,} images in {folder}")
-    with run.stages.step(3):
-        collection = read_collection(folder)
+    with run.stages.step(Step.METADATA):
+        collection = read_collection(folder, request.taxonomy)
         say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":
             check_source(collection.table, request.recipe.split)  # before every image is decoded
-    with run.stages.step(4):
+    with run.stages.step(Step.CLEANING):
         cleaned = inspect(collection)
         pixels = decode(collection, image.height, image.width, image.crop).pixels
-        findings = (*collection.findings, *cleaned.findings)
-        say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {len(findings)} findings")
+        n_findings = len(collection.findings) + len(cleaned.findings)
+        say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {n_findings} findings")
         n_kept = len(cleaned.table)
         if request.limit:
             taken = take_lesions(cleaned.table, request.limit, collection.taxonomy, seed=request.seed)
@@ -78,11 +80,7 @@ def prepare(run: Run) -> CleanData:
                 f"{folder}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
                 "Training needs two or more: add images of others."
             )
-    prepared = CleanData(collection, cleaned, pixels)
-    run.manifest["data"] = describe_data(prepared) | {"kept": n_kept}
-    run.manifest["findings"] = [dataclasses.asdict(finding) for finding in findings]
-    run.manifest["set_aside"] = cleaned.set_aside.to_dict("records")
-    return prepared
+    return CleanData(collection, cleaned, pixels, describe_data(collection, cleaned.table, n_kept))
 
 
 def decode(collection: Collection, height: int, width: int, crop: str) -> PixelCache:
@@ -103,62 +101,72 @@ def inspect(collection: Collection) -> Cleaned:
     return clean(collection, look.facts, pairs)
 
 
-def explore(run: Run, prepared: CleanData) -> None:
+def explore(run: Run, data: CleanData) -> dict[str, Any]:
     """Step 5: tables and figures of the data, before anything is learnt from it."""
-    with run.stages.step(5):
-        table = prepared.cleaned.table
-        taxonomy, is_generated = prepared.collection.taxonomy, run.manifest["data"]["is_generated"]
-        write_exploration(table, taxonomy, prepared.pixels, run.request.out, is_generated)
+    with run.stages.step(Step.EXPLORATION):
+        table = data.cleaned.table
+        explored = write_exploration(table, data.taxonomy, data.pixels, run.request.out, data.facts.is_generated)
         counts = table["dx"].value_counts()
-        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in taxonomy.dx))
+        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in data.taxonomy.dx))
         say(
             f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
         )
+    return explored
 
 
-def load(run: Run, prepared: CleanData) -> None:
+def load(run: Run, data: CleanData) -> None:
     """Step 6: the pixels, decoded in step 4 or by an earlier run, are mapped into memory, not read."""
-    with run.stages.step(6):
-        _, height, width, _ = prepared.pixels.shape
-        kept, mebibytes = len(prepared.cleaned.table), prepared.pixels.nbytes / 2**20
+    with run.stages.step(Step.LOADING):
+        _, height, width, _ = data.pixels.shape
+        kept, mebibytes = len(data.cleaned.table), data.pixels.nbytes / 2**20
         say(f"{kept:,} images of {height} x {width} px, in a memory-mapped file of {mebibytes:,.0f} MiB")
 
 
-def divide(run: Run, prepared: CleanData) -> SplitData:
+def divide(run: Run, data: CleanData) -> SplitData:
     """Steps 7 to 10: who is tested on, statistics of the training part, labels, who is validated on."""
-    recipe, table, taxonomy = run.request.recipe, prepared.cleaned.table, prepared.collection.taxonomy
-    with run.stages.step(7):
-        parts = split(table, recipe.split, taxonomy, seed=run.request.seed)
-        proof, described = prove(table, parts), describe_parts(table, parts)
-        table = table.assign(part=parts)
-        untrained = _untrained(table, taxonomy)
-        write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
-        run.manifest["split"] = {
-            "name": recipe.split.name,
-            "parts": described,
-            "proof": dataclasses.asdict(proof),
-            "untrained": untrained,
-        }
-        say(f"split {recipe.split.name!r}: {described['test']['images']:,} test images")
-        for line in proof_in_words(proof):
-            say(line)
-        if untrained:
-            say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of these will be answered wrongly")
-    with run.stages.step(8):
-        mean, std = channel_statistics(prepared.pixels, table.loc[parts == "train", "row"].to_numpy())
-        run.manifest["pixels"] = dataclasses.asdict(recipe.image) | {
-            "channels_mean": mean.tolist(),
-            "channels_std": std.tolist(),
-        }
+    recipe = run.request.recipe
+    with run.stages.step(Step.TEST_SPLIT):
+        table, facts = _split(run, data)
+    with run.stages.step(Step.NORMALISATION):
+        mean, std = channel_statistics(data.pixels, table.loc[table["part"] == "train", "row"].to_numpy())
         say(f"training part only: mean RGB {_triple(mean)}, standard deviation {_triple(std)}")
         say(f"rule {recipe.image.normalisation!r}, inside the network")
-    with run.stages.step(9):
-        labels = encode_labels(table["dx"], taxonomy)
-        say("one-hot, in the order " + " ".join(taxonomy.dx))
-    with run.stages.step(10):
-        for part in PARTS:
-            say(f"{part:10} {described[part]['images']:7,} images of {described[part]['lesions']:7,} lesions")
-    return SplitData(table, labels, mean, std)
+    with run.stages.step(Step.LABELS):
+        labels = encode_labels(table["dx"], data.taxonomy)
+        say("one-hot, in the order " + " ".join(data.taxonomy.dx))
+    with run.stages.step(Step.VALIDATION_SPLIT):
+        for part, counts in facts.parts.items():
+            say(f"{part:10} {counts.images:7,} images of {counts.lesions:7,} lesions")
+    pixels = _describe_pixels(recipe.image, mean, std)
+    return SplitData(data.taxonomy, table, labels, mean, std, facts, pixels)
+
+
+def _describe_pixels(image: ImageChoice, mean: np.ndarray, std: np.ndarray) -> PixelFacts:
+    return PixelFacts(
+        height=image.height,
+        width=image.width,
+        crop=image.crop,
+        normalisation=image.normalisation,
+        channels_mean=tuple(mean.tolist()),
+        channels_std=tuple(std.tolist()),
+    )
+
+
+def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
+    """Choose the parts, prove them, write `splits.csv`; return the table with the column `part`."""
+    choice, table = run.request.recipe.split, data.cleaned.table
+    parts = split(table, choice, data.taxonomy, seed=run.request.seed)
+    proof = prove(table, parts)
+    counts = {part: PartCounts(**found) for part, found in describe_parts(table, parts).items()}
+    table = table.assign(part=parts)
+    untrained = _untrained(table, data.taxonomy)
+    write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
+    say(f"split {choice.name!r}: {counts['test'].images:,} test images")
+    for line in proof_in_words(proof):
+        say(line)
+    if untrained:
+        say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of their images will be predicted wrongly")
+    return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained))
 
 
 def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
@@ -177,19 +185,27 @@ def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
     return [dx for dx in taxonomy.dx if dx in tested - trained]
 
 
-def describe_data(prepared: CleanData) -> dict[str, Any]:
-    """Where the data lies, how much there is, and a fingerprint of contents, lesions and labels."""
-    table, collection = prepared.cleaned.table, prepared.collection
-    return {
-        "folder": str(collection.folder),
-        "layout": collection.layout,
-        "rows": len(collection.table),
-        "images": len(table),
-        "lesions": int(table["lesion_id"].nunique()),
-        "fingerprint": fingerprint(table),
-        "is_generated": write.is_generated(collection.table["image_id"]),
-        **({"patients": count_patients(table)} if PATIENT in table else {}),
-    }
+def describe_data(collection: Collection, table: pd.DataFrame, kept: int | None = None) -> DataFacts:
+    """Say where the data lie, how much there is, and a fingerprint of contents, lesions and labels.
+
+    Args:
+        collection: as it was read.
+        table: of the images that are used.
+        kept: how many could be used.
+
+    """
+    return DataFacts(
+        folder=str(collection.folder),
+        layout=collection.layout,
+        rows=len(collection.table),
+        images=len(table),
+        lesions=int(table["lesion_id"].nunique()),
+        fingerprint=fingerprint(table),
+        is_generated=write.is_generated(collection.table["image_id"]),
+        taxonomy=collection.taxonomy,
+        patients=Patients(**count_patients(table)) if PATIENT in table else None,
+        kept=kept,
+    )
 
 
 def fingerprint(table: pd.DataFrame) -> str:
@@ -211,7 +227,7 @@ def _digest(table: pd.DataFrame, columns: list[str]) -> str:
 def _generated_folder(seed: int) -> Path:
     folder = default_cache_dir() / f"phantom-{write.DRAWING}-{DEMO_LESIONS}-{DEMO_SIZE_PX[0]}x{DEMO_SIZE_PX[1]}-{seed}"
     if not folder.exists():
-        say(f"no --data: {DEMO_LESIONS} generated lesions are drawn into {folder}")
+        say(f"no --data: {DEMO_LESIONS} generated lesions are written into {folder}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             write.write_phantoms(folder, lesions=DEMO_LESIONS, seed=seed, size_px=DEMO_SIZE_PX)

@@ -16,14 +16,13 @@ from lesionlab import folders
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError
-from lesionlab.files import read_csv, replacing, write_csv
+from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.ensemble import joined
 from lesionlab.lifecycle.prepare import data_key, decode, fingerprint
-from lesionlab.recipe import Recipe
 from lesionlab.runs import directory
-from lesionlab.runs.artifacts import final_facts, recipe_of
+from lesionlab.runs.directory import RunDirectory
+from lesionlab.runs.model_facts import facts_of_refit
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import HAM10000
 
 CHECKPOINT = "final-checkpoint.npz"
 
@@ -47,22 +46,22 @@ def train_on_all(folder: Path) -> Path:
     from lesionlab.model.export.onnx import export_onnx
     from lesionlab.model.export.ood_score import add_ood_score, in_words
 
-    manifest = directory.read_finished(folder)
-    recipe = recipe_of(folder)
-    members = [Path(member) for member in manifest["request"].get("members", ())]
-    for member in members:
+    run = directory.open_run(folder)
+    recipe = run.recipe
+    for member in run.members:
         if not (member / directory.FINAL).exists():
             train_on_all(member)
     with folders.claimed(folder, directory.MANIFEST):
-        table, pixels = _images(folder, manifest, recipe.image)
+        table, pixels = _images(run)
         rows = table["row"].to_numpy()
         say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
         statistics = channel_statistics(pixels, rows)
-        if members:
+        if run.members:
+            members = [directory.open_run(member) for member in run.members]
             network = joined(members, directory.FINAL, recipe.name, statistics)
         else:
-            network = _trained(folder, recipe, manifest["seed"], pixels, table, statistics)
-        facts = final_facts(folder, manifest)
+            network = _refit(run, pixels, table, statistics)
+        facts = facts_of_refit(run)
         network = with_decision(network, read_decision(facts.decision))
         with replacing(folder / directory.FINAL) as temporary:
             network.save(temporary)
@@ -76,42 +75,38 @@ def train_on_all(folder: Path) -> Path:
     return folder / "final.onnx"
 
 
-def _trained(
-    folder: Path,
-    recipe: Recipe,
-    seed: int,
-    pixels: np.ndarray,
-    table: pd.DataFrame,
-    statistics: tuple[np.ndarray, np.ndarray],
+def _refit(
+    run: RunDirectory, pixels: np.ndarray, table: pd.DataFrame, statistics: tuple[np.ndarray, np.ndarray]
 ) -> Any:
     from lesionlab.model import backend
-    from lesionlab.model.architectures import build_network, load_pretrained
+    from lesionlab.model.architectures import build_network
+    from lesionlab.model.pretrained import load_pretrained
     from lesionlab.model.train import Part, for_use, train
 
-    epochs = round(recipe.optimizer.epochs * (table["part"] == "train").mean())
-    recipe = recipe.with_changes("optimizer", epochs=max(1, epochs))
+    seed, epochs = run.head.seed, round(run.recipe.optimizer.epochs * (table["part"] == "train").mean())
+    recipe = run.recipe.with_changes("optimizer", epochs=max(1, epochs))
     say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
     backend.seed_everything(seed)
-    network = build_network(recipe, *statistics, n_diagnoses=len(HAM10000), for_training=True, seed=seed)
+    network = build_network(recipe, *statistics, n_diagnoses=len(run.taxonomy), for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], HAM10000))
-    checkpoint, key = folder / CHECKPOINT, data_key(table)
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy))
+    checkpoint, key = run.folder / CHECKPOINT, data_key(table)
     history = train(
         network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch
     )
-    write_csv(pd.DataFrame(history), folder / "final-history.csv")
+    write_csv(pd.DataFrame(history), run.folder / "final-history.csv")
     return for_use(network, recipe, *statistics)
 
 
-def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.DataFrame, np.ndarray]:
+def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
-    data = directory.data_folder(manifest)
+    data, image = run.data_folder, run.recipe.image
     if not data.exists():
-        raise LesionlabError(f"The images of the run in {folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data)
+        raise LesionlabError(f"The images of the run in {run.folder} are gone: {data} does not exist. Put them back.")
+    collection = read_collection(data, run.taxonomy)
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
-    table = read_csv(folder / "splits.csv")
+    table = run.splits()
     gone = table.loc[~table["image_id"].isin(row_of.index), "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
@@ -123,10 +118,9 @@ def _images(folder: Path, manifest: dict[str, Any], image: Any) -> tuple[pd.Data
             f"{unread:,} images of the run cannot be read any more ({table['image_id'][first]}: {faults[first]}). Put them back."
         )
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
-    if fingerprint(table) != manifest["data"]["fingerprint"]:
+    if fingerprint(table) != run.manifest.data.fingerprint:
         raise LesionlabError(
-            f"The images in {data} are other ones than the run in {folder} was made of: their contents have changed. Put the "
-            "old ones back, or make the run anew."
+            f"The images in {data} have changed since the run in {run.folder}. Restore them, or repeat the run with --again."
         )
     return table, cache.pixels
 

@@ -8,7 +8,6 @@ import dataclasses
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from jinja2 import UndefinedError
 
@@ -16,13 +15,15 @@ from lesionlab import folders, tracking
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.recognise import index_images
 from lesionlab.data.split import split_file_digest
-from lesionlab.files import write_json, write_text
+from lesionlab.files import write_text
 from lesionlab.lifecycle import evaluate, prepare
-from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Trained
+from lesionlab.lifecycle.values import Request, Run, Steps
 from lesionlab.report.page import write_report
-from lesionlab.runs import directory
-from lesionlab.runs.artifacts import damaged
+from lesionlab.runs import directory, start
+from lesionlab.runs.directory import RunDirectory, damaged
+from lesionlab.runs.identity import Head, Identity
 from lesionlab.runs.stages import announce
+from lesionlab.taxonomy import HAM10000
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
@@ -42,49 +43,55 @@ def run(request: Request) -> Path:
         return _help_to_train(request)
     with folders.claimed(request.out, directory.MANIFEST):
         identity = identify(request)
-        finished = directory.begin(request.out, identity, again=request.again)
+        finished = start.find_finished(request.out, identity, again=request.again)
         if finished:
-            what = _completed(request.out)
-            announce(f"This run was finished on {finished['finished'][:16]}: {request.out / 'report.html'}")
+            what = _completed(finished)
+            announce(f"This run was finished on {(finished.head.finished or '')[:16]}: {request.out / 'report.html'}")
             announce(f"{what} --again starts it anew.")
             return request.out
-        manifest = directory.new_manifest(identity, request.seed)
-        write_json(request.out / directory.MANIFEST, manifest)
-        write_text(request.out / "recipe.toml", request.recipe.to_toml())
+        head = start.new_head(identity, request.seed)
+        start.write_manifest(request.out, head)
+        write_text(request.out / directory.RECIPE, request.recipe.to_toml())
         trackers = tracking.start_all(request.track, request.out, again=request.again)
         with tracking.closing_trackers(trackers):
-            _fourteen_steps(Run(request, manifest, trackers=trackers))
+            _fourteen_steps(Run(request, trackers=trackers), head)
     return request.out
 
 
-def _completed(out: Path) -> str:
+def _completed(run: RunDirectory) -> str:
     """Write a finished run's report where it is gone, from the run's other files; say what was done.
 
     Raises:
         LesionlabError: one of those is gone.
 
     """
-    gone = [name for name in _KEPT if not (out / name).exists()]
+    gone = [name for name in _KEPT if not (run.folder / name).exists()]
     if gone:
-        raise damaged(out, f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone")
-    if (out / "report.html").exists():
+        raise damaged(run.folder, f"{', '.join(gone)} {'is' if len(gone) == 1 else 'are'} gone")
+    if (run.folder / "report.html").exists():
         return "Nothing was done again;"
     try:
-        write_report(out)
+        rewrite_report(run)
     except UndefinedError as error:
-        raise damaged(out, "an older lesionlab made it, whose figures this one's report cannot show") from error
+        raise damaged(run.folder, "an older lesionlab made it, whose figures this one's report cannot show") from error
     return "The report was gone, and is written anew from the run's files; nothing else was done again;"
 
 
+def rewrite_report(run: RunDirectory) -> Path:
+    """Write a finished run's report anew, from what its directory holds."""
+    return write_report(run.folder, run.manifest, run.metrics(), run.exploration(), run.history(), run.recipe)
+
+
 def validated(request: Request) -> Request:
-    """Name the recipe's files in full; refuse data that are not there and results among them, before anything is written.
+    """Make the recipe's paths absolute; reject a missing data folder, or an `out` inside it, before anything is written.
 
     Raises:
-        UsageError: no folder of images, or `out` lies in it.
+        UsageError: no folder of images, `out` lies in it, or the recipe names no taxonomy.
 
     """
     data = request.data and Path(request.data)  # a string does as well
     request = dataclasses.replace(request, data=data, out=Path(request.out))
+    _ = request.taxonomy  # that there is such a one
     if request.data:
         index_images(request.data)
         folders.refuse_among_images(request.out, request.data)
@@ -95,34 +102,38 @@ def _help_to_train(request: Request) -> Path:
     """Do the steps up to the training beside the host that holds the run directory; what they write is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
         own = dataclasses.replace(request, out=Path(folder))
-        _thirteen_steps(Run(own, {}, request.out / directory.CHECKPOINT))
+        _thirteen_steps(Run(own, request.out / directory.CHECKPOINT))
     announce(f"\nTrained with the other hosts; the report will be in {request.out}, written by the first of them.")
     return request.out
 
 
-def _thirteen_steps(run: Run) -> tuple[CleanData, SplitData, Trained]:
-    prepare.record_libraries(run)  # 1
+def _thirteen_steps(run: Run) -> Steps:
+    environment = prepare.record_libraries(run)  # 1
     from lesionlab.lifecycle.train import fit
-    from lesionlab.model.architectures import check_model  # with Keras, which step 1 imports
+    from lesionlab.model.check import check_model  # with Keras, which step 1 imports
 
     check_model(run.request.recipe)  # before the data are read, which takes longer
-    prepared = prepare.prepare(run)  # 2 to 4
-    prepare.explore(run, prepared)  # 5
-    prepare.load(run, prepared)  # 6
-    divided = prepare.divide(run, prepared)  # 7 to 10
-    return prepared, divided, fit(run, prepared, divided)  # 11 to 13
+    data = prepare.prepare(run)  # 2 to 4
+    explored = prepare.explore(run, data)  # 5
+    prepare.load(run, data)  # 6
+    split = prepare.divide(run, data)  # 7 to 10
+    return Steps(environment, data, explored, split, fit(run, data, split))  # 11 to 13
 
 
-def _fourteen_steps(run: Run) -> None:
-    prepared, divided, trained = _thirteen_steps(run)
-    evaluate.evaluate(run, prepared, divided, trained)  # 14
+def _fourteen_steps(run: Run, head: Head) -> None:
+    evaluate.evaluate(run, head, _thirteen_steps(run))  # 14
     announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
-def identify(request: Request) -> dict[str, Any]:
+def identify(request: Request) -> Identity:
     """Say what makes a run this one: the same goes on where it stopped, another is refused."""
     data = str(request.data.resolve()) if request.data else f"generated: {prepare.DEMO_LESIONS} lesions"
-    identity = {"recipe": request.recipe.to_toml(), "data": data, "seed": request.seed, "limit": request.limit}
-    if request.recipe.split.name == "file":
-        identity["split file"] = split_file_digest(Path(request.recipe.split.file))
-    return identity
+    split, taxonomy = request.recipe.split, request.taxonomy
+    return Identity(
+        recipe=request.recipe.to_toml(),
+        data=data,
+        seed=request.seed,
+        limit=request.limit,
+        split_file=split_file_digest(Path(split.file)) if split.name == "file" else None,
+        taxonomy=taxonomy.to_toml() if taxonomy and taxonomy != HAM10000 else None,
+    )

@@ -12,7 +12,7 @@ from lesionlab.errors import UsageError
 from lesionlab.recipe import Recipe, nearest
 
 _FIXED = {
-    "split": "trials would be judged on different lesions",
+    "split": "trials would be evaluated on different lesions",
     "decision": "it is chosen after training, so no trial shows what it does",
     "model.views": "it is used after training, so no trial shows what it does",
     "training.keep": "of a trial every epoch is looked at",

@@ -11,62 +11,61 @@ import pandas as pd
 from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.prepare import data_key
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Trained
-from lesionlab.model.architectures import build_network, load_pretrained, with_decision
+from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import choose_decision
 from lesionlab.model.devices import leave_hosts, spread, with_other_hosts
+from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, describe_optimizer, for_use, train
 from lesionlab.runs import directory
-from lesionlab.runs.stages import say
-from lesionlab.taxonomy import DX
+from lesionlab.runs.manifest import ModelFacts
+from lesionlab.runs.stages import Step, say
 
 
-def fit(run: Run, prepared: CleanData, divided: SplitData) -> Trained:
+def fit(run: Run, data: CleanData, split: SplitData) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
     recipe = run.request.recipe
     with with_other_hosts(), spread(run.request.devices, recipe.optimizer.batch_size) as devices:
-        network = _build(run, divided)
-        run.manifest["model"]["devices"] = devices
-        with run.stages.step(13):
-            _train(run, prepared, divided, network)
+        network, facts = _build(run, split, devices)
+        with run.stages.step(Step.TRAINING):
+            history = _train(run, data, split, network)
         leave_hosts()
-    return apply_decision_rule(run, prepared, divided, for_use(network, recipe, divided.mean, divided.std))
+    return apply_decision_rule(run, data, split, for_use(network, recipe, split.mean, split.std), history, facts)
 
 
-def _build(run: Run, divided: SplitData) -> Any:
+def _build(run: Run, split: SplitData, devices: int) -> tuple[Any, ModelFacts]:
     """Steps 11 and 12: the network with its starting weights, and how it is optimised."""
     recipe = run.request.recipe
-    with run.stages.step(11):
+    architecture = recipe.model.architecture
+    with run.stages.step(Step.MODEL):
         network = build_network(
-            recipe, divided.mean, divided.std, n_diagnoses=len(DX), for_training=True, seed=run.request.seed
+            recipe, split.mean, split.std, n_diagnoses=len(split.taxonomy), for_training=True, seed=run.request.seed
         )
-        facts = {
-            "architecture": recipe.model.architecture,
-            "parameters": network.count_params(),
-            "weights": load_pretrained(network, recipe),
-        }
-        run.manifest["model"] = facts
-        say(f"{facts['architecture']}, {facts['parameters']:,} parameters; weights: {facts['weights']}")
-    with run.stages.step(12):
-        run.manifest["model"]["optimizer"] = describe_optimizer(recipe.optimizer)
-        say(run.manifest["model"]["optimizer"])
-    return network
+        parameters, weights = network.count_params(), load_pretrained(network, recipe)
+        say(f"{architecture}, {parameters:,} parameters; weights: {weights}")
+    with run.stages.step(Step.OPTIMIZER):
+        optimizer = describe_optimizer(recipe.optimizer)
+        say(optimizer)
+    facts = ModelFacts(
+        architecture=architecture, parameters=parameters, weights=weights, devices=devices, optimizer=optimizer
+    )
+    return network, facts
 
 
-def _train(run: Run, prepared: CleanData, divided: SplitData, network: Any) -> None:
-    """Step 13: train the network in place and write its history."""
+def _train(run: Run, data: CleanData, split: SplitData, network: Any) -> pd.DataFrame:
+    """Step 13: train the network in place, write its history and return it."""
 
     def report(row: dict[str, float]) -> None:
         say_epoch(row)
         for tracker in run.trackers:
             tracker.epoch(row)
 
-    training, validation = (Part(divided.rows(p), divided.labels_of(p)) for p in ("train", "validation"))
-    learnt_from = divided.table[divided.table["part"] != "test"]
-    history = train(
+    training, validation = (Part(split.rows(p), split.labels_of(p)) for p in ("train", "validation"))
+    learnt_from = split.table[split.table["part"] != "test"]
+    rows = train(
         network,
         run.request.recipe,
-        prepared.pixels,
+        data.pixels,
         training,
         validation,
         seed=run.request.seed,
@@ -74,20 +73,24 @@ def _train(run: Run, prepared: CleanData, divided: SplitData, network: Any) -> N
         data_key=data_key(learnt_from),
         report=report,
     )
-    write_csv(pd.DataFrame(history), run.request.out / "history.csv")
+    history = pd.DataFrame(rows)
+    write_csv(history, run.request.out / "history.csv")
+    return history
 
 
-def apply_decision_rule(run: Run, prepared: CleanData, divided: SplitData, network: Any) -> Trained:
+def apply_decision_rule(
+    run: Run, data: CleanData, split: SplitData, network: Any, history: pd.DataFrame, facts: ModelFacts
+) -> Trained:
     """End of step 13: choose the decision rule of a trained network on the validation part, put it inside, save it."""
-    validated = predict(network, prepared.pixels, divided.rows("validation"))
+    validated = predict(network, data.pixels, split.rows("validation"))
     decision = choose_decision(
-        run.request.recipe.decision, divided.labels_of("validation"), validated, divided.labels_of("train")
+        run.request.recipe.decision, split.labels_of("validation"), validated, split.labels_of("train")
     )
-    as_trained = predict(network, prepared.pixels, divided.rows("test"))
+    as_trained = predict(network, data.pixels, split.rows("test"))
     network = with_decision(network, decision)
     with replacing(run.request.out / "model.keras") as temporary:
         network.save(temporary)
-    return Trained(network, decision, as_trained, validated)
+    return Trained(network, decision, as_trained, validated, history, facts)
 
 
 def say_epoch(row: dict[str, float]) -> None:

@@ -18,29 +18,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from lesionlab import environment, folders
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
-from lesionlab.data.pixels import decode_images
 from lesionlab.data.split import split
 from lesionlab.data.split_proof import prove
-from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import read_csv, write_csv, write_json, write_text
+from lesionlab.files import read_csv, write_csv, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import validated
 from lesionlab.lifecycle.search_space import changed, read_space
-from lesionlab.lifecycle.tune_lines import trial_number
+from lesionlab.lifecycle.trial import METRIC, run_trial, trial_number
 from lesionlab.lifecycle.values import Request, Run
-from lesionlab.recipe import Recipe, read_recipe
-from lesionlab.runs import directory
+from lesionlab.recipe import Recipe
+from lesionlab.runs import directory, start
+from lesionlab.runs.identity import Identity
 from lesionlab.runs.stages import announce, say
-from lesionlab.taxonomy import HAM10000
 
-METRIC = "val_balanced_accuracy"
 _NAME = "search"
 _OF_THE_NETWORK = {  # keys that decide whether a network can be built at all
     "model.architecture", "model.weights", "model.frozen_until", "model.views",
@@ -90,20 +88,20 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     connection.reach(address)
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
-        if directory.begin(search.out, identity, again=again):
+        if start.find_finished(search.out, identity, again=again):
             announce(
                 f"This search was finished: {search.out / 'best.toml'}\nNothing was done again; --again starts it anew."
             )
             return _found(search.out)
         if again:
             _remove_checkpoints(search.out)
-        manifest = directory.new_manifest(identity, search.seed)
-        write_json(search.out / directory.MANIFEST, manifest)
+        head = start.new_head(identity, search.seed)
+        start.write_manifest(search.out, head)
         job = _write_job(search, space)
         with connection.cluster(address) as ray:
             results = _fit(ray, search, space, job, cpus)
         _write_results(search, results)
-        write_json(search.out / directory.MANIFEST, manifest | {"finished": environment.now()})
+        start.write_manifest(search.out, msgspec.structs.replace(head, finished=environment.now()))
         _remove_checkpoints(search.out)
     return _found(search.out)
 
@@ -120,7 +118,7 @@ def _remove_checkpoints(out: Path) -> None:
 
 def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
-    from lesionlab.model.architectures import check_model
+    from lesionlab.model.check import check_model
 
     for recipe in _networks(search.recipe, space):
         try:
@@ -128,7 +126,7 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
         except UsageError as error:
             raise UsageError(f"{search.space}: {error}") from error
     request = Request(search.recipe, search.data, search.out, search.seed, search.limit)
-    prepared = prepare.prepare(Run(request, {}))
+    prepared = prepare.prepare(Run(request))
     table = prepared.cleaned.table
     parts = split(table, search.recipe.split, prepared.collection.taxonomy, seed=search.seed)
     if prove(table, parts).is_leaking:
@@ -143,76 +141,19 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     paths = [os.path.abspath(path) if path else "" for path in images["path"]]
     write_csv(images.assign(path=paths), job / "images.csv")
     write_text(job / "recipe.toml", search.recipe.to_toml())
+    write_text(job / "taxonomy.toml", prepared.taxonomy.to_toml())
     say("trials are compared on the validation part; the test part is set aside")
     return job
 
 
 def _networks(recipe: Recipe, space: dict[str, dict[str, Any]]) -> list[Recipe]:
-    """The recipe with every network that a trial may draw: each combination of choices, or of a range's ends."""
+    """The recipe with every network that a trial may get: each combination of choices, or of a range's ends."""
     varied = {
         name: given.get("choices") or [given["low"], given["high"]]
         for name, given in space.items()
         if name in _OF_THE_NETWORK
     }
-    return [changed(recipe, dict(zip(varied, drawn, strict=True))) for drawn in itertools.product(*varied.values())]
-
-
-def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, str]) -> None:
-    """Train one recipe in a worker, under the caller's settings, and report each epoch; killed, it goes on after its last."""
-    os.environ.update(settings)
-    from ray import tune
-
-    from lesionlab.model.architectures import build_network, load_pretrained
-    from lesionlab.model.train import Part, train
-
-    folder = Path(job)
-    recipe = changed(read_recipe(str(folder / "recipe.toml")), choices)
-    table = read_csv(folder / "table.csv").astype({"row": int})
-    pixels = _pixels(folder, recipe, table)
-    labels, parts = encode_labels(table["dx"], HAM10000), table["part"].to_numpy()
-    training, validation = (
-        Part(table["row"].to_numpy()[parts == part], labels[parts == part]) for part in ("train", "validation")
-    )
-    network = build_network(
-        recipe, *channel_statistics(pixels, training.rows), n_diagnoses=len(HAM10000), for_training=True, seed=seed
-    )
-    load_pretrained(network, recipe)
-    checkpoint, key = folder / f"{tune.get_context().get_trial_id()}.npz", prepare.data_key(table)
-    told = []
-
-    def report(row: dict[str, float]) -> None:
-        told.append(row)
-        _report(row)
-
-    history = train(
-        network, recipe, pixels, training, validation, seed=seed, checkpoint=checkpoint, data_key=key, report=report
-    )
-    for row in [] if told else history:  # it had died after its last epoch: Ray wants to hear of a trial that it starts
-        _report(row)
-
-
-def _pixels(folder: Path, recipe: Recipe, table: pd.DataFrame) -> np.ndarray:
-    """Decode the images, or find them decoded; a worker that cannot read one must not train on a black image."""
-    images = read_csv(folder / "images.csv")
-    pairs = list(zip(images["image_id"], images["path"], strict=True))
-    image = recipe.image
-    cache = decode_images(
-        pairs, height=image.height, width=image.width, crop=image.crop, cache_dir=environment.default_cache_dir()
-    )
-    faults = cache.facts["error"].iloc[table["row"]]
-    if (faults != "").any():
-        row = faults.index[faults != ""][0]
-        raise LesionlabError(
-            f"Node {tasks.node_name()} cannot read {images['path'].iloc[row]} ({faults.loc[row]}). Every node must see the "
-            "data under the same path: mount the folder there."
-        )
-    return cache.pixels
-
-
-def _report(row: dict[str, float]) -> None:
-    from ray import tune
-
-    tune.report({name: row[name] for name in ("epoch", "loss", "val_loss", "val_accuracy", METRIC)})
+    return [changed(recipe, dict(zip(varied, chosen, strict=True))) for chosen in itertools.product(*varied.values())]
 
 
 def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, cpus: int) -> Any:
@@ -228,7 +169,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
     trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
     trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
     if tuner_class.can_restore(str(storage / _NAME)):
-        announce("An interrupted search goes on.")
+        announce("Resuming an interrupted search.")
         tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
     else:
         tuner = tuner_class(
@@ -247,7 +188,7 @@ def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, 
 def _run_config(storage: Path) -> Any:
     from ray import tune
 
-    from lesionlab.lifecycle.tune_lines import Lines
+    from lesionlab.lifecycle.trial_lines import Lines
 
     again = tune.FailureConfig(max_failures=_ATTEMPTS)
     return tune.RunConfig(
@@ -283,53 +224,50 @@ def _domain(tune: Any, given: dict[str, Any]) -> Any:
 def _write_results(search: Search, results: Any) -> None:
     """Write a row a trial, best first, and the best trial's recipe: that of the highest figure at any of its epochs."""
     by_number = {trial_number(Path(result.path).name): result for result in results}
-    rows = []
-    for number, result in sorted(by_number.items()):  # of a search that was broken off Ray gives them in another order
-        history = result.metrics_dataframe
-        reached = history is not None and METRIC in history
-        best = float(history[METRIC].max()) if reached else float("nan")
-        epochs = int(history["epoch"].max()) if reached else 0
-        rows.append(
-            {
-                "trial": number,
-                METRIC: best,
-                "epochs": epochs,
-                **result.config,
-                "error": tasks.last_line(result.error or ""),
-            }
-        )
+    rows = [_row(number, result) for number, result in sorted(by_number.items())]  # Ray's order is none after a break
     table = pd.DataFrame(rows).sort_values(METRIC, ascending=False, na_position="last", kind="stable")
     write_csv(table, search.out / "trials.csv")
     if np.isnan(table[METRIC].iloc[0]):
         raise LesionlabError(
             f"Every trial failed. The first: {table['error'].iloc[0]}; see {search.out / 'trials.csv'}."
         )
-    config = by_number[int(table["trial"].iloc[0])].config
-    recipe = changed(search.recipe, config)
-    write_text(search.out / "best.toml", recipe.to_toml())
-    say(
-        f"best of {len(rows)}: {METRIC.removeprefix('val_').replace('_', ' ')} {table[METRIC].iloc[0]:.3f} on validation"
-    )
-    say(
-        ", ".join(
-            f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}"
-            for name, value in config.items()
-        )
-    )
+    choices = by_number[int(table["trial"].iloc[0])].config
+    write_text(search.out / "best.toml", changed(search.recipe, choices).to_toml())
+    _say_results(search, table, choices)
+
+
+def _row(number: int, result: Any) -> dict[str, Any]:
+    """What `trials.csv` holds of a trial."""
+    history = result.metrics_dataframe
+    has_epochs = history is not None and METRIC in history
+    return {
+        "trial": number,
+        METRIC: float(history[METRIC].max()) if has_epochs else float("nan"),
+        "epochs": int(history["epoch"].max()) if has_epochs else 0,
+        **result.config,
+        "error": tasks.last_line(result.error or ""),
+    }
+
+
+def _say_results(search: Search, table: pd.DataFrame, choices: dict[str, Any]) -> None:
+    """Say the best trial's figure and choices, how many failed, and how the recipe is tested."""
+    name, best = METRIC.removeprefix("val_").replace("_", " "), table[METRIC].iloc[0]
+    say(f"best of {len(table)}: {name} {best:.3f} on validation")
+    say(", ".join(f"{key} = {v:.4g}" if isinstance(v, float) else f"{key} = {v}" for key, v in choices.items()))
+    if n_failed := (table["error"] != "").sum():
+        say(f"{n_failed} of {len(table)} trials failed; reasons in {search.out / 'trials.csv'}")
     command = ["lesionlab", "run", "--data", search.data, "--recipe", search.out / "best.toml", "--seed", search.seed]
     command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
-    if n_failed := (table["error"] != "").sum():
-        say(f"{n_failed} of {len(rows)} trials failed; why stands in {search.out / 'trials.csv'}")
     announce(f"\nTest it: {shlex.join(map(str, command))}")
-    announce(f"The figure is the highest of many, so the test part's will be lower. {NOT_A_DEVICE}")
+    announce(f"This validation figure is the highest of many: expect a lower one on the test part. {NOT_A_DEVICE}")
 
 
-def _identity(search: Search, space: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "recipe": search.recipe.to_toml(),
-        "space": json.loads(json.dumps(space)),
-        "data": str(search.data.resolve()),
-        "trials": search.trials,
-        "seed": search.seed,
-        "limit": search.limit,
-    }
+def _identity(search: Search, space: dict[str, dict[str, Any]]) -> Identity:
+    return Identity(
+        recipe=search.recipe.to_toml(),
+        space=json.loads(json.dumps(space)),
+        data=str(search.data.resolve()),
+        trials=search.trials,
+        seed=search.seed,
+        limit=search.limit,
+    )

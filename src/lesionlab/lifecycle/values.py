@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.clean import Cleaned
+from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
+from lesionlab.runs.manifest import DataFacts, Environment, ModelFacts, PixelFacts, SetAside, SplitFacts
 from lesionlab.runs.stages import Stages
+from lesionlab.taxonomy import Taxonomy, read_taxonomy
 from lesionlab.tracking.tracker import Tracker
 
 
@@ -31,16 +34,25 @@ class Request:
     devices: int | None = 1
     track: tuple[str, ...] = ()
 
+    @property
+    def taxonomy(self) -> Taxonomy | None:
+        """The diagnoses that the recipe names; None: those of the data.
+
+        Raises:
+            UsageError: there is no such taxonomy, or its file is at fault.
+
+        """
+        return read_taxonomy(self.recipe.taxonomy) if self.recipe.taxonomy else None
+
 
 @dataclass(frozen=True)
 class Run:
-    """A run at work: what was asked for, what the manifest will hold, the time of each step.
+    """A run at work: what was asked for, and the time of each step.
 
     `checkpoint`: file of the last finished epoch; in the run directory where it is None. `trackers`: they get each epoch.
     """
 
     request: Request
-    manifest: dict[str, Any]
     checkpoint: Path | None = None
     trackers: list[Tracker] = field(default_factory=list)
     stages: Stages = field(default_factory=Stages)
@@ -48,21 +60,49 @@ class Run:
 
 @dataclass(frozen=True)
 class CleanData:
-    """Steps 2 to 4: the clean table and the decoded pixels that its column `row` points into."""
+    """Steps 2 to 4: the clean table, the decoded pixels that its column `row` points into, and what the manifest says of both."""
 
     collection: Collection
     cleaned: Cleaned
     pixels: np.ndarray
+    facts: DataFacts
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The diagnoses."""
+        return self.collection.taxonomy
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the table, then with the images."""
+        return (*self.collection.findings, *self.cleaned.findings)
+
+    @property
+    def set_aside(self) -> tuple[SetAside, ...]:
+        """Images that are not used."""
+        return describe_set_aside(self.cleaned)
+
+
+def describe_set_aside(cleaned: Cleaned) -> tuple[SetAside, ...]:
+    """Say which images are not used, and why."""
+    table = cleaned.set_aside
+    return tuple(SetAside(name, reason) for name, reason in zip(table["image_id"], table["reason"], strict=True))
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """Steps 7 to 10: the part and the integer label of each row of the table; channel statistics of training."""
+    """Steps 7 to 10: the part and the integer label of each row of the table, and what the manifest says of split and pixels.
 
+    `mean` and `std`: of each channel in the training part, float (3,).
+    """
+
+    taxonomy: Taxonomy
     table: pd.DataFrame
     labels: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+    facts: SplitFacts
+    pixel_facts: PixelFacts
 
     def rows(self, part: str) -> np.ndarray:
         """Rows of a part in the pixel cache."""
@@ -75,9 +115,25 @@ class SplitData:
 
 @dataclass(frozen=True)
 class Trained:
-    """Steps 11 to 13: the network with its decision rule inside; probabilities of test and validation part without it."""
+    """Steps 11 to 13: the network with its decision rule inside; probabilities of test and validation part without it.
+
+    `history`: a row an epoch; `facts`: what the manifest says of the network.
+    """
 
     network: Any
     decision: Decision
     as_trained: np.ndarray
     validated: np.ndarray
+    history: pd.DataFrame
+    facts: ModelFacts
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What steps 1 to 13 have given; `explored` is what `exploration.json` holds."""
+
+    environment: Environment
+    data: CleanData
+    explored: dict[str, Any]
+    split: SplitData
+    trained: Trained

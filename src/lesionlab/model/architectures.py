@@ -1,35 +1,28 @@
-"""Architectures: from a recipe to a network that takes RGB pixels 0 to 255 and gives seven probabilities.
+"""Architectures: from a recipe to a network that takes RGB pixels 0 to 255 and gives a probability of each diagnosis.
 
 `notebook-cnn` is the network of the Keras notebook; `small-cnn` a small residual-free one with batch normalisation;
 `EfficientNetLite0` to `2` are in `lesionlab.model.efficientnet_lite`; every other name is looked up in `keras.applications`.
 Normalisation is the network's first layer, so that nobody who holds the network has to remember it.
 """
 
-import os
 import re
-import warnings
-from pathlib import Path
 
 import numpy as np
 
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import UsageError
 from lesionlab.model import efficientnet_lite, fast_layers
 from lesionlab.model.backend import keras
-from lesionlab.model.batches import scaled_size
 from lesionlab.model.decision_rule import MARGIN, Decision, fold_calibration
-from lesionlab.model.safe_load import check_weights_file
 from lesionlab.recipe import Recipe, nearest
 
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
 _MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception")
 _IMAGENET_MEAN_STD = ("DenseNet", "ConvNeXt", "EfficientNetV2B")
-_BY_ITSELF = ("EfficientNetB",)
+NORMALISE_THEMSELVES = ("EfficientNetB",)
 _CAFFE = ("VGG", "ResNet")
 _CAFFE_MEAN = (123.68, 116.779, 103.939)
 _IMAGENET_MEAN = (123.675, 116.28, 103.53)
 _IMAGENET_STD = (58.395, 57.12, 57.375)
-_UNIT_MEAN = (0.485, 0.456, 0.406)  # of pixels 0 to 1
-_UNIT_STD = (0.229, 0.224, 0.225)
 
 
 def architecture_names() -> list[str]:
@@ -38,74 +31,14 @@ def architecture_names() -> list[str]:
     return ["notebook-cnn", "small-cnn", *efficientnet_lite.SCALES, *applications]
 
 
-def check_model(recipe: Recipe) -> None:
-    """Refuse what would fail when the network is built, before any data is read; ImageNet weights are downloaded.
-
-    Raises:
-        UsageError: as `build_network`, or a choice that the network does not have, or images of a size in training that it
-            does not take, or a weights file that is missing or of another kind.
-        LesionlabError: the download failed.
-
-    """
-    name, weights = _checked_architecture(recipe), recipe.model.weights
-    if name in _BODIES:
-        _check_body(recipe)
-    if name.startswith(_BY_ITSELF) and weights != "none" and recipe.image.normalisation != "architecture":
-        raise UsageError(
-            f"Recipe {recipe.name}: {name} normalises inside itself, as its weights {weights!r} expect; with "
-            f'image.normalisation = "{recipe.image.normalisation}" that would be done twice. '
-            'Set image.normalisation = "architecture".'
-        )
-    if weights not in ("none", "imagenet"):
-        check_weights_file(Path(weights))
-    if recipe.training.first_side:
-        _check_growth(recipe)
-    if name in _BODIES:
-        return  # they take any size that a recipe may have
-    shape = (recipe.image.height, recipe.image.width, 3)
-    _freeze(_published(recipe, shape) if weights == "imagenet" else _backbone(recipe, shape, weights=None), recipe)
-
-
-def _check_body(recipe: Recipe) -> None:
-    name, model = recipe.model.architecture, recipe.model
-    if model.weights != "none":
-        raise UsageError(f"Recipe {recipe.name}: {name} starts from random weights alone. Leave out --weights.")
-    if model.views > 1:
-        raise UsageError(
-            f"Recipe {recipe.name}: views are of keras.applications networks; {name} has none. Leave out model.views."
-        )
-    if model.frozen_until:
-        raise UsageError(f"Recipe {recipe.name}: {name} has no pretrained part. Leave out model.frozen_until.")
-
-
-def _check_growth(recipe: Recipe) -> None:
-    """Refuse images of a size that training goes through and the network does not take."""
-    image, model = recipe.image, recipe.model
-    if model.architecture in _BODIES:
-        network = build_network(recipe, np.zeros(3), np.ones(3), n_diagnoses=2, for_training=True)
-    else:
-        network = _backbone(recipe, (None, None, 3), weights=None)
-    for side in recipe.sides()[:2]:
-        height, width = scaled_size(image.height, image.width, side)
-        try:
-            shape = network.compute_output_shape((1, height, width, 3))
-            reason = "" if min(shape) > 0 else f"its last shape would be {shape}."
-        except ValueError as error:
-            reason = str(error).strip().splitlines()[0]
-        if reason:
-            raise UsageError(
-                f"Recipe {recipe.name}: {model.architecture} does not take images of {height} x {width} px, which "
-                f"training.first_side = {recipe.training.first_side} makes: {reason} Raise training.first_side, or leave it out."
-            )
-
-
 def name_of_network(name: str) -> str:
     """Make a name that every backend takes from a recipe's: letters of ASCII, digits and underscores, a letter first."""
     plain = re.sub(r"[^A-Za-z0-9_]", "_", name)
     return plain if plain[:1].isalpha() else f"network_{plain}"
 
 
-def _checked_architecture(recipe: Recipe) -> str:
+def checked_architecture(recipe: Recipe) -> str:
+    """Give the name of the recipe's architecture; the nearest is named where there is none of that name."""
     names, name = architecture_names(), recipe.model.architecture
     if name not in names:
         hint = nearest(name, names)
@@ -126,7 +59,7 @@ def build_network(
     first_view: int = 0,
     seed: int = 0,
 ) -> keras.Model:
-    """Build the network of a recipe with freshly drawn weights (see `load_pretrained`).
+    """Build the network of a recipe with freshly drawn weights (see `lesionlab.model.pretrained`).
 
     Args:
         recipe: gives architecture, input size, normalisation and dropout.
@@ -147,7 +80,7 @@ def build_network(
         UsageError: unknown architecture (the nearest name is given), or one that does not take images that grow.
 
     """
-    name = _checked_architecture(recipe)
+    name = checked_architecture(recipe)
     keras.utils.set_random_seed(seed)
     previous = keras.config.dtype_policy()
     shape: tuple[int | None, ...] = (recipe.image.height, recipe.image.width, 3)
@@ -158,8 +91,8 @@ def build_network(
     try:
         inputs = keras.Input(shape, name="image")
         x = _normalise(inputs, recipe, mean, std)
-        if name in _BODIES:
-            x = _BODIES[name](x, recipe)
+        if name in OWN_BODIES:
+            x = OWN_BODIES[name](x, recipe)
         else:
             x = _application(x, recipe, shape, (_FLIPS * 2)[first_view % 4 :][:views])
         outputs = keras.layers.Dense(n_diagnoses, activation="softmax", dtype="float32", name="probabilities")(x)
@@ -168,51 +101,6 @@ def build_network(
         return fast_layers.for_training(network, recipe.training.precision, pixels) if for_training else network
     finally:
         keras.config.set_dtype_policy(previous)
-
-
-def load_pretrained(network: keras.Model, recipe: Recipe) -> str:
-    """Load the recipe's ImageNet weights into the network's backbone; return where they came from.
-
-    Raises:
-        UsageError: the weights file does not exist, is of another kind, or does not fit the architecture.
-        LesionlabError: the download failed.
-
-    """
-    if recipe.model.weights == "none":
-        return "none: trained from random weights"
-    backbone = network.get_layer("backbone")
-    if recipe.model.weights == "imagenet":
-        backbone.set_weights(_published(recipe, backbone.input_shape[1:]).get_weights())
-        _normalise_as_published(backbone, is_published=True)
-        is_lite = recipe.model.architecture in efficientnet_lite.SCALES
-        source = efficientnet_lite.package_of_weights(recipe.model.architecture) if is_lite else "keras.applications"
-        return f"ImageNet ({source})"
-    path = Path(recipe.model.weights)
-    check_weights_file(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # Keras only warns of layers that it leaves random
-            backbone.load_weights(path)
-    except (ValueError, OSError, KeyError, UserWarning) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UsageError(f"{path} does not fit {recipe.model.architecture} without its top: {first}") from error
-    _normalise_as_published(backbone, is_published=False)
-    return f"file {path.name}"
-
-
-def _normalise_as_published(backbone: keras.Model, *, is_published: bool) -> None:
-    """Give EfficientNetB* the division by ImageNet's standard deviations that Keras builds for its published weights alone.
-
-    Those have the deviations in place of variances, and one more layer that divides by their roots (keras.applications,
-    efficientnet.py). A file's statistics that are not the published ones stay.
-    """
-    for layer in backbone.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            mean, variance, count = layer.get_weights()
-            is_same = np.allclose(mean, _UNIT_MEAN, atol=1e-3) and np.allclose(variance, _UNIT_STD, atol=1e-3)
-            if is_published or is_same:
-                layer.set_weights([mean, variance * np.array(_UNIT_STD, dtype=variance.dtype), count])
-    fast_layers.refresh_statistics(backbone)
 
 
 def with_decision(network: keras.Model, decision: Decision) -> keras.Model:
@@ -295,16 +183,16 @@ def _small_cnn(x: keras.KerasTensor, recipe: Recipe) -> keras.KerasTensor:
     return layers.Dropout(recipe.model.dropout)(x)
 
 
-_BODIES = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}
+OWN_BODIES = {"notebook-cnn": _notebook_cnn, "small-cnn": _small_cnn}
 _FLIPS = ((), (2,), (1,), (1, 2))  # axes of (n, h, w, channels)
 
 
 def _application(
     x: keras.KerasTensor, recipe: Recipe, shape: tuple[int | None, ...], views: tuple[tuple[int, ...], ...]
 ) -> keras.KerasTensor:
-    backbone = _backbone(recipe, shape, weights=None)
+    backbone = backbone_of(recipe, shape, weights=None)
     backbone.name = "backbone"
-    _freeze(backbone, recipe)
+    freeze(backbone, recipe)
     maps = [_flip(backbone(_flip(x, axes)), axes) for axes in views]  # (n, h / 32, w / 32, channels) each
     x = keras.layers.Average(name="mean_over_views")(maps) if len(maps) > 1 else maps[0]
     x = keras.layers.GlobalAveragePooling2D(name="mean_over_image")(x)
@@ -315,7 +203,7 @@ def _flip(x: keras.KerasTensor, axes: tuple[int, ...]) -> keras.KerasTensor:
     return keras.ops.flip(x, axis=axes) if axes else x
 
 
-def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
+def freeze(backbone: keras.Model, recipe: Recipe) -> None:
     """Keep the first layers as they are, batch normalisation too: they cost no gradient, most of a step's time."""
     last = recipe.model.frozen_until
     if not last:
@@ -331,7 +219,8 @@ def _freeze(backbone: keras.Model, recipe: Recipe) -> None:
         layer.trainable = False
 
 
-def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None) -> keras.Model:
+def backbone_of(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None) -> keras.Model:
+    """Build what comes before the head: of `keras.applications` without its top, or EfficientNet-Lite."""
     name = recipe.model.architecture
     if name in efficientnet_lite.SCALES:
         return efficientnet_lite.build(name, shape)
@@ -342,29 +231,3 @@ def _backbone(recipe: Recipe, shape: tuple[int | None, ...], weights: str | None
     except ValueError as error:
         size = f"{shape[0]} x {shape[1]} px" if shape[0] else "sizes that grow (training.first_side)"
         raise UsageError(f"Recipe {recipe.name}: {name} at {size}: {error}") from error
-
-
-def _published(recipe: Recipe, shape: tuple[int | None, ...]) -> keras.Model:
-    """The recipe's backbone with its ImageNet weights, downloaded where Keras has not done so before."""
-    if recipe.model.architecture in efficientnet_lite.SCALES:
-        network = _backbone(recipe, shape, weights=None)
-        network.set_weights(efficientnet_lite.imagenet_weights(recipe.model.architecture))
-        return network
-    try:
-        with warnings.catch_warnings():
-            # Some families have weights of one size only; they fit any: none of the layers kept depends on it.
-            warnings.filterwarnings("ignore", message="`input_shape` is undefined or non-square", category=UserWarning)
-            return _backbone(recipe, shape, weights="imagenet")
-    except UsageError:
-        raise
-    except Exception as error:  # Keras wraps any network failure in a bare Exception
-        raise LesionlabError(
-            f"The ImageNet weights of {recipe.model.architecture} could not be downloaded ({error}). Download that file "
-            f"elsewhere and put it into {_keras_models()} (KERAS_HOME/models), or give it with --weights FILE_no_top.h5. Or give "
-            "weights of your own with --weights FILE.weights.h5, or train from random ones with --weights none."
-        ) from error
-
-
-def _keras_models() -> Path:
-    """The folder that keras.applications looks for downloaded weights in."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"

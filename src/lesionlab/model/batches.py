@@ -8,7 +8,6 @@ from PIL import Image
 from lesionlab.files import release_pages
 from lesionlab.model.backend import compiles_by_shape, full_precision, keras
 from lesionlab.model.degrade import degraded
-from lesionlab.taxonomy import DX
 
 # Pages of the memory-mapped cache stay in this process's resident set once read; they are given back this often.
 _RELEASE_EVERY_BYTES = 128 * 2**20
@@ -24,6 +23,7 @@ class Batches(keras.utils.PyDataset):
         labels: np.ndarray,
         *,
         batch_size: int,
+        n_diagnoses: int,
         class_weights: np.ndarray | None = None,
         sampling: np.ndarray | None = None,
         mixup: float = 0.0,
@@ -34,9 +34,9 @@ class Batches(keras.utils.PyDataset):
         as_rows: bool = False,
         workers: int = 1,
     ) -> None:
-        """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, in `DX` order.
+        """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, 0 to `n_diagnoses` - 1.
 
-        `class_weights` and `sampling`, float (7,), say how much an image of each diagnosis weighs and how often it is
+        `class_weights` and `sampling`, float (n_diagnoses,), say how much an image of each diagnosis weighs and how often it is
         drawn; `mixup` is alpha, `degrade` the share of images made worse. The latter three need a seed. `are_full`: the last
         batch is filled up with images from the beginning of the epoch's order, so that all have one shape. `share`: (k, n)
         gives the k-th of n equal shares of each batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in
@@ -46,8 +46,8 @@ class Batches(keras.utils.PyDataset):
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4
         )  # reading is far faster than a step; a batch can have 20 MB
-        self._pixels, self._rows, self._one_hot = pixels, rows, np.eye(len(DX), dtype=np.float32)[labels]
-        weights = np.ones(len(DX)) if class_weights is None else class_weights
+        self._pixels, self._rows, self._one_hot = pixels, rows, np.eye(n_diagnoses, dtype=np.float32)[labels]
+        weights = np.ones(n_diagnoses) if class_weights is None else class_weights
         self._weights = weights[labels].astype(np.float32)
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
         self._batch_size, self._mixup, self._degrade = batch_size, mixup, degrade
@@ -75,7 +75,7 @@ class Batches(keras.utils.PyDataset):
         return math.ceil(len(self._rows) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, or int32 rows (b,); one-hot (b, 7); weights (b,)."""
+        """Read one batch: float32 pixels (b, h, w, 3) 0 to 255, or int32 rows (b,); one-hot (b, k); weights (b,)."""
         places = np.arange(len(self._order))[index * self._batch_size : (index + 1) * self._batch_size]
         if not self._mixup:
             return self._read(self._shared(places))
@@ -136,9 +136,9 @@ def scaled_size(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def predict(network: keras.Model, pixels: np.ndarray, rows: np.ndarray, *, batch_size: int = 32) -> np.ndarray:
-    """Probabilities of the images at `rows`: float64 (n, 7) in `DX` order, in the order of `rows`."""
+    """Probabilities of the images at `rows`: float64 (n, k), in the order of `rows`."""
     size = min(batch_size, max(1, len(rows)))
-    batches = Batches(pixels, rows, np.zeros(len(rows), dtype=int), batch_size=size)
+    batches = Batches(pixels, rows, np.zeros(len(rows), dtype=int), batch_size=size, n_diagnoses=1)
     with full_precision():
         return np.concatenate([_predict_batch(network, batches[i][0], size) for i in range(len(batches))])
 

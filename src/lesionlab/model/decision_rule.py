@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.evaluation.operating_points import TASKS, as_task, draw
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.operating_points import choose_threshold
+from lesionlab.evaluation.tasks import MALIGNANT, as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.evaluation.vector_scaling import VectorScaling, fit_temperature, fit_vector_scaling, temper
 from lesionlab.recipe import DecisionChoice
-from lesionlab.taxonomy import DX
 
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 MARGIN = 5e-4  # by which the decided diagnosis leads: more than an export may differ by, and than three decimals round
@@ -28,9 +29,9 @@ _REFERRED = 0.1
 
 @dataclass(frozen=True)
 class Decision:
-    """Logits are calibrated; with `log_shift` (7,) added, priors to `exponent`, the largest decides.
+    """Logits are calibrated; with `log_shift` (k,) added, priors to `exponent`, the largest decides.
 
-    To calibrate is to divide by `temperature`, or, where they are given, to multiply by `scale` (7,) and add `offset` (7,).
+    To calibrate is to divide by `temperature`, or, where they are given, to multiply by `scale` (k,) and add `offset` (k,).
     """
 
     rule: str
@@ -52,7 +53,7 @@ def choose_decision(
     Args:
         choice: the recipe's: `argmax` or `prior-corrected`, with or without calibration.
         labels: integers (n,) of the validation part.
-        probabilities: float (n, 7) of the validation part.
+        probabilities: float (n, k) of the validation part.
         training_labels: integers of the training part; their shares are the priors.
     """
     decision = _choose_calibration(choice, labels, probabilities)
@@ -61,12 +62,12 @@ def choose_decision(
     if choice.rule == "prior-corrected":
         losses = [_balanced_log_loss(labels, shifted_by_priors(probabilities, training_labels, e)) for e in EXPONENTS]
         exponent = EXPONENTS[int(np.argmin(losses))]
-    log_shift = tuple((-exponent * _log_prior(training_labels)).tolist())
+    log_shift = tuple((-exponent * _log_prior(training_labels, probabilities.shape[1])).tolist())
     return dataclasses.replace(decision, exponent=exponent, log_shift=log_shift)
 
 
 def _choose_calibration(choice: DecisionChoice, labels: np.ndarray, probabilities: np.ndarray) -> Decision:
-    none = Decision(choice.rule, 0.0, (0.0,) * len(DX))
+    none = Decision(choice.rule, 0.0, (0.0,) * probabilities.shape[1])
     if choice.calibration == "temperature":
         return dataclasses.replace(none, temperature=fit_temperature(labels, probabilities))
     if choice.calibration == "vector":
@@ -75,24 +76,26 @@ def _choose_calibration(choice: DecisionChoice, labels: np.ndarray, probabilitie
     return none
 
 
-def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def choose_thresholds(validation: LabelledPredictions) -> dict[str, float]:
     """Choose the thresholds that `lesionlab predict` decides by, on validation images with the decision applied.
 
     Returns:
-        `malignant`: the largest at which at least 90 % of the images of melanomas, basal cell carcinomas and actinic
-        keratoses are called malignant; it is absent where there are none. `uncertainty`: above it lies the tenth of the
-        images that the network is least sure of.
+        `malignant`: the largest at which at least 90 % of the images of malignant lesions are called malignant; it is absent
+        where there are none, or malignant against benign is not defined. `uncertainty`: above it lies the tenth of the images
+        that the network is least sure of.
 
     """
-    is_malignant, malignant = as_task(labels, probabilities, TASKS["malignant"])
-    thresholds = {"uncertainty": float(np.quantile(uncertainties(probabilities), 1 - _REFERRED))}
-    if is_malignant.any():
-        thresholds["malignant"] = min(1.0, draw(is_malignant, malignant, sensitivity=_SENSITIVITY))  # a sum of floats
+    thresholds = {"uncertainty": float(np.quantile(uncertainties(validation.probabilities), 1 - _REFERRED))}
+    if codes := tasks_of(validation.taxonomy).get(MALIGNANT):
+        is_malignant, score = as_task(validation, codes)
+        if is_malignant.any():
+            found = choose_threshold(is_malignant, score, sensitivity=_SENSITIVITY)
+            thresholds[MALIGNANT] = min(1.0, found)  # a sum of floats
     return thresholds
 
 
 def apply_decision(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
-    """Calibrate probabilities (n, 7), decide, and move them no further than it takes for the decided diagnosis to lead.
+    """Calibrate probabilities (n, k), decide, and move them no further than it takes for the decided diagnosis to lead.
 
     The decided diagnosis is the likeliest after the shift. Where it is not so before, the least share of certainty in it is
     mixed in that puts it `MARGIN` ahead. All other probabilities keep their proportions, so that what the shift itself would
@@ -102,21 +105,21 @@ def apply_decision(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
     shift = np.array(decision.log_shift)
     if not shift.any():
         return calibrated
-    is_decided = np.eye(len(DX))[_shifted(calibrated, shift).argmax(axis=1)]
+    is_decided = np.eye(len(shift))[_shifted(calibrated, shift).argmax(axis=1)]
     gap = calibrated.max(axis=1, keepdims=True) - (calibrated * is_decided).sum(axis=1, keepdims=True) + MARGIN
     share = gap / (1 + gap)
     return (1 - share) * calibrated + share * is_decided
 
 
 def calibrate(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
-    """Probabilities (n, 7) after the temperature or the vector scaling, before the rule."""
+    """Probabilities (n, k) after the temperature or the vector scaling, before the rule."""
     if decision.scale:
         return VectorScaling(decision.scale, decision.offset)(probabilities)
     return temper(probabilities, decision.temperature)
 
 
 def fold_calibration(kernel: np.ndarray, bias: np.ndarray, decision: Decision) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the last layer, kernel (features, 7) and bias (7,), whose softmax is calibrated.
+    """Weights of the last layer, kernel (features, k) and bias (k,), whose softmax is calibrated.
 
     Vector scaling takes logits less their mean over the diagnoses, which is linear in the features too.
     """
@@ -141,17 +144,17 @@ def read_decision(facts: Mapping[str, Any]) -> Decision:
 
 
 def shifted_by_priors(probabilities: np.ndarray, training_labels: np.ndarray, power: float) -> np.ndarray:
-    """Divide probabilities (n, 7) by the shares of the diagnoses in the training part to a power; rows sum to 1."""
-    return _shifted(probabilities, -power * _log_prior(training_labels))
+    """Divide probabilities (n, k) by the shares of the diagnoses in the training part to a power; rows sum to 1."""
+    return _shifted(probabilities, -power * _log_prior(training_labels, probabilities.shape[1]))
 
 
-def _log_prior(training_labels: np.ndarray) -> np.ndarray:
-    counts = np.bincount(training_labels, minlength=len(DX)) + 0.5  # an absent diagnosis gets a small prior
+def _log_prior(training_labels: np.ndarray, n_diagnoses: int) -> np.ndarray:
+    counts = np.bincount(training_labels, minlength=n_diagnoses) + 0.5  # an absent diagnosis gets a small prior
     return np.log(counts / counts.sum())
 
 
 def _shifted(probabilities: np.ndarray, log_shift: np.ndarray) -> np.ndarray:
-    return VectorScaling((1.0,) * len(DX), tuple(log_shift))(probabilities)
+    return VectorScaling((1.0,) * len(log_shift), tuple(log_shift))(probabilities)
 
 
 def _balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -58,8 +58,9 @@ def with_other_hosts() -> Iterator[None]:
             raise
         first = str(error).strip().splitlines()[0]
         raise LesionlabError(
-            f"Host {host_number()} of {host_count()} was left alone in training: another host stopped, or cannot be reached. "
-            f"What it said last tells why. The same command on all hosts goes on after the last finished epoch. ({first[:200]})"
+            f"Host {host_number()} of {host_count()} lost the others during training: one stopped, or cannot be "
+            f"reached. Their last message says why. The same command on all hosts goes on after the last finished "
+            f"epoch. ({first[:200]})"
         ) from error
 
 

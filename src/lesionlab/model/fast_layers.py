@@ -7,8 +7,8 @@ In: a network built for training. Out: one of the same names, variables and numb
 - With `precision = "bfloat16-convolutions"` convolutions that are not depthwise, nearly all of the arithmetic, take factors of
   16 bits and sum in 32, where the processor can (AVX512-BF16, AMX): 90 become 116. All else stays float32; so do the variables.
 - Of large batches, what lies between a normalisation and the next convolution is not kept for the backward pass, but computed
-  anew there from the normalisation's input, which is kept in any case (Chen et al. 2016, arXiv:1604.06174). A tensor that can be
-  had so carries a function that gives it anew. A MobileNet's epoch at 224 px peaks at 2.1 GiB in place of 2.8
+  anew there from the normalisation's input, which is kept in any case (Chen et al. 2016, arXiv:1604.06174). A tensor that
+  can be recomputed carries the function that recomputes it. A MobileNet's epoch at 224 px peaks at 2.1 GiB in place of 2.8
   (`benchmarks/memory.py --images 1000`).
 
 Only training computes so: `lesionlab.model.train.for_use` builds the network that is saved from Keras's own layers.

@@ -24,7 +24,6 @@ from lesionlab.model.checkpoint import resume, save
 from lesionlab.model.degrade import NOISE_SHARE
 from lesionlab.model.fast_layers import refresh_statistics, set_weights
 from lesionlab.recipe import OptimizerChoice, Recipe
-from lesionlab.taxonomy import DX
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -41,21 +40,22 @@ _VALIDATED = ("val_loss", "val_accuracy", "val_balanced_accuracy")
 
 @dataclass(frozen=True)
 class Part:
-    """The images of one side of the split: `rows` into the pixel cache and integer `labels` in `DX` order."""
+    """The images of one side of the split: `rows` into the pixel cache and integer `labels`, 0 to k - 1."""
 
     rows: np.ndarray
     labels: np.ndarray
 
 
-def class_weights(labels: np.ndarray, rule: str) -> np.ndarray:
-    """Weights of the seven diagnoses, float (7,), of mean 1 over the training images; 0 for an absent diagnosis.
+def class_weights(labels: np.ndarray, n_diagnoses: int, rule: str) -> np.ndarray:
+    """Weights of the diagnoses, float (n_diagnoses,), of mean 1 over the training images; 0 for an absent diagnosis.
 
     Args:
-        labels: integers of the training part, in `DX` order.
+        labels: integers of the training part, 0 to n_diagnoses - 1.
+        n_diagnoses: of the network.
         rule: `none`, `sqrt-inverse` or `inverse`: the power of a diagnosis's count.
 
     """
-    counts = np.bincount(labels, minlength=len(DX)).astype(float)
+    counts = np.bincount(labels, minlength=n_diagnoses).astype(float)
     power = {"none": 0.0, "sqrt-inverse": -0.5, "inverse": -1.0}[rule]
     weights = np.where(counts > 0, np.maximum(counts, 1) ** power, 0.0)
     return weights * counts.sum() / (weights * counts).sum()
@@ -144,7 +144,7 @@ def train(
         raise UsageError(f"Recipe {recipe.name}: the annealer 'plateau' needs a validation part. Use 'cosine'.")
     if resident is None:
         resident = _can_reside(recipe, len(training.rows) * pixels[0].nbytes)
-    batches = _batches(recipe, pixels, training, seed, resident)
+    batches = _batches(recipe, pixels, training, network.output_shape[-1], seed, resident)
     set_normalisation_memory(network, len(batches))
     model = with_augmentation(network, recipe.augment, seed, resident=pixels[training.rows] if resident else None)
     _compile(model, recipe, len(batches))
@@ -173,15 +173,18 @@ def train(
     return progress.history
 
 
-def _batches(recipe: Recipe, pixels: np.ndarray, training: Part, seed: int, resident: bool) -> Batches:
-    drawn = recipe.loss.sampling
+def _batches(
+    recipe: Recipe, pixels: np.ndarray, training: Part, n_diagnoses: int, seed: int, resident: bool
+) -> Batches:
+    labels, sampling = training.labels, recipe.loss.sampling
     return Batches(
         pixels,
         training.rows,
-        training.labels,
+        labels,
         batch_size=recipe.optimizer.batch_size,
-        class_weights=class_weights(training.labels, recipe.loss.class_weights),
-        sampling=None if drawn == "none" else class_weights(training.labels, drawn),
+        n_diagnoses=n_diagnoses,
+        class_weights=class_weights(labels, n_diagnoses, recipe.loss.class_weights),
+        sampling=None if sampling == "none" else class_weights(labels, n_diagnoses, sampling),
         mixup=recipe.augment.mixup,
         degrade=(1 - NOISE_SHARE) * recipe.augment.degrade,
         seed=seed,

@@ -1,6 +1,5 @@
 """The model card of a run: what the model is, what it was trained on, how well it does, what it is not for."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,31 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.files import write_text
+from lesionlab.runs.manifest import DataFacts, ModelFacts, PixelFacts, SplitFacts
 from lesionlab.taxonomy import DIAGNOSES
 
 
-def write_card(run_dir: Path) -> Path:
-    """Write `card.md` from metrics.json and manifest.json of a run directory; return its path."""
-    metrics, manifest = (
-        json.loads((run_dir / f"{name}.json").read_text(encoding="utf-8")) for name in ("metrics", "manifest")
-    )
+def write_card(
+    folder: Path,
+    metrics: dict[str, Any],
+    evaluated: str,
+    data: DataFacts,
+    split: SplitFacts,
+    pixels: PixelFacts,
+    model: ModelFacts,
+) -> str:
+    """Write `card.md` into a folder; return its text.
+
+    Args:
+        folder: of the run.
+        metrics: as metrics.json holds them.
+        evaluated: when they were taken.
+        data: likewise `split`, `pixels` and `model`: what the manifest says of them.
+        split: see `data`.
+        pixels: see `data`.
+        model: see `data`.
+
+    """
     environment = Environment(
         loader=PackageLoader("lesionlab.report"),
         undefined=StrictUndefined,
@@ -25,10 +41,11 @@ def write_card(run_dir: Path) -> Path:
     )
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval
+    facts = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
     page = environment.get_template("card.md.j2")
-    text = page.render(metrics=metrics, manifest=manifest, diagnoses=DIAGNOSES, notice=NOT_A_DEVICE)
-    write_text(run_dir / "card.md", text + "\n")
-    return run_dir / "card.md"
+    text = page.render(metrics=metrics, diagnoses=DIAGNOSES, notice=NOT_A_DEVICE, **facts) + "\n"
+    write_text(folder / "card.md", text)
+    return text
 
 
 def _figure(value: float | None) -> str:

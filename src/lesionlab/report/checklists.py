@@ -123,7 +123,7 @@ _TRIPOD_AI: tuple[_Row, ...] = (
     ("24", "results of updating", "calibration", ""),
     ("25", "interpretation, fairness included", "", ""),
     ("26", "limitations", "", "the card names those of the data"),
-    ("27a", "handling of poor input in use", "abstention", "unreadable images are refused by name"),
+    ("27a", "handling of poor input in use", "abstention", "unreadable images are rejected by name"),
     ("27b", "what users must do and know", "", ""),
     ("27c", "next steps of research", "", ""),
 )

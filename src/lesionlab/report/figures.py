@@ -1,9 +1,8 @@
 """Figures of a run: learning curves, confusion, ROC and precision-recall curves, mistakes.
 
-Everything is drawn from the files of the run directory; pixels are needed for the gallery of mistakes alone.
+Pixels are needed for the gallery of mistakes alone.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,33 @@ import pandas as pd
 from matplotlib.axes import Axes
 from PIL import Image
 
-from lesionlab.files import read_csv, replacing, write_json
+from lesionlab.files import replacing, write_json
 from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
 from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
-from lesionlab.runs.artifacts import history_of
 from lesionlab.taxonomy import DX, INDEX_OF, ISIC_COLUMNS
 
 MISTAKES = 24  # in the gallery
 MISTAKE_PX = 192
 
 
-def write_run_figures(run_dir: Path, pixels: np.ndarray, table: pd.DataFrame) -> None:
-    """Write the figures of a run into `run_dir/figures`, and the gallery of mistakes.
+def write_run_figures(
+    folder: Path,
+    metrics: dict[str, Any],
+    history: pd.DataFrame,
+    predictions: pd.DataFrame,
+    pixels: np.ndarray,
+    table: pd.DataFrame,
+) -> None:
+    """Write the figures of a run into its `figures`, and the gallery of mistakes.
 
     Args:
-        run_dir: holds metrics.json, history.csv and predictions.csv.
+        folder: made where it does not exist.
+        metrics: as metrics.json holds them.
+        history: a row an epoch; of an ensemble with the column `run`.
+        predictions: as predictions.csv holds them.
         pixels: uint8 (n, height, width, 3).
         table: `image_id` and `row`, the image's place in `pixels`.
     """
-    metrics = json.loads((run_dir / "metrics.json").read_text(encoding="utf-8"))
-    history = history_of(run_dir)
-    predictions = read_csv(run_dir / "predictions.csv", ISIC_COLUMNS)
-    folder = run_dir / "figures"
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
         drawn = {

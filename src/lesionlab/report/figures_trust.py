@@ -27,7 +27,9 @@ def trust_figure(metrics: dict[str, Any]) -> Any:
     for row in _filled(found):  # of the answer as given, the last
         interval = wilson_interval(row["happened"], int(row["images"]))
         reliability.plot([row["stated"]] * 2, interval or [0.0, 1.0], color=colour, lw=0.8, alpha=0.6)
-    reliability.set(title="Reliability of the answer (ECE)", xlabel="stated probability", ylabel="share right")
+    reliability.set(
+        title="Reliability of the predicted diagnosis (ECE)", xlabel="stated probability", ylabel="share correct"
+    )
     reliability.legend(fontsize=7, loc="upper left")
     _risk(risk, metrics)
     return figure
@@ -136,4 +138,4 @@ def _risk(axes: Axes, metrics: dict[str, Any]) -> None:
             axes.plot([row["answered"]] * 2, row["error_interval"], color=COLOUR["mel"], lw=1)
             axes.annotate(f"  {row['risk']:.0%}", (row["answered"], row["error"]), fontsize=7, color=COLOUR["mel"])
     axes.set(xlim=(0, 1.03), ylim=(0, None), title="Abstention (red: at a chosen risk)")
-    axes.set(xlabel="share answered, surest first", ylabel="share of answers wrong")
+    axes.set(xlabel="share answered, most confident first", ylabel="error rate")

@@ -117,7 +117,7 @@ def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, 
     left, right = figure.subplots(1, 2)
     wrong = (labels != answers)[chosen]
     _scatter(left, places, labels[chosen], np.zeros(len(chosen), bool), "Coloured by the truth")
-    _scatter(right, places, answers[chosen], wrong, "Coloured by the answer (ring: wrong)")
+    _scatter(right, places, answers[chosen], wrong, "Coloured by the prediction (ring: wrong)")
     handles = [left.scatter([], [], s=14, color=COLOUR[dx], label=dx) for dx in DX]
     figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=8, handletextpad=0.2)
     return figure

@@ -1,4 +1,4 @@
-"""The report: one HTML file made from the files of a run directory alone, so that it can be made again without training.
+"""The report: one HTML file, made from what a run directory holds, so that it can be made again without training.
 
 Every number of metrics.json is written by one macro, as `<data value="..." data-key="test.balanced_accuracy">`, so that
 each can be traced, and a test does.
@@ -10,69 +10,85 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.evaluation.answers import TIE
 from lesionlab.files import write_text
+from lesionlab.recipe import Recipe
 from lesionlab.report.checklists import checklists
-from lesionlab.runs.artifacts import history_of
-from lesionlab.runs.stages import STEPS
+from lesionlab.runs.manifest import EvaluationManifest, Manifest
+from lesionlab.runs.stages import Step
 from lesionlab.taxonomy import DIAGNOSES, DX, NAME_OF
 
 _SMALLEST_P = 0.001
 
 
-def write_report(run_dir: Path | str) -> Path:
+def write_report(
+    folder: Path,
+    manifest: Manifest,
+    metrics: dict[str, Any],
+    explored: dict[str, Any],
+    history: pd.DataFrame,
+    recipe: Recipe,
+) -> Path:
     """Write `report.html` into a run directory and return its path.
 
     Args:
-        run_dir: holds metrics.json, manifest.json, history.csv, recipe.toml, exploration.json and figures/.
+        folder: of the run; its `figures/` are put into the page.
+        manifest: of the run.
+        metrics: as metrics.json holds them.
+        explored: as exploration.json holds it.
+        history: a row an epoch; of an ensemble with the column `run`.
+        recipe: of the run.
+
     """
-    run_dir = Path(run_dir)
-    facts = {name: _read_json(run_dir / f"{name}.json") for name in ("metrics", "manifest", "exploration")}
-    history = history_of(run_dir)
-    page = _environment(run_dir, facts["metrics"]).get_template("report.html.j2")
+    page = _environment(folder, metrics).get_template("report.html.j2")
     text = page.render(
-        **facts,
-        **_common(facts["metrics"]["is_generated"]),
-        history=history.to_dict("records"),
-        mistakes=_read_json(run_dir / "figures" / "mistakes.json"),
-        understanding=_read_json(run_dir / "figures" / "understanding.json"),
-        checklists=checklists("run", has_patients="patients" in facts["manifest"]["data"]),
-        recipe_text=(run_dir / "recipe.toml").read_text(encoding="utf-8"),
-        steps=STEPS,
+        manifest=manifest,
+        metrics=metrics,
+        exploration=explored,
+        **_common(metrics["is_generated"]),
+        n_epochs=len(history),
+        is_ensemble="run" in history,
+        **_galleries(folder),
+        checklists=checklists("run", has_patients=manifest.data.patients is not None),
+        recipe_text=recipe.to_toml(),
+        steps=list(Step),
     )
-    write_text(run_dir / "report.html", text)
-    return run_dir / "report.html"
+    write_text(folder / "report.html", text)
+    return folder / "report.html"
 
 
-def write_evaluation_html(folder: Path) -> Path:
-    """Write `report.html` of an evaluation from metrics.json, manifest.json and figures/; return its path."""
-    facts = {name: _read_json(folder / f"{name}.json") for name in ("metrics", "manifest")}
-    page = _environment(folder, facts["metrics"]).get_template("evaluation.html.j2")
+def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: dict[str, Any]) -> Path:
+    """Write `report.html` of an evaluation; arguments as in `write_report`; return its path."""
+    page = _environment(folder, metrics).get_template("evaluation.html.j2")
     text = page.render(
-        **facts,
-        **_common(facts["metrics"]["is_generated"]),
-        mistakes=_read_json(folder / "figures" / "mistakes.json"),
-        understanding=_read_json(folder / "figures" / "understanding.json"),
+        manifest=manifest,
+        metrics=metrics,
+        **_common(metrics["is_generated"]),
+        **_galleries(folder),
         checklists=checklists(
-            "evaluation",
-            has_split=bool(facts["manifest"]["split"]),
-            has_patients="patients" in facts["manifest"]["data"],
+            "evaluation", has_split=manifest.split is not None, has_patients=manifest.data.patients is not None
         ),
     )
     write_text(folder / "report.html", text)
     return folder / "report.html"
 
 
-def write_exploration_html(folder: Path, is_generated: bool) -> Path:
-    """Write `explore.html` from exploration.json and figures/; return its path."""
-    explored = _read_json(folder / "exploration.json")
+def write_exploration_html(folder: Path, explored: dict[str, Any], is_generated: bool) -> Path:
+    """Write `explore.html` from what exploration.json holds, and figures/; return its path."""
     page = _environment(folder, {}).get_template("explore.html.j2")
     write_text(folder / "explore.html", page.render(exploration=explored, **_common(is_generated)))
     return folder / "explore.html"
+
+
+def _galleries(folder: Path) -> dict[str, Any]:
+    """Read what the pictures in `figures/` show."""
+    names = ("mistakes", "understanding")
+    return {name: json.loads((folder / "figures" / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
 
 def _common(is_generated: bool) -> dict[str, Any]:
@@ -151,7 +167,3 @@ def _inline_svg(path: Path) -> str:
     text = re.sub(r'\bid="', f'id="{prefix}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{prefix}-", text)
     return re.sub(r'<svg ([^>]*?)height="[^"]*"([^>]*?)width="[^"]*"', r"<svg \1\2", text, count=1)
-
-
-def _read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,149 +1,276 @@
-"""The run directory: one run at a time in it, continued by the same request, never mixed with another.
+"""The run directory, opened in one way: what kind of run it is, its manifest and recipe, and its tables where asked for.
 
-`manifest.json` is written when a run begins (with `finished` null) and when it ends; a directory that holds none is not
-a run directory and is left alone.
+In: a folder. Out: a `RunDirectory`, or in words why it is none, is not finished, or is damaged.
 """
 
 import json
-import shutil
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from lesionlab._version import __version__
-from lesionlab.environment import called_as, now
-from lesionlab.errors import UsageError
-from lesionlab.files import write_json
-from lesionlab.folders import contents, sweep
+import msgspec
+import pandas as pd
+
+from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import read_csv
+from lesionlab.recipe import Recipe, read_recipe
+from lesionlab.runs.identity import EvaluationHead, Head, Identity, Kind
+from lesionlab.runs.manifest import Manifest
+from lesionlab.taxonomy import HAM10000, Taxonomy
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.toml"
 CHECKPOINT = "checkpoint.npz"
 FINAL = "final.keras"
-EVALUATION = "evaluation"
-
-_BEFORE_TRAINING = {MANIFEST, RECIPE, "splits.csv", "exploration.json", "figures"}
-# What a run's later commands take up from where they find it, and what is exported of its network.
-_TRAINED = (CHECKPOINT, "model.*", "final*", "model-int8.onnx", "exported.*", "savedmodel")
 
 
-def begin(folder: Path, request: dict[str, Any], *, again: bool) -> dict[str, Any] | None:
-    """Look at what the folder holds: None to start or to go on, the manifest if this very run is finished.
+class _DataTaxonomy(msgspec.Struct, frozen=True):
+    taxonomy: Taxonomy | None = None
 
-    Args:
-        folder: claimed: it holds a manifest, or nothing.
-        request: what identifies a run (recipe, data, seed, limit), a search, folds or an ensemble.
-        again: start anew, whatever the folder's run has done: its networks are removed.
 
-    Raises:
-        UsageError: the folder holds another run that got as far as training, or with `again` something of another kind.
+class _WithTaxonomy(msgspec.Struct, frozen=True):
+    """What the manifests of runs and of evaluations have in common."""
+
+    data: _DataTaxonomy = _DataTaxonomy()
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A folder that holds a run, an ensemble, folds, a search or an evaluation, finished or not.
+
+    Attributes:
+        folder: its path.
+        kind: what it holds.
+        head: what its manifest says from the start.
+        written: the bytes of its manifest.
 
     """
-    manifest = read_manifest(folder)
-    if manifest is None:
-        return None
-    held = manifest["request"]
-    if again and _kind(held) != _kind(request):
-        raise UsageError(f"{folder} holds {_kind(held)}, not {_kind(request)}. Choose another folder with --out.")
-    if again:
-        write_json(folder / MANIFEST, manifest | {"finished": None})  # a kill from here on leaves an unfinished run
-        for path in (path for pattern in _TRAINED for path in folder.glob(pattern)):
-            _remove(path)
-        sweep(folder)
-        return None
-    differing = [key for key in (request | held) if held.get(key) != request.get(key)]
-    if differing and not _BEFORE_TRAINING.issuperset(contents(folder)):
-        raise UsageError(
-            f"{folder} holds another run (it differs in: {', '.join(differing)}). "
-            "Choose another folder with --out, or replace it with --again."
-        )
-    sweep(folder)
-    return manifest if manifest.get("finished") else None
+
+    folder: Path
+    kind: Kind
+    head: Head
+    written: bytes = field(repr=False)
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The whole manifest of a finished run or ensemble.
+
+        Raises:
+            LesionlabError: a key is missing, or holds something else than it should.
+
+        """
+        try:
+            return msgspec.json.decode(self.written, type=Manifest)
+        except msgspec.ValidationError as error:
+            raise damaged(self.folder, f"its {MANIFEST} cannot be read ({error})") from error
+
+    @cached_property
+    def taxonomy(self) -> Taxonomy:
+        """The diagnoses; older files are HAM10000's.
+
+        Raises:
+            LesionlabError: the manifest is damaged.
+
+        """
+        try:
+            return msgspec.json.decode(self.written, type=_WithTaxonomy).data.taxonomy or HAM10000
+        except msgspec.ValidationError as error:
+            raise damaged(self.folder, f"its {MANIFEST} cannot be read ({error})") from error
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The recipe.
+
+        Raises:
+            LesionlabError: it is gone.
+            UsageError: it cannot be read.
+
+        """
+        path = self.folder / RECIPE
+        if not path.is_file():
+            raise damaged(self.folder, f"{RECIPE} is gone")
+        return read_recipe(str(path))
+
+    @property
+    def members(self) -> tuple[Path, ...]:
+        """The runs that an ensemble joins."""
+        return tuple(map(Path, self.head.request.members))
+
+    @property
+    def data_folder(self) -> Path:
+        """The folder of the images, wherever the command is called from."""
+        folder, asked = Path(self.manifest.data.folder), Path(self.head.request.data or "")
+        return asked if asked.is_absolute() and not folder.is_absolute() else folder
+
+    def metrics(self) -> dict[str, Any]:
+        """Read `metrics.json`.
+
+        Raises:
+            LesionlabError: it is gone, or no such file.
+
+        """
+        try:
+            metrics = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise damaged(self.folder, "its metrics.json cannot be read") from error
+        if not isinstance(metrics, dict):
+            raise damaged(self.folder, "its metrics.json cannot be read")
+        return metrics
+
+    def decision(self) -> dict[str, Any]:
+        """Read what was chosen on the validation part: the block `decision` of `metrics.json`.
+
+        Raises:
+            LesionlabError: it is not there.
+
+        """
+        decision = self.metrics().get("decision")
+        if not isinstance(decision, dict):
+            raise damaged(self.folder, "its metrics.json does not say how it decides")
+        return decision
+
+    def history(self) -> pd.DataFrame:
+        """Read `history.csv`, a row an epoch; of an ensemble the column `run` says whose the epoch was.
+
+        Raises:
+            LesionlabError: it is gone, or no such table.
+
+        """
+        try:
+            history = pd.read_csv(self.folder / "history.csv", dtype={"run": str})
+            return history.astype(dict.fromkeys(history.columns.drop("run", errors="ignore"), float))
+        except (OSError, ValueError) as error:  # pandas's own errors are ValueErrors
+            raise damaged(self.folder, "its history.csv cannot be read") from error
+
+    def predictions(self) -> pd.DataFrame:
+        """Read `predictions.csv`, of all parts: `image`, a probability a diagnosis, `part`, `lesion_id`, `truth`, `predicted`.
+
+        Raises:
+            UsageError: it cannot be read as a run writes it.
+
+        """
+        path = self.folder / "predictions.csv"
+        try:
+            table = read_csv(path, self.taxonomy.columns)
+            _ = table[["image", *self.taxonomy.columns, "part", "lesion_id", "truth"]]
+            return table
+        except (OSError, ValueError, KeyError) as error:
+            raise UsageError(
+                f"{path} cannot be read as a run writes it ({error}). Give another, or repeat the run."
+            ) from error
+
+    def splits(self) -> pd.DataFrame:
+        """Read `splits.csv`, as text: `image_id`, `lesion_id`, `group`, `dx`, `part`.
+
+        Raises:
+            LesionlabError: it is gone.
+
+        """
+        if not (self.folder / "splits.csv").is_file():
+            raise damaged(self.folder, "splits.csv is gone")
+        return read_csv(self.folder / "splits.csv")
+
+    def exploration(self) -> dict[str, Any]:
+        """Read `exploration.json`.
+
+        Raises:
+            LesionlabError: it is gone, or no such file.
+
+        """
+        try:
+            return json.loads((self.folder / "exploration.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise damaged(self.folder, "its exploration.json cannot be read") from error
+
+    def card(self) -> str:
+        """Read the model card; empty where it is gone."""
+        path = self.folder / "card.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def new_manifest(request: dict[str, Any], seed: int, started: str | None = None) -> dict[str, Any]:
-    """Begin the manifest of what `request` identifies, by the command at work; `started` now, or as given."""
-    return {
-        "lesionlab": __version__,
-        "command": called_as(),
-        "request": request,
-        "seed": seed,
-        "started": started or now(),
-        "finished": None,
-    }
-
-
-def _kind(request: dict[str, Any]) -> str:
-    """Name what a request identifies, by the key that it alone has."""
-    kinds = {"space": "a search", "members": "an ensemble", "folds": "folds"}
-    return next((name for key, name in kinds.items() if key in request), "a run")
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or a SavedModel; any other folder is left alone."""
-    if not path.is_dir():
-        path.unlink()
-    elif (path / "saved_model.pb").is_file():
-        shutil.rmtree(path)
-
-
-def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Read the folder's manifest, or None where there is none.
+def find_run(folder: Path) -> RunDirectory | None:
+    """Open a folder of results of any kind, finished or not; None where it holds no manifest.
 
     Raises:
-        UsageError: the file is there but is no manifest of a run.
+        UsageError: the manifest is none of lesionlab's.
 
     """
     path = folder / MANIFEST
     if not path.exists():
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest.get("kind") == EVALUATION:
-            raise UsageError(f"{folder} holds an evaluation, by 'lesionlab evaluate', and no run. Give another folder.")
-        manifest["request"]
-    except (ValueError, KeyError, AttributeError) as error:
+        written = path.read_bytes()
+        evaluation = msgspec.json.decode(written, type=EvaluationHead)
+        if evaluation.kind == Kind.EVALUATION:
+            head = Head(request=Identity(), finished=evaluation.finished)
+            return RunDirectory(folder, Kind.EVALUATION, head, written)
+        head = msgspec.json.decode(written, type=Head)
+    except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is not a manifest of lesionlab's. Give another folder.") from error
-    return manifest
+    return RunDirectory(folder, head.request.kind, head, written)
 
 
-def read_evaluation(folder: Path) -> dict[str, Any] | None:
-    """Read the manifest that `lesionlab evaluate` wrote; None where there is none, or another one."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest if manifest.get("kind") == EVALUATION else None
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def read_finished(folder: Path) -> dict[str, Any]:
-    """Read the manifest of a finished run.
+def find_training(folder: Path) -> RunDirectory | None:
+    """As `find_run`, of folders that `lesionlab run`, `ensemble` and `tune` write.
 
     Raises:
-        UsageError: the folder holds no run, or one that is not finished.
+        UsageError: the folder holds an evaluation, or a manifest that is none of lesionlab's.
 
     """
-    manifest = read_manifest(folder) if folder.is_dir() else None
-    if manifest is None:
+    found = find_run(folder)
+    if found and found.kind is Kind.EVALUATION:
+        raise UsageError(f"{folder} holds an evaluation, by 'lesionlab evaluate', and no run. Give another folder.")
+    return found
+
+
+def open_run(folder: Path) -> RunDirectory:
+    """Open a finished run or ensemble, which has a network of its own.
+
+    Raises:
+        UsageError: the folder holds no run, one that is not finished, or one without a network.
+        LesionlabError: its manifest is damaged.
+
+    """
+    found = find_training(folder) if folder.is_dir() else None
+    if found is None:
         raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
-    if not manifest.get("finished"):
+    if not found.head.finished:
         raise UsageError(f"The run in {folder} is not finished. The same 'lesionlab run' goes on with it.")
-    if "data" not in manifest:
+    if not found.kind.has_network:
         inner = next((path.parent for path in sorted(folder.glob(f"*/{MANIFEST}"))), None)
         hint = f" Give one of the runs in it, such as {inner}." if inner else ""
         raise UsageError(f"{folder} holds folds or a search, and no network of its own.{hint}")
-    return manifest
+    _ = found.manifest  # checked here, before anything is done with it
+    return found
 
 
-def is_of_folds(folder: Path) -> bool:
-    """Whether the folder is one that `lesionlab run --folds` writes."""
+def open_evaluated(folder: Path) -> RunDirectory:
+    """Open a finished run, ensemble or evaluation: all have test predictions.
+
+    Raises:
+        UsageError: the folder holds none of these, or one that is not finished.
+        LesionlabError: a run's manifest is damaged.
+
+    """
+    found = find_run(folder) if holds(folder, Kind.EVALUATION) else None
+    if found is None:
+        return open_run(folder)
+    if not found.head.finished:
+        raise UsageError(f"The evaluation in {folder} is not finished. Repeat the same 'lesionlab evaluate'.")
+    return found
+
+
+def holds(folder: Path, kind: Kind) -> bool:
+    """Whether a folder holds results of a kind, finished or not."""
     try:
-        manifest = read_manifest(folder)
+        found = find_run(folder)
     except UsageError:
         return False
-    return manifest is not None and "folds" in manifest["request"]
+    return found is not None and found.kind is kind
 
 
-def data_folder(manifest: dict[str, Any]) -> Path:
-    """Give the folder of a run's images, wherever the command is called from."""
-    folder, asked = Path(manifest["data"]["folder"]), Path(str(manifest["request"].get("data", "")))
-    return asked if asked.is_absolute() and not folder.is_absolute() else folder
+def damaged(folder: Path, what: str) -> LesionlabError:
+    """Word that a run directory is not as its run has left it."""
+    advice = "Put it back, or repeat the run: the same command with --again."
+    return LesionlabError(f"The run in {folder} is damaged: {what}. {advice}")

@@ -4,40 +4,48 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from enum import StrEnum
 
-STEPS = (
-    "Libraries and environment",
-    "Images and labels",
-    "Metadata",
-    "Cleaning",
-    "Exploration",
-    "Load and resize",
-    "Train/test split",
-    "Normalisation",
-    "Label encoding",
-    "Train/validation split",
-    "Model",
-    "Optimizer and annealer",
-    "Training",
-    "Evaluation",
-)
+from lesionlab.runs.manifest import StepTime
+
+
+class Step(StrEnum):
+    """The 14 steps of a run, in order, by the names that terminal and report show."""
+
+    LIBRARIES = "Libraries and environment"
+    IMAGES = "Images and labels"
+    METADATA = "Metadata"
+    CLEANING = "Cleaning"
+    EXPLORATION = "Exploration"
+    LOADING = "Load and resize"
+    TEST_SPLIT = "Train/test split"
+    NORMALISATION = "Normalisation"
+    LABELS = "Label encoding"
+    VALIDATION_SPLIT = "Train/validation split"
+    MODEL = "Model"
+    OPTIMIZER = "Optimizer and annealer"
+    TRAINING = "Training"
+    EVALUATION = "Evaluation"
+
+    @property
+    def number(self) -> int:
+        """Its place, from 1."""
+        return list(Step).index(self) + 1
 
 
 @dataclass(frozen=True)
 class Stages:
     """Prints the steps of a run and keeps the time of each, as the manifest holds it."""
 
-    times: list[dict[str, Any]] = field(default_factory=list)
+    times: list[StepTime] = field(default_factory=list)
 
     @contextmanager
-    def step(self, number: int) -> Iterator[None]:
-        """Run one of the 14 `STEPS`, counted from 1."""
-        name = STEPS[number - 1]
-        print(f"{number:2}/{len(STEPS)}  {name}", flush=True)
+    def step(self, step: Step) -> Iterator[None]:
+        """Run a step within it."""
+        print(f"{step.number:2}/{len(Step)}  {step}", flush=True)
         started = time.perf_counter()
         yield
-        self.times.append({"step": number, "name": name, "seconds": round(time.perf_counter() - started, 3)})
+        self.times.append(StepTime(step.number, step.value, round(time.perf_counter() - started, 3)))
 
 
 def say(line: str) -> None:

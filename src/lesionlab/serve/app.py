@@ -21,7 +21,8 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.data.images import MAX_PIXELS, ImageError
+from lesionlab.data.image_limits import MAX_PIXELS
+from lesionlab.data.images import ImageError
 from lesionlab.errors import LesionlabError
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.predictions import Prediction, Unreadable

@@ -21,7 +21,7 @@ class Meter:
         )
         self._seconds = Histogram(
             "lesionlab_predict_seconds",
-            "Time from a request's images to its answers; of refusals nothing",
+            "Time from a request's images to its predictions; refused requests are not timed",
             buckets=_SECONDS,
             registry=self._registry,
         )

@@ -1,38 +1,14 @@
-"""What a service allows: addresses, tokens and limits, each with its reason."""
+"""What a service allows: addresses, tokens and limits, put together and checked."""
 
 import ipaddress
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from lesionlab.errors import UsageError
+from lesionlab.serve.limits import Limits
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 ANY_HOST = "*"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds on what one client, and all together, can ask for.
-
-    Attributes:
-        files: images in one request.
-        file_bytes: of one image; phones' photographs stay below 20 MB.
-        body_bytes: of one request.
-        bodies_bytes: of all requests that are under way: memory stays bounded however many clients send at once.
-        waiting: images that wait for the network; beyond it requests get 503 and the time to come again.
-        header_seconds: for a client to send its request's head.
-        body_seconds: for a client to send its request's body.
-
-    """
-
-    files: int = 32
-    file_bytes: int = 20_000_000
-    body_bytes: int = 64_000_000
-    bodies_bytes: int = 128_000_000
-    waiting: int = 64
-    header_seconds: float = 10.0
-    body_seconds: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -93,11 +69,6 @@ def make_settings(
     if token and not is_local and not allow_hosts:
         hosts = (*hosts, ANY_HOST)
     return Settings(host, port, token, hosts, model, reference, limits or Limits())
-
-
-def environment(name: str) -> str:
-    """Read a setting from the environment: LESIONLAB_HOST, LESIONLAB_PORT and so on; an empty one counts as none."""
-    return os.environ.get(f"LESIONLAB_{name}", "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab.data.images import MAX_ASPECT, MAX_PIXELS, MAX_SCANNED_PIXELS, MIN_SIDE_PX
+from lesionlab.data.image_limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
+from lesionlab.data.jpeg import MAX_SCANNED_PIXELS
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing_folder, write_json
 from lesionlab.inference.bundle import MODELS, packaged_models
 from lesionlab.inference.model import Model, load_model
 from lesionlab.serve.guard import POLICY
+from lesionlab.serve.limits import Limits
 from lesionlab.serve.onnxruntime_web import VERSION, read_runtime
 from lesionlab.serve.page_facts import PAGE, describe_model
-from lesionlab.serve.settings import Limits
 
 MODEL, FACTS, MARK = "model.onnx", "facts.json", "lesionlab-engine"
 _SERVER_ONLY = ("engine-server.js",)

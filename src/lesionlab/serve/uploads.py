@@ -5,7 +5,7 @@ from io import BytesIO
 
 from multipart import MultipartError, MultipartParser, parse_options_header
 
-from lesionlab.serve.settings import Limits
+from lesionlab.serve.limits import Limits
 
 FIELD = "image"
 MOST_NAME = 200

@@ -12,8 +12,9 @@ from pathlib import Path
 from lesionlab.choices import TRACKERS
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.runs import directory
+from lesionlab.runs.identity import Kind
 from lesionlab.runs.stages import announce, say
-from lesionlab.tracking.tracker import FOLDS, Tracker, read_figures, read_history
+from lesionlab.tracking.tracker import FOLDS, Tracker, open_directory, read_figures, read_history
 
 _NESTING = ("mlflow",)  # runs can hang under a run
 
@@ -64,7 +65,7 @@ def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Trac
 
 @contextmanager
 def closing_trackers(trackers: Sequence[Tracker]) -> Iterator[None]:
-    """Tell trackers how what is done within it ends: finished, which is said, broken off or failed."""
+    """Report to each tracker how the enclosed work ended: finished (printed), interrupted or failed."""
     try:
         yield
     except BaseException as error:
@@ -88,17 +89,17 @@ def import_run(folder: Path, to: str) -> str:
         LesionlabError: the tracker does not answer.
 
     """
-    if directory.is_of_folds(folder):
+    if directory.holds(folder, Kind.FOLDS):
         return _import_folds(folder, to)
-    directory.read_finished(folder)
-    read_history(folder), read_figures(folder)  # before a tracker is told that a run begins
+    run = directory.open_run(folder)
+    read_history(run), read_figures(run)  # before a tracker is told that a run begins
     return start(to, folder).finish()
 
 
 def _import_folds(folder: Path, to: str) -> str:
     if not (folder / FOLDS).is_file():
         raise UsageError(f"The folds in {folder} are not finished. The same 'lesionlab run' goes on with them.")
-    read_figures(folder)
+    read_figures(open_directory(folder))
     above = [start(to, folder).finish()] if to in _NESTING else []
     folds = sorted(path.parent for path in folder.glob(f"fold-*/{directory.MANIFEST}"))
     return "\n  ".join([*above, *(f"{fold.name}: {import_run(fold, to)}" for fold in folds)])

@@ -15,6 +15,8 @@ from typing import Any
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_json
 from lesionlab.runs import directory
+from lesionlab.runs.directory import RunDirectory
+from lesionlab.runs.identity import Kind
 from lesionlab.tracking import tracker
 
 REMEMBERED = "mlflow.json"
@@ -28,7 +30,7 @@ _SETTINGS = {
 
 def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
     """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.start`."""
-    recipe, manifest = tracker.read_choices(folder)
+    run = tracker.open_directory(folder)
     uri = store_uri()
     client = _client(uri)
     from mlflow import entities
@@ -37,8 +39,8 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
         held = _remembered(folder)
         run_id = None if again else _still_there(client, held.get(uri))
         if run_id is None:
-            run_id = _create(client, uri, folder, recipe.name)
-            values = tracker.parameters(recipe, manifest).items()
+            run_id = _create(client, uri, folder, run.recipe.name)
+            values = tracker.parameters(run).items()
             client.log_batch(run_id, params=[entities.Param(name, value[:6000]) for name, value in values])
             write_json(folder / REMEMBERED, held | {uri: run_id})
         client.update_run(run_id, status="RUNNING")
@@ -48,9 +50,10 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
             _log_epoch(client, run_id, row)
 
     def finish() -> str:
-        history, found = tracker.read_history(folder), tracker.read_figures(folder)
+        done = tracker.open_directory(folder)
+        history, found = tracker.read_history(done), tracker.read_figures(done)
         with _failures(uri):
-            _log_finished(client, run_id, folder, history, found)
+            _log_finished(client, run_id, done, history, found)
         return f"run {run_id} of {uri}"
 
     def stop(is_users: bool) -> None:
@@ -177,7 +180,7 @@ def _create(client: Any, uri: str, folder: Path, recipe: str) -> str:
     """Create a run; that of a fold hangs under that of its folds, which lie in the folder above."""
     tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
     above = folder.resolve().parent
-    if directory.is_of_folds(above) and (run_id := _remembered(above).get(uri)):
+    if directory.holds(above, Kind.FOLDS) and (run_id := _remembered(above).get(uri)):
         tags["mlflow.parentRunId"] = run_id
     return client.create_run(_experiment(client, uri), run_name=folder.resolve().name, tags=tags).info.run_id
 
@@ -212,7 +215,7 @@ def _log_figures(client: Any, run_id: str, figures: dict[str, float], step: int)
 
 
 def _log_finished(
-    client: Any, run_id: str, folder: Path, history: list[dict[str, float]], figures: dict[str, float]
+    client: Any, run_id: str, run: RunDirectory, history: list[dict[str, float]], figures: dict[str, float]
 ) -> None:
     """Add the epochs that are not there yet, the figures and the files."""
     logged = {metric.step for metric in client.get_metric_history(run_id, "loss")}
@@ -220,15 +223,16 @@ def _log_finished(
         if int(row["epoch"]) not in logged:
             _log_epoch(client, run_id, row)
     _log_figures(client, run_id, figures, step=0)
-    _, manifest = tracker.read_choices(folder)
-    environment = manifest.get("environment", {})
-    facts = {"lesionlab.version": manifest["lesionlab"]}
-    if "data" in manifest:  # folds have theirs each
-        facts["lesionlab.fingerprint"] = manifest["data"]["fingerprint"]
-    facts |= {f"lesionlab.{key}": environment[key] for key in ("backend", "device") if key in environment}
+    facts = {"lesionlab.version": run.head.lesionlab}
+    if run.kind.has_network:  # folds have theirs each
+        facts |= {
+            "lesionlab.fingerprint": run.manifest.data.fingerprint,
+            "lesionlab.backend": run.manifest.environment.backend,
+            "lesionlab.device": run.manifest.environment.device,
+        }
     for name, value in facts.items():
         client.set_tag(run_id, name, value)
     for name in tracker.FILES:
-        if (folder / name).is_file():
-            client.log_artifact(run_id, str(folder / name))
+        if (run.folder / name).is_file():
+            client.log_artifact(run_id, str(run.folder / name))
     client.set_terminated(run_id, "FINISHED")

@@ -29,8 +29,8 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracker.Tracker:
         _add_epoch(live[0], row)
 
     def finish() -> str:
-        history, figures = tracker.read_history(folder), tracker.read_figures(folder)
-        recipe, manifest = tracker.read_choices(folder)
+        run = tracker.open_directory(folder)
+        history, figures = tracker.read_history(run), tracker.read_figures(run)
         for writer in live:
             writer.close()
         shutil.rmtree(place, ignore_errors=True)  # what was written while it trained is written again, whole
@@ -39,7 +39,7 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracker.Tracker:
                 _add_epoch(writer, row)
             for name, value in figures.items():
                 writer.add_scalar(name.replace(".", "/", 1), value, 0)
-            choices = tracker.parameters(recipe, manifest)
+            choices = tracker.parameters(run)
             writer.add_text("recipe", "\n".join(f"    {name} = {value}" for name, value in choices.items()))
         return f"tensorboard --logdir {place}"
 

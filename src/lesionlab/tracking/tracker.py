@@ -8,9 +8,9 @@ from typing import Any
 
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.metrics import HEADLINE
-from lesionlab.recipe import Recipe
 from lesionlab.runs import directory
-from lesionlab.runs.artifacts import damaged, history_of, metrics_of, recipe_of
+from lesionlab.runs.directory import RunDirectory, damaged
+from lesionlab.runs.identity import Kind
 
 FOLDS = "folds.json"
 FILES = (
@@ -33,14 +33,26 @@ class Tracker:
     stop: Callable[[bool], None]
 
 
-def parameters(recipe: Recipe, manifest: dict[str, Any]) -> dict[str, str]:
+def open_directory(folder: Path) -> RunDirectory:
+    """Open what is tracked: a run or folds, finished or not.
+
+    Raises:
+        UsageError: the folder holds neither.
+
+    """
+    found = directory.find_training(folder)
+    if found is None:
+        raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
+    return found
+
+
+def parameters(run: RunDirectory) -> dict[str, str]:
     """Every choice of a run, the defaults too, as `section.key`; and seed, data and its limit."""
-    flat: dict[str, Any] = {}
-    for key, value in asdict(recipe).items():
+    flat: dict[str, object] = {}
+    for key, value in asdict(run.recipe).items():
         flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value}
-    request = manifest["request"]
-    data = request["data"] if "data" in request else manifest["data"]["folder"]  # an ensemble's is its members'
-    flat |= {"seed": manifest["seed"], "limit": request["limit"], "data": data}
+    data = run.head.request.data or run.manifest.data.folder  # an ensemble's is its members'
+    flat |= {"seed": run.head.seed, "limit": run.head.request.limit, "data": data}
     return {key: str(value) for key, value in flat.items()}
 
 
@@ -66,22 +78,22 @@ def _figures_of_folds(summary: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def read_history(folder: Path) -> list[dict[str, float]]:
+def read_history(run: RunDirectory) -> list[dict[str, float]]:
     """The rows of `history.csv`, one an epoch; none of folds, nor of an ensemble, which its members were trained for.
 
     Raises:
         LesionlabError: it is damaged or gone.
 
     """
-    if (folder / FOLDS).is_file():
+    if run.kind is Kind.FOLDS:
         return []
-    history = history_of(folder)
+    history = run.history()
     if not {"epoch", "loss"} <= set(history):
-        raise damaged(folder, "its history.csv cannot be read")
+        raise damaged(run.folder, "its history.csv cannot be read")
     return [] if "run" in history else history.to_dict("records")  # type: ignore[return-value]
 
 
-def read_figures(folder: Path) -> dict[str, float]:
+def read_figures(run: RunDirectory) -> dict[str, float]:
     """The `figures` of a finished run, or of folds.
 
     Raises:
@@ -89,19 +101,11 @@ def read_figures(folder: Path) -> dict[str, float]:
 
     """
     try:
-        if (folder / FOLDS).is_file():
-            return _figures_of_folds(json.loads((folder / FOLDS).read_text(encoding="utf-8")))
-        return figures(metrics_of(folder))
+        if run.kind is Kind.FOLDS:
+            return _figures_of_folds(json.loads((run.folder / FOLDS).read_text(encoding="utf-8")))
+        return figures(run.metrics())
     except (AttributeError, KeyError, ValueError) as error:
-        raise damaged(folder, "its metrics.json cannot be read") from error
-
-
-def read_choices(folder: Path) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe and the manifest of a run directory."""
-    manifest = directory.read_manifest(folder)
-    if manifest is None:
-        raise UsageError(f"{folder} is no run directory. Give one that 'lesionlab run' has written.")
-    return recipe_of(folder), manifest
+        raise damaged(run.folder, "its metrics.json cannot be read") from error
 
 
 def epoch_figures(row: dict[str, float]) -> dict[str, float]:

@@ -7,13 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.metadata import check_image_id, without_suffix
+from lesionlab.data.layouts.metadata import PART, UNKNOWN, check_image_id, without_suffix
 from lesionlab.data.layouts.written_diagnoses import read_all_dx
 from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy
 
 _ADDITION = re.compile(r"[-_. ()]+")  # where one may begin
 _PART = re.compile(r"^(train|val|valid|validate|validation|test)(ing)?([_-]?set)?$", re.IGNORECASE)
+_PARTS = {"train": "train", "test": "test"}  # all others are of validation
 
 
 def read_diagnosis_folders(
@@ -49,6 +50,9 @@ def read_diagnosis_folders(
     ]
     ids = [check_image_id(name, str(path.parent)) for name, path in zip(names, pictures, strict=True)]
     table = pd.DataFrame({"image_id": ids, "lesion_id": ids, "dx": dx})
+    parts = [next((_part(name) for name in path.parts[:-2] if _PART.match(name)), UNKNOWN) for path in inner]
+    if set(parts) >= {"train", "test"}:
+        table[PART] = parts
     clashing = table.index[table["image_id"].duplicated()]
     if len(clashing):
         path = pictures[clashing[0]]
@@ -56,7 +60,20 @@ def read_diagnosis_folders(
     made_ids = [str(path) for path, made in zip(inner, is_shared, strict=True) if made]
     what = "A file name stands in several folders"
     findings = finding("image-id-made", what, "the folder's name is put before it", made_ids)
-    return table, findings + _parts_found(inner) + _copies_found(ids)
+    return table, findings + _joined_found(inner, dx) + _parts_found(inner) + _copies_found(ids)
+
+
+def _part(name: str) -> str:
+    return _PARTS.get((_PART.match(name) or [""] * 2)[1].lower(), "validation")
+
+
+def _joined_found(inner: Sequence[Path], dx: Sequence[str]) -> list[Finding]:
+    """Say which folders of different names are read as one diagnosis."""
+    names: dict[str, set[str]] = {}
+    for path, code in zip(inner, dx, strict=True):
+        names.setdefault(code, set()).add(path.parent.name.lower())
+    items = [f"{', '.join(sorted(several))}: {code}" for code, several in names.items() if len(several) > 1]
+    return finding("folders-joined", "Folders of several names are one diagnosis", "read as one", items)
 
 
 def _copies_found(ids: Sequence[str]) -> list[Finding]:
@@ -78,6 +95,7 @@ def _parts_found(inner: Sequence[Path]) -> list[Finding]:
     """Say that folders named train or test are no parts of a split."""
     parts = sorted({name for path in inner for name in path.parts[:-2] if _PART.match(name)})
     decision = (
-        "not taken for parts: their images are put together; to keep them apart, give --split FILE.csv (image_id, part)"
+        "not taken for parts: their images are put together; to keep them apart, give --split official, or --split FILE.csv "
+        "(image_id, part)"
     )
     return finding("folders-parts", "A folder is named as a part of a split", decision, parts)

@@ -1,114 +1,115 @@
-"""ISIC 2018 Task 3: one-hot tables of ground truth, and the table that says which images show one lesion."""
+"""ISIC's one-hot tables of ground truth (2018 Task 3, 2019), with the tables beside them that know lesions, age, sex and site."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.metadata import OTHER_DIAGNOSES, read_rows, require
+from lesionlab.data.layouts.metadata import ALIASES, PART, UNKNOWN_WORDS, require
+from lesionlab.data.layouts.rows import OTHER_DIAGNOSES, Rows, Rules, read_rows
+from lesionlab.data.layouts.scan import Scan, part_of
 from lesionlab.data.layouts.tables import ROW, number, read_table
 from lesionlab.data.layouts.written_diagnoses import known_by_words, refuse_unknown
 from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy
 
 _OTHER_LABELS = ("scc", "unk")  # of ISIC 2019
+_UNKNOWN_LABEL = "unk"  # none of the others: a state, no diagnosis
 _RUN_COLUMNS = {"part", "predicted"}
-_ADVICE_LESIONS = (
-    "Put ISIC2018_Task3_Training_LesionGroupings.csv, which is published beside the images, into the folder."
-)
-_ADVICE_HAM10000 = (
-    "If it is HAM10000's, put HAM10000_metadata.csv, which has the lesion_id of these very images, into the folder: it is then "
-    "read in place of this table. Else put a table with the columns image and lesion_id there, under a name that ends in "
-    "LesionGroupings.csv."
-)
-_ADVICE_OTHER_LESIONS = (
-    "Put a table with the columns image and lesion_id into the folder, under a name that ends in LesionGroupings.csv: of "
-    "ISIC 2019, a copy of ISIC_2019_Training_Metadata.csv in which rows without lesion_id have that of their image."
-)
+_HELPFUL = ("lesion_id", "diagnosis_confirm_type", "age_approx", "sex", "anatom_site_general", "patient_id")
+_ADVICE_LESIONS = {
+    "2018": "Put ISIC2018_Task3_Training_LesionGroupings.csv, which is published beside the images, into the folder.",
+    "2019": "Put ISIC_2019_Training_Metadata.csv, which is published beside the images, into the folder.",
+    "": (
+        "Put a table with the columns image and lesion_id into the folder: of HAM10000, HAM10000_metadata.csv has the lesion_id "
+        "of these very images; of ISIC 2019, ISIC_2019_Training_Metadata.csv has them."
+    ),
+}
 _PHASE = re.compile(r"task3_(training|validation|test)", re.IGNORECASE)
+_ISIC_2019 = re.compile(r"isic_?2019", re.IGNORECASE)
 
 
-def is_one_hot(header: list[str]) -> bool:
-    """Tell whether a header (lower case) is that of a one-hot table."""
-    return "image" in header and taxonomy_of_columns(header) is not None
+def is_one_hot(header: list[str], taxonomy: Taxonomy | None = None) -> bool:
+    """Tell whether a header (lower case) is that of a one-hot table of images."""
+    return "image" in header and taxonomy_of_columns(header, taxonomy) is not None
 
 
-def taxonomy_of_columns(header: Sequence[str]) -> Taxonomy | None:
+def taxonomy_of_columns(header: Sequence[str], given: Taxonomy | None = None) -> Taxonomy | None:
     """Give the taxonomy of which a header has most columns, and more than half; of several, that with most diagnoses."""
-    found = [(_count_columns(header, taxonomy), taxonomy) for taxonomy in known_by_words()]
+    known = (given,) if given else known_by_words()
+    found = [(len({taxonomy.find(name) for name in header} - {None}), taxonomy) for taxonomy in known]
     most, taxonomy = max(found, key=lambda one: (one[0] == len(one[1]), one[0]))
     return taxonomy if most > len(taxonomy) // 2 else None
-
-
-def _count_columns(header: Sequence[str], taxonomy: Taxonomy) -> int:
-    return sum(column.lower() in header for column in taxonomy.columns)
 
 
 def holds_predictions(header: list[str], first_row: list[str]) -> bool:
     """Tell whether a one-hot table is one of predictions: a run's, or its first row holds shares that are no 0 and 1."""
     if set(header) >= _RUN_COLUMNS:
         return True
+    taxonomy = taxonomy_of_columns(header)
     try:
-        taxonomy = taxonomy_of_columns(header)
-        labels = [column.lower() for column in taxonomy.columns] if taxonomy else []
-        shares = [number(cell) for name, cell in zip(header, first_row, strict=False) if name in labels]
+        shares = [
+            number(cell) for name, cell in zip(header, first_row, strict=False) if taxonomy and taxonomy.find(name)
+        ]
     except ValueError:
         return False
     return any(0 < share < 1 for share in shares) and all(0 <= share <= 1 for share in shares)
 
 
-def read_isic(truths: list[Path], groupings: list[Path], taxonomy: Taxonomy) -> tuple[pd.DataFrame, list[Finding]]:
+def read_isic(scan: Scan, truths: list[Path], taxonomy: Taxonomy) -> Rows:
     """Read one table of ground truth or several (training, validation, test) as one.
 
-    Lesions are known of the training images alone; an image of validation or test counts as a lesion of its own.
-    Column `dataset` says which phase an image is of: `isic2018_training`, `isic2018_validation`, `isic2018_test`.
-
-    Returns:
-        As `read_rows`.
+    Of ISIC 2018, lesions are known of the training images alone; an image of validation or test counts as a lesion of its own.
+    Of ISIC 2019, the images without lesion do so too. Column `dataset` says which phase of ISIC 2018 an image is of.
 
     Raises:
         UsageError: a table is at fault, or lesions of training images are not given.
     """
-    lesions = _read_groupings(groupings)
-    tables, findings = [], []
-    for truth in truths:
-        table, found = _read_truth(truth, lesions, taxonomy)
-        tables.append(table)
-        findings += found
-    table = pd.concat(tables, ignore_index=True)
+    beside = _read_beside(scan, truths)
+    parts = [_read_truth(truth, beside, taxonomy) for truth in scan.take(truths)]
+    table = pd.concat([rows.table for rows in parts], ignore_index=True)
     twice = table.loc[table["image_id"].duplicated(), "image_id"]
     if len(twice):
         names = ", ".join(path.name for path in truths)
         raise UsageError(f"image_id {twice.iloc[0]!r} stands in two tables ({names}). Keep the one that is meant.")
-    return table, findings
+    set_aside = pd.concat([rows.set_aside for rows in parts], ignore_index=True)
+    return Rows(table, [found for rows in parts for found in rows.findings], set_aside)
 
 
-def _read_truth(truth: Path, lesions: pd.DataFrame, taxonomy: Taxonomy) -> tuple[pd.DataFrame, list[Finding]]:
-    table = _with_labels(read_table(truth), truth, taxonomy)
-    labels = [column.lower() for column in taxonomy.columns]
-    require(table, ["image", *labels], truth)
-    table["dx"] = [taxonomy.find(label) for label in _read_marks(table, truth, taxonomy)]
-    table = table.drop(columns=[name for name in (*labels, "lesion_id", "diagnosis_confirm_type") if name in table])
-    table = table.merge(lesions, on="image", how="left")
-    without = table.loc[table["lesion_id"].isna(), "image"].tolist()
+def layout_name(truths: list[Path]) -> str:
+    """Name the layout as in a report."""
+    return "ISIC 2019" if any(_ISIC_2019.search(path.name) for path in truths) else "ISIC 2018 Task 3"
+
+
+def _read_truth(truth: Path, beside: pd.DataFrame, taxonomy: Taxonomy) -> Rows:
+    table = read_table(truth)
+    require(table, ["image"], truth)
+    table, labels = with_labels(table, truth, taxonomy)
+    table["dx"] = read_marks(table, labels, truth, taxonomy)
+    table = table.drop(columns=[name for name in table.columns if name in (*labels, *_HELPFUL, _UNKNOWN_LABEL)])
+    table = table.merge(beside, on="image", how="left")
+    for column in _HELPFUL:
+        if column in table:
+            table[column] = table[column].fillna("")
     phase = _PHASE.search(truth.name)
-    advice = _ADVICE_HAM10000 if taxonomy.name == "ham10000" and "2019" not in truth.name else _ADVICE_OTHER_LESIONS
-    if without and (phase is None or phase[1].lower() == "training"):
+    without = table.loc[table["lesion_id"].str.lower().isin(UNKNOWN_WORDS), "image"].tolist()
+    is_known = not beside.empty and bool(_ISIC_2019.search(truth.name))  # its metadata leaves some without
+    if without and not is_known and (phase is None or phase[1].lower() == "training"):
+        year = "2018" if phase else "2019" if _ISIC_2019.search(truth.name) else ""
         raise UsageError(
             f"{truth}: {len(without):,} images have no lesion (first: {without[0]}), so that images of one lesion would "
-            f"fall on two sides of a split. {_ADVICE_LESIONS if phase else advice}"
+            f"fall on two sides of a split. {_ADVICE_LESIONS[year]}"
         )
-    table["lesion_id"] = table["lesion_id"].fillna(table["image"])
-    table["diagnosis_confirm_type"] = table["diagnosis_confirm_type"].fillna("")
     if phase:
         table["dataset"] = f"isic2018_{phase[1].lower()}"
+    if part := part_of(truth.stem):
+        table[PART] = part
     weighed = _weighed(table, truth)
-    table, findings = read_rows(table, truth, taxonomy)
-    decision = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
-    found = finding("lesion-unknown", f"{truth.name} has images without lesion", decision, without)
-    return table, findings + found + weighed
+    rows = read_rows(table, truth, taxonomy, Rules(no_diagnosis=frozenset((_UNKNOWN_LABEL,)), needs_lesions=False))
+    return rows._replace(findings=[*rows.findings, *weighed])
 
 
 def _weighed(table: pd.DataFrame, truth: Path) -> list[Finding]:
@@ -120,73 +121,92 @@ def _weighed(table: pd.DataFrame, truth: Path) -> list[Finding]:
     return finding("weighed", f"{truth.name} gives images a score_weight that is not 1", decision, others)
 
 
-def _read_groupings(paths: list[Path]) -> pd.DataFrame:
-    """One row per image: image, lesion_id, diagnosis_confirm_type."""
-    columns = ["image", "lesion_id", "diagnosis_confirm_type"]
-    tables = [pd.DataFrame(columns=columns, dtype=str)]
-    for path in paths:
+def _read_beside(scan: Scan, truths: list[Path]) -> pd.DataFrame:
+    """A row per image of the tables that know lesions, ages and more: image and those of `_HELPFUL` that there are."""
+    tables = [pd.DataFrame(columns=["image", "lesion_id"], dtype=str)]
+    helpful = [
+        path
+        for path, (header, _) in scan.tables.items()
+        if path not in truths
+        and _image_column(header)
+        and {ALIASES.get(name, name) for name in header} & {*_HELPFUL, "age"}
+        and not is_one_hot(header)
+    ]
+    for path in scan.take(helpful):
         table = read_table(path)
-        require(table, columns[:2], path)
-        tables.append(table.assign(**{name: "" for name in columns[2:] if name not in table})[columns])
+        table = table.rename(columns={_image_column(list(table.columns)): "image"})
         clashing = table[table["image"].duplicated()]
         if len(clashing):
             row, image = clashing[[ROW, "image"]].iloc[0]
             raise UsageError(f"{path}, row {row}: image {image!r} is listed twice. Keep one.")
-    return pd.concat(tables).drop_duplicates("image")
+        tables.append(table[["image", *(name for name in _HELPFUL if name in table)]])
+    joined = pd.concat(tables)
+    return joined.groupby("image", sort=False, as_index=False).first() if len(tables) > 2 else joined
 
 
-def _with_labels(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Name the columns of diagnoses as the taxonomy does; those of ISIC 2019 say AK for AKIEC."""
-    labels = {dx: column.lower() for dx, column in zip(taxonomy.dx, taxonomy.columns, strict=True)}
-    codes = {name: labels.get(taxonomy.find(name) or "") for name in table.columns if name not in labels.values()}
-    for code in filter(None, set(codes.values())):
-        same = [name for name in table.columns if codes.get(name, name) == code]
+def _image_column(header: list[str]) -> str:
+    return next(
+        (name for name in header if name == "image" or ALIASES.get(name) == "image_id" or name == "image_id"), ""
+    )
+
+
+def with_labels(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Find the columns of diagnoses: the table, and the code of each such column (lower case) in the taxonomy's order.
+
+    Raises:
+        UsageError: two columns of one diagnosis, or a diagnosis without column.
+    """
+    codes = {name: taxonomy.find(name) for name in table.columns if name != ROW}
+    labels: dict[str, str] = {}
+    for diagnosis in taxonomy.diagnoses:
+        same = [name for name, code in codes.items() if code == diagnosis.dx]
         if len(same) > 1:
-            raise UsageError(f"{path}: the columns {' and '.join(same)} both mean {code}. Make one of them.")
-    return table.rename(columns={name: code for name, code in codes.items() if code and code not in table})
+            raise UsageError(f"{path}: the columns {' and '.join(same)} both mean {diagnosis.dx}. Make one of them.")
+        if not same:
+            require(table, [diagnosis.column.lower()], path)
+        labels[same[0]] = diagnosis.dx
+    return table, labels
 
 
-def _read_marks(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> list[str]:
-    """Give the one column that each row marks; rows that mark another diagnosis are refused together."""
-    labels = [column.lower() for column in taxonomy.columns]
-    marked = [_marked(dict(zip(labels, row[:-1], strict=True)), row[-1], path) for row in _rows(table, labels)]
-    others = _other_labels(table, labels, [bool(found) for found in marked])
-    counts: dict[str, int] = {}
-    first: dict[str, str] = {}
-    for found, (*marks, row) in zip(marked, _rows(table, others), strict=True):
-        foreign = [name.upper() for name, mark in zip(others, marks, strict=True) if float(mark)]
-        if len(found) == 1 and not foreign:
-            continue
-        if found or not foreign:
-            columns = ", ".join([*taxonomy.columns, *foreign])
-            raise UsageError(f"{path}, row {row}: {len(found) + len(foreign)} of {columns} are 1; exactly one must be.")
-        for name in foreign:
-            counts[name] = counts.get(name, 0) + 1
-            first.setdefault(name, f"row {row}")
-    if counts:
-        refuse_unknown(counts, first, taxonomy, str(path), OTHER_DIAGNOSES)
-    return [found[0] for found in marked]
+def read_marks(table: pd.DataFrame, labels: dict[str, str], path: Path, taxonomy: Taxonomy) -> list[str]:
+    """Give the code of the one column that each row marks, `unk` for that column; rows of other diagnoses are refused together.
+
+    Raises:
+        UsageError: a mark is no 0 or 1, a row has none or several, or one of a diagnosis that is not of the set.
+    """
+    names = list(labels)
+    marks = np.column_stack([_marks(table, name, path) for name in names])  # (n, diagnoses)
+    others = _other_labels(table, labels, np.asarray(marks.any(axis=1)))
+    flags = [(table[name].astype(float) == 1).to_numpy() for name in others]
+    foreign = np.column_stack(flags or [np.zeros(len(table), bool)])
+    for row in np.flatnonzero(marks.sum(axis=1) + foreign.sum(axis=1) != 1)[:1]:
+        extra = [name.upper() for name, mark in zip(others, foreign[row], strict=False) if mark]
+        columns = ", ".join([*taxonomy.columns, *extra])
+        found = int(marks[row].sum() + foreign[row].sum())
+        raise UsageError(f"{path}, row {table[ROW].iloc[row]}: {found} of {columns} are 1; exactly one must be.")
+    counts = {name.upper(): int(foreign[:, at].sum()) for at, name in enumerate(others) if name != _UNKNOWN_LABEL}
+    if any(counts.values()):
+        first = {name.upper(): f"row {table[ROW].iloc[int(foreign[:, at].argmax())]}" for at, name in enumerate(others)}
+        refuse_unknown({name: n for name, n in counts.items() if n}, first, taxonomy, str(path), OTHER_DIAGNOSES)
+    codes = np.array([*labels.values(), _UNKNOWN_LABEL], dtype=object)
+    return list(codes[np.where(marks.any(axis=1), marks.argmax(axis=1), len(names))])
 
 
-def _other_labels(table: pd.DataFrame, labels: list[str], is_marked: list[bool]) -> list[str]:
+def _other_labels(table: pd.DataFrame, labels: dict[str, str], is_marked: np.ndarray) -> list[str]:
     """Find the columns of further diagnoses: those of ISIC 2019, and any that is 1 only where none of the set is."""
     flags = [name for name in table.columns if name not in labels and set(table[name]) <= {"0", "1", "0.0", "1.0"}]
     return [name for name in flags if name in _OTHER_LABELS or not (table[name].astype(float)[is_marked] == 1).any()]
 
 
-def _rows(table: pd.DataFrame, columns: list[str]) -> Iterator[tuple[str, ...]]:
-    return table[[*columns, ROW]].itertuples(index=False, name=None)
-
-
-def _marked(marks: dict[str, str], row: str, path: Path) -> list[str]:
-    """Give the columns of the set that a row marks."""
-    found = []
-    for dx, mark in marks.items():
+def _marks(table: pd.DataFrame, name: str, path: Path) -> np.ndarray:
+    """A column of ground truth as bool (n,)."""
+    value_of = {}
+    for mark in table[name].unique():
+        row = table.loc[table[name] == mark, ROW].iloc[0]
         try:
-            value = number(mark)
+            value_of[mark] = number(mark)
         except ValueError as error:
-            raise UsageError(f"{path}, row {row}: {mark!r} in the column {dx.upper()} is no number.") from error
-        if value not in (0, 1):
-            raise UsageError(f"{path}, row {row}: {mark} in the column {dx.upper()}; ground truth is 0 or 1.")
-        found += [dx] if value else []
-    return found
+            raise UsageError(f"{path}, row {row}: {mark!r} in the column {name.upper()} is no number.") from error
+        if value_of[mark] not in (0, 1):
+            raise UsageError(f"{path}, row {row}: {mark} in the column {name.upper()}; ground truth is 0 or 1.")
+    return table[name].map(value_of).to_numpy() == 1

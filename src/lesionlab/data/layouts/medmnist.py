@@ -28,6 +28,7 @@ TAXONOMY = read_taxonomy("ham10000")
 MEDMNIST_DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 PARTS = ("train", "val", "test")
 _RESULTS = re.compile(r"^dermamnist(?:_\d+)?_(train|val|test)", re.IGNORECASE)
+_PARTS = {"train": "train", "val": "validation", "test": "test"}
 MAX_IMAGES = 100_000
 MAX_SIDE_PX = 1024
 _STALE_SECONDS = 24 * 3600
@@ -44,7 +45,7 @@ def read_medmnist(path: Path) -> pd.DataFrame:
 
     Returns:
         A row per image: `image_id`, `lesion_id` (the same, since MedMNIST drops the lesions), `dx`, `dataset`
-        (`dermamnist_train`, `_val` or `_test`), `path`.
+        (`dermamnist_train`, `_val` or `_test`), `official_part`, `path`.
 
     Raises:
         UsageError: not such a file.
@@ -61,8 +62,8 @@ def read_medmnist(path: Path) -> pd.DataFrame:
         for number, label in enumerate(of_part):
             name = _name(part, number)
             file = str((folder / f"{name}.png").resolve())
-            rows.append((name, name, MEDMNIST_DX[label], f"dermamnist_{part}", file))
-    return pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "dataset", "path"])
+            rows.append((name, name, MEDMNIST_DX[label], f"dermamnist_{part}", _PARTS[part], file))
+    return pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "dataset", "official_part", "path"])
 
 
 def image_ids_of_results(path: Path, numbers: Sequence[str]) -> list[str]:

@@ -26,11 +26,15 @@ _START_BYTES = 4096
 _SEPARATOR_LINE = re.compile(r'\A"?sep=.?"?[^\S\n]*\n', re.IGNORECASE)
 
 
-def read_table(path: Path) -> "pd.DataFrame":
+def read_table(path: Path, header: Sequence[str] | None = None) -> "pd.DataFrame":
     """Read a table.
 
     Column names are stripped and lower-cased, blanks and hyphens in them become `_`; columns without a name are left out.
     Values are stripped. Lines without any value are passed over.
+
+    Args:
+        path: the file.
+        header: names of the columns of a table that begins with its first row; None where the first row names them.
 
     Returns:
         A row per row of the file: strings, and the column `ROW` with the line it begins in.
@@ -40,9 +44,9 @@ def read_table(path: Path) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    header, rows = read_rows(path, tidy)
-    table = pd.DataFrame([cells for _, cells in rows], columns=header, dtype=str)
-    table = table.drop(columns=[name for name in header if not name])
+    names, rows = read_rows(path, tidy, header)
+    table = pd.DataFrame([cells for _, cells in rows], columns=names, dtype=str)
+    table = table.drop(columns=[name for name in names if not name])
     table[ROW] = [line for line, _ in rows]
     return table
 
@@ -50,6 +54,7 @@ def read_table(path: Path) -> "pd.DataFrame":
 def read_rows(
     path: Path,
     rename: Callable[[str], str] = str,
+    names: Sequence[str] | None = None,
     *,
     without_header: Callable[[list[str]], Sequence[str]] | None = None,
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -58,8 +63,9 @@ def read_rows(
     Args:
         path: of the table.
         rename: gives a column's name as the caller knows it.
-        without_header: from the cells of the first row, gives the columns' names where that row is one of values, else
-            nothing; None where a header is always there.
+        names: of the columns of a table that begins with its first row; None where the first row names them.
+        without_header: to find that out: from the cells of the first row, gives the columns' names where that row is one of
+            values, else nothing.
 
     Raises:
         UsageError: the file cannot be opened, is no text, is empty, has no rows, repeats a column, has a row of
@@ -68,10 +74,10 @@ def read_rows(
     rows = _split(_decode(_read(path), path), path)
     if not rows:
         raise UsageError(f"{path} is empty: it should hold a header and a row for each image.")
-    if without_header and (given := list(without_header(rows[0][1]))):
-        return given, [(line, _fit(cells, len(given), path, line)) for line, cells in rows]
-    (number, names), *rows = rows
-    header = [rename(name) for name in names]
+    if without_header:
+        names = without_header(rows[0][1]) or None
+    (number, first), *rows = rows if names is None else [(0, list(names)), *rows]
+    header = [rename(name) for name in first]
     repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated:
         raise UsageError(f"{path}, row {number}: the column {repeated!r} stands there twice. Keep one.")

@@ -98,8 +98,8 @@ def _about(result: Quantised) -> str:
     """Say above the card whose figures it has, and how far this file is from that one."""
     return (
         "> This file computes in 8-bit integers; the figures below are those of its float32 form. On "
-        f"{result.images:,} {result.judged_on}, {result.same_answers:.1%} of the answers are the same, and balanced accuracy is "
-        f"{result.balanced_accuracy:.3f}, of float32 {result.balanced_accuracy_float32:.3f}.\n\n"
+        f"{result.images:,} {result.judged_on}, {result.same_answers:.1%} of the predicted diagnoses are the same, "
+        f"and balanced accuracy is {result.balanced_accuracy:.3f}, of float32 {result.balanced_accuracy_float32:.3f}.\n\n"
     )
 
 

@@ -84,12 +84,8 @@ def without_score(model: Any) -> Any:
 def in_words(score: OodScore | None) -> str:
     """Say what came of it, for the terminal."""
     if score is None:
-        return (
-            f"no score of what is no dermatoscopic image: it takes {LEAST_IMAGES} training and validation images each"
-        )
-    return (
-        f"refuses what is no dermatoscopic image: {score.refused_share:.1%} of {score.images} validation images refused"
-    )
+        return f"no score of what is not dermatoscopic: it takes {LEAST_IMAGES} training images and as many validation images"
+    return f"rejects images that are not dermatoscopic (rejected {score.refused_share:.1%} of {score.images} validation images)"
 
 
 def describe(score: OodScore) -> dict[str, Any]:
@@ -128,7 +124,7 @@ def _prove(path: Path, pixels: np.ndarray, expected: np.ndarray) -> None:
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:
         raise LesionlabError(
-            f"The score of what is no lesion differs by {difference:.1e} from the fitted one (allowed: {TOLERANCE}) in the "
+            f"The out-of-distribution score differs by {difference:.1e} from the fitted one (allowed: {TOLERANCE}) in the "
             "ONNX file; the file was left as it was."
         )
 

@@ -45,7 +45,7 @@ def proved(what: str, network: keras.Model, predict: Callable[[np.ndarray], np.n
     is_other = (found.argmax(axis=1) != expected.argmax(axis=1)) & ~is_tie
     if n_others := int(is_other.sum()):
         raise LesionlabError(
-            f"The {what} export gives {n_others} of {len(sample)} images another answer than Keras; nothing was written."
+            f"The {what} export gives {n_others} of {len(sample)} images another diagnosis than Keras; nothing was written."
         )
     if not difference <= TOLERANCE:
         raise LesionlabError(

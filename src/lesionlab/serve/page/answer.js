@@ -26,7 +26,7 @@ export function answer(image, found, facts) {
 function normalised(probabilities) {
   const row = Array.from(probabilities);
   const sum = row.reduce((total, share) => total + share, 0);
-  if (!(Math.abs(sum - 1) < 1e-3) || Math.min(...row) < 0) throw new Error("the model is damaged: what it gives are no probabilities");
+  if (!(Math.abs(sum - 1) < 1e-3) || Math.min(...row) < 0) throw new Error("the model is damaged: its outputs are not probabilities");
   return row.map((share) => share / sum);
 }
 

@@ -60,7 +60,7 @@ async function answer(item) {
     await prepare(item);
     Object.assign(item, await engine.predict(item.file, model, item.stop.signal));
   } catch (error) {
-    const words = error instanceof TypeError ? `no answer came (${error.message}). Is the service still running?` : error.message;
+    const words = error instanceof TypeError ? `no response (${error.message}). Is the service still running?` : error.message;
     item.error = { code: error.code ?? "failed", reason: words };
   }
 }
@@ -116,7 +116,7 @@ function showCounts() {
   at("results").hidden = items.length === 0;
   const done = items.filter((item) => item.result || item.error);
   const count = `${items.length} ${items.length === 1 ? "image" : "images"}`;
-  at("status").textContent = !model ? `${count} waiting for the model` : done.length < items.length ? `${done.length} of ${items.length} answered` : `${count} answered`;
+  at("status").textContent = !model ? `${count} waiting for the model` : done.length < items.length ? `${done.length} of ${items.length} done` : `${count} done`;
   at("progress").hidden = done.length === items.length;
   at("progress").value = items.length ? done.length / items.length : 0;
   const unanswered = done.filter(isUnanswered).length;
@@ -260,7 +260,7 @@ at("print").onclick = () => {
 };
 at("csv").onclick = () => save(`lesionlab-${stamp()}.csv`, "text/csv", [csv(items, model)]);
 at("clear").onclick = () => {
-  if (items.length <= ASKS_FROM || window.confirm(`Remove all ${items.length} images and their answers from this page?`)) remove(items);
+  if (items.length <= ASKS_FROM || window.confirm(`Remove all ${items.length} images and their predictions from this page?`)) remove(items);
 };
 at("again").onclick = () => repeat(items.filter(isUnanswered));
 at("reload").onclick = () => location.reload();

@@ -3,7 +3,7 @@
 const MOST_TRIES = 6; // of an image that the service refuses because it is busy
 const MOST_WAIT_S = 20;
 
-export const privacy = "They go to the lesionlab process that serves this page, and are forgotten once they are answered.";
+export const privacy = "They go to the lesionlab process that serves this page, which keeps none of them.";
 export const atOnce = 2;
 
 let token = "";
@@ -32,7 +32,7 @@ function pause(response, signal) {
 
 // One dialog, however many requests want a token; closed without one, nobody asks again until `again` is called.
 function askToken() {
-  const nothing = new Error("the service asks for its token, and none was given");
+  const nothing = new Error("the service needs a token, and none was given");
   if (isRefused) return Promise.reject(nothing);
   asking ??= new Promise((go, stop) => {
     const [dialog, field] = [document.getElementById("token-dialog"), document.getElementById("token")];
@@ -73,7 +73,7 @@ export async function predict(file, model, signal) {
   const response = await asked(`v1/predict?${query}`, { method: "POST", body: form, signal });
   const body = await bodyOf(response);
   if (response.status === 503) {
-    return { error: { code: "busy", reason: `The service is busy: it refused this image ${MOST_TRIES} times. Try again later.` } };
+    return { error: { code: "busy", reason: `The service is busy: it turned this image away ${MOST_TRIES} times. Try again later.` } };
   }
   if (body.error) return { error: body.error };
   const [result] = body.results;

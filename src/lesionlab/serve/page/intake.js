@@ -1,6 +1,6 @@
 // Files out of what was dropped, folders included.
 
-const IMAGE = /\.(jpe?g|png|webp|bmp|gif|tiff?|mpo)$/i;
+const IMAGE = /\.(jpe?g|jpe|jfif|jif|png|webp|bmp|gif|tiff?|mpo|avif|hei[cf]|hif|dcm|dicom)$/i;
 
 // Of a folder only what its name says is an image; of files, whatever was given: an answer then says what is wrong.
 export const ofFolder = (files) => files.filter((file) => IMAGE.test(file.name) && !file.name.startsWith("."));

@@ -1,6 +1,7 @@
 // Pictures to look at: reduced copies of an image as the model sees it, and the map of what speaks for a diagnosis.
 
-import { leftToTurn, turned, uprightSize } from "./upright.js";
+import { bare } from "./bare.js";
+import { turned, uprightSize } from "./upright.js";
 
 const VIRIDIS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
 const STRENGTH = 0.75;
@@ -8,17 +9,17 @@ const MAP_PX = 192;
 const WITHIN_PX = 1024;
 
 // An upright bitmap of at most WITHIN_PX, and the image's own size; null where this browser cannot read the format.
-export async function reduced({ file, orientation }) {
-  const whole = await createImageBitmap(file).catch(() => null);
+export async function reduced({ file, format, orientation }) {
+  const decoded = format && createImageBitmap(bare(new Uint8Array(await file.arrayBuffer()), format, true));
+  const whole = await decoded?.catch(() => null);
   if (!whole) return null;
-  const left = await leftToTurn(orientation);
-  const [width, height] = uprightSize(whole, left);
+  const [width, height] = uprightSize(whole, orientation);
   const factor = WITHIN_PX / Math.max(width, height);
-  if (factor >= 1) return { bitmap: turned(whole, left), width, height };
+  if (factor >= 1) return { bitmap: turned(whole, orientation), width, height };
   const size = { resizeWidth: Math.max(1, Math.round(factor * whole.width)), resizeHeight: Math.max(1, Math.round(factor * whole.height)) };
   const bitmap = await createImageBitmap(whole, { ...size, resizeQuality: "high" });
   whole.close();
-  return { bitmap: turned(bitmap, left), width, height };
+  return { bitmap: turned(bitmap, orientation), width, height };
 }
 
 // The part of an image of this size that the model sees: left, top, width, height.

@@ -1,13 +1,13 @@
 // An image file in, the pixels that the model takes out: lesionlab.data.images, in JavaScript.
 //
-// The browser decodes and turns the picture upright by its EXIF block (a WebP is turned here where the browser does not). It also
-// brings colours to sRGB where a profile has tables; one of curves and a matrix is converted here, after scaling. Crop, scaling
-// and that are lesionlab's to the bit: Pillow's antialiased BILINEAR (Resample.c), a triangle filter
-// in two passes, coefficients of 22 bits, rounded to 8 bits after each pass.
+// The browser decodes, and is shown nothing but the pixels (bare.js): turning, colours, crop and scaling are done here, as
+// lesionlab does them to the bit. Scaling is Pillow's antialiased BILINEAR (Resample.c), a triangle filter in two passes,
+// coefficients of 22 bits, rounded to 8 bits after each pass. Only profiles with tables, and inks, are left to the browser.
 
-import { conversionOf, profileIn } from "./colours.js";
+import { bare } from "./bare.js";
+import { coloursOf } from "./colours.js";
 import { ImageError } from "./header.js";
-import { leftToTurn, turning, uprightSize } from "./upright.js";
+import { turning, uprightSize } from "./upright.js";
 
 const PRECISION_BITS = 22; // of 32: 8 for the pixel, 2 to spare
 const HALF = 2 ** (PRECISION_BITS - 1); // rounds
@@ -16,21 +16,18 @@ const STRIP_ROWS = 256; // as many are read back at a time: a canvas of a whole 
 // RGB pixels, Uint8Array (height * width * 3), row by row, of a file's bytes and what its header says.
 export async function readPixels(bytes, header, { height, width, crop }) {
   const { format, orientation } = header;
-  const profile = await profileIn(bytes, header);
-  const convert = profile && conversionOf(profile);
-  const file = new Blob([bytes], { type: `image/${format.toLowerCase()}` });
-  // Of a WebP with transparency the browser would multiply its colours by it and round.
-  const premultiplyAlpha = format === "WEBP" ? "none" : "default";
-  const colorSpaceConversion = convert ? "none" : "default";
-  const bitmap = await createImageBitmap(file, { premultiplyAlpha, colorSpaceConversion }).catch(() => {
-    throw format === "TIFF"
-      ? new ImageError("unreadable", "this browser cannot read TIFF images: save it as PNG or JPEG")
+  const { convert, isLeft } = await coloursOf(bytes, header);
+  // Of a WebP or AVIF with transparency the browser would multiply its colours by it and round.
+  const premultiplyAlpha = ["WEBP", "AVIF"].includes(format) ? "none" : "default";
+  const colorSpaceConversion = isLeft ? "default" : "none";
+  const bitmap = await createImageBitmap(bare(bytes, format, isLeft), { premultiplyAlpha, colorSpaceConversion }).catch(() => {
+    throw ["TIFF", "HEIF", "AVIF"].includes(format)
+      ? new ImageError("unreadable", `this browser cannot read ${format === "HEIF" ? "HEIC" : format} images, or it is damaged: save it as PNG or JPEG`)
       : new ImageError("unreadable", "the image is damaged or cut short (the browser cannot decode it)");
   });
   try {
-    const left = await leftToTurn(orientation);
-    const size = uprightSize(bitmap, left);
-    const pixels = resize(rowsOf(bitmap, left), size, [width, height], box(...size, width, height, crop));
+    const size = uprightSize(bitmap, orientation);
+    const pixels = resize(rowsOf(bitmap, orientation), size, [width, height], box(...size, width, height, crop));
     convert?.(pixels);
     return pixels;
   } finally {

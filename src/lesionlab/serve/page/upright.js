@@ -1,20 +1,9 @@
-// Pictures upright: what EXIF says of how a picture was held is obeyed. Browsers do so for a JPEG, not all for a WebP.
+// Pictures upright: what EXIF says of how a picture was held is obeyed here, since not all browsers do so for all formats.
 
-// A WebP of 2 x 1 pixels, to be turned by a quarter (EXIF orientation 6): it shows what this browser does.
-const PROBE = "UklGRk4AAABXRUJQVlA4WAoAAAAIAAAAAQAAAAAAVlA4TA4AAAAvAQAAAAcQEf0PRET/A0VYSUYaAAAATU0AKgAAAAgAAQESAAMAAAABAAYAAAAAAAA=";
 const TURNS = {
   1: [1, 0, 0, 1], 2: [-1, 0, 0, 1], 3: [-1, 0, 0, -1], 4: [1, 0, 0, -1],
   5: [0, 1, 1, 0], 6: [0, 1, -1, 0], 7: [0, -1, -1, 0], 8: [0, -1, 1, 0],
 };
-let isTurned;
-
-// The orientation (EXIF's, 1 to 8) that a bitmap still has once this browser has decoded a file of this orientation.
-export async function leftToTurn(orientation = 1) {
-  if (orientation === 1) return 1;
-  isTurned ??= createImageBitmap(new Blob([Uint8Array.from(atob(PROBE), (letter) => letter.charCodeAt(0))]))
-    .then((bitmap) => bitmap.height === 2);
-  return (await isTurned) ? 1 : orientation;
-}
 
 // Width and height of a bitmap when it stands upright.
 export function uprightSize({ width, height }, orientation) {

@@ -24,8 +24,8 @@ export function percent(share) {
 export const isUnanswered = (item) => ["failed", "busy"].includes(item.error?.code);
 export const kind = (item) => (item.error ? "error" : item.result.decision.replaceAll(" ", "-"));
 export function inWords(item) {
-  if (item.error) return isUnanswered(item) ? "no answer" : "could not be read";
-  return item.result.decision === "uncertain" ? "not sure" : item.result.decision;
+  if (item.error) return isUnanswered(item) ? "no prediction" : "could not be read";
+  return item.result.decision;
 }
 
 const nameOf = (model, dx) => model.class_names[model.classes.indexOf(dx)];
@@ -47,7 +47,7 @@ export function updateEntry(item) {
 }
 
 function inShort(result) {
-  if (result.decision === "not dermatoscopic") return "its probabilities mean nothing";
+  if (result.decision === "not dermatoscopic") return "rejected";
   const likeliest = `${result.name} ${percent(result.probabilities[result.dx])}`;
   return `${likeliest}, malignant\u00a0${percent(result.malignant_probability)}`;
 }
@@ -82,7 +82,7 @@ function sentence(item, model) {
   const texts = {
     malignant: compared("at or above"),
     benign: compared("below"),
-    uncertain: "Not sure: the probabilities are too even to decide by.",
+    uncertain: "Uncertain: the probabilities are too close to each other to decide.",
     "not dermatoscopic": "This does not look like a dermatoscopic image. The probabilities below mean nothing for it.",
   };
   return element("p", { className: `says-it ${kind(item)}` }, texts[result.decision] ?? result.decision);
@@ -92,7 +92,7 @@ function malignantScale(result, model) {
   const line = model.thresholds.malignant;
   const words = line === undefined
     ? "No operating point is known for this model."
-    : `The line is the operating point, ${percent(line)}: from there on the answer is “malignant”.`;
+    : `The line is the operating point, ${percent(line)}: from there on the decision is “malignant”.`;
   const label = `${percent(result.malignant_probability)}. ${words}`;
   return element("div", {},
     element("h3", {}, `Malignant: ${percent(result.malignant_probability)}`),
@@ -104,19 +104,19 @@ function malignantScale(result, model) {
 
 function doubts(result, model) {
   const [line, far] = [model.thresholds.uncertainty, model.ood?.threshold];
-  const lines = [`Uncertainty ${result.uncertainty.toFixed(2)} on a scale from 0 (sure) to 1 (knows nothing)${
-    line === undefined ? "; this model never answers “not sure”." : `; above ${line.toFixed(2)} the answer is “not sure”.`}`];
+  const lines = [`Uncertainty ${result.uncertainty.toFixed(2)} on a scale from 0 (sure) to 1 (all diagnoses equally likely)${
+    line === undefined ? "; this model never decides “uncertain”." : `; above ${line.toFixed(2)} the decision is “uncertain”.`}`];
   if (result.ood_score !== null && result.ood_score !== undefined && far !== undefined) {
-    lines.push(`Unlike dermatoscopic images: ${result.ood_score.toFixed(1)}; above ${far.toFixed(1)} it is not taken for one.`);
-  } else lines.push("This model cannot tell what is no dermatoscopic image: it answers whatever the picture shows.");
-  return element("div", {}, element("h3", {}, "How far to trust it"), ...lines.map((text) => element("p", { className: "quiet" }, text)));
+    lines.push(`Out-of-distribution score ${result.ood_score.toFixed(1)}; above ${far.toFixed(1)} an image is rejected as not dermatoscopic.`);
+  } else lines.push("This model has no out-of-distribution score: it predicts a diagnosis whatever the picture shows.");
+  return element("div", {}, element("h3", {}, "How sure it is"), ...lines.map((text) => element("p", { className: "quiet" }, text)));
 }
 
 function predictionSet(result, model) {
   if (!result.prediction_set?.length) return "";
   const { coverage } = model.conformal;
   const promise = coverage
-    ? `Such lists are made to hold the truth for ${percent(coverage)} of images like those the model was calibrated with, and for no others.`
+    ? `Such a list holds the true diagnosis for ${percent(coverage)} of images like those that the model was calibrated on. For other images nothing is guaranteed.`
     : "";
   return element("div", {}, element("h3", {}, "Cannot be ruled out"),
     element("p", {}, result.prediction_set.map((dx) => nameOf(model, dx)).join(", ")),
@@ -163,7 +163,7 @@ function controls(item, model, settings, map) {
       show();
     } });
   const select = element("select", { onchange: (event) => { settings.dx = event.target.value || null; draw(); } },
-    element("option", { value: "" }, "the answer"),
+    element("option", { value: "" }, "the predicted diagnosis"),
     ...model.classes.map((dx, index) => element("option", { value: dx, selected: dx === settings.dx }, model.class_names[index])));
   return element("div", { className: "controls" },
     element("label", {}, "Where it looked", slider, value),

@@ -10,7 +10,7 @@ let facts, ort, session;
 
 async function start() {
   if (!readsBackExactly()) {
-    throw new Error("this browser alters the pixels that a page reads (a protection against fingerprinting), so answers would be wrong; switch it off for this page, or use another browser");
+    throw new Error("this browser alters the pixels that a page reads (a protection against fingerprinting), so predictions would be wrong; switch it off for this page, or use another browser");
   }
   facts = await (await fetched("facts.json")).json();
   ort = await import("./ort.wasm.min.js");

@@ -1,11 +1,11 @@
 """A line on the terminal for each trial that ends."""
 
-import re
 from typing import Any
 
 from ray.tune import Callback
 
 from lesionlab.cluster.tasks import last_line
+from lesionlab.lifecycle.trial import trial_number
 from lesionlab.runs.stages import say
 
 
@@ -24,12 +24,3 @@ class Lines(Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Say why the trial failed."""
         say(f"trial {trial_number(trial.trial_id)} failed: {last_line(trial.get_error() or 'no reason is known')}")
-
-
-def trial_number(name: str) -> int:
-    """Find the number of one of Ray Tune's trials, from 1, in its id, `1a2b3_00004`, or its folder's name.
-
-    The search's own part of the id, before the number, may be five decimal digits as well.
-    """
-    found = re.search(r"(?:^|_)[0-9a-f]{5}_(\d{5})(?:_|$)", name)
-    return int(found[1]) + 1 if found else 0

@@ -1,0 +1,23 @@
+# What a contributor runs; `make` alone lists it. The environment is the README's: its command for the tests.
+.DEFAULT_GOAL := help
+.PHONY: help test fast lint docs bench
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\): .*## /\1	/p' $(MAKEFILE_LIST)
+
+test: ## all tests, as in CI
+	pytest
+
+fast: ## the tests without the marker `slow`: under 90 s on 2 cores
+	pytest -m "not slow"
+
+lint: ## what CI asks of the code: style, types, layers
+	pre-commit run --all-files
+
+docs: ## what docs/commands.md takes from the code, written anew; the tests compare the two
+	python docs/make_commands.py
+
+bench: ## the figures of docs/performance.md that need no data: prediction, input pipeline, memory
+	python benchmarks/predict.py
+	python benchmarks/pipeline.py
+	python benchmarks/memory.py

@@ -1,0 +1,210 @@
+"""Images that lie in other files: entries of HDF5 files (ISIC 2024) and rows of Parquet files, named by a path like any other.
+
+`train-image.hdf5::ISIC_0015670` is an entry, `train-00000-of-00001.parquet::image/17` the 18th row of a column. Such a path goes
+wherever a file's path goes; `read_file` in `lesionlab.data.images`, through which all images are read, asks here for its bytes.
+One image is read at a time (of Parquet, one row group), so that memory does not grow with the file.
+"""
+
+import json
+import os
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from lesionlab.data.image_limits import MAX_BYTES, ImageError, too_large
+from lesionlab.errors import LesionlabError, UsageError
+
+MARK = "::"  # between a file and the image in it
+_LOCK = Lock()  # a row group is decoded once, not by two threads at the same time
+
+
+class EntryError(LesionlabError):
+    """An entry cannot be had: it is not there, is no bytes, or its file is damaged."""
+
+
+def entry_path(file: Path, name: str) -> Path:
+    """Give the path of an entry of an HDF5 file."""
+    return file.with_name(f"{file.name}{MARK}{name}")
+
+
+def parquet_row_path(file: Path, column: str, row: int) -> Path:
+    """Give the path of a row (from 0) of a Parquet file's column of images."""
+    return Path(f"{file}{MARK}{column}/{row}")
+
+
+def read_stored(path: str | Path) -> bytes:
+    """Return the bytes of an image inside another file.
+
+    Raises:
+        ImageError: the entry is not there, is no bytes, has more than `MAX_BYTES`, or its file is damaged.
+        UsageError: the library that reads the file is not installed.
+
+    """
+    try:
+        data = _bytes_of(path)
+    except EntryError as error:
+        raise ImageError(str(error), str(path), code="missing") from error
+    if len(data) > MAX_BYTES:
+        raise too_large(f"{len(data) / 1e6:.0f} MB", f"{MAX_BYTES / 1e6:.0f} MB", str(path))
+    return data
+
+
+def _bytes_of(path: str | Path) -> bytes:
+    """Return the bytes of an image inside another file.
+
+    Raises:
+        EntryError: see there.
+        UsageError: the library that reads the file is not installed.
+    """
+    file, _, name = str(path).partition(MARK)
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise EntryError(f"the file {Path(file).name} cannot be opened ({error.strerror})") from error
+    key = (file, status.st_mtime_ns, os.getpid())
+    if file.lower().endswith(".parquet"):
+        column, _, row = name.rpartition("/")
+        return _parquet_bytes(key, column, int(row))
+    return _hdf5_bytes(key, name)
+
+
+def hdf5_names(file: Path) -> list[str]:
+    """Names of an HDF5 file's entries.
+
+    Raises:
+        UsageError: no such library, or no such file.
+    """
+    try:
+        return list(_hdf5(_key(file)))
+    except OSError as error:
+        raise UsageError(f"{file} is no HDF5 file, or cut short ({_words(error)}): download it again.") from error
+
+
+def parquet_columns(file: Path) -> tuple[dict[str, list[Any]], str]:
+    """Read a Parquet file's columns without the image bytes: the images' own names stand in their place.
+
+    Returns:
+        Values by column; labels that are numbers with names in the file's own description (Hugging Face's ClassLabel) are those
+        names. And the column of images, "" where there is none.
+
+    Raises:
+        UsageError: no such library, or no such file.
+    """
+    pyarrow = _library("pyarrow", "Parquet files")
+    try:
+        parquet = _parquet(_key(file))
+        schema = parquet.schema_arrow
+        images = [field.name for field in schema if _is_image(field.type)]
+        plain = [field.name for field in schema if field.name not in images and not _is_nested(pyarrow, field.type)]
+        image = images[0] if images else ""
+        has_path = bool(image) and any(field.name == "path" for field in schema.field(image).type)
+        wanted = [*plain, *([f"{image}.path"] if has_path else [])]
+        table = parquet.read(columns=wanted)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UsageError(f"{file} is no Parquet file, or cut short ({_words(error)}): download it again.") from error
+    values = {name: table.column(name).to_pylist() for name in plain}
+    for name, names in _class_labels(schema.metadata).items():
+        if name in values:
+            values[name] = [
+                names[value] if isinstance(value, int) and 0 <= value < len(names) else value for value in values[name]
+            ]
+    if image:
+        rows = parquet.metadata.num_rows
+        values[image] = [one["path"] for one in table.column(image).to_pylist()] if has_path else [None] * rows
+    return values, image
+
+
+def _hdf5_bytes(key: tuple[str, int, int], name: str) -> bytes:
+    file = _hdf5(key)
+    try:
+        value = file[name][()]
+    except KeyError as error:
+        raise EntryError(f"{Path(key[0]).name} has no entry {name}") from error
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        raise EntryError(f"the entry {name} of {Path(key[0]).name} is damaged ({_words(error)})") from error
+    if isinstance(value, bytes):
+        return value
+    if getattr(value, "dtype", None) is not None and value.dtype.kind in "VuiS":
+        return bytes(value.tobytes())
+    raise EntryError(f"the entry {name} of {Path(key[0]).name} holds no bytes of an image")
+
+
+@lru_cache(maxsize=4)
+def _hdf5(key: tuple[str, int, int]) -> Any:
+    h5py = _library("h5py", "HDF5 files")
+    return h5py.File(key[0], "r", rdcc_nbytes=0)
+
+
+@lru_cache(maxsize=4)
+def _parquet(key: tuple[str, int, int]) -> Any:
+    _library("pyarrow", "Parquet files")
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(key[0])
+
+
+def _parquet_bytes(key: tuple[str, int, int], column: str, row: int) -> bytes:
+    pyarrow = _library("pyarrow", "Parquet files")
+    try:
+        with _LOCK:
+            start, values = _row_group(key, column, row)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise EntryError(f"row {row + 1} of {Path(key[0]).name} is damaged ({_words(error)})") from error
+    value = values[row - start].as_py()
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
+        raise EntryError(f"row {row + 1} of {Path(key[0]).name} has no bytes of an image in the column {column}")
+    return data
+
+
+def _row_group(key: tuple[str, int, int], column: str, row: int) -> tuple[int, Any]:
+    """The first row of the row group that a row is in, and the group's values."""
+    metadata, start = _parquet(key).metadata, 0
+    for group in range(metadata.num_row_groups):
+        size = metadata.row_group(group).num_rows
+        if row < start + size:
+            return start, _group_values(key, column, group)
+        start += size
+    raise EntryError(f"{Path(key[0]).name} has {start} rows, and no row {row + 1}")
+
+
+@lru_cache(maxsize=2)
+def _group_values(key: tuple[str, int, int], column: str, group: int) -> Any:
+    return _parquet(key).read_row_group(group, columns=[column], use_threads=False).column(column)
+
+
+def _is_image(kind: Any) -> bool:
+    """Bytes, or a struct that has some: what Hugging Face's datasets write for an image."""
+    names = [field.name for field in kind] if str(kind).startswith("struct") else []
+    return str(kind) in ("binary", "large_binary") or (
+        "bytes" in names and str(kind.field("bytes").type).endswith("binary")
+    )
+
+
+def _is_nested(pyarrow: Any, kind: Any) -> bool:
+    return bool(pyarrow.types.is_nested(kind))
+
+
+def _class_labels(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Names of labels by column, from the description that Hugging Face's datasets write into a Parquet file."""
+    try:
+        features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        return {name: one["names"] for name, one in features.items() if one.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _key(file: Path) -> tuple[str, int, int]:
+    return str(file), file.stat().st_mtime_ns, os.getpid()
+
+
+def _library(name: str, what: str) -> Any:
+    if find_spec(name) is None:
+        raise UsageError(f"{what} need the library {name}: pip install 'lesionlab[stored]'.")
+    return __import__(name)
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

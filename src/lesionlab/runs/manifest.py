@@ -1,0 +1,309 @@
+"""`manifest.json`: what was asked for, on what machine and data, and what each step found; every key is documented here.
+
+It is written short when a run begins (`lesionlab.runs.identity.Head`), and whole, once, when it is done (`Manifest`); `lesionlab
+evaluate` writes an `EvaluationManifest`. All are checked where they are read, in `lesionlab.runs.directory`. The table of keys in
+docs/commands.md is made of the docstrings below.
+"""
+
+from msgspec import Struct
+
+from lesionlab.data.layouts.findings import Finding
+from lesionlab.data.split_proof import SplitProof
+from lesionlab.evaluation.conformal import Conformal
+from lesionlab.inference.facts import OperatingThreshold, Thresholds
+from lesionlab.runs.identity import Identity, Kind
+from lesionlab.taxonomy import Taxonomy
+
+
+class Environment(Struct, frozen=True, kw_only=True):
+    """Step 1: what it ran on.
+
+    Attributes:
+        python: its version; likewise `platform`.
+        platform: operating system.
+        processor: its name.
+        cores: those that the process may use.
+        memory_gib: memory of the machine in GiB; null where it is not known.
+        packages: the version of each library.
+        backend: of Keras.
+        device: the devices that it trained on.
+
+    """
+
+    python: str
+    platform: str
+    processor: str
+    cores: int
+    memory_gib: float | None
+    packages: dict[str, str]
+    backend: str
+    device: str
+
+
+class Patients(Struct, frozen=True):
+    """Patients that the data name.
+
+    Attributes:
+        known: how many.
+        images_without: images of which none is known.
+
+    """
+
+    known: int
+    images_without: int
+
+
+class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Steps 2 to 4: where the images lie and how many there are.
+
+    Attributes:
+        folder: of the images.
+        layout: that it was read as.
+        rows: of its table, one an image.
+        images: those that were used.
+        lesions: that they show.
+        fingerprint: SHA-256 of their ids, lesions, diagnoses and contents.
+        is_generated: whether the images were drawn by a program.
+        taxonomy: the diagnoses; absent in older files, which are HAM10000's.
+        patients: absent where the data name none.
+        kept: images that could be used, before `--limit`; absent in an evaluation.
+
+    """
+
+    folder: str
+    layout: str
+    rows: int
+    images: int
+    lesions: int
+    fingerprint: str
+    is_generated: bool
+    taxonomy: Taxonomy | None = None
+    patients: Patients | None = None
+    kept: int | None = None
+
+
+class SetAside(Struct, frozen=True):
+    """An image that was not used.
+
+    Attributes:
+        image_id: its id.
+        reason: why.
+
+    """
+
+    image_id: str
+    reason: str
+
+
+class PartCounts(Struct, frozen=True):
+    """How large a part is.
+
+    Attributes:
+        images: in it.
+        lesions: that they show.
+
+    """
+
+    images: int
+    lesions: int
+
+
+class SplitFacts(Struct, frozen=True, kw_only=True):
+    """Step 7: who is trained, validated and tested on.
+
+    Attributes:
+        name: the rule: `lesion`, `kaggle`, `source` or `file`.
+        parts: images and lesions of `train`, `validation` and `test`.
+        proof: what lies on two sides, counted anew on the result.
+        untrained: diagnoses that are tested and never trained on.
+
+    """
+
+    name: str
+    parts: dict[str, PartCounts]
+    proof: SplitProof
+    untrained: tuple[str, ...] = ()
+
+
+class PixelFacts(Struct, frozen=True, kw_only=True):
+    """Steps 6 and 8: how a file becomes pixels.
+
+    Attributes:
+        height: in px.
+        width: in px.
+        crop: the rule, `centre` or `stretch`.
+        normalisation: the rule, inside the network.
+        channels_mean: of red, green and blue in the training part, 0 to 255.
+        channels_std: standard deviations, likewise.
+
+    """
+
+    height: int
+    width: int
+    crop: str
+    normalisation: str
+    channels_mean: tuple[float, ...]
+    channels_std: tuple[float, ...]
+
+
+class ModelFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Steps 11 and 12: the network and its optimizer.
+
+    Attributes:
+        architecture: its name; of an ensemble those of its members.
+        parameters: how many.
+        weights: that training started from.
+        devices: that trained together; absent in an ensemble.
+        optimizer: with its annealer, in words.
+
+    """
+
+    architecture: str
+    parameters: int
+    weights: str
+    devices: int | None = None
+    optimizer: str
+
+
+class ExportFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Step 14: `model.onnx`, held against `model.keras`.
+
+    Attributes:
+        onnx: its name; null where it could not be written.
+        reason: why it could not be written.
+        largest_difference: in probability.
+        images: that it was taken on.
+
+    """
+
+    onnx: str | None
+    reason: str | None = None
+    largest_difference: float | None = None
+    images: int | None = None
+
+
+class StepTime(Struct, frozen=True):
+    """How long a step took.
+
+    Attributes:
+        step: its number, from 1.
+        name: of the step.
+        seconds: that it took.
+
+    """
+
+    step: int
+    name: str
+    seconds: float
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """A finished run or ensemble.
+
+    Attributes:
+        lesionlab: the version that wrote it.
+        command: the command line.
+        request: what makes a run this one: the same goes on, another is refused.
+        seed: of everything random.
+        started: when it was begun, UTC.
+        finished: when it was done, UTC; null until then.
+        environment: step 1: what it ran on.
+        data: steps 2 to 4: where the images lie and how many there are.
+        findings: what was found to be wrong with the data, and what was done about it.
+        set_aside: images that were not used.
+        split: step 7: who is trained, validated and tested on.
+        pixels: steps 6 and 8: how a file becomes pixels.
+        model: steps 11 and 12: the network and its optimizer.
+        evaluated: when the figures were taken, UTC.
+        export: step 14: `model.onnx`, held against `model.keras`.
+        stages: how long each step took.
+
+    """
+
+    lesionlab: str
+    command: str
+    request: Identity
+    seed: int
+    started: str
+    finished: str | None
+    environment: Environment
+    data: DataFacts
+    findings: tuple[Finding, ...]
+    set_aside: tuple[SetAside, ...]
+    split: SplitFacts
+    pixels: PixelFacts
+    model: ModelFacts
+    evaluated: str
+    export: ExportFacts
+    stages: tuple[StepTime, ...]
+
+
+class EvaluatedSplit(Struct, frozen=True, kw_only=True):
+    """The split that an evaluation was asked to keep to.
+
+    Attributes:
+        file: its table.
+        images: of `train`, `validation` and `test`.
+        proof: what lies on two sides.
+
+    """
+
+    file: str
+    images: dict[str, int]
+    proof: SplitProof
+
+
+class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was evaluated.
+
+    Attributes:
+        name: of the model, or of the file of predictions.
+        sha256: of a file of predictions.
+        training_data: what a model says of it; empty for predictions.
+        training_data_is_all: whether it was trained on all parts.
+        thresholds: that the model carries, 0 to 1.
+        conformal: the promise of its sets of diagnoses; null where it has none.
+        operating: its operating points.
+
+    """
+
+    name: str
+    sha256: str | None = None
+    training_data: str
+    training_data_is_all: bool
+    thresholds: Thresholds
+    conformal: Conformal | None
+    operating: tuple[OperatingThreshold, ...]
+
+
+class EvaluationManifest(Struct, frozen=True, kw_only=True):
+    """An evaluation of a model on other data.
+
+    Attributes:
+        kind: `evaluation`.
+        lesionlab: the version that wrote it.
+        command: the command line.
+        evaluated: when the figures were taken, UTC.
+        finished: when it was done, UTC; null until then.
+        seed: of everything random.
+        model: what was evaluated.
+        data: where the images lie and how many there are.
+        findings: what was found to be wrong with the data, and what was done about it.
+        set_aside: images that were not used, and predictions of images that are not there.
+        overlap_with_training: `trained`: on these very images; `split`: their split keeps them apart; empty: other data.
+        split: null where every image was evaluated.
+
+    """
+
+    kind: Kind = Kind.EVALUATION
+    lesionlab: str
+    command: str
+    evaluated: str
+    finished: str | None
+    seed: int
+    model: EvaluatedModel
+    data: DataFacts
+    findings: tuple[Finding, ...]
+    set_aside: tuple[SetAside, ...]
+    overlap_with_training: str
+    split: EvaluatedSplit | None

@@ -1,0 +1,62 @@
+"""What a run's model file says of itself: made of the run's recipe, data, decision and card."""
+
+import dataclasses
+from typing import Any
+
+from lesionlab.files import without_nan
+from lesionlab.inference.facts import ON_ALL, Facts, make_facts
+from lesionlab.recipe import Recipe
+from lesionlab.runs.directory import RunDirectory
+from lesionlab.runs.manifest import DataFacts
+from lesionlab.taxonomy import HAM10000
+
+
+def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str) -> Facts:
+    """Facts for a run's model file.
+
+    Args:
+        recipe: of the run.
+        data: of its manifest.
+        decision: of its `metrics.json`: rule, calibration, thresholds, sets and operating points.
+        card: the model card, in Markdown.
+
+    """
+    training_data, licence = describe_training_data(data)
+    decision = without_nan(decision)
+    return make_facts(
+        name=recipe.name,
+        taxonomy=data.taxonomy or HAM10000,
+        height=recipe.image.height,
+        width=recipe.image.width,
+        crop=recipe.image.crop,
+        decision=decision,
+        temperature=decision["temperature"],
+        thresholds=decision["thresholds"],
+        conformal=decision["conformal"],
+        training_data=training_data,
+        licence=licence,
+        card=card,
+    )
+
+
+def facts_of_run(run: RunDirectory) -> Facts:
+    """Facts for the model file of a finished run."""
+    return model_facts(run.recipe, run.manifest.data, run.decision(), run.card())
+
+
+def facts_of_refit(run: RunDirectory) -> Facts:
+    """Facts of the network that is trained on all lesions of a finished run; whose figures the card has is said in it."""
+    facts = facts_of_run(run)
+    about = (
+        f"> These weights were trained by the recipe `{facts.name}` on all lesions named below. The figures are those of the "
+        "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
+    )
+    return dataclasses.replace(facts, training_data=facts.training_data + ON_ALL, card=about + facts.card)
+
+
+def describe_training_data(data: DataFacts) -> tuple[str, str]:
+    """Say what a run's data were, and under what licence. The folder's name is left out."""
+    counts = f"{data.images:,} images of {data.lesions:,} lesions, fingerprint {data.fingerprint[:16]}"
+    if data.is_generated:
+        return f"generated lesions, of no patient: {counts}", "none: nothing of it is anybody's"
+    return f"{counts}, read as {data.layout}", "that of the data; of HAM10000: CC BY-NC 4.0, non-commercial use only"

@@ -1,0 +1,32 @@
+"""How much clients can ask of a service, and its settings in the environment; light, because `lesionlab --help` shows both."""
+
+import os
+from typing import NamedTuple
+
+
+class Limits(NamedTuple):
+    """Bounds on what one client, and all together, can ask for.
+
+    Attributes:
+        files: images in one request.
+        file_bytes: of one image; phones' photographs stay below 20 MB.
+        body_bytes: of one request.
+        bodies_bytes: of all requests that are under way: memory stays bounded however many clients send at once.
+        waiting: images that wait for the network; beyond it requests get 503 and the time to come again.
+        header_seconds: for a client to send its request's head.
+        body_seconds: for a client to send its request's body.
+
+    """
+
+    files: int = 32
+    file_bytes: int = 20_000_000
+    body_bytes: int = 64_000_000
+    bodies_bytes: int = 128_000_000
+    waiting: int = 64
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+
+
+def environment(name: str) -> str:
+    """Read a setting from the environment: LESIONLAB_HOST, LESIONLAB_PORT and so on; an empty one counts as none."""
+    return os.environ.get(f"LESIONLAB_{name}", "")
