@@ -86,7 +86,8 @@ def _add_training_options(group: Group) -> None:
     group.add_argument(
         "--weights",
         metavar="FILE|none",
-        help="initial weights: imagenet, none, or a .weights.h5 file (default: the recipe's)",
+        help="initial weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5) (default: the "
+        "recipe's)",
     )
     group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
     group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
