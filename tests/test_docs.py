@@ -83,7 +83,7 @@ def test_the_help_in_the_documentation_is_what_the_commands_print() -> None:
     assert script["with_help"](text).split() == text.split(), "Run: python docs/make_commands.py"
 
 
-def test_every_key_of_a_manifest_is_documented() -> None:
+def test_every_key_of_the_typed_files_is_documented() -> None:
     script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert set(re.findall(r"<!-- keys: (\w+) -->", text)) == set(script["FILES"])
