@@ -66,7 +66,9 @@ def as_file(given: Image.Image | np.ndarray) -> bytes:
     """
     if isinstance(given, ImageFile.ImageFile) and given.tile and given.fp is not None and given.tell() == 0:
         data = _whole_file(given.fp)
-        with suppress(Exception):  # what is damaged the reader of the file says; Pillow closes a file that it has loaded
+        with suppress(
+            Exception
+        ):  # what is damaged the reader of the file says; Pillow closes a file that it has loaded
             given.load()
         return data
     image = Image.fromarray(given) if isinstance(given, np.ndarray) else given
