@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lesionlab.cli import main
 from lesionlab.data.clean import clean
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.image_types import KINDS, read_kinds
 from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
 from lesionlab.data.pixels import decode_images
+from lesionlab.data.split import split
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import read_taxonomy
+from lesionlab.recipe import SplitChoice
+from lesionlab.taxonomy import read_taxonomy, taxonomy_names
 
 
 def draw(folder: Path, *names: str) -> None:
@@ -449,6 +452,49 @@ def test_folders_of_ones_own_names(tmp_path: Path) -> None:
     assert "folders-joined" in kinds(collection)
 
 
+def test_a_drafted_taxonomy_is_refused_until_the_user_has_said_what_is_malignant(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data, file = tmp_path / "data", tmp_path / "mine.toml"
+    rng = np.random.default_rng(0)
+    for name in ("Zoon", "pityriasis rosea", "wart", "wart!"):
+        (data / name).mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(rng.integers(0, 255, (80, 80, 3), np.uint8)).save(data / name / f"{name}{number}.png")
+    assert main(["check", str(data)]) == 2 and "--write-taxonomy FILE.toml" in capfd.readouterr().err
+    assert main(["check", str(data), "--write-taxonomy", str(file)]) == 0
+    assert "4 diagnoses" in capfd.readouterr().out
+    assert main(["check", str(data), "--taxonomy", str(file)]) == 2
+    assert "does not say whether it counts as malignant" in capfd.readouterr().err
+    file.write_text(file.read_text().replace("# is_malignant = true or false?", "is_malignant = true #"))
+    assert read_taxonomy(file).dx == ("zoon", "pityriasis-rosea", "wart", "wart-4")
+    assert main(["check", str(data), "--taxonomy", str(file)]) == 0
+    assert "8 images kept" in capfd.readouterr().out
+    assert (
+        main(["check", str(data), "--write-taxonomy", str(file)]) == 2 and "is there already" in capfd.readouterr().err
+    )
+    assert main(["check", str(data), "--write-taxonomy", str(tmp_path / "a.txt")]) == 2
+    assert main(["check", str(tmp_path / "none"), "--write-taxonomy", str(tmp_path / "b.toml")]) == 2
+    assert main(["check", str(data), "--image-type", "photo"]) == 2 and "none of dermoscopic" in capfd.readouterr().err
+
+
+def test_official_parts_are_a_split_by_name(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for dx in ("mel", "nv"):
+            draw(tmp_path / part / dx, *(f"{part}-{dx}{number}.png" for number in range(6)))
+    collection = read_collection(tmp_path)
+    table = collection.table.assign(group=collection.table["lesion_id"])
+    parts = split(table, SplitChoice(name="official"), collection.taxonomy, seed=0)
+    assert set(table["image_id"][parts == "test"]) == {f"test-{dx}{n}" for dx in ("mel", "nv") for n in range(6)}
+    assert (parts == "validation").sum() == 2 and set(table["dx"][parts == "validation"]) == {"mel", "nv"}
+    assert parts.tolist() == split(table, SplitChoice(name="official"), collection.taxonomy, seed=0).tolist()
+    with pytest.raises(UsageError, match="and the data have no train and no test"):
+        split(table.drop(columns="official_part"), SplitChoice(name="official"), collection.taxonomy, seed=0)
+    some = table.assign(official_part=table["official_part"].where(table["image_id"] != "test-nv0", "unknown"))
+    with pytest.raises(UsageError, match="finds no part for 1 images: test-nv0"):
+        split(some, SplitChoice(name="official"), collection.taxonomy, seed=0)
+
+
 def test_a_folder_that_no_reader_knows_names_the_nearest(tmp_path: Path) -> None:
     draw(tmp_path, "PAT_1.png")
     write(tmp_path / "metadata.csv", "patient_id,img_id,diagnostic,region", "PAT_1,PAT_1.png,NEV,ARM")
@@ -468,6 +514,29 @@ def test_all_faults_of_a_table_are_listed_together(tmp_path: Path) -> None:
     assert text.startswith("4 faults:\n") and "unknown diagnosis 'kaposi' (1, first: row 6)" in text
     assert "lesion 'L1' has two diagnoses, nv (row 2) and mel (row 3)" in text
     assert "lesion 'L2' has two patients, P1 (row 4) and P2 (row 5)" in text and "row 7: lesion_id is ''" in text
+
+
+def test_fitzpatrick17k_is_read_once_mended_as_the_docs_say(tmp_path: Path) -> None:
+    draw(tmp_path, "5e82.jpg", "d2ba.jpg")
+    header = "md5hash,fitzpatrick_scale,label,nine_partition_label,three_partition_label,url"
+    rows = (
+        "5e82,3,melanoma,malignant melanoma,malignant,http",
+        "d2ba,2,seborrheic keratosis,benign epidermal,benign,http",
+    )
+    path = write(tmp_path / "fitzpatrick17k.csv", header, *rows)
+    with pytest.raises(UsageError, match="Rename the column 'md5hash' to image_id"):
+        read_collection(tmp_path)
+    mended = [f"{row},{row[:4]}" for row in rows]
+    write(path, header.replace("md5hash", "image_id").replace("label,nine", "dx,nine") + ",lesion_id", *mended)
+    assert dx_of(read_collection(tmp_path)) == {"5e82": "mel", "d2ba": "bkl"}
+
+
+@pytest.mark.parametrize("name", taxonomy_names())
+def test_every_taxonomy_is_documented_with_its_diagnoses(name: str) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    row = next(line for line in text.splitlines() if line.startswith("| `") and f"`{name}`" in line.split(" | ")[0])
+    taxonomy = read_taxonomy(name)
+    assert set(row.split(" | ")[1].split()) == set(taxonomy.dx) and "malignant" in taxonomy.summary
 
 
 # The cases and the real data

@@ -194,6 +194,17 @@ def test_weights_of_the_challenge_are_no_diagnoses(isic: Path) -> None:
     lines = truth.read_text().splitlines()
     write(truth, "\n".join([lines[0] + ",score_weight", *(f"{line},{n % 2}.0" for n, line in enumerate(lines[1:]))]))
     assert len(read_collection(isic).table) == 5
+    (found,) = [item for item in read_collection(isic).findings if item.kind == "weighed"]
+    assert "lesionlab score weighs them" in found.decision and found.items == ("ISIC_1", "ISIC_3")
+
+
+def test_ground_truth_of_ham10000_is_told_where_its_lesions_are(tmp_path: Path) -> None:
+    draw(tmp_path, "ISIC_1", "ISIC_2")
+    write(tmp_path / "GroundTruth.csv", one_hot(("ISIC_1", "mel"), ("ISIC_2", "nv")))
+    with pytest.raises(UsageError, match=r"of HAM10000, HAM10000_metadata.csv has the lesion_id of these very images"):
+        read_collection(tmp_path)
+    write(tmp_path / "HAM10000_metadata.csv", CSV)
+    assert len(read_collection(tmp_path).table) == 4
 
 
 PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"

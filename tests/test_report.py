@@ -141,7 +141,7 @@ def test_a_leak_stands_in_red(copy: Path) -> None:
 def test_an_undefined_figure_is_said_to_be_so(copy: Path) -> None:
     def forget(metrics: dict) -> None:
         row = metrics["test"]["per_class"]["df"]
-        row |= dict.fromkeys(("recall", "f1", "auc", "average_precision", "misclassified", "recall_interval"))
+        row |= dict.fromkeys(("sensitivity", "f1", "auc", "average_precision", "misclassified", "sensitivity_interval"))
 
     change_json(copy / "metrics.json", forget)
     assert "not available" in write_report(copy).read_text(encoding="utf-8")
@@ -256,6 +256,8 @@ def test_the_card_says_of_groups_what_was_computed(copy: Path) -> None:
 
     def mark(metrics: dict) -> None:
         row = {"by": "sex", "lesions": 30, "accuracy": 0.5, "interval": [0.2, 0.8], "expected": 0.6, "p": 0.5}
+        row |= dict.fromkeys(("gap", "gap_interval", "p_holm", "malignant_found", "malignant_interval"))
+        row |= {"images": 40, "malignant": 0}
         metrics["subgroups"] = [
             row | {"group": "female", "stands_out": False},
             row | {"group": "male", "stands_out": True},

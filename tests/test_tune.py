@@ -72,6 +72,7 @@ def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -
     assert "--trials: '0' is not a whole number of at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -107,6 +108,7 @@ def test_a_search_of_no_data_or_among_them_is_refused_before_anything_is_written
     assert str(given) in capsys.readouterr().err and not out.exists()
 
 
+@pytest.mark.slow
 def test_failed_trials_are_said_and_end_with_1(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +149,7 @@ def test_failed_trials_are_said_and_end_with_1(
     assert anew.returncode == 1 and len(calls) == 2 and not (out / "search").exists()
 
 
+@pytest.mark.slow
 def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     assert told[3:] == first
 
 
+@pytest.mark.slow
 def test_more_cores_than_a_node_has_are_refused(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     """Ray would wait for a node that never comes."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
@@ -185,6 +189,7 @@ def test_a_trials_number_is_found_whatever_id_its_search_was_given(name: str, nu
     assert trial_number(name) == number
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")

@@ -39,9 +39,9 @@ class ImageChoice:
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """Who is tested on: `lesion`, `kaggle` (leaks), `source` (a clinic held out) or `file` (a table of one's own)."""
+    """Who is tested on: `lesion`, `kaggle` (leaks), `source` (a clinic), `official` (as published), `file` (of one's own)."""
 
-    name: Literal["lesion", "kaggle", "source", "file"] = "lesion"
+    name: Literal["lesion", "kaggle", "source", "official", "file"] = "lesion"
     test_share: float = _between(0.15, 0.01, 0.9)
     validation_share: float = _between(0.15, 0.01, 0.9)
     source: str = ""
@@ -72,7 +72,8 @@ class AugmentChoice:
 class ModelChoice:
     """The network: `notebook-cnn`, `small-cnn` or the name of any `keras.applications` model.
 
-    `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network without top.
+    `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network
+    without top, or of one that Keras publishes (`…_no_top.h5`).
     `frozen_until`: the last layer of the pretrained part that stays as it is, such as `conv_pw_3_relu` of MobileNet;
     empty: all is trained. `views`: of how many flipped copies of an image the trained network takes the mean, in its
     logits; 1 is the image alone, 4 takes all.
@@ -146,12 +147,14 @@ class Recipe:
     """Every choice of a run.
 
     `taxonomy`: the diagnoses that the data are read in, by the name of a taxonomy that comes with lesionlab or the path of a
-    file; empty: those that the data folder has.
+    file; empty: those that the data folder has. `image_types`: kinds of image that are read, such as `dermoscopic,clinical`;
+    empty: dermoscopic ones, or, of data that have none, the kind that they are of.
     """
 
     name: str = "unnamed"
     summary: str = ""
     taxonomy: str = ""
+    image_types: str = ""
     image: ImageChoice = ImageChoice()
     split: SplitChoice = SplitChoice()
     augment: AugmentChoice = AugmentChoice()
@@ -183,8 +186,9 @@ class Recipe:
     def to_toml(self) -> str:
         """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
         lines = [f"name = {as_toml(self.name)}", f"summary = {as_toml(self.summary)}"]
-        lines += [f"taxonomy = {as_toml(self.taxonomy)}"] if self.taxonomy else []
-        for part in dataclasses.fields(self)[3:]:
+        for key in ("taxonomy", "image_types"):
+            lines += [f"{key} = {as_toml(value)}"] if (value := getattr(self, key)) else []
+        for part in dataclasses.fields(self)[4:]:
             lines += ["", f"[{part.name}]"]
             choices = dataclasses.asdict(getattr(self, part.name))
             lines += [f"{key} = {as_toml(value)}" for key, value in choices.items()]

@@ -6,9 +6,12 @@ A misspelt option, command or choice is named with the nearest that there is, a 
 import argparse
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lesionlab.choices import ENGINES
+
+if TYPE_CHECKING:
+    from lesionlab.taxonomy import Taxonomy
 
 Commands = argparse._SubParsersAction
 Group = argparse._ArgumentGroup
@@ -68,6 +71,30 @@ def engine_of(options: argparse.Namespace) -> str:
 def positive(text: str) -> int:
     """Read a count: 1 or more."""
     return _read(int, text, lambda value: value >= 1, "a whole number of at least 1")
+
+
+def add_reading(parser: Any) -> None:
+    """Add the options that say how a folder is read: `--taxonomy` and `--image-type`."""
+    parser.add_argument(
+        "--taxonomy",
+        metavar="NAME|FILE",
+        help="diagnoses to read the data in: ham10000, isic2019, milk10k and others, or a .toml file of your own (default: those "
+        "of the data)",
+    )
+    parser.add_argument(
+        "--image-type",
+        metavar="KIND,…",
+        help="kinds of image to use: dermoscopic, clinical, overview, tbp, confocal, synthetic or all (default: dermoscopic, or "
+        "the only kind that there is)",
+    )
+
+
+def reading_of(options: argparse.Namespace) -> "tuple[Taxonomy | None, tuple[str, ...] | None]":
+    """Give what `--taxonomy` and `--image-type` ask for; None leaves it to the data."""
+    from lesionlab.data.layouts.image_types import kinds_of_recipe
+    from lesionlab.taxonomy import read_taxonomy
+
+    return read_taxonomy(options.taxonomy) if options.taxonomy else None, kinds_of_recipe(options.image_type or "")
 
 
 def whole_number(text: str) -> int:

@@ -13,9 +13,10 @@ def print_checked(checked: Checked) -> None:
     """Print what is in a folder, or several, and what is wrong with it."""
     collection, cleaned = checked.collection, checked.cleaned
     console = Console(markup=False, emoji=False)  # names of files are printed as they are: [old], :bug:
+    rows = len(collection.table) + len(collection.set_aside)
     console.print(
-        f"{named(collection.data)}: layout {collection.layout!r}, {len(collection.table):,} rows, {len(cleaned.table):,} images "
-        f"kept of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
+        f"{named(collection.data)}: layout {collection.layout!r}, {rows:,} rows, {len(cleaned.table):,} images kept "
+        f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
         highlight=False,
     )
     if collection.others:

@@ -5,7 +5,7 @@ import errno
 from pathlib import Path
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, positive, whole_number
+from lesionlab.cli.arguments import Commands, add_reading, positive, reading_of, whole_number
 from lesionlab.errors import UsageError
 
 _DATA = "folder of images with their diagnoses: a table, or a subfolder per diagnosis"
@@ -28,8 +28,15 @@ def add_data_commands(commands: Commands) -> None:
         "them (missing, unreadable, identical or near-duplicate images, unknown values) and what a run would do about it.",
     )
     check.add_argument("data", type=Path, nargs="+", metavar="DIR", help=f"{_DATA}; of several, also what is in common")
+    add_reading(check)
     check.add_argument(
         "--pairs", type=Path, metavar="FILE", help="write all pairs of images of one lesion into a .csv file"
+    )
+    check.add_argument(
+        "--write-taxonomy",
+        type=Path,
+        metavar="FILE.toml",
+        help="draft a taxonomy from the folder's own diagnoses; you then say which are malignant",
     )
     check.set_defaults(command=_check)
     explore = commands.add_parser(
@@ -39,6 +46,7 @@ def add_data_commands(commands: Commands) -> None:
         "source, images per lesion, sample images, mean image and colour per diagnosis, missing values.",
     )
     explore.add_argument("data", type=Path, metavar="DIR", help=_DATA)
+    add_reading(explore)
     explore.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for explore.html, tables and figures"
     )
@@ -59,16 +67,40 @@ def _check(options: argparse.Namespace) -> None:
     from lesionlab.cli.checked import print_checked
     from lesionlab.lifecycle.check import check, write_pairs
 
-    checked = check(tuple(options.data))
+    if options.write_taxonomy:
+        if len(options.data) > 1:
+            raise UsageError("--write-taxonomy drafts from one folder: give one DIR.")
+        _write_draft(options.data[0], options.write_taxonomy)
+        return
+    checked = check(tuple(options.data), *reading_of(options))
     if options.pairs:
         write_pairs(checked, options.pairs)
     print_checked(checked)
 
 
+def _write_draft(folder: Path, file: Path) -> None:
+    from lesionlab.data.layouts.draft import draft_taxonomy
+    from lesionlab.files import write_text
+
+    if file.suffix != ".toml":
+        raise UsageError(f"--write-taxonomy {file}: the name of a taxonomy's file ends in .toml.")
+    if file.exists():
+        raise UsageError(f"{file} is there already: give another name, or take it away.")
+    text = draft_taxonomy(folder)
+    try:
+        write_text(file, text)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written ({error.strerror}). Name another file.") from error
+    print(
+        f"{file} written: {text.count('[[diagnosis]]')} diagnoses. Say of each whether it is malignant, then: lesionlab check "
+        f"{folder} --taxonomy {file}"
+    )
+
+
 def _explore(options: argparse.Namespace) -> None:
     from lesionlab.lifecycle.check import explore_folder
 
-    print(f"{explore_folder(options.data, options.out)} written. {NOT_A_DEVICE}")
+    print(f"{explore_folder(options.data, options.out, *reading_of(options))} written. {NOT_A_DEVICE}")
 
 
 def _phantom(options: argparse.Namespace) -> None:

@@ -7,7 +7,17 @@ from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.choices import CALIBRATIONS, RECIPES, TRACKERS
-from lesionlab.cli.arguments import Commands, Group, add_engine, devices, engine_of, positive, whole_number
+from lesionlab.cli.arguments import (
+    Commands,
+    Group,
+    add_engine,
+    add_reading,
+    devices,
+    engine_of,
+    positive,
+    reading_of,
+    whole_number,
+)
 from lesionlab.errors import UsageError
 
 
@@ -53,17 +63,12 @@ def _add_data_options(group: Group) -> None:
         "together, and lesions common to them stay on one side of the split",
     )
     group.add_argument(
-        "--taxonomy",
-        metavar="NAME|FILE",
-        help="set of diagnoses to read the data in: the name of one that comes with lesionlab, or a TOML file (default: the "
-        "recipe's, else the data's own)",
-    )
-    group.add_argument(
         "--split",
         metavar="NAME|FILE",
-        help="how to split: lesion (default), source:CLINIC (test on one clinic), kaggle (leaks; for comparison), or a .csv "
-        "file with the columns image_id and part",
+        help="how to split: lesion (default), source:CLINIC (test on one clinic), official (the parts as "
+        "published), kaggle (leaks; for comparison), or a .csv file with the columns image_id and part",
     )
+    add_reading(group)
     group.add_argument(
         "--limit",
         type=positive,
@@ -81,7 +86,8 @@ def _add_training_options(group: Group) -> None:
     group.add_argument(
         "--weights",
         metavar="FILE|none",
-        help="initial weights: imagenet, none, or a .weights.h5 file (default: the recipe's)",
+        help="initial weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5) (default: the "
+        "recipe's)",
     )
     group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
     group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
@@ -100,12 +106,15 @@ def _run(options: argparse.Namespace) -> None:
     from lesionlab.recipe import read_recipe
 
     recipe = read_recipe(options.recipe or ("mobile" if options.data else "quick"))
+    reading_of(options)  # that there is such a taxonomy, and such kinds
+    if options.taxonomy:
+        recipe = dataclasses.replace(recipe, taxonomy=options.taxonomy)
+    if options.image_type:
+        recipe = dataclasses.replace(recipe, image_types=options.image_type)
     if options.weights:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.epochs:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
-    if options.taxonomy:
-        recipe = dataclasses.replace(recipe, taxonomy=options.taxonomy)
     if options.split:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
     data_name = "-".join(folder.resolve().name for folder in options.data or ()) or "generated"

@@ -91,7 +91,8 @@ def near_duplicates(
         UsageError: the three arguments are not of one length, or the pixels are smaller than `MIN_SIDE_PX`.
 
     """
-    n = len(pixels)
+    n, pixels = len(pixels), np.asanyarray(pixels)
+    skip = None if skip is None else np.asarray(skip, dtype=bool)
     if len(image_ids) != n:
         raise UsageError(f"{n} images need {n} image ids, not {len(image_ids)}.")
     if skip is not None and len(skip) != n:

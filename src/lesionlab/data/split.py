@@ -1,7 +1,8 @@
 """Steps 7 and 10: who is trained on, who is validated on, who is tested on; and the proof that none is on two sides.
 
 A split is made on groups: the images of one lesion, joined with those of any lesion that shares a near-duplicate or a
-patient with it. The one exception is `kaggle`, the notebook's split of images, which is kept to be compared with and says so.
+patient with it. The exceptions are kept to be compared with, and say so where they leak: `kaggle`, the notebook's split of
+images, and `official`, the parts that a data set was published in.
 """
 
 import hashlib
@@ -12,7 +13,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from lesionlab.data.layouts.metadata import PATIENT, check_image_id, with_own_names
+from lesionlab.data.layouts.metadata import PART, PATIENT, UNKNOWN, check_image_id, with_own_names
 from lesionlab.data.layouts.tables import ROW, read_table
 from lesionlab.data.split_proof import prove
 from lesionlab.errors import LesionlabError, UsageError
@@ -48,6 +49,8 @@ def split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed:
         )
     if choice.name == "kaggle":
         return kaggle_split(table)
+    if choice.name == "official":
+        return official_split(table, choice, taxonomy, seed=seed)
     if choice.name == "source":
         parts = source_split(table, choice, taxonomy, seed=seed)
     elif choice.name == "file":
@@ -166,6 +169,35 @@ def source_split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *
         is_trained = rest["group"].isin(order[validated:])
         parts.loc[rest.index[is_validated]] = "validation"
         parts.loc[rest.index[is_trained]] = "train"
+    return parts
+
+
+def official_split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
+    """Take the parts that the data set was published in; where it has none for validation, a share of the training lesions.
+
+    Raises:
+        UsageError: the data name no parts, or leave images without one.
+
+    """
+    parts = table[PART].rename("part") if PART in table else pd.Series(UNKNOWN, index=table.index, name="part")
+    missing = [part for part in ("train", "test") if not (parts == part).any()]
+    if missing:
+        raise UsageError(
+            f"The split 'official' needs the parts that the data were published in, and the data have no "
+            f"{' and no '.join(missing)}: put the tables of all parts into the folder, or use the split 'lesion'."
+        )
+    if (without := table.loc[parts == UNKNOWN, "image_id"]).any():
+        raise UsageError(
+            f"The split 'official' finds no part for {len(without):,} images: {', '.join(without[:5])}. Take them out, or "
+            "use the split 'lesion'."
+        )
+    if (parts == "validation").any():
+        return parts
+    trained = table[parts == "train"]
+    for groups in groups_by_dx(trained, taxonomy).values():
+        validated = part_size(choice.validation_share, len(groups), most=len(groups) - 1)
+        is_validated = trained["group"].isin(shuffled(groups, seed)[:validated])
+        parts = parts.mask(parts.index.isin(trained.index[is_validated]), "validation")
     return parts
 
 

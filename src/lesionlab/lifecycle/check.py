@@ -36,18 +36,19 @@ class Checked:
         return (*self.collection.findings, *self.cleaned.findings)
 
 
-def check(data: Data, taxonomy: Taxonomy | None = None) -> Checked:
+def check(data: Data, taxonomy: Taxonomy | None = None, image_types: tuple[str, ...] | None = None) -> Checked:
     """Read a folder, or several as one, and find what is in it, what is wrong with it, and what several have in common.
 
     Args:
         data: a folder of images, or several.
         taxonomy: the diagnoses to read it in; None for the folder's own.
+        image_types: kinds of image to read, see `read_collection`.
 
     Raises:
         UsageError: it holds no images with diagnoses in a layout that is known.
 
     """
-    collection = read_data(data, taxonomy)
+    collection = read_data(data, taxonomy, image_types)
     return Checked(collection, inspect(collection))
 
 
@@ -68,14 +69,16 @@ def write_pairs(checked: Checked, path: Path) -> None:
         raise UsageError(f"{path} cannot be written ({error.strerror}). Name another file with --pairs.") from error
 
 
-def explore_folder(folder: Path, out: Path, taxonomy: Taxonomy | None = None) -> Path:
-    """Write tables and figures of a folder into `out`; returns the page to open; `taxonomy` as of `check`.
+def explore_folder(
+    folder: Path, out: Path, taxonomy: Taxonomy | None = None, image_types: tuple[str, ...] | None = None
+) -> Path:
+    """Write tables and figures of a folder into `out`; returns the page to open; the others as of `check`.
 
     Raises:
         UsageError: `out` cannot be written, is the data folder, or holds other things than an earlier exploration.
     """
     _refuse_other_things(folder, out)
-    collection = read_collection(folder, taxonomy)
+    collection = read_collection(folder, taxonomy, image_types)
     cleaned = inspect(collection)
     pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
     try:

@@ -35,7 +35,7 @@ def write_exploration(
     explored = explore(table, means, taxonomy)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
-    figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
+    figures_data.write_data_figures(table, taxonomy, pixels, explored, means, folder / "figures", is_generated)
     return as_json(explored)
 
 
@@ -44,4 +44,4 @@ def write_exploration_page(
 ) -> Path:
     """Write the exploration with a page to look at it, `explore.html`; return the page's path."""
     explored = write_exploration(table, taxonomy, pixels, folder, is_generated)
-    return write_exploration_html(folder, explored, is_generated)
+    return write_exploration_html(folder, explored, taxonomy, is_generated)

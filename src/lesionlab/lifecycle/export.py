@@ -11,6 +11,7 @@ import pandas as pd
 
 from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
@@ -225,7 +226,7 @@ def _paths(run: RunDirectory) -> pd.DataFrame:
             f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. An export is proved on "
             "them; put them back, or use the run's own model.onnx and model.keras."
         )
-    return read_data(data, run.taxonomy).table[["image_id", "path"]]
+    return read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types)).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

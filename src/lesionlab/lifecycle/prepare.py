@@ -63,7 +63,7 @@ def prepare(run: Run) -> CleanData:
         folder = request.data or _generated_folder(request.seed)
         say(f"{count_images(folder):,} images in {named(folder)}")
     with run.stages.step(Step.METADATA):
-        collection = read_data(folder, request.taxonomy)
+        collection = read_data(folder, request.taxonomy, request.image_types)
         say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":

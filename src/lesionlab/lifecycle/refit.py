@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
@@ -83,7 +84,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
         raise LesionlabError(
             f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. Put them back."
         )
-    collection = read_data(data, run.taxonomy)
+    collection = read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()

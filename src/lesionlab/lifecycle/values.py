@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.folders import Data
 from lesionlab.model.decision_rule import Decision
@@ -44,6 +45,11 @@ class Request:
 
         """
         return read_taxonomy(self.recipe.taxonomy) if self.recipe.taxonomy else None
+
+    @property
+    def image_types(self) -> tuple[str, ...] | None:
+        """Kinds of image to read, as `read_collection` takes them."""
+        return kinds_of_recipe(self.recipe.image_types)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,11 @@ def read_kinds(text: str) -> tuple[str, ...]:
     return words or (DERMOSCOPIC,)
 
 
+def kinds_of_recipe(text: str) -> tuple[str, ...] | None:
+    """Read a recipe's `image_types`; empty leaves the kinds to the data."""
+    return read_kinds(text) if text else None
+
+
 def kinds_of(written: pd.Series, manipulation: pd.Series | None = None) -> pd.Series:
     """Give the kind of each row's `image_type`; "" where it says none; `synthetic` where `image_manipulation` says so."""
     kinds = written.map({word: _kind(word.lower()) for word in written.unique()})

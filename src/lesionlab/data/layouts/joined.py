@@ -25,15 +25,15 @@ _SAME = "taken for the same, and kept on one side of a split"
 _OTHER = "taken for numbers of other pictures, unless these are alike"
 
 
-def read_data(data: Data, taxonomy: Taxonomy | None = None) -> Collection:
-    """Read one folder, or several as one; `taxonomy` as of `read_collection`. None: of several, the diagnoses of all.
+def read_data(data: Data, taxonomy: Taxonomy | None = None, image_types: tuple[str, ...] | None = None) -> Collection:
+    """Read one folder, or several as one; the others as of `read_collection`. No taxonomy: of several, the diagnoses of all.
 
     Raises:
         UsageError: as `read_collection`; or a folder is given twice, or lies in another.
     """
     folders = each(data)
     _refuse_nested(folders)
-    collections = [read_collection(folder, taxonomy) for folder in folders]
+    collections = [read_collection(folder, taxonomy, image_types) for folder in folders]
     return collections[0] if len(collections) == 1 else _joined(collections)
 
 
