@@ -33,9 +33,9 @@ def main() -> None:
         draws = bootstrap(LabelledPredictions(*part, np.arange(number), HAM10000), seed=trial, resamples=400)
         for name in FIGURES:
             low, high = percentile_interval(draws[name])
-            held[name] += low <= truth[name] <= high
+            held[name] += low <= getattr(truth, name) <= high
     for name, count in held.items():
-        print(f"{name:18} true {truth[name]:.3f}, held by {count / trials:.3f} of {trials} intervals")
+        print(f"{name:18} true {getattr(truth, name):.3f}, held by {count / trials:.3f} of {trials} intervals")
 
 
 def cases(number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lesionlab.evaluation.metrics import headline
@@ -113,8 +114,8 @@ def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     results: dict[str, Any] = {"epochs": len(history), "minutes": round((time.perf_counter() - started) / 60, 1)}
     for way, probabilities in (("plain", plain), ("views", views)):
         corrected = shifted_by_priors(probabilities, training.labels, 1.0)
-        results[way] = headline(validation.labels, probabilities) | {
-            "balanced_accuracy_corrected": headline(validation.labels, corrected)["balanced_accuracy"]
+        results[way] = msgspec.structs.asdict(headline(validation.labels, probabilities)) | {
+            "balanced_accuracy_corrected": headline(validation.labels, corrected).balanced_accuracy
         }
     return results
 

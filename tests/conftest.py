@@ -61,11 +61,12 @@ def imagenet_weights() -> Path:
     return file
 
 
-SLOW_FIXTURES = {"finished", "browser", "cluster", "ran", "trained", "members"}
+SLOW_FIXTURES = {"finished", "doubtful", "browser", "cluster"}
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever wants a trained run, a browser or a cluster is slow; the rest says so itself, by `@pytest.mark.slow`."""
+    """What wants a trained run, a browser or a cluster is slow; the rest says so itself, by `@pytest.mark.slow`."""
     for item in items:
         if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")

@@ -16,6 +16,8 @@ from conftest import MakeOnce, command, lesionlab
 from lesionlab.taxonomy import ISIC_COLUMNS
 from test_devices import outputs, pair
 
+pytestmark = pytest.mark.slow
+
 EXTRA = {"jax": "gpu", "torch": "torch"}
 
 

@@ -59,10 +59,10 @@ def test_costs_of_one_are_errors(tmp_path: Path) -> None:
     labels, probabilities = rng.choice(7, 300), rng.dirichlet(np.ones(7), 300)
     found = expected_cost(labelled(labels, probabilities), read_costs(written(tmp_path, ONE), HAM10000), seed=0)
     error = (probabilities.argmax(axis=1) != labels).mean()
-    assert found["model"]["cost"] == found["cheapest"]["cost"] == pytest.approx(error)
-    assert found["constant"]["cost"] == pytest.approx(1 - np.bincount(labels).max() / 300)
-    assert found["model"]["saved"] == pytest.approx(found["constant"]["cost"] - error)
-    low, high = found["model"]["interval"]
+    assert found.model.cost == found.cheapest.cost == pytest.approx(error)
+    assert found.constant.cost == pytest.approx(1 - np.bincount(labels).max() / 300)
+    assert found.model.saved == pytest.approx(found.constant.cost - error)
+    low, high = found.model.interval
     assert low < error < high and high - low == pytest.approx(2 * 1.96 * np.sqrt(error * (1 - error) / 300), rel=0.15)
 
 
@@ -74,5 +74,5 @@ def test_dear_melanomas_are_called_even_when_unlikely() -> None:
     costs = 1 - np.eye(7)
     costs[0, 1:] = 20
     found = expected_cost(labelled(labels, probabilities), costs, seed=0)
-    assert found["cheapest"]["cost"] < found["model"]["cost"] and found["cheapest"]["cost"] < found["constant"]["cost"]
-    assert found["dx"] == "mel" and found["cheapest"]["saved_interval"][0] > 0
+    assert found.cheapest.cost < found.model.cost and found.cheapest.cost < found.constant.cost
+    assert found.dx == "mel" and found.cheapest.saved_interval[0] > 0

@@ -15,6 +15,8 @@ import pytest
 from lesionlab.cli.serve import add_serve
 from test_serve import TOKEN, serving
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = Path(__file__).parents[1] / "deploy"
 
 

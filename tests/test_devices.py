@@ -15,6 +15,8 @@ import pytest
 from conftest import MakeOnce
 from lesionlab.model import devices
 
+pytestmark = pytest.mark.slow
+
 TRAIN = """
 import json, sys
 from pathlib import Path

@@ -24,6 +24,7 @@ def commands() -> dict[str, argparse.ArgumentParser]:
     return next(action.choices for action in make_parser()._actions if isinstance(action.choices, dict))
 
 
+@pytest.mark.slow
 def test_the_steps_run_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     text = (ROOT / "docs" / "steps.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
@@ -32,6 +33,7 @@ def test_the_steps_run_as_documented(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert 0 <= float(capsys.readouterr().out.splitlines()[-1].split()[0]) <= 1  # balanced accuracy, and its interval
 
 
+@pytest.mark.slow
 def test_a_model_is_used_without_lesionlab_as_documented(tmp_path: Path) -> None:
     model = load_model()
     image = next(write_phantoms(tmp_path / "lesions", lesions=60, seed=4, size_px=(300, 400)).rglob("*.jpg"))
@@ -81,6 +83,22 @@ def test_the_help_in_the_documentation_is_what_the_commands_print() -> None:
     assert script["with_help"](text).split() == text.split(), "Run: python docs/make_commands.py"
 
 
+def test_every_key_of_the_typed_files_is_documented() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"<!-- keys: (\w+) -->", text)) == set(script["FILES"])
+    assert script["with_keys"](text).split() == text.split(), "Run: python docs/make_commands.py"
+
+
+def test_the_manifest_of_a_run_holds_the_documented_keys_alone(finished: tuple[Path, str]) -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
+    documented = {key for key, _ in script["keys_of"](script["FILES"]["manifest"])}
+    held = json.loads((finished[0] / "manifest.json").read_text())
+    assert set(held) == {key for key in documented if "." not in key}
+    for name in ("environment", "data", "split", "pixels", "model", "export", "request"):
+        assert {f"{name}.{key}" for key in held[name]} <= documented, name
+
+
 def test_help_fits_a_terminal_and_explains_every_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     for name, command in {"lesionlab": make_parser(), **commands()}.items():
@@ -99,6 +117,7 @@ def test_the_public_names_exist_and_are_documented() -> None:
             assert value.__doc__, name
 
 
+@pytest.mark.slow
 def test_type_checkers_know_the_public_names(tmp_path: Path) -> None:
     api = pytest.importorskip("mypy.api", reason="mypy is not installed: pip install -e '.[dev]'")
     import lesionlab

@@ -14,6 +14,8 @@ from lesionlab.model.check import check_model
 from lesionlab.model.pretrained import load_pretrained
 from lesionlab.recipe import Recipe, read_recipe
 
+pytestmark = pytest.mark.slow
+
 MEAN, STD = np.full(3, 140.0), np.full(3, 40.0)
 
 

@@ -14,6 +14,7 @@ from conftest import MakeOnce, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import index_images
+from lesionlab.evaluation.isic_score import score
 from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs
@@ -22,6 +23,8 @@ from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +46,18 @@ def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> Non
     metrics = json.loads((evaluated / "metrics.json").read_text())
     assert metrics["test"]["accuracy"] == pytest.approx((found["truth"] == found["predicted"]).mean())
     decision = json.loads((finished[0] / "metrics.json").read_text())["decision"]
-    assert [line["threshold"] for line in metrics["own_lines"]] == [
+    assert [line["threshold"] for line in metrics["model_thresholds"]] == [
         decision["thresholds"]["malignant"],
         *(line["threshold"] for line in decision["operating"]),
     ]
-    assert metrics["lines"] == "crosswise"
+    assert metrics["chosen_on"] == "crosswise"
     assert 0 <= metrics["conformal"]["coverage"] <= 1
 
 
 def test_it_counts_what_predict_refuses_and_calls_uncertain(
     evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
 ) -> None:
-    assert json.loads((evaluated / "metrics.json").read_text())["own_refused"] is None
+    assert json.loads((evaluated / "metrics.json").read_text())["model_rejected"] is None
     assert "the model has no score of what is not dermatoscopic" in (evaluated / "report.html").read_text()
     path = Path(shutil.copy(finished[0] / "model.onnx", tmp_path))
     paths, facts = list(index_images(phantoms).values()), load_model(str(path)).facts
@@ -63,10 +66,10 @@ def test_it_counts_what_predict_refuses_and_calls_uncertain(
     assert main(["evaluate", str(path), "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 0
     decisions = [answer.decision for answer in load_model(str(path)).predict(paths)]
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
-    assert metrics["own_refused"] == decisions.count("not dermatoscopic") > 0
-    assert metrics["own_uncertain"] == decisions.count("uncertain") > 0
+    assert metrics["model_rejected"] == decisions.count("not dermatoscopic") > 0
+    assert metrics["model_uncertain"] == decisions.count("uncertain") > 0
     page = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
-    assert re.search(r'refuses <data [^>]*data-key="own_refused">\d+</data> as not dermatoscopic', page)
+    assert re.search(r'rejects <data [^>]*data-key="model_rejected">\d+</data> as not dermatoscopic', page)
 
 
 def test_without_a_split_nothing_is_said_of_parts(evaluated: Path) -> None:
@@ -118,7 +121,15 @@ def test_a_split_gives_the_runs_own_figures_and_lines(
     assert main(arguments) == 2  # would judge what was trained on
     assert main([*arguments, "--split", str(run / "splits.csv"), "--costs", str(tmp_path / "costs.csv")]) == 0
     found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (out, run))
-    for key in ("test", "subgroups", "operating", "conformal_raps", "conformal_repeated", "histology", "suspects"):
+    for key in (
+        "test",
+        "subgroups",
+        "operating_points",
+        "conformal_raps",
+        "conformal_repeated",
+        "histology",
+        "suspects",
+    ):
         assert found[key] == nearly(expected[key]), key
     assert found["conformal"] == nearly(expected["conformal"])
     assert found["costs"]["model"]["cost"] == pytest.approx(1 - found["test"]["accuracy"])
@@ -178,6 +189,14 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
     assert shown.shape[:2] == (224, 2 * 448 + 4)
     assert np.abs(shown[:, :448] - read_image(path, 224, 448, "stretch")).mean() < 6  # it is saved as JPEG
+
+
+def test_other_diagnoses_than_the_models_are_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "e"
+    assert main(["evaluate", "--data", str(phantoms), "--out", str(out), "--taxonomy", "isic2019"]) == 2
+    said = capsys.readouterr().err
+    assert "predicts mel, nv, bcc, akiec, bkl, df, vasc (ham10000), not mel, nv, bcc, " in said
+    assert "Leave out --taxonomy" in said and not out.exists()
 
 
 def model_named(name: str, training_data: str = "", training_data_is_all: bool = False) -> EvaluatedModel:
@@ -242,11 +261,39 @@ def test_columns_in_another_order_and_by_name(phantoms: Path, tmp_path: Path) ->
     np.testing.assert_allclose(found[list(ISIC_COLUMNS)], expected, atol=1e-9)
 
 
-def test_rounded_probabilities_are_divided_by_their_sums(phantoms: Path, tmp_path: Path, capsys) -> None:
+def test_rounded_probabilities_are_taken_as_they_are(phantoms: Path, tmp_path: Path, capsys) -> None:
     assert evaluated_table(table_of(phantoms, NV=0.42), phantoms, tmp_path) == 0
-    assert "miss the sum of 1 by up to 0.020: divided by their sums" in capsys.readouterr().out
+    assert "miss the sum of 1 by up to 0.020: taken as they are, as by lesionlab score" in capsys.readouterr().out
     found = pd.read_csv(tmp_path / "e" / "predictions.csv")
-    np.testing.assert_allclose(found[list(ISIC_COLUMNS)].sum(axis=1), 1)
+    assert (found["NV"] == 0.42).all() and (found["MEL"] == 0.1).all()
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3])
+def test_score_and_evaluate_give_a_table_the_same_figures(
+    decimals: int, phantoms: Path, tmp_path: Path, capsys
+) -> None:
+    """Rounding makes ties, and sums that miss 1; nothing decimal is left of uniform rows."""
+    table = table_of(phantoms)
+    truth = pd.read_csv(next(phantoms.glob("*.csv")))
+    rng = np.random.default_rng(decimals)
+    skilled = rng.dirichlet(np.full(7, 1.5), len(table)) + np.eye(7)[[DX.index(dx) for dx in truth["dx"]]] * 0.3
+    shares = (
+        (skilled / skilled.sum(axis=1, keepdims=True)).round(decimals) if decimals else np.full_like(skilled, 1 / 7)
+    )
+    table[list(ISIC_COLUMNS)] = np.where(np.abs(shares.sum(axis=1, keepdims=True) - 1) > 0.049, np.eye(7)[0], shares)
+    assert evaluated_table(table, phantoms, tmp_path) == 0
+    assert "undecided (a tie counts as wrong)" in capsys.readouterr().out or decimals > 1
+    evaluated = json.loads((tmp_path / "e" / "metrics.json").read_text())["test"]
+    kept = pd.read_csv(tmp_path / "e" / "predictions.csv")
+    scored = score(tmp_path / "p.csv", next(phantoms.glob("*.csv")))
+    assert evaluated["images"] == scored["images"] and evaluated["undecided"] == scored["undecided"]
+    assert (kept["predicted"] == "undecided").sum() == scored["undecided"]
+    for name in ("accuracy", "balanced_accuracy", "macro_auc"):
+        assert evaluated[name] == pytest.approx(scored[name], abs=1e-12)
+    for dx, column in zip(DX, ISIC_COLUMNS, strict=True):
+        mine, theirs = evaluated["per_class"][dx], scored["per_category"][column]
+        assert mine["auc"] == pytest.approx(theirs["auc"], abs=1e-12)
+        assert mine["average_precision"] == pytest.approx(theirs["ap"], abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +322,7 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     assert evaluated_table(table_of(folder), folder, tmp_path) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     assert metrics["test"]["lesions"] == 1 and metrics["test"]["intervals"]["accuracy"] == [None, None]
-    assert metrics["operating"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
+    assert metrics["operating_points"] == {} and metrics["subgroups"] == [] and metrics["conformal"] is None
     page = (tmp_path / "e" / "report.html").read_text()
     assert (
         "not available" in page
@@ -368,9 +415,9 @@ def test_a_diagnosis_absent_from_the_test_part(phantoms: Path, tmp_path: Path) -
     assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     row = metrics["test"]["per_class"]["mel"]
-    assert row["images"] == 0 and row["recall"] is row["auc"] is row["intervals"]["recall"] is None
-    assert 0 < row["specificity"] < 1 and metrics["test"]["mel_at_90"] is None
-    assert list(metrics["operating"]) == ["malignant"]  # there is no melanoma to judge the other by
+    assert row["images"] == 0 and row["sensitivity"] is row["auc"] is row["intervals"]["sensitivity"] is None
+    assert 0 < row["specificity"] < 1 and metrics["test"]["focus_at_90"] is None
+    assert list(metrics["operating_points"]) == ["malignant"]  # there is no melanoma to judge the other by
     assert metrics["conformal"]["per_class"]["mel"]["coverage"] is None
     assert not metrics["conformal"]["per_class"]["nv"]["is_promised"]
     page = (tmp_path / "e" / "report.html").read_text()
@@ -413,7 +460,7 @@ def test_a_split_without_a_validation_part(phantoms: Path, tmp_path: Path) -> No
     split = split_of(phantoms, tmp_path, nv="train", rest="test")
     assert evaluated_table(random_table(phantoms), phantoms, tmp_path, "--split", str(split)) == 0
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
-    assert metrics["lines"] == "crosswise" and metrics["conformal"] is None
+    assert metrics["chosen_on"] == "crosswise" and metrics["conformal"] is None
 
 
 def test_a_model_is_warned_of_on_its_own_training_images(

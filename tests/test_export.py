@@ -30,6 +30,8 @@ from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.taxonomy import read_taxonomy
 from run_files import run_manifest
 
+pytestmark = pytest.mark.slow
+
 SIZE = 32
 
 

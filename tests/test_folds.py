@@ -85,6 +85,7 @@ def test_options_of_folds(options: list[str], message: str, capsys) -> None:
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_folds_by_ray_are_judged_together(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -13,6 +13,8 @@ from lesionlab.model.batches import predict
 from lesionlab.model.train import Part, for_use, train
 from lesionlab.recipe import Recipe, read_recipe
 
+pytestmark = pytest.mark.slow
+
 MEAN, STD = np.full(3, 150.0), np.full(3, 40.0)
 
 if not trains_on_cpu_with_tensorflow():

@@ -381,6 +381,12 @@ BAD = {
 }
 
 
+def test_a_side_may_be_ten_times_the_other_and_no_more() -> None:
+    assert read_image(saved(Image.new("RGB", (20, 200)), "PNG"), 16, 16, "centre").shape == (16, 16, 3)
+    with pytest.raises(ImageError, match="20 x 201 pixels are too narrow: one side may be 10 times the other"):
+        read_image(saved(Image.new("RGB", (20, 201)), "PNG"), 16, 16, "centre")
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_bad_images_get_a_named_error(name: str, tmp_path: Path) -> None:
     data, reason = BAD[name]

@@ -34,14 +34,14 @@ def test_each_draw_equals_the_figures_of_the_drawn_images(decimals: int) -> None
     for index, count in enumerate(counts):
         chosen = np.repeat(np.arange(80), count[lesions])
         y, p = labels[chosen], probabilities[chosen]
-        answers = p.argmax(axis=1)
+        answers = np.where((p == p.max(axis=1, keepdims=True)).sum(axis=1) > 1, -1, p.argmax(axis=1))  # a tie is none
         assert draws["log_loss"][index] == pytest.approx(-np.log(np.maximum(p[np.arange(len(y)), y], 1e-15)).mean())
         for c in np.unique(y):
             tn, fp, fn, tp = sk.confusion_matrix(y == c, answers == c, labels=[False, True]).ravel()
             expected = {
-                "recall": tp / (tp + fn),
+                "sensitivity": tp / (tp + fn),
                 "specificity": tn / (tn + fp),
-                "precision": tp / (tp + fp) if tp + fp else np.nan,
+                "ppv": tp / (tp + fp) if tp + fp else np.nan,
                 "npv": tn / (tn + fn),
                 "f1": 2 * tp / (2 * tp + fp + fn),
                 "auc": sk.roc_auc_score(y == c, p[:, c]),
@@ -73,13 +73,13 @@ def test_blocks_of_draws_are_put_together_in_order(monkeypatch: pytest.MonkeyPat
 
 def test_intervals_hold_the_true_figures() -> None:
     """Two groups of normal scores: specificity, predictive value and area are known; about 95 % of intervals hold them."""
-    trials, held = 150, dict.fromkeys(("specificity", "precision", "auc"), 0)
+    trials, held = 150, dict.fromkeys(("specificity", "ppv", "auc"), 0)
     share, distance, line = 0.25, 1.2, 0.8  # of positives; standard deviations between the groups; the threshold
     sensitivity, specificity = norm.sf(line - distance), norm.cdf(line)
     found = share * sensitivity
     true = {
         "specificity": specificity,
-        "precision": found / (found + (1 - share) * (1 - specificity)),
+        "ppv": found / (found + (1 - share) * (1 - specificity)),
         "auc": norm.cdf(distance / np.sqrt(2)),
     }
     for trial in range(trials):
@@ -97,19 +97,19 @@ def test_intervals_hold_the_true_figures() -> None:
 
 def test_a_share_that_no_draw_moves_has_wilsons_interval() -> None:
     labels, probabilities = np.arange(70) % 7, np.eye(7)[np.arange(70) % 7] * 0.9 + 0.1 / 7
-    row = evaluate_part(labelled(labels, probabilities), seed=0)["per_class"]["df"]
+    row = evaluate_part(labelled(labels, probabilities), seed=0).per_class["df"]
     expected = binomtest(10, 10).proportion_ci(method="wilson")
-    assert row["recall"] == 1.0 and row["intervals"]["recall"] == pytest.approx([expected.low, 1.0], abs=1e-6)
-    assert row["intervals"]["precision"][0] == pytest.approx(expected.low, abs=1e-6)
-    assert row["intervals"]["auc"] == pytest.approx([0.884, 1.0], abs=1e-3)  # 10 lesions against 60, all ranked right
-    assert row["intervals"]["f1"] is None  # no method that would not lie
+    assert row.sensitivity == 1.0 and row.intervals["sensitivity"] == pytest.approx([expected.low, 1.0], abs=1e-6)
+    assert row.intervals["ppv"][0] == pytest.approx(expected.low, abs=1e-6)
+    assert row.intervals["auc"] == pytest.approx([0.884, 1.0], abs=1e-3)  # 10 lesions against 60, all ranked right
+    assert row.intervals["f1"] is None  # no method that would not lie
 
 
 def test_answers_that_are_all_right_are_not_certain() -> None:
     part = evaluate_part(labelled(np.array([0, 1, 2]), np.eye(7)[:3]), seed=0)
     expected = binomtest(3, 3).proportion_ci(method="wilson")
-    assert part["intervals"].pop("accuracy") == pytest.approx([expected.low, 1.0], abs=1e-6)
-    assert all(np.isnan(bounds).all() for bounds in part["intervals"].values())
+    assert part.intervals.pop("accuracy") == pytest.approx([expected.low, 1.0], abs=1e-6)
+    assert all(np.isnan(bounds).all() for bounds in part.intervals.values())
 
 
 @pytest.mark.parametrize("positives", [1, 3, 10])
@@ -133,15 +133,15 @@ def test_lesions_of_many_images_do_not_count_as_many() -> None:
 def test_one_lesion_alone_has_no_interval() -> None:
     labels, probabilities = drawn(20, 0)
     part = evaluate_part(labelled(labels, probabilities, np.array(["one"] * 20)), seed=0)
-    assert part["lesions"] == 1 and all(np.isnan(bounds).all() for bounds in part["intervals"].values())
-    assert 0 <= part["accuracy"] <= 1
+    assert part.lesions == 1 and all(np.isnan(bounds).all() for bounds in part.intervals.values())
+    assert 0 <= part.accuracy <= 1
 
 
 def test_an_absent_diagnosis_has_figures_of_its_absence_alone() -> None:
     labels, probabilities = drawn(200, 2)
     kept = labels != DX.index("vasc")
-    row = evaluate_part(labelled(labels[kept], probabilities[kept]), seed=0)["per_class"]["vasc"]
-    assert row["images"] == 0 and row["recall_interval"] is None
-    for name in ("recall", "f1", "auc", "average_precision"):
-        assert np.isnan(row[name]) and row["intervals"][name] is None
-    assert 0 < row["specificity"] <= 1 and row["intervals"]["specificity"][0] < 1
+    row = evaluate_part(labelled(labels[kept], probabilities[kept]), seed=0).per_class["vasc"]
+    assert row.images == 0 and row.sensitivity_interval is None
+    for name in ("sensitivity", "f1", "auc", "average_precision"):
+        assert np.isnan(getattr(row, name)) and row.intervals[name] is None
+    assert 0 < row.specificity <= 1 and row.intervals["specificity"][0] < 1

@@ -22,6 +22,8 @@ from lesionlab.inference.bundle import MODELS, packaged_models
 from lesionlab.inference.model import Model
 from lesionlab.taxonomy import read_taxonomy
 
+pytestmark = pytest.mark.slow
+
 HEADER = ("image", *read_taxonomy("ham10000").columns)
 ROOT = Path(__file__).parents[1]
 

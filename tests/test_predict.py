@@ -231,6 +231,8 @@ def test_decisions() -> None:
     assert decide(0.6, 0.2, Thresholds()) == "malignant" and decide(0.4, 1.0, Thresholds()) == "benign"
     assert decide(0.2, 0.2, Thresholds(malignant=0.1)) == "malignant"
     assert decide(0.6, 0.2, Thresholds(malignant=0.7)) == "benign"
+    assert decide(0.7, 0.2, Thresholds(malignant=0.7)) == "malignant" and decide(0.5, 0.0, Thresholds()) == "malignant"
+    assert decide(0.9, 0.7, Thresholds(uncertainty=0.7)) == "malignant"
     assert decide(0.9, 0.8, Thresholds(uncertainty=0.7)) == "uncertain"
 
 
@@ -245,7 +247,7 @@ def test_activation_maps(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
-    with pytest.raises(LesionlabError, match="'tiny' is damaged: what it gives are no probabilities"):
+    with pytest.raises(LesionlabError, match="'tiny' is damaged: its outputs are not probabilities"):
         load_model(tiny_onnx.write(tmp_path / "m.onnx", scale=float("nan"))).predict(np.zeros((30, 40, 3), np.uint8))
 
 

@@ -141,7 +141,7 @@ def test_a_leak_stands_in_red(copy: Path) -> None:
 def test_an_undefined_figure_is_said_to_be_so(copy: Path) -> None:
     def forget(metrics: dict) -> None:
         row = metrics["test"]["per_class"]["df"]
-        row |= dict.fromkeys(("recall", "f1", "auc", "average_precision", "misclassified", "recall_interval"))
+        row |= dict.fromkeys(("sensitivity", "f1", "auc", "average_precision", "misclassified", "sensitivity_interval"))
 
     change_json(copy / "metrics.json", forget)
     assert "not available" in write_report(copy).read_text(encoding="utf-8")
@@ -166,7 +166,10 @@ def test_what_was_not_tested_or_trained_on_is_said(copy: Path) -> None:
     change_json(copy / "metrics.json", lack)
     change_json(copy / "manifest.json", limit)
     text = write_report(copy).read_text(encoding="utf-8")
-    assert "mean over the 2 diagnoses that the test part has (mel, nv), of which one answer for all gets 0.500" in text
+    assert (
+        "mean over the 2 diagnoses that the test part has (mel, nv), where always predicting one diagnosis gets 0.500"
+        in text
+    )
     assert "Not trained on: mel." in text and "1,234 images were read and kept; of these" in text
     assert "not available</span> to" not in text
     card = write_card(copy).read_text(encoding="utf-8")
@@ -253,6 +256,8 @@ def test_the_card_says_of_groups_what_was_computed(copy: Path) -> None:
 
     def mark(metrics: dict) -> None:
         row = {"by": "sex", "lesions": 30, "accuracy": 0.5, "interval": [0.2, 0.8], "expected": 0.6, "p": 0.5}
+        row |= dict.fromkeys(("gap", "gap_interval", "p_holm", "malignant_found", "malignant_interval"))
+        row |= {"images": 40, "malignant": 0}
         metrics["subgroups"] = [
             row | {"group": "female", "stands_out": False},
             row | {"group": "male", "stands_out": True},
@@ -288,17 +293,17 @@ def test_every_item_of_the_guidelines_is_answered_or_the_users(run_dir: Path) ->
     anchors = set(page.attributes("id"))
     for kind in ("run", "evaluation"):
         lists = checklists(kind)
-        assert [len(found["items"]) for found in lists] == [25, 52, 42]
+        assert [len(found.items) for found in lists] == [25, 52, 42]
         for found in lists:
-            numbers = [item["number"] for item in found["items"]]
+            numbers = [item.number for item in found.items]
             assert len(set(numbers)) == len(numbers)
-            assert 0 < found["filled"] and 0 < found["yours"]
-            for item in found["items"]:
-                assert item["status"] in (HERE, PARTLY, RUN, YOURS) and bool(item["anchor"]) == (
-                    item["status"] in (HERE, PARTLY)
+            assert 0 < found.filled and 0 < found.yours
+            for item in found.items:
+                assert item.status in (HERE, PARTLY, RUN, YOURS) and bool(item.anchor) == (
+                    item.status in (HERE, PARTLY)
                 )
-                assert kind == "evaluation" or item["status"] != RUN
-                assert kind == "evaluation" or not item["anchor"] or item["anchor"] in anchors, item
+                assert kind == "evaluation" or item.status != RUN
+                assert kind == "evaluation" or not item.anchor or item.anchor in anchors, item
 
 
 def test_exploration_counts_by_hand() -> None:

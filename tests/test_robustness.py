@@ -9,8 +9,16 @@ import pytest
 
 from lesionlab.cli import main
 from lesionlab.evaluation.corruptions import CORRUPTIONS, corrupt, disc
-from lesionlab.evaluation.robustness import COVERED, LabelledImages, changes, chosen_images, covered, robustness
-from lesionlab.inference.model import load_model
+from lesionlab.evaluation.robustness import (
+    COVERED,
+    LabelledImages,
+    Predict,
+    changes,
+    chosen_images,
+    covered,
+    robustness,
+)
+from lesionlab.inference.model import Model, load_model
 from lesionlab.taxonomy import DX, HAM10000
 
 
@@ -102,15 +110,16 @@ def test_one_image_of_a_lesion_is_taken_however_few_lesions_there_are() -> None:
         assert (chosen_images(labels[::4], lesions[::4], most, seed=1) == np.arange(10)).all()
 
 
+def predict_with(model: Model) -> Predict:
+    return lambda pixels: (model.bundle.run(["probabilities"], pixels)["probabilities"], None)
+
+
 def test_images_of_one_lesion_do_not_narrow_the_intervals(finished: tuple[Path, str], lesion: np.ndarray) -> None:
     """Every image four times over, as of one lesion, says what one says."""
-    bundle = load_model(finished[0] / "model.onnx").bundle
-    side = bundle.facts.height
+    model = load_model(finished[0] / "model.onnx")
+    side = model.facts.height
     images = [corrupt(lesion, "colour cast", 5, n)[n : side + n, n : side + n] for n in range(20)]
     labels, lesions = np.repeat([0, 1, 4], [5, 12, 3]), np.arange(20)
-
-    def predict(pixels: np.ndarray) -> tuple[np.ndarray, None]:
-        return bundle.run(["probabilities"], pixels)["probabilities"], None
 
     def repeated(times: int) -> LabelledImages:
         names = [f"image-{n // times}" for n in range(20 * times)]
@@ -118,9 +127,9 @@ def test_images_of_one_lesion_do_not_narrow_the_intervals(finished: tuple[Path, 
             names, labels.repeat(times), lesions.repeat(times), HAM10000, lambda n: images[n // times]
         )
 
-    once, fourfold = (robustness(predict, repeated(times), seed=0, most=300) for times in (1, 4))
-    assert fourfold["images_in_all"] == 80 and fourfold["images"] == 20
-    assert fourfold["mean"] == once["mean"]
+    once, fourfold = (robustness(predict_with(model), repeated(times), seed=0, most=300) for times in (1, 4))
+    assert fourfold.images_in_all == 80 and fourfold.images == 20
+    assert fourfold.mean == once.mean
 
 
 def test_figures_agree_with_the_models_answers(finished: tuple[Path, str], lesion: np.ndarray) -> None:
@@ -130,20 +139,21 @@ def test_figures_agree_with_the_models_answers(finished: tuple[Path, str], lesio
     images = [corrupt(lesion, "colour cast", 5, n)[n : side + n, n : side + n] for n in range(40)]
     labels = np.repeat([0, 1, 4], [10, 24, 6])
     names = [f"image-{n}" for n in range(40)]
-    found = robustness(model.bundle, names, labels, np.arange(40), lambda n: images[n], seed=0, most=18)
+    given = LabelledImages(names, labels, np.arange(40), HAM10000, lambda n: images[n])
+    found = robustness(predict_with(model), given, seed=0, most=18)
     taken = chosen_images(labels, np.arange(40), 18, seed=0)
-    assert found["images"] == 18 and found["counts"] == dict(zip(DX, (6, 6, 0, 0, 6, 0, 0), strict=True))
+    assert found.images == 18 and found.counts == dict(zip(DX, (6, 6, 0, 0, 6, 0, 0), strict=True))
     before = model.predict(np.stack(images)).probabilities.argmax(axis=1)
     turned = model.predict(np.stack([np.rot90(image) for image in images])).probabilities.argmax(axis=1)
     weights = np.array([10, 24, 0, 0, 6])[labels[taken]] / 6 / 40
-    assert found["symmetries"][1]["changed"] == pytest.approx(weights @ (turned != before)[taken])
+    assert found.symmetries[1].changed == pytest.approx(weights @ (turned != before)[taken])
     recalls = [(before[taken][labels[taken] == index] == index).mean() for index in (0, 1, 4)]
-    assert found["clean"]["balanced_accuracy"] == pytest.approx(np.mean(recalls))
-    assert found["clean"]["changed"] == 0 and found["clean"]["rise"] == 0
-    rises = [severity["rise"] for row in found["corruptions"] for severity in row["severities"]]
-    assert found["mean"]["rise"] == pytest.approx(np.mean(rises))
-    low, high = found["mean"]["changed_interval"]
-    assert low - 1e-9 <= found["mean"]["changed"] <= high + 1e-9
+    assert found.clean.balanced_accuracy == pytest.approx(np.mean(recalls))
+    assert found.clean.changed == 0 and found.clean.rise == 0
+    rises = [severity.rise for row in found.corruptions for severity in row.severities]
+    assert found.mean.rise == pytest.approx(np.mean(rises))
+    low, high = found.mean.changed_interval
+    assert low - 1e-9 <= found.mean.changed <= high + 1e-9
 
 
 def test_evaluate_reports_it(finished: tuple[Path, str], phantoms: Path, tmp_path: Path, capsys) -> None:

@@ -415,6 +415,7 @@ def test_python_calls_the_same_run_to_the_same_numbers(
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["command"] == "called from Python (-c)"
 
 
+@pytest.mark.slow
 def test_real_images_in_one_epoch(ham10000: Path, imagenet_weights: Path, tmp_path: Path) -> None:
     """The published table, whole, with every twentieth image and the known second photographs; ImageNet weights from a file."""
     table = pd.read_csv(ham10000 / "HAM10000_metadata.csv").sort_values("image_id")

@@ -27,7 +27,7 @@ from lesionlab.inference.shards import read_log
 from test_shards import joined
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to the collector
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray leaves sockets and files to the collector
 
 STORE_BYTES = 80 * 2**20
 SHARD_SIZE, N_SHARDS = 40, 60  # of photographs that take milliseconds: a node that starts late has its share

@@ -38,7 +38,7 @@ def test_vector_scaling_undoes_what_was_done() -> None:
         log_loss(labels, truth), abs=0.01
     )
     off, back = VectorScaling(scale, offset)(truth), found(VectorScaling(scale, offset)(truth))
-    errors = [calibration(labelled(labels, p))["classwise_ece"] for p in (off, back)]
+    errors = [calibration(labelled(labels, p)).classwise_ece for p in (off, back)]
     assert errors[0] > 5 * errors[1]
     np.testing.assert_allclose(back.sum(axis=1), 1)
 
@@ -121,25 +121,27 @@ def test_too_few_images_promise_nothing() -> None:
     labels, probabilities = calibrated(20, 5)
     part = labelled(labels, probabilities)
     for row in (*abstention.abstention(part, part), *abstention.cross_evaluated(part, seed=0)):
-        assert row["answered"] == 0 and row["error"] is None and row["malignant_referred"] == 1
-    assert abstention.evaluate_threshold(labelled(np.ones(20, int), probabilities), None)["malignant_referred"] is None
+        assert row.answered == 0 and row.error is None and row.malignant_referred == 1
+    assert (
+        abstention.evaluate_threshold(labelled(np.ones(20, int), probabilities), None, 0.1).malignant_referred is None
+    )
 
 
 def test_abstaining_is_judged_on_other_images() -> None:
     drawn, judged = calibrated(3000, 6, 0.1), calibrated(3000, 7, 0.1)
     rows = abstention.abstention(labelled(*drawn), labelled(*judged), (0.1, 0.2))
-    assert [row["risk"] for row in rows] == [0.1, 0.2] and 0 < rows[0]["answered"] < rows[1]["answered"]
+    assert [row.risk for row in rows] == [0.1, 0.2] and 0 < rows[0].answered < rows[1].answered
     for row in rows:
-        below = uncertainties(judged[1]) <= row["threshold"]
-        assert row["answered"] == below.mean() and row["error"] <= row["risk"]
-        assert row["error_interval"][0] <= row["error"] <= row["error_interval"][1]
+        below = uncertainties(judged[1]) <= row.threshold
+        assert row.answered == below.mean() and row.error <= row.risk
+        assert row.error_interval[0] <= row.error <= row.error_interval[1]
         malignant = np.isin(judged[0], [0, 2, 3])
-        assert row["malignant_referred"] == pytest.approx((~below[malignant]).mean())
+        assert row.malignant_referred == pytest.approx((~below[malignant]).mean())
 
 
 def test_malignant_lesions_shown_to_a_specialist_are_counted_not_their_images() -> None:
     """One melanoma of nine unsure images, nine melanomas of one sure image each: a tenth of the lesions, half of the images."""
     unsure, sure = np.full((9, 7), 1 / 7), np.eye(7)[np.zeros(9, int)]
     part = labelled(np.zeros(18, int), np.r_[unsure, sure], np.r_[np.zeros(9, int), np.arange(1, 10)])
-    found = abstention.evaluate_threshold(part, 0.5)
-    assert found["malignant_referred"] == pytest.approx(0.1) and found["answered"] == 0.5
+    found = abstention.evaluate_threshold(part, 0.5, 0.1)
+    assert found.malignant_referred == pytest.approx(0.1) and found.answered == 0.5

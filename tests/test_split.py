@@ -101,6 +101,15 @@ def test_no_patient_is_on_two_sides(tmp_path: Path) -> None:
         split(table, SplitChoice(name="file", file=str(path)), HAM10000, seed=0)
 
 
+def test_a_patient_on_two_sides_is_a_leak_by_itself() -> None:
+    """Other lesions, other groups and other contents: the patient alone is the same."""
+    table = pd.DataFrame({"lesion_id": ["a", "b"], "group": ["a", "b"], "sha256": ["1", "2"], "patient_id": ["p", "p"]})
+    proof = prove(table, pd.Series(["train", "test"]))
+    assert proof.is_leaking and proof.shared_patients == 1 and proof.shared_lesions == proof.shared_groups == 0
+    assert not prove(table.assign(patient_id=["p", "q"]), pd.Series(["train", "test"])).is_leaking
+    assert not prove(table.drop(columns="patient_id"), pd.Series(["train", "test"])).is_leaking
+
+
 def test_a_patient_with_a_melanoma_counts_for_it() -> None:
     """Else the melanomas of patients with many nevi would be tested or not as chance has it."""
     table = pd.DataFrame(

@@ -6,6 +6,8 @@ import pytest
 from labelled import labelled
 from lesionlab.evaluation.label_errors import confidently_held, suspects
 
+NAMES = [f"i{number}" for number in range(2000)]
+
 
 def mislabelled(n: int, seed: int, wrong: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels of which some were made wrong, probabilities of a good model, and which were made wrong."""
@@ -31,7 +33,7 @@ def test_they_are_cleanlabs_in_its_order() -> None:
             return_indices_ranked_by="normalized_margin",
             n_jobs=1,
         )
-        found = suspects(labelled(labels, probabilities, np.arange(800)))
+        found = suspects(labelled(labels, probabilities, np.arange(800)), NAMES)
         assert [s.row for s in found] == [row for row in expected if row in {s.row for s in found}]
         others = set(expected) - {s.row for s in found}  # ties, which cleanlab keeps
         assert {s.row for s in found} <= set(expected) and len(others) <= 2
@@ -39,7 +41,7 @@ def test_they_are_cleanlabs_in_its_order() -> None:
 
 def test_wrong_labels_are_found_and_come_first() -> None:
     labels, probabilities, is_wrong = mislabelled(2000, 7, 0.05)
-    found = suspects(labelled(labels, probabilities, np.arange(2000)))
+    found = suspects(labelled(labels, probabilities, np.arange(2000)), NAMES)
     rows = np.array([s.row for s in found])
     assert is_wrong[rows[: is_wrong.sum() // 2]].mean() > 0.95
     assert np.isin(np.flatnonzero(is_wrong), rows).mean() > 0.7
@@ -51,7 +53,7 @@ def test_a_diagnosis_of_few_lesions_is_never_suggested() -> None:
     labels, probabilities, _ = mislabelled(300, 8, 0.1)
     labels = np.where(labels == 5, 1, labels)
     assert 5 not in confidently_held(labelled(labels, probabilities, np.arange(300)))
-    assert suspects(labelled(np.ones(5, int), np.full((5, 7), 1 / 7))) == []
+    assert suspects(labelled(np.ones(5, int), np.full((5, 7), 1 / 7)), NAMES) == []
     assert 4 in confidently_held(labelled(labels, probabilities, np.arange(300)))
     lesions = np.where(labels == 4, 0, np.arange(300))  # many images, of one lesion
     assert 4 not in confidently_held(labelled(labels, probabilities, lesions))
@@ -63,4 +65,4 @@ def test_a_tie_that_the_decision_rule_has_made_is_no_question() -> None:
     probabilities[:20, 1], probabilities[20:, 4] = 0.4, 0.4
     probabilities[0, 1], probabilities[0, 4] = 0.41, 0.41001
     assert confidently_held(labelled(labels, probabilities, np.arange(40)))[0] == 4
-    assert suspects(labelled(labels, probabilities, np.arange(40))) == []
+    assert suspects(labelled(labels, probabilities, np.arange(40)), NAMES) == []

@@ -72,6 +72,7 @@ def without_seconds(history: list[dict[str, float]]) -> list[dict[str, float]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in history]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "recipe",
     [
@@ -90,6 +91,7 @@ def test_a_stopped_training_gives_the_numbers_of_an_unbroken_one(recipe: Recipe,
     np.testing.assert_array_equal(actual, expected)
 
 
+@pytest.mark.slow
 def test_images_in_device_memory_give_the_same_numbers(tmp_path: Path) -> None:
     """A checkpoint of the one way goes on in the other: the images are no part of it."""
     pixels, labels = pixels_and_labels()
@@ -107,16 +109,19 @@ def test_images_in_device_memory_give_the_same_numbers(tmp_path: Path) -> None:
     assert histories[0] == histories[1] == histories[2]
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_numbers(tmp_path: Path) -> None:
     one, other = (fit(tiny(epochs=1), tmp_path / f"{seed}.npz", seed=seed)[2] for seed in (1, 2))
     assert np.abs(one - other).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path) -> None:
     _, history, _ = fit(tiny(epochs=25), tmp_path / "c.npz")
     assert history[-1]["val_balanced_accuracy"] > 0.5 > 2 / 7
 
 
+@pytest.mark.slow
 def test_images_grow_while_training_and_are_full_size_in_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     read = Batches.__getitem__
@@ -138,6 +143,7 @@ def test_images_grow_while_training_and_are_full_size_in_use(monkeypatch: pytest
         )
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_kept_or_the_last(tmp_path: Path) -> None:
     pixels, labels = pixels_and_labels()
     validation = parts(labels)[1]
@@ -150,6 +156,7 @@ def test_the_best_epoch_is_kept_or_the_last(tmp_path: Path) -> None:
         assert np.mean(recall) == pytest.approx(max(scores) if keep == "best" else scores[-1])
 
 
+@pytest.mark.slow
 def test_a_foreign_checkpoint_is_refused(tmp_path: Path) -> None:
     checkpoint = tmp_path / "c.npz"
     fit(tiny(epochs=1), checkpoint)
@@ -173,6 +180,7 @@ def test_a_loss_that_explodes_says_what_to_do(tmp_path: Path) -> None:
         train(network, recipe, pixels, *parts(labels), seed=0, checkpoint=tmp_path / "c.npz")
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_and_leaves_float32(tmp_path: Path) -> None:
     recipe = tiny(epochs=1).with_changes("training", precision="bfloat16")
     network, _, _ = fit(recipe, tmp_path / "c.npz")
@@ -211,6 +219,7 @@ def one_layer(input_shape: tuple[int | None, ...], **_: object) -> keras.Model:
     return keras.Model(inputs, keras.layers.Conv2D(4, 32, strides=32)(inputs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "module"),
     [
@@ -274,6 +283,7 @@ def test_choices_that_do_not_fit_the_network(side: int, changes: dict, first_sid
         check_model(recipe.with_changes("training", first_side=first_side))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("architecture", "first_side"), [("small-cnn", 24), ("MobileNetV2", 60), ("EfficientNetB0", 0)]
 )
@@ -455,6 +465,7 @@ def test_the_threshold_of_malignant_is_the_largest_that_finds_nine_in_ten(number
     assert choose_thresholds(labelled(np.r_[labels, np.ones(50, int)], among_benign))["malignant"] == line
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_and_the_rest_is_trained(tmp_path: Path, imagenet_weights: Path) -> None:
     pixels, labels = pixels_and_labels()
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
@@ -515,6 +526,7 @@ def test_mixup_mixes_images_labels_and_weights_alike() -> None:
     assert not np.array_equal(batches[1][0], images)
 
 
+@pytest.mark.slow
 def test_local_imagenet_weights(imagenet_weights: Path) -> None:
     recipe = tiny().with_changes("image", height=32, width=32, normalisation="architecture")
     recipe = recipe.with_changes("model", architecture="MobileNet", weights=str(imagenet_weights))
@@ -527,6 +539,7 @@ def test_local_imagenet_weights(imagenet_weights: Path) -> None:
         load_pretrained(build_network(other, MEAN, STD, n_diagnoses=7), other)
 
 
+@pytest.mark.slow
 def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of ImageNet's statistics, downloaded or in a file, and through every copy of the network."""
     build = keras.applications.EfficientNetB0
@@ -556,18 +569,22 @@ def test_efficientnet_computes_what_keras_own_does(monkeypatch: pytest.MonkeyPat
             np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr("keras.src.applications.mobilenet.BASE_WEIGHT_PATH", "http://127.0.0.1:9/")
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     recipe = tiny().with_changes("image", height=32, width=32)
     recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
-    with pytest.raises(LesionlabError, match=r"could not be downloaded.*--weights FILE\.weights\.h5"):
+    with pytest.raises(
+        LesionlabError, match=r"could not be downloaded.*KERAS_HOME/models.*--weights FILE\.weights\.h5"
+    ):
         load_pretrained(build_network(recipe, MEAN, STD, n_diagnoses=7), recipe)
     with pytest.raises(LesionlabError, match="could not be downloaded"):
         check_model(recipe)  # as a run does before it reads the data
 
 
+@pytest.mark.slow
 def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keras's own download, from a server on this machine that has the file under the name that Keras asks for."""
     import h5py
@@ -593,8 +610,19 @@ def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, t
     again = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=9)  # the server is gone: from Keras's cache
     load_pretrained(again, recipe)
     np.testing.assert_array_equal(again.get_layer("backbone").get_weights()[0], published.get_weights()[0])
+    file = tmp_path / "server" / "mobilenet_1_0_224_tf_no_top.h5"  # the very file, given by hand
+    by_hand = recipe.with_changes("model", weights=str(file))
+    check_model(by_hand)
+    fourth = build_network(by_hand, MEAN, STD, n_diagnoses=7, seed=10)
+    assert load_pretrained(fourth, by_hand) == f"file {file.name}"
+    for actual, expected in zip(fourth.get_layer("backbone").get_weights(), published.get_weights(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    smaller = by_hand.with_changes("model", architecture="MobileNetV2")
+    with pytest.raises(UsageError, match="does not fit MobileNetV2 without its top"):
+        load_pretrained(build_network(smaller, MEAN, STD, n_diagnoses=7), smaller)
 
 
+@pytest.mark.slow
 def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
     import onnx
     import onnxruntime
@@ -611,6 +639,7 @@ def test_onnx_equals_keras_and_carries_its_facts(tmp_path: Path) -> None:
     assert {p.key for p in onnx.load(path).metadata_props} >= {"classes"}
 
 
+@pytest.mark.slow
 def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels, _ = pixels_and_labels()
     network = build_network(tiny(), MEAN, STD, n_diagnoses=7)
@@ -620,6 +649,7 @@ def test_an_export_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_views_are_the_mean_over_flips_in_the_logits() -> None:
     recipe = tiny().with_changes("image", height=32, width=48, normalisation="architecture")
     recipe = recipe.with_changes("model", architecture="MobileNet", views=4)

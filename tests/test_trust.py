@@ -29,12 +29,12 @@ def test_a_line_is_where_theory_puts_it() -> None:
     rng = np.random.default_rng(0)
     is_positive, score = normal_scores(200_000, 1.5, rng)
     found = evaluate_threshold(
-        is_positive, score, choose_threshold(is_positive, score, sensitivity=0.9), np.arange(len(score))
+        is_positive, score, choose_threshold(is_positive, score, "sensitivity", 0.9), np.arange(len(score))
     )
     assert found["sensitivity"] == pytest.approx(0.9, abs=1e-3)
     assert found["specificity"] == pytest.approx(norm.cdf(1.5 + norm.ppf(0.1)), abs=0.01)
     found = evaluate_threshold(
-        is_positive, score, choose_threshold(is_positive, score, specificity=0.95), np.arange(len(score))
+        is_positive, score, choose_threshold(is_positive, score, "specificity", 0.95), np.arange(len(score))
     )
     assert found["specificity"] == pytest.approx(0.95, abs=1e-3)
     assert found["sensitivity"] == pytest.approx(norm.sf(norm.ppf(0.95) - 1.5), abs=0.01)
@@ -50,21 +50,21 @@ def test_a_line_keeps_what_is_wanted_and_gives_the_most_of_the_other(items: list
     if is_positive.all() or not is_positive.any():
         return
     lines = np.r_[np.unique(score), 1.1]
-    kept = choose_threshold(is_positive, score, sensitivity=wanted)
+    kept = choose_threshold(is_positive, score, "sensitivity", wanted)
     assert (score[is_positive] >= kept).mean() >= wanted - 1e-9
     better = [(score[~is_positive] < t).mean() for t in lines if (score[is_positive] >= t).mean() >= wanted - 1e-9]
     assert (score[~is_positive] < kept).mean() == pytest.approx(max(better))
-    kept = choose_threshold(is_positive, score, specificity=wanted)
+    kept = choose_threshold(is_positive, score, "specificity", wanted)
     if (score[~is_positive] < 1.0).mean() >= wanted:
         assert (score[~is_positive] < kept).mean() >= wanted - 1e-9
 
 
 def test_net_benefit_by_hand() -> None:
     is_positive, score = np.array([True, True, False, False]), np.array([0.9, 0.3, 0.6, 0.1])
-    (row,) = [row for row in net_benefit(is_positive, score) if row["threshold"] == 0.5]
-    assert row["model"] == pytest.approx(1 / 4 - 1 / 4) and row["all"] == pytest.approx(0.5 - 0.5)
-    (row,) = [row for row in net_benefit(is_positive, score) if row["threshold"] == 0.2]
-    assert row["model"] == pytest.approx(2 / 4 - 0.25 / 4)
+    (row,) = [row for row in net_benefit(is_positive, score) if row.threshold == 0.5]
+    assert row.model == pytest.approx(1 / 4 - 1 / 4) and row.all == pytest.approx(0.5 - 0.5)
+    (row,) = [row for row in net_benefit(is_positive, score) if row.threshold == 0.2]
+    assert row.model == pytest.approx(2 / 4 - 0.25 / 4)
 
 
 def drawn(n: int, rng: np.random.Generator, shares: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -81,10 +81,10 @@ def test_operating_points_are_drawn_on_validation_and_judged_on_test() -> None:
     found = operating_points(validation, test)
     assert set(found) == {"malignant", "melanoma"}
     for task in found.values():
-        for point in task["points"]:
-            assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.03)
-            assert point["sensitivity_interval"][0] <= point["sensitivity"] <= point["sensitivity_interval"][1]
-    assert found["melanoma"]["positives"] == (test.labels == INDEX_OF["mel"]).sum()
+        for point in task.points:
+            assert getattr(point, point.wanted) == pytest.approx(point.at_least, abs=0.03)
+            assert point.sensitivity_interval[0] <= point.sensitivity <= point.sensitivity_interval[1]
+    assert found["melanoma"].positives == (test.labels == INDEX_OF["mel"]).sum()
     nevi = np.full(4000, INDEX_OF["nv"])
     assert operating_points(validation, labelled(nevi, test.probabilities)) == {}
 
@@ -92,7 +92,7 @@ def test_operating_points_are_drawn_on_validation_and_judged_on_test() -> None:
 def test_a_specificity_is_kept_where_benign_images_have_probability_1() -> None:
     is_positive, score = np.arange(200) < 100, np.ones(200)
     score[108:] = 0.0  # eight of a hundred negatives have a 1
-    assert (score[~is_positive] >= choose_threshold(is_positive, score, specificity=0.95)).mean() <= 0.05
+    assert (score[~is_positive] >= choose_threshold(is_positive, score, "specificity", 0.95)).mean() <= 0.05
 
 
 def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> None:
@@ -103,9 +103,9 @@ def test_sets_keep_their_promise_for_every_diagnosis_on_average_over_draws() -> 
     for _ in range(60):
         found = conformal.calibrate(labelled(*drawn(300, rng, shares)))
         result = conformal.measure(labelled(*drawn(2000, rng, shares)), found)
-        coverage.append(result["coverage"])
+        coverage.append(result.coverage)
         for dx in DX:
-            per_class[dx].append(result["per_class"][dx]["coverage"])
+            per_class[dx].append(result.per_class[dx].coverage)
     assert 0.89 < np.mean(coverage) < 0.96
     assert all(0.885 < np.mean(values) < 0.97 for values in per_class.values()), {
         k: np.mean(v) for k, v in per_class.items()
@@ -120,12 +120,12 @@ def test_the_intervals_of_the_sets_count_lesions() -> None:
     once = conformal.measure(labelled(labels, probabilities), found)
     repeated = labelled(labels.repeat(4), probabilities.repeat(4, axis=0), np.arange(300).repeat(4))
     fourfold = conformal.measure(repeated, found)
-    assert fourfold["interval"] == pytest.approx(once["interval"])
-    expected = binomtest(round(300 * once["coverage"]), 300).proportion_ci(method="wilson")
-    assert once["interval"] == pytest.approx([expected.low, expected.high], abs=1e-6)
+    assert fourfold.interval == pytest.approx(once.interval)
+    expected = binomtest(round(300 * once.coverage), 300).proportion_ci(method="wilson")
+    assert once.interval == pytest.approx([expected.low, expected.high], abs=1e-6)
     for dx in DX:
-        assert fourfold["per_class"][dx]["interval"] == pytest.approx(once["per_class"][dx]["interval"])
-        assert fourfold["per_class"][dx]["images"] == 4 * once["per_class"][dx]["images"]
+        assert fourfold.per_class[dx].interval == pytest.approx(once.per_class[dx].interval)
+        assert fourfold.per_class[dx].images == 4 * once.per_class[dx].images
 
 
 def test_too_few_calibration_images_promise_nothing() -> None:
@@ -204,9 +204,9 @@ def test_sets_are_those_of_crepes(penalty: float) -> None:
 def test_repeated_halves_find_the_promise_kept(penalty: float) -> None:
     labels, probabilities = drawn(1500, np.random.default_rng(6))
     found = conformal.repeated(labelled(labels, probabilities), seed=0, repeats=60, penalty=penalty)
-    assert found["coverage"] == pytest.approx(0.9, abs=0.015)
-    for row in found["per_class"].values():
-        assert row["coverage"] == pytest.approx(0.9, abs=0.025) and row["range"][0] < 0.9 < row["range"][1]
+    assert found.coverage == pytest.approx(0.9, abs=0.015)
+    for row in found.per_class.values():
+        assert row.coverage == pytest.approx(0.9, abs=0.025) and row.range[0] < 0.9 < row.range[1]
 
 
 def test_the_promise_counts_lesions() -> None:
@@ -228,9 +228,9 @@ def test_a_diagnosis_without_images_has_no_coverage() -> None:
     kept = labels != 5
     part = labelled(labels[kept], probabilities[kept])
     found = conformal.repeated(part, seed=0, repeats=5)
-    assert np.isnan(found["per_class"]["df"]["coverage"]) and found["per_class"]["df"]["range"] is None
+    assert np.isnan(found.per_class["df"].coverage) and found.per_class["df"].range is None
     measured = conformal.measure(part, conformal.calibrate(part))
-    assert not measured["per_class"]["df"]["is_promised"] and measured["per_class"]["nv"]["is_promised"]
+    assert not measured.per_class["df"].is_promised and measured.per_class["nv"].is_promised
     assert conformal.images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
 
 
@@ -240,11 +240,11 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
     labels, probabilities = rng.choice(7, 2000), rng.dirichlet(np.ones(7), 2000)
     found = cross_evaluated(labelled(labels, probabilities), seed=0)
     for task in found.values():
-        low, high = task["auc_interval"]
-        assert low < task["auc"] < high and task["auc"] == pytest.approx(0.5, abs=0.05)
-        for point in task["points"]:
-            assert point[point["wanted"]] == pytest.approx(point["at_least"], abs=0.04)
-            assert point["sensitivity"] + point["specificity"] == pytest.approx(1.0, abs=0.06)
+        low, high = task.auc_interval
+        assert low < task.auc < high and task.auc == pytest.approx(0.5, abs=0.05)
+        for point in task.points:
+            assert getattr(point, point.wanted) == pytest.approx(point.at_least, abs=0.04)
+            assert point.sensitivity + point.specificity == pytest.approx(1.0, abs=0.06)
     nevi = np.full(2000, INDEX_OF["nv"])
     assert cross_evaluated(labelled(nevi, probabilities), seed=0) == {}
 
@@ -252,5 +252,5 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
 def test_fewer_answers_fewer_errors() -> None:
     labels, probabilities = drawn(2000, np.random.default_rng(5))
     rows = risk_coverage(labelled(labels, probabilities), 1 - probabilities.max(axis=1))
-    assert rows[0]["answered"] == 0.05 and rows[-1]["answered"] == 1.0
-    assert rows[0]["error"] < rows[-1]["error"] == pytest.approx((probabilities.argmax(axis=1) != labels).mean())
+    assert rows[0].answered == 0.05 and rows[-1].answered == 1.0
+    assert rows[0].error < rows[-1].error == pytest.approx((probabilities.argmax(axis=1) != labels).mean())

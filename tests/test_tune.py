@@ -10,7 +10,7 @@ import pytest
 from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
-from lesionlab.lifecycle.search_space import changed, read_space
+from lesionlab.lifecycle.search_space import Choices, Range, changed, read_space
 from lesionlab.lifecycle.trial import run_trial, trial_number
 from lesionlab.lifecycle.tune import Search, _write_job
 from lesionlab.recipe import read_recipe
@@ -32,9 +32,9 @@ def written(folder: Path, text: str) -> Path:
 
 def test_a_space_is_read(tmp_path: Path) -> None:
     space = read_space(written(tmp_path, SPACE), read_recipe("quick"))
-    assert space["optimizer.batch_size"] == {"choices": [16, 32]}
-    assert space["optimizer.learning_rate"] == {"low": 1e-4, "high": 1e-2, "log": True, "whole": False}
-    assert space["model.dropout"]["whole"] is False
+    assert space["optimizer.batch_size"] == Choices([16, 32])
+    assert space["optimizer.learning_rate"] == Range(low=1e-4, high=1e-2, log=True, whole=False)
+    assert space["model.dropout"].whole is False
     recipe = changed(read_recipe("quick"), {"optimizer.batch_size": 16, "model.dropout": 0.25})
     assert (recipe.optimizer.batch_size, recipe.model.dropout) == (16, 0.25)
 
@@ -72,6 +72,7 @@ def test_a_number_below_one_is_refused(phantoms: Path, tmp_path: Path, capsys) -
     assert "--trials: '0' is not a whole number of at least 1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -107,6 +108,7 @@ def test_a_search_of_no_data_or_among_them_is_refused_before_anything_is_written
     assert str(given) in capsys.readouterr().err and not out.exists()
 
 
+@pytest.mark.slow
 def test_failed_trials_are_said_and_end_with_1(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +132,7 @@ def test_failed_trials_are_said_and_end_with_1(
     ]
     calls = []
     monkeypatch.setattr("lesionlab.cluster.connection.cluster", lambda address: contextlib.nullcontext())
-    monkeypatch.setattr("lesionlab.lifecycle.tune._fit", lambda *_: calls.append(1) or results)
+    monkeypatch.setattr("lesionlab.lifecycle.ray_search.fit", lambda *_, **__: calls.append(1) or results)
     out = tmp_path / "out"
     options = [recipe, "--space", written(tmp_path, SPACE), "--data", phantoms, "--out", out, "--trials", 2]
     done = lesionlab_here("tune", *options)
@@ -147,6 +149,7 @@ def test_failed_trials_are_said_and_end_with_1(
     assert anew.returncode == 1 and len(calls) == 2 and not (out / "search").exists()
 
 
+@pytest.mark.slow
 def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +166,7 @@ def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
     assert told[3:] == first
 
 
+@pytest.mark.slow
 def test_more_cores_than_a_node_has_are_refused(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     """Ray would wait for a node that never comes."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
@@ -185,6 +189,7 @@ def test_a_trials_number_is_found_whatever_id_its_search_was_given(name: str, nu
     assert trial_number(name) == number
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")

@@ -35,6 +35,8 @@ from lesionlab.taxonomy import DX
 from pictures import cases
 from test_images import CURVES, DISPLAY_P3, curve, icc_profile
 
+pytestmark = pytest.mark.slow
+
 NEAR = 1e-3
 # How a picture is laid that is upright again when EXIF's orientations from 2 on are obeyed.
 BACK = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE", "ROTATE_270")

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
+from PIL import Image
 
 from lesionlab.data import heif, jpeg, png, tiff
 from lesionlab.data.colour_spaces import Conversion, conversion_of_codes
@@ -71,6 +72,31 @@ def read_image(source: Path | bytes, height: int, width: int, crop: str) -> np.n
 def read_drafted(source: Path | bytes, height: int, width: int, crop: str) -> tuple[np.ndarray, ImageFacts]:
     """Read an image as `read_image` does, a large JPEG faster and nearly the same, and say what the file was."""
     return _read(source, height, width, crop, is_drafted=True)
+
+
+def read_whole(source: Path | bytes, side: int) -> np.ndarray:
+    """Read an image whole, its aspect kept, as `read_drafted` does.
+
+    Args:
+        source: a file, or the bytes of one.
+        side: of the shorter side of the result, in pixels; a smaller image is not enlarged.
+
+    Returns:
+        RGB uint8 (height, width, 3), 0 to 255.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    data = source if isinstance(source, bytes) else read_file(source)
+    try:
+        image = _open(data)
+        width, height = image.size[::-1] if orientation_of(image) >= 5 else image.size
+    except ImageError:
+        raise
+    except Exception as error:  # as of `_read`
+        raise ImageError(f"the image is damaged or cut short ({_in_words(error)})") from error
+    scale = min(1, side / max(1, min(width, height)))
+    return read_drafted(data, max(1, round(height * scale)), max(1, round(width * scale)), "stretch")[0]
 
 
 def _read(
@@ -146,16 +172,15 @@ def _plain_jpeg(
     if header.is_progressive:
         jpeg.refuse_scans(data, *size)
     is_as_asked = orientation == 1 and size == (width, height)
-    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB" if is_as_asked else "RGBX")
+    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB")
     if decoded is None or decoded.shape[:2] != size[::-1]:
         return None
     if is_as_asked:
-        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded
+        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded.copy()
     else:
-        mode = "L" if is_grey else "RGBX"
-        image = Image.frombuffer(mode, size, decoded, "raw", mode, 0, 1)
+        image = Image.fromarray(decoded[..., 0] if is_grey else decoded)
         scaled = fitted(upright(image, orientation), height, width, crop)
-        pixels = np.array(scaled.convert("RGB") if is_grey else np.asarray(scaled)[..., :3])
+        pixels = np.array(scaled.convert("RGB") if is_grey else scaled)
     return convert(pixels) if convert else pixels, ImageFacts(*size, "JPEG", "L" if is_grey else "RGB")
 
 
@@ -168,7 +193,7 @@ def _open(data: bytes) -> Image.Image:
     refuse_size(*image.size)
     if image.info.get("progressive"):
         jpeg.refuse_scans(data, *image.size)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
+    if image.format == "TIFF":
         tiff.refuse_wide_planes(image)
         image.info.pop("xmp", None)  # by which Pillow would turn it
     return image
@@ -181,9 +206,9 @@ def _decoded(image: Image.Image, data: bytes, height: int, width: int, crop: str
     image.load()
     # Asked only now, since a PNG may hold its EXIF behind the pixels and a TIFF is turned while it is loaded.
     orientation = orientation_of(image)
-    if isinstance(image, PngImagePlugin.PngImageFile):
+    if image.format == "PNG":
         image = png.with_colour_key(image, data)
-    elif isinstance(image, TiffImagePlugin.TiffImageFile):
+    elif image.format == "TIFF":
         image = tiff.eight_bits(image)
     plain = _plain(upright(image, orientation), profile)
     if frame:
@@ -239,8 +264,10 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 @lru_cache(maxsize=16)
-def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _to_srgb(profile: bytes, mode: str) -> Any:
     """The way from an ICC profile to sRGB; None where it is damaged, or of another colour model than the pixels."""
+    from PIL import ImageCms
+
     try:
         source, srgb = ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB")
         return ImageCms.buildTransform(source, srgb, mode, "RGBA" if mode == "RGBA" else "RGB")

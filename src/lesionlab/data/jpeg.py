@@ -8,6 +8,7 @@ ITU-T T.81, annex B; the parts of an ICC profile: ICC.1:2022, B.4.
 
 import struct
 from collections.abc import Iterator
+from threading import local
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,9 @@ from lesionlab.data.image_limits import ImageError
 
 MAX_SCANNED_PIXELS = 2_000_000_000  # progressive JPEG: pixels x scans, under 1 s of work
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}  # baseline, extended, progressive: all by Huffman's codes
+_CHANNELS = {"RGB": 3, "GRAY": 1}
+_MOST_KEPT = 8_000_000  # bytes a thread: 2.7 megapixels
+_kept = local()
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 
 
@@ -110,12 +114,24 @@ def pixels_of(data: bytes, colorspace: str) -> np.ndarray | None:
 
     Args:
         data: a JPEG file.
-        colorspace: "RGB", "GRAY", or "RGBX" for four bytes a pixel, as Pillow holds them.
+        colorspace: "RGB" or "GRAY".
 
     Returns:
-        uint8 (height, width, 3, 1 or 4), 0 to 255.
+        uint8 (height, width, 3 or 1), 0 to 255, in memory that the next call in this thread writes to.
     """
     try:
-        return simplejpeg.decode_jpeg(data, colorspace)
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        return simplejpeg.decode_jpeg(data, colorspace, buffer=_memory(height * width * _CHANNELS[colorspace]))
     except ValueError:
         return None
+
+
+def _memory(size: int) -> np.ndarray:
+    """Bytes to decode into, the same again where they are enough: fresh pages cost more than the decoding of a small file."""
+    kept = getattr(_kept, "memory", None)
+    if kept is not None and kept.size >= size:
+        return kept
+    memory = np.empty(size, np.uint8)
+    if size <= _MOST_KEPT:
+        _kept.memory = memory
+    return memory

@@ -11,6 +11,7 @@ signal that kills a process writing to a map.
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import socket
@@ -91,12 +92,12 @@ class _Request:
 
 
 def decode_images(
-    images: Sequence[tuple[str, str]],
+    images: Sequence[tuple[str, str | Path]],
     *,
     height: int,
     width: int,
     crop: str,
-    cache_dir: Path,
+    cache_dir: Path | str,
     workers: int | None = None,
 ) -> PixelCache:
     """Decode images, or find them decoded in the cache.
@@ -118,10 +119,11 @@ def decode_images(
         OSError: the disk is full.
     """
     check_request(height, width, crop)
-    if not images:
+    cache_dir, paths = Path(cache_dir), [str(path) for _, path in images]
+    if not paths:
         raise UsageError("There are no images to decode: the list is empty.")
     threads = workers or n_cores()
-    request = _Request(_hashed([path for _, path in images], threads), height, width, crop)
+    request = _Request(_hashed(paths, threads), height, width, crop)
     entry = cache_dir / request.key
     cached = _loaded(entry, request)
     if cached is None:
@@ -176,7 +178,9 @@ def _decode_into(folder: Path, request: _Request, threads: int) -> None:
     with path.open("w+b") as handle:
         header = {"descr": "|u1", "fortran_order": False, "shape": request.shape}
         np.lib.format.write_array_header_1_0(handle, header)
-        decode = partial(_decode_block, request, handle, handle.tell(), Lock())
+        offset = handle.tell()
+        handle.truncate(offset + math.prod(request.shape))  # zeros, where an image is not read
+        decode = partial(_decode_block, request, handle, offset, Lock())
         pool = ThreadPoolExecutor(threads)
         try:
             blocks = pool.map(decode, _blocks(len(request.files)))
@@ -192,19 +196,22 @@ def _decode_into(folder: Path, request: _Request, threads: int) -> None:
 
 
 def _decode_block(request: _Request, handle: IO[bytes], offset: int, lock: Lock, block: slice) -> list[_Row]:
-    files = request.files[block]
-    pixels = np.zeros((len(files), *request.shape[1:]), np.uint8)  # (k, height, width, 3)
-    rows = [_decode_file(file, request, out) for file, out in zip(files, pixels, strict=True)]
-    with lock:
-        handle.seek(offset + block.start * pixels[0].nbytes)
-        handle.write(pixels.data)
+    """Decode some files and write each one's pixels to its place; a file that is not read leaves its place as it is."""
+    rows = []
+    for number in range(block.start, block.stop):
+        pixels, row = _decode_file(request.files[number], request)
+        if pixels is not None:
+            with lock:
+                handle.seek(offset + number * pixels.nbytes)
+                handle.write(pixels.data)
+        rows.append(row)
     return rows
 
 
-def _decode_file(file: _File, request: _Request, out: np.ndarray) -> _Row:
-    """Decode a file into `out`, (height, width, 3), and return its facts."""
+def _decode_file(file: _File, request: _Request) -> tuple[np.ndarray | None, _Row]:
+    """Decode a file: its pixels, (height, width, 3), and its facts."""
     if file.error:
-        return _Row(file.sha256, error=file.error)
+        return None, _Row(file.sha256, error=file.error)
     try:
         data = read_file(Path(file.path))
     except ImageError as error:
@@ -212,13 +219,19 @@ def _decode_file(file: _File, request: _Request, out: np.ndarray) -> _Row:
     if hashlib.sha256(data).hexdigest() != file.sha256:
         raise LesionlabError(f"{file.path} changed while it was being read: run the command again.")
     try:
-        out[:], facts = read_drafted(data, request.height, request.width, request.crop)
+        pixels, facts = read_drafted(data, request.height, request.width, request.crop)
     except ImageError as error:
-        return _Row(file.sha256, error=error.reason)
+        return None, _Row(file.sha256, error=error.reason)
+    return pixels, _Row(file.sha256, facts.width, facts.height, facts.format, facts.mode, "", *_means(pixels))
+
+
+def _means(pixels: np.ndarray) -> list[float]:
+    """Mean red, green and blue of (height, width, 3), 0 to 255."""
+    height, width, _ = pixels.shape
     # Row by row first: sums over long contiguous runs are several times faster than over the channel axis.
-    sums = out.reshape(request.height, -1).sum(axis=0, dtype=np.uint32).reshape(-1, 3).sum(axis=0, dtype=np.uint64)
-    means = (sums / (request.height * request.width)).tolist()
-    return _Row(file.sha256, facts.width, facts.height, facts.format, facts.mode, "", *means)
+    narrow = np.uint16 if 255 * height < 2**16 else np.uint32
+    sums = pixels.reshape(height, -1).sum(axis=0, dtype=narrow).reshape(-1, 3).sum(axis=0, dtype=np.uint64)
+    return (sums / (height * width)).tolist()
 
 
 @contextmanager

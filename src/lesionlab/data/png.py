@@ -5,17 +5,17 @@ names none. The pixels of IDAT are the picture, also where an animation (APNG) d
 """
 
 import struct
-from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from lesionlab.data.colour_spaces import Conversion, conversion_of_codes, conversion_of_gamma
 from lesionlab.data.icc import conversion_of
 from lesionlab.data.image_limits import ImageError
 
 _RGB, _GREY = 2, 0
+_NAMES = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
 
 
 def colours_of(data: bytes, profile: bytes, *, is_grey: bool) -> tuple[Conversion | None, bytes]:
@@ -32,7 +32,7 @@ def colours_of(data: bytes, profile: bytes, *, is_grey: bool) -> tuple[Conversio
     Raises:
         ImageError: colours that cannot be brought to sRGB.
     """
-    chunks = dict(_chunks(data))
+    chunks = _chunks(data)
     if len(codes := chunks.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, is_full = codes
         if matrix or not is_full:
@@ -51,7 +51,7 @@ def colours_of(data: bytes, profile: bytes, *, is_grey: bool) -> tuple[Conversio
     ), b""
 
 
-def with_colour_key(image: PngImagePlugin.PngImageFile, data: bytes) -> Image.Image:
+def with_colour_key(image: Image.Image, data: bytes) -> Image.Image:
     """Make the colour that a PNG names as transparent (tRNS) so where Pillow does not: 16 bits, and grey of 2 and 4.
 
     Returns:
@@ -85,13 +85,13 @@ def _low_bytes(data: bytes) -> np.ndarray:
     return np.asarray(image)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Give name and content of the chunks before the pixels, the first of a name last."""
-    found, at = [], 8
-    while at + 8 <= len(data):
+def _chunks(data: bytes) -> dict[bytes, bytes]:
+    """Give the content of the chunks before the pixels that name colours, the first of each name."""
+    found: dict[bytes, bytes] = {}
+    at, name = 8, b""
+    while at + 8 <= len(data) and name != b"IDAT":
         size, name = struct.unpack_from(">I4s", data, at)
-        if name == b"IDAT":
-            break
-        found.append((name, data[at + 8 : at + 8 + size]))
+        if name in _NAMES:
+            found.setdefault(name, data[at + 8 : at + 8 + size])
         at += 12 + size
-    yield from reversed(found)
+    return found

@@ -93,9 +93,9 @@ def compare(first: LabelledPredictions, second: LabelledPredictions, *, seed: in
         lesions=first.n_lesions,
         figures={
             name: Difference(
-                values[0][name],
-                values[1][name],
-                values[1][name] - values[0][name],
+                getattr(values[0], name),
+                getattr(values[1], name),
+                getattr(values[1], name) - getattr(values[0], name),
                 _interval(draws[1][name] - draws[0][name]),
             )
             for name in HEADLINE

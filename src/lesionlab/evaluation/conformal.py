@@ -22,6 +22,13 @@ import numpy as np
 
 from lesionlab.evaluation.intervals import effective_number, folds, wilson_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.values import (
+    DiagnosisSets,
+    Interval,
+    RepeatedDiagnosisSets,
+    RepeatedSets,
+    SetFigures,
+)
 
 COVERAGE = 0.9
 RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned
@@ -106,7 +113,7 @@ def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float], pena
     return sets
 
 
-def measure(part: LabelledPredictions, conformal: Conformal) -> dict[str, Any]:
+def measure(part: LabelledPredictions, conformal: Conformal) -> SetFigures:
     """Measure on other images how often the sets hold the truth, and how large they are, overall and by diagnosis.
 
     Args:
@@ -121,22 +128,23 @@ def measure(part: LabelledPredictions, conformal: Conformal) -> dict[str, Any]:
     sets = prediction_sets(part.probabilities, conformal.thresholds, conformal.penalty)
     labels, lesions = part.labels, part.lesions
     holds, sizes = sets[np.arange(len(part)), labels], sets.sum(axis=1)
-    return {
-        "promised": conformal.coverage,
-        "penalty": conformal.penalty,
-        "coverage": float(holds.mean()),
-        "interval": wilson_interval(float(holds.mean()), effective_number(lesions)),
-        "mean_size": float(sizes.mean()),
-        "single": float((sizes == 1).mean()),
-        "per_class": {
-            dx: _of_class(holds[labels == index], sizes[labels == index], lesions[labels == index])
-            | {"calibrated_on": conformal.images[index], "is_promised": conformal.promised[index]}
-            for index, dx in enumerate(part.taxonomy.dx)
-        },
-    }
+    per_class = {}
+    for index, dx in enumerate(part.taxonomy.dx):
+        of_class = labels == index
+        calibrated_on, is_promised = conformal.images[index], conformal.promised[index]
+        per_class[dx] = _of_class(holds[of_class], sizes[of_class], lesions[of_class], calibrated_on, is_promised)
+    return SetFigures(
+        promised=conformal.coverage,
+        penalty=conformal.penalty,
+        coverage=float(holds.mean()),
+        interval=wilson_interval(float(holds.mean()), effective_number(lesions)),
+        mean_size=float(sizes.mean()),
+        single=float((sizes == 1).mean()),
+        per_class=per_class,
+    )
 
 
-def repeated(part: LabelledPredictions, *, seed: int, repeats: int = REPEATS, penalty: float = 0.0) -> dict[str, Any]:
+def repeated(part: LabelledPredictions, *, seed: int, repeats: int = REPEATS, penalty: float = 0.0) -> RepeatedSets:
     """Calibrate on a random half of the lesions, measure on the other half, many times.
 
     Halves of one whole are alike by construction, so that the promise is kept on average whatever the model: what this shows is
@@ -159,26 +167,33 @@ def repeated(part: LabelledPredictions, *, seed: int, repeats: int = REPEATS, pe
         for index in np.unique(tested):
             found[number, index] = holds[tested == index].mean()
     counts = np.bincount(part.labels, minlength=part.n_diagnoses)
-    return {
-        "repeats": repeats,
-        "mean_size": float(sizes.mean()),
-        **_summary(found[:, -1]),
-        "per_class": {dx: {"images": int(counts[i]), **_summary(found[:, i])} for i, dx in enumerate(part.taxonomy.dx)},
-    }
+    per_class = {}
+    for index, dx in enumerate(part.taxonomy.dx):
+        coverage, spread = _summary(found[:, index])
+        per_class[dx] = RepeatedDiagnosisSets(images=int(counts[index]), coverage=coverage, range=spread)
+    coverage, spread = _summary(found[:, -1])
+    return RepeatedSets(
+        repeats=repeats, mean_size=float(sizes.mean()), coverage=coverage, range=spread, per_class=per_class
+    )
 
 
-def _of_class(holds: np.ndarray, sizes: np.ndarray, lesions: np.ndarray) -> dict[str, Any]:
+def _of_class(
+    holds: np.ndarray, sizes: np.ndarray, lesions: np.ndarray, calibrated_on: int, is_promised: bool
+) -> DiagnosisSets:
     number = len(holds)
-    return {
-        "images": number,
-        "coverage": float(holds.mean()) if number else float("nan"),
-        "interval": wilson_interval(float(holds.mean()), effective_number(lesions)) if number else None,
-        "mean_size": float(sizes.mean()) if number else float("nan"),
-    }
+    return DiagnosisSets(
+        images=number,
+        coverage=float(holds.mean()) if number else float("nan"),
+        interval=wilson_interval(float(holds.mean()), effective_number(lesions)) if number else None,
+        mean_size=float(sizes.mean()) if number else float("nan"),
+        calibrated_on=calibrated_on,
+        is_promised=is_promised,
+    )
 
 
-def _summary(values: np.ndarray) -> dict[str, Any]:
+def _summary(values: np.ndarray) -> tuple[float, Interval]:
+    """Mean over the halves in which it is defined, with the 5th and 95th percentile of single ones."""
     defined = values[~np.isnan(values)]
     if not len(defined):
-        return {"coverage": float("nan"), "range": None}
-    return {"coverage": float(defined.mean()), "range": [float(v) for v in np.percentile(defined, [5, 95])]}
+        return float("nan"), None
+    return float(defined.mean()), [float(v) for v in np.percentile(defined, [5, 95])]

@@ -9,12 +9,14 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lesionlab.data.layouts.tables import ROW, number, read_table
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.intervals import draw_weights, percentile_interval, sums_over_draws
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.metrics_file import Cost, Costs
 from lesionlab.taxonomy import Taxonomy
 
 _TRUTH = ("truth", "dx", "diagnosis")
@@ -74,7 +76,7 @@ def _cost(path: Path, text: str, line: int, column: str) -> float:
     return value
 
 
-def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) -> dict[str, Any]:
+def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) -> Costs:
     """Take the mean cost an image of three ways to answer.
 
     Args:
@@ -83,27 +85,26 @@ def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) ->
         seed: of the bootstrap.
 
     Returns:
-        `matrix`; `model`: the likeliest diagnosis answered; `cheapest`: the answer of the least expected cost under the
-        model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`: always the one
-        answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for the first two
-        `saved`, the cost of `constant` less their own with its paired interval.
+        `matrix`; `model`: the likeliest diagnosis answered, of a tie the first; `cheapest`: the answer of the least expected
+        cost under the model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`:
+        always the one answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for
+        the first two `saved`, the cost of `constant` less their own with its paired interval.
 
     """
     weights = draw_weights(part.lesions, seed)
     constant = int(costs[part.labels].mean(axis=0).argmin())
     answers = {
-        "model": part.predicted,
+        "model": part.probabilities.argmax(axis=1),
         "cheapest": (part.probabilities @ costs).argmin(axis=1),
         "constant": np.full(len(part), constant),
     }
     paid = {name: costs[part.labels, answer] for name, answer in answers.items()}
-    result: dict[str, Any] = {"matrix": costs.tolist(), "dx": part.taxonomy.dx[constant]}
-    for name, cost in paid.items():
-        result[name] = {"cost": float(cost.mean()), "interval": _interval(weights, cost)}
-        if name != "constant":
-            gain = paid["constant"] - cost
-            result[name] |= {"saved": float(gain.mean()), "saved_interval": _interval(weights, gain)}
-    return result
+    found = {name: Cost(cost=float(cost.mean()), interval=_interval(weights, cost)) for name, cost in paid.items()}
+    for name in ("model", "cheapest"):
+        gain = paid["constant"] - paid[name]
+        saved, interval = float(gain.mean()), _interval(weights, gain)
+        found[name] = msgspec.structs.replace(found[name], saved=saved, saved_interval=interval)
+    return Costs(matrix=costs.tolist(), dx=part.taxonomy.dx[constant], **found)
 
 
 def _interval(weights: np.ndarray, values: np.ndarray) -> list[float]:

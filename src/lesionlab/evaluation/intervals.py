@@ -14,7 +14,7 @@ from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 RESAMPLES = 2000
 AT_SPECIFICITY = 0.9
 FEW_LESIONS = 20  # on one side, below which draws of ranks vary too little: `auc_interval`
-CLASS_FIGURES = ("recall", "specificity", "precision", "npv", "f1", "auc", "average_precision")
+CLASS_FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "auc", "average_precision")
 _CELLS = 2_000_000  # draws times images that are taken at a time: 16 MB an array
 
 
@@ -41,7 +41,7 @@ def bootstrap(part: LabelledPredictions, *, seed: int, resamples: int = RESAMPLE
     areas, precisions, sensitivities = (np.stack([item[index] for item in ranked], axis=1) for index in range(3))
     return {
         "accuracy": counts.pop("accuracy"),
-        "balanced_accuracy": mean_of_defined(counts["recall"]),
+        "balanced_accuracy": mean_of_defined(counts["sensitivity"]),
         "macro_auc": mean_of_defined(areas),
         "log_loss": sums_over_draws(weights, losses) / weights.sum(axis=1),
         "sensitivity_at_90": sensitivities,
@@ -78,11 +78,11 @@ def folds(lesions: np.ndarray, number: int, *, seed: int) -> np.ndarray:
     return dealt[lesion_of_image]
 
 
-def in_words(value: float | None, interval: Sequence[float | None]) -> str:
+def in_words(value: float | None, interval: Sequence[float | None] | None) -> str:
     """Word a figure with its 95 % interval; either may be undefined, NaN or None."""
     if value is None or np.isnan(value):
         return "not defined: all images are of one diagnosis"
-    low, high = interval
+    low, high = interval or (None, None)
     if low is None or high is None or np.isnan(low):
         return f"{value:.3f}  (no interval: too few lesions)"
     return f"{value:.3f}  (95 % interval {low:.3f} to {high:.3f})"
@@ -206,9 +206,9 @@ def _counts(weights: np.ndarray, is_class: np.ndarray, is_predicted: np.ndarray)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "accuracy": correct.sum(axis=1) / total[:, 0],
-            "recall": np.where(support > 0, correct / support, np.nan),
+            "sensitivity": np.where(support > 0, correct / support, np.nan),
             "specificity": np.where(negatives > 0, true_negatives / negatives, np.nan),
-            "precision": np.where(answered > 0, correct / answered, np.nan),
+            "ppv": np.where(answered > 0, correct / answered, np.nan),
             "npv": np.where(rejected > 0, true_negatives / rejected, np.nan),
             "f1": np.where(support > 0, 2 * correct / (support + answered), np.nan),
         }

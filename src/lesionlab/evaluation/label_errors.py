@@ -11,38 +11,38 @@ decision rule makes between two diagnoses are ties, and raise no question.
 A suspect is a question to a person, not an answer: where the model is wrong, the label is right.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.metrics_file import Suspect
 
 FEWEST = 10  # lesions of a diagnosis that is suggested
 _TIE = 0.01
 
 
-@dataclass(frozen=True)
-class Suspect:
-    """One image: its place `row` among those given, its label `given`, what the model holds instead (`suggested`).
+def suspects(part: LabelledPredictions, images: Sequence[str]) -> list[Suspect]:
+    """Find suspect labels, the most suspect first.
 
-    `margin` is the probability of the label less that of the suggestion, -1 (certain that it is wrong) to 0.
+    Args:
+        part: of a model that was not trained on these images.
+        images: (n,) their ids.
+
     """
-
-    row: int
-    given: str
-    suggested: str
-    margin: float
-
-
-def suspects(part: LabelledPredictions) -> list[Suspect]:
-    """Find suspect labels, the most suspect first; the model was not trained on these images."""
     labels, probabilities, dx = part.labels, part.probabilities, part.taxonomy.dx
     held = confidently_held(part)
     rows = np.flatnonzero((held >= 0) & (held != labels))
     margins = probabilities[rows, labels[rows]] - probabilities[rows, held[rows]]
     order = np.argsort(margins, kind="stable")
     return [
-        Suspect(int(rows[i]), dx[labels[rows[i]]], dx[held[rows[i]]], float(margins[i]))
+        Suspect(
+            row=int(rows[i]),
+            image=str(images[rows[i]]),
+            given=dx[labels[rows[i]]],
+            suggested=dx[held[rows[i]]],
+            margin=float(margins[i]),
+        )
         for i in order
         if margins[i] < -_TIE
     ]

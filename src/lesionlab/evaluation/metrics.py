@@ -1,16 +1,18 @@
 """Step 14: what a model's probabilities are worth on one part of the data, with intervals.
 
-In: `LabelledPredictions` of n images, of any number of diagnoses k. Out: plain numbers for metrics.json.
+In: `LabelledPredictions` of n images, of any number of diagnoses k. Out: the values of `lesionlab.evaluation.values`.
 Balanced accuracy is the mean of the sensitivities (recalls) of the diagnoses that occur; macro AUC the mean of their
 one-against-rest areas. An undefined figure is NaN (null in JSON), and its support stands beside it.
 """
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
+from lesionlab.evaluation.answers import UNDECIDED, answers_of
 from lesionlab.evaluation.intervals import (
     AT_SPECIFICITY,
     CLASS_FIGURES,
@@ -24,14 +26,32 @@ from lesionlab.evaluation.intervals import (
 )
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.tasks import asked_for
+from lesionlab.evaluation.values import (
+    Curves,
+    DiagnosisFigures,
+    Figure,
+    Headline,
+    Interval,
+    PartFigures,
+    PrecisionRecallCurve,
+    RocCurve,
+)
 
 _CURVE_POINTS = 200
 HEADLINE = ("balanced_accuracy", "macro_auc", "accuracy")  # what runs are compared by
 _WITH_INTERVAL = (*HEADLINE, "log_loss")
-_RATES = ("recall", "specificity", "precision", "npv")  # shares of lesions, of which Wilson's interval can be taken
+_RATES = ("sensitivity", "specificity", "ppv", "npv")  # shares of lesions, of which Wilson's interval can be taken
 
 
-def evaluate_part(part: LabelledPredictions, *, seed: int) -> dict[str, Any]:
+def title(name: str, n_diagnoses: int) -> str:
+    """Word a headline figure; of two diagnoses, balanced accuracy is that of one threshold, and this says so."""
+    words = name.replace("_", " ").replace("auc", "AUC")
+    if n_diagnoses == 2:
+        return {"macro_auc": "AUC"}.get(name, f"{words} at 0.5")
+    return words
+
+
+def evaluate_part(part: LabelledPredictions, *, seed: int) -> PartFigures:
     """Every figure of one part.
 
     Args:
@@ -39,42 +59,46 @@ def evaluate_part(part: LabelledPredictions, *, seed: int) -> dict[str, Any]:
         seed: of the bootstrap.
 
     Returns:
-        The object that `metrics.json` holds for a part; fractions 0 to 1. `intervals` are those of the bootstrap; where no draw
-        differs (all answers right), accuracy has Wilson's and the others none; of one lesion alone there are none. In
-        `per_class` so has a share that no draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's,
-        and its average precision none; `recall_interval` is Wilson's always. All count lesions.
+        What `metrics.json` holds for a part; shares 0 to 1, NaN where undefined. `undecided` counts ties, which are wrong and
+        which `confusion` leaves out. `intervals` are those of the bootstrap; where no draw differs (all answers right),
+        accuracy has Wilson's and the others none; of one lesion alone there are none. In `per_class` so has a share that no
+        draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's, and its average precision none;
+        `sensitivity_interval` is Wilson's always. All count lesions.
 
     """
     confusion = confusion_matrix(part.labels, part.predicted, labels=range(part.n_diagnoses))
-    counts = confusion.sum(axis=1)
+    counts = np.bincount(part.labels, minlength=part.n_diagnoses)
     draws = bootstrap(part, seed=seed)
     focus = part.taxonomy.focus
     place = part.taxonomy.index_of[focus] if focus else None
-    return {
-        "images": len(part),
-        "lesions": part.n_lesions,
-        **headline(part.labels, part.probabilities),
-        "mel_at_90": None if place is None else sensitivity_at(part.labels == place, part.probabilities[:, place]),
-        "majority_accuracy": float(counts.max() / counts.sum()),
-        "intervals": _headline_intervals(part, draws, place),
-        "per_class": {dx: _class_row(part, index, draws) for index, dx in enumerate(part.taxonomy.dx)},
-        "confusion": confusion.tolist(),
-    }
+    return PartFigures(
+        images=len(part),
+        lesions=part.n_lesions,
+        undecided=int((part.predicted == UNDECIDED).sum()),
+        **msgspec.structs.asdict(headline(part.labels, part.probabilities)),
+        focus_at_90=None if place is None else sensitivity_at(part.labels == place, part.probabilities[:, place]),
+        majority_accuracy=float(counts.max() / counts.sum()),
+        intervals=_headline_intervals(part, draws, place),
+        per_class={dx: _of_diagnosis(part, index, draws) for index, dx in enumerate(part.taxonomy.dx)},
+        confusion=confusion.tolist(),
+    )
 
 
 def _headline_intervals(
     part: LabelledPredictions, draws: dict[str, np.ndarray], focus: int | None
-) -> dict[str, list[float]]:
-    none = [float("nan")] * 2
+) -> dict[str, Interval]:
+    none: list[Figure] = [float("nan")] * 2
     of_draws = {name: draws[name] for name in _WITH_INTERVAL}
     if focus is not None:
-        of_draws["mel_at_90"] = draws["sensitivity_at_90"][:, focus]
-    intervals = {name: percentile_interval(values) for name, values in of_draws.items()}
-    intervals = {name: none if low == high else [low, high] for name, (low, high) in intervals.items()}
-    if np.isnan(intervals["accuracy"][0]) and part.n_lesions > 1:
+        of_draws["focus_at_90"] = draws["sensitivity_at_90"][:, focus]
+    bounds = {name: percentile_interval(values) for name, values in of_draws.items()}
+    intervals: dict[str, Interval] = {
+        name: none if low == high else [low, high] for name, (low, high) in bounds.items()
+    }
+    if intervals["accuracy"] is none and part.n_lesions > 1:
         intervals["accuracy"] = wilson_interval(float(part.is_right.mean()), effective_number(part.lesions)) or none
     if focus is not None and len(np.unique(part.lesions[part.labels == focus])) < FEW_LESIONS:
-        intervals["mel_at_90"] = none
+        intervals["focus_at_90"] = none
     return intervals
 
 
@@ -83,17 +107,18 @@ def sensitivity_at(is_positive: np.ndarray, score: np.ndarray, specificity: floa
     return float(ranking(is_positive, score, np.ones((1, len(score)), np.float32), specificity)[2][0])
 
 
-def _class_row(part: LabelledPredictions, index: int, draws: dict[str, np.ndarray]) -> dict[str, Any]:
+def _of_diagnosis(part: LabelledPredictions, index: int, draws: dict[str, np.ndarray]) -> DiagnosisFigures:
     """Take the figures of a diagnosis, by its place, against the rest; see `evaluate_part`."""
     is_positive, is_predicted, lesions = part.labels == index, part.predicted == index, part.lesions
-    number = len(np.unique(lesions[is_positive]))
     figures = _class_figures(is_positive, part.probabilities[:, index], is_predicted)
-    recall_interval = wilson_interval(figures["recall"], effective_number(lesions[is_positive]))
     of_class = {name: draws[name][:, index] for name in CLASS_FIGURES}
-    intervals = _class_intervals(is_positive, is_predicted, lesions, of_class, figures["auc"])
-    return {"images": int(is_positive.sum()), "lesions": number, **figures, "recall_interval": recall_interval} | {
-        "intervals": intervals
-    }
+    return DiagnosisFigures(
+        images=int(is_positive.sum()),
+        lesions=len(np.unique(lesions[is_positive])),
+        **figures,
+        sensitivity_interval=wilson_interval(figures["sensitivity"], effective_number(lesions[is_positive])),
+        intervals=_class_intervals(is_positive, is_predicted, lesions, of_class, figures["auc"]),
+    )
 
 
 def _class_intervals(
@@ -102,10 +127,10 @@ def _class_intervals(
     lesions: np.ndarray,
     draws: dict[str, np.ndarray],
     area: float,
-) -> dict[str, list[float] | None]:
+) -> dict[str, Interval]:
     """Interval of each of `CLASS_FIGURES`, see `evaluate_part`."""
-    whole = {"recall": is_positive, "specificity": ~is_positive, "precision": is_predicted, "npv": ~is_predicted}
-    intervals: dict[str, list[float] | None] = {}
+    whole = {"sensitivity": is_positive, "specificity": ~is_positive, "ppv": is_predicted, "npv": ~is_predicted}
+    intervals: dict[str, Interval] = {}
     for name in CLASS_FIGURES:
         low, high = percentile_interval(draws[name])
         intervals[name] = [low, high]
@@ -119,25 +144,25 @@ def _class_intervals(
     return intervals
 
 
-def headline(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+def headline(labels: np.ndarray, probabilities: np.ndarray) -> Headline:
     """Accuracy, balanced accuracy, macro AUC and log loss (natural logarithm, probabilities clipped at 1e-15).
 
     Args:
         labels: integers (n,), 0 to k - 1.
-        probabilities: float (n, k), rows sum to 1; the largest is the prediction.
+        probabilities: float (n, k), rows sum to 1; the largest is the prediction, a tie is none.
 
     """
-    predicted = probabilities.argmax(axis=1)
+    predicted = answers_of(probabilities)
     hits = predicted == labels
     recalls = [hits[labels == index].mean() for index in np.unique(labels)]
     aucs = [auc(labels == index, probabilities[:, index]) for index in np.unique(labels)]
     chosen = probabilities[np.arange(len(labels)), labels]
-    return {
-        "accuracy": float(hits.mean()),
-        "balanced_accuracy": float(np.mean(recalls)),
-        "macro_auc": float(np.mean(aucs)),
-        "log_loss": float(-np.log(np.maximum(chosen, 1e-15)).mean()),
-    }
+    return Headline(
+        accuracy=float(hits.mean()),
+        balanced_accuracy=float(np.mean(recalls)),
+        macro_auc=float(np.mean(aucs)),
+        log_loss=float(-np.log(np.maximum(chosen, 1e-15)).mean()),
+    )
 
 
 def auc(is_positive: np.ndarray, score: np.ndarray) -> float:
@@ -150,7 +175,7 @@ def auc(is_positive: np.ndarray, score: np.ndarray) -> float:
     return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def curves(part: LabelledPredictions) -> dict[str, Any]:
+def curves(part: LabelledPredictions) -> Curves:
     """ROC and precision-recall curves of each diagnosis that occurs, of two of one; thinned to at most 200 points."""
     roc, precision_recall = {}, {}
     for dx in asked_for(part.taxonomy):
@@ -160,9 +185,9 @@ def curves(part: LabelledPredictions) -> dict[str, Any]:
             continue
         fpr, tpr, _ = roc_curve(is_positive, score)
         precision, recall, _ = precision_recall_curve(is_positive, score)
-        roc[dx] = {"fpr": thin(fpr), "tpr": thin(tpr)}
-        precision_recall[dx] = {"recall": thin(recall), "precision": thin(precision)}
-    return {"roc": roc, "precision_recall": precision_recall}
+        roc[dx] = RocCurve(fpr=thin(fpr), tpr=thin(tpr))
+        precision_recall[dx] = PrecisionRecallCurve(sensitivity=thin(recall), ppv=thin(precision))
+    return Curves(roc=roc, precision_recall=precision_recall)
 
 
 def _class_figures(is_positive: np.ndarray, score: np.ndarray, is_predicted: np.ndarray) -> dict[str, float]:
@@ -170,8 +195,8 @@ def _class_figures(is_positive: np.ndarray, score: np.ndarray, is_predicted: np.
     recall = _ratio(true_positives, is_positive.sum())
     precision = _ratio(true_positives, is_predicted.sum())
     return {
-        "precision": precision,
-        "recall": recall,
+        "ppv": precision,
+        "sensitivity": recall,
         "specificity": _ratio((~is_positive & ~is_predicted).sum(), (~is_positive).sum()),
         "npv": _ratio((~is_positive & ~is_predicted).sum(), (~is_predicted).sum()),
         "f1": _ratio(2 * true_positives, is_positive.sum() + is_predicted.sum()) if is_positive.any() else float("nan"),

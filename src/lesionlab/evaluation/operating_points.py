@@ -5,7 +5,7 @@ the test part: one that is chosen where it is evaluated promises too much. Where
 lesions is evaluated at thresholds chosen on the other four fifths.
 """
 
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from sklearn.metrics import roc_curve
@@ -23,12 +23,13 @@ from lesionlab.evaluation.intervals import draw_weights as draw_lesions
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import auc, thin
 from lesionlab.evaluation.tasks import as_task, tasks_of
+from lesionlab.evaluation.values import NetBenefit, OperatingPoint, RocCurve, TaskFigures, Wanted
 
-SENSITIVITIES = (0.90, 0.95)
-SPECIFICITIES = (0.90, 0.95)
-WANTED: tuple[dict[str, Any], ...] = (
-    *({"wanted": "sensitivity", "at_least": value} for value in SENSITIVITIES),
-    *({"wanted": "specificity", "at_least": value} for value in SPECIFICITIES),
+WANTED: tuple[tuple[Wanted, float], ...] = (
+    ("sensitivity", 0.90),
+    ("sensitivity", 0.95),
+    ("specificity", 0.90),
+    ("specificity", 0.95),
 )
 NET_BENEFIT_AT = tuple(round(0.02 * step, 2) for step in range(1, 31))
 FOLDS = 5
@@ -37,7 +38,7 @@ _NEVER = 1.01  # a threshold that no probability reaches, not even a sum of thre
 
 def operating_points(
     validation: LabelledPredictions, test: LabelledPredictions, *, seed: int = 0
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, TaskFigures]:
     """Choose the thresholds of each task and evaluate them.
 
     Args:
@@ -59,14 +60,15 @@ def operating_points(
         if any(not is_positive.any() or is_positive.all() for is_positive, _ in (chosen_on, tested)):
             continue
         points = []
-        for wanted in WANTED:
-            threshold = choose_threshold(*chosen_on, **{wanted["wanted"]: wanted["at_least"]})
-            points.append(wanted | evaluate_threshold(*tested, threshold, test.lesions))
-        tasks[name] = _evaluated_task(tested, test.lesions, seed) | {"points": points}
+        for wanted, at_least in WANTED:
+            threshold = choose_threshold(*chosen_on, wanted, at_least)
+            shares = evaluate_threshold(*tested, threshold, test.lesions)
+            points.append(OperatingPoint(wanted=wanted, at_least=at_least, threshold=threshold, **shares))
+        tasks[name] = _evaluated_task(*tested, test.lesions, points, seed)
     return tasks
 
 
-def cross_evaluated(part: LabelledPredictions, *, seed: int) -> dict[str, dict[str, Any]]:
+def cross_evaluated(part: LabelledPredictions, *, seed: int) -> dict[str, TaskFigures]:
     """Evaluate each fifth of the lesions at thresholds chosen on the others.
 
     As `operating_points`; `threshold` is the mean of the five.
@@ -78,54 +80,61 @@ def cross_evaluated(part: LabelledPredictions, *, seed: int) -> dict[str, dict[s
         if not is_positive.any() or is_positive.all() or not np.all(sides):
             continue
         points = []
-        for wanted in WANTED:
-            chosen = [
-                choose_threshold(is_positive[fold != f], score[fold != f], **{wanted["wanted"]: wanted["at_least"]})
-                for f in range(FOLDS)
-            ]
-            found = evaluate_threshold(is_positive, score, np.array(chosen)[fold], part.lesions)
-            points.append(wanted | found | {"threshold": float(np.mean(chosen))})
-        tasks[name] = _evaluated_task((is_positive, score), part.lesions, seed) | {"points": points}
+        for wanted, at_least in WANTED:
+            outside = [(is_positive[fold != f], score[fold != f]) for f in range(FOLDS)]
+            chosen = [choose_threshold(*others, wanted, at_least) for others in outside]
+            shares = evaluate_threshold(is_positive, score, np.array(chosen)[fold], part.lesions)
+            mean = float(np.mean(chosen))
+            points.append(OperatingPoint(wanted=wanted, at_least=at_least, threshold=mean, **shares))
+        tasks[name] = _evaluated_task(is_positive, score, part.lesions, points, seed)
     return tasks
 
 
-def _evaluated_task(tested: tuple[np.ndarray, np.ndarray], lesions: np.ndarray, seed: int) -> dict[str, Any]:
-    is_positive, score = tested
+def _evaluated_task(
+    is_positive: np.ndarray, score: np.ndarray, lesions: np.ndarray, points: list[OperatingPoint], seed: int
+) -> TaskFigures:
     area, sides = auc(is_positive, score), [effective_number(lesions[side]) for side in (is_positive, ~is_positive)]
     if min(sides) < FEW_LESIONS:
         interval = auc_interval(area, *sides)
     else:
         interval = percentile_interval(ranking(is_positive, score, draw_lesions(lesions, seed))[0])
     false_positive, true_positive, _ = roc_curve(is_positive, score)
-    return {
-        "positives": int(is_positive.sum()),
-        "negatives": int((~is_positive).sum()),
-        "auc": area,
-        "auc_interval": interval,
-        "roc": {"fpr": thin(false_positive), "tpr": thin(true_positive)},
-    }
+    return TaskFigures(
+        positives=int(is_positive.sum()),
+        negatives=int((~is_positive).sum()),
+        auc=area,
+        auc_interval=interval,
+        roc=RocCurve(fpr=thin(false_positive), tpr=thin(true_positive)),
+        points=points,
+    )
 
 
-def choose_threshold(
-    is_positive: np.ndarray, score: np.ndarray, *, sensitivity: float | None = None, specificity: float | None = None
-) -> float:
-    """Find the threshold that keeps at least one figure and gives the most of the other; scores from it on are positive."""
-    if sensitivity is not None:
-        needed = int(np.ceil(sensitivity * is_positive.sum() - 1e-9))  # so many of the positives, the highest ones
+def choose_threshold(is_positive: np.ndarray, score: np.ndarray, wanted: Wanted, at_least: float) -> float:
+    """Find the threshold that keeps one figure and gives the most of the other; scores (n,) from it on are positive."""
+    if wanted == "sensitivity":
+        needed = int(np.ceil(at_least * is_positive.sum() - 1e-9))  # so many of the positives, the highest ones
         return float(np.sort(score[is_positive])[-needed]) if needed else float("inf")
     false_positive, _, thresholds = roc_curve(is_positive, score, drop_intermediate=False)
-    kept = np.flatnonzero(1 - false_positive >= (specificity or 0.0) - 1e-12)
+    kept = np.flatnonzero(1 - false_positive >= at_least - 1e-12)
     return float(min(thresholds[kept[-1]], _NEVER))  # roc_curve begins with an infinite threshold
+
+
+class Shares(TypedDict):
+    """What a threshold gives, and Wilson's 95 % intervals."""
+
+    sensitivity: float
+    sensitivity_interval: list[float] | None
+    specificity: float
+    specificity_interval: list[float] | None
 
 
 def evaluate_threshold(
     is_positive: np.ndarray, score: np.ndarray, threshold: float | np.ndarray, lesions: np.ndarray
-) -> dict[str, Any]:
+) -> Shares:
     """Sensitivity and specificity at a threshold, or at one for each image (n,), with intervals that count lesions."""
     called = score >= threshold
     sensitivity, specificity = float(called[is_positive].mean()), float((~called[~is_positive]).mean())
     return {
-        "threshold": threshold if isinstance(threshold, float) else None,
         "sensitivity": sensitivity,
         "sensitivity_interval": wilson_interval(sensitivity, effective_number(lesions[is_positive])),
         "specificity": specificity,
@@ -133,7 +142,7 @@ def evaluate_threshold(
     }
 
 
-def net_benefit(is_positive: np.ndarray, score: np.ndarray) -> list[dict[str, float]]:
+def net_benefit(is_positive: np.ndarray, score: np.ndarray) -> list[NetBenefit]:
     """Decision curve: true positives less false positives weighed by the odds of the threshold, an image.
 
     Vickers and Elkin, "Decision curve analysis", Med. Decis. Making 26 (2006). `all` is that of calling every lesion
@@ -144,10 +153,10 @@ def net_benefit(is_positive: np.ndarray, score: np.ndarray) -> list[dict[str, fl
     for threshold in NET_BENEFIT_AT:
         odds, called = threshold / (1 - threshold), score >= threshold
         rows.append(
-            {
-                "threshold": threshold,
-                "model": float((called & is_positive).mean() - odds * (called & ~is_positive).mean()),
-                "all": float(is_positive.mean() - odds * (~is_positive).mean()),
-            }
+            NetBenefit(
+                threshold=threshold,
+                model=float((called & is_positive).mean() - odds * (called & ~is_positive).mean()),
+                all=float(is_positive.mean() - odds * (~is_positive).mean()),
+            )
         )
     return rows

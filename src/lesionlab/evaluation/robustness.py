@@ -1,6 +1,6 @@
 """How a model's answers change when its images do: corruptions, flips and turns, drawn marks, and what lies around the lesion.
 
-In: a function from pixels to probabilities, and labelled images of one part. Out: plain numbers for metrics.json. One
+In: a function from pixels to probabilities, and labelled images of one part. Out: a `Robustness`. One
 image of each lesion is taken, read once, at the model's size, and changed there in 93 ways. Of a large part so many lesions are
 taken that each diagnosis has as equal a number as there is; shares over all diagnoses are weighted back to the part's own mix.
 Balanced accuracy needs no weights.
@@ -22,7 +22,15 @@ import numpy as np
 from lesionlab.environment import n_cores
 from lesionlab.evaluation.corruptions import CORRUPTIONS, MARKS, SEVERITIES, corrupt, disc
 from lesionlab.evaluation.intervals import RESAMPLES, percentile_interval
+from lesionlab.evaluation.metrics_file import (
+    CorruptionFigures,
+    Robustness,
+    RobustnessMean,
+    RobustnessOverall,
+    RobustnessRow,
+)
 from lesionlab.evaluation.tasks import malignant_columns
+from lesionlab.evaluation.values import Figure
 from lesionlab.progress import track
 from lesionlab.taxonomy import Taxonomy
 
@@ -97,7 +105,7 @@ def robustness(
     reject_above: float | None = None,
     seed: int,
     most: int | None = LESIONS,
-) -> dict[str, Any]:
+) -> Robustness:
     """Take the figures of a model.
 
     Args:
@@ -109,13 +117,12 @@ def robustness(
         most: so many lesions at most; None for every one.
 
     Returns:
-        `images` (one a lesion) and `images_in_all`, `counts` by diagnosis, `line` (malignant from this probability on);
-        `clean`, a row; `corruptions`: for each its `severities` (a row each) and their mean; `mean` over these; `marks`,
-        `symmetries` and `covered`: rows; `consistent`: share of images with one answer to all symmetries. `mean` has
-        `rise_interval` and `changed_interval` too, 95 %, by bootstrap over the lesions of each diagnosis. A row has
-        `balanced_accuracy`, `relative` (over the clean one), `rise` (of the balanced error), `changed` (share of answers
-        that are another diagnosis), `sensitivity` and `specificity` of malignant at the model's line, `specificity_drop`, and
-        `refused` as not dermatoscopic; None where it is not defined.
+        `images` (one a lesion) and `images_in_all`, `counts` by diagnosis, `threshold`; `clean`, a row; `corruptions`: for each
+        its `severities` (a row each) and their mean; `mean` over these; `marks`, `symmetries` and `covered`: rows; `consistent`:
+        share of images with one answer to all symmetries. `mean` has `rise_interval` and `changed_interval` too, 95 %, by
+        bootstrap over the lesions of each diagnosis. A row has `balanced_accuracy`, `relative` (over the clean one), `rise` (of
+        the balanced error), `changed` (share of answers that are another diagnosis), `sensitivity` and `specificity` of malignant
+        at the threshold, `specificity_drop`, and `rejected` as not dermatoscopic; None where it is not defined.
 
     """
     taken = chosen_images(images.labels, images.lesions, most, seed)
@@ -125,24 +132,27 @@ def robustness(
     clean = found[0][1][0]
     measured = _Measured(kept, weights, malignant_columns(images.taxonomy), threshold, reject_above, clean)
     rows = [
-        {"kind": change.kind, "name": change.name, "level": change.level} | measured.row(*predicted)
+        RobustnessRow(kind=change.kind, name=change.name, level=change.level, **measured.figures(*predicted))
         for change, predicted in found
     ]
-    corruptions = [_over_severities(name, [row for row in rows if row["name"] == name]) for name in CORRUPTIONS]
+    corruptions = []
+    for name in CORRUPTIONS:
+        severities = [row for row in rows if row.name == name]
+        corruptions.append(CorruptionFigures(name=name, severities=severities, **_mean(severities)))
     answers = np.stack([answer[0].argmax(axis=1) for change, answer in found if change.kind in ("none", "symmetry")])
-    return {
-        "images": len(taken),
-        "images_in_all": len(images.labels),
-        "counts": {dx: int((kept == index).sum()) for index, dx in enumerate(images.taxonomy.dx)},
-        "line": threshold,
-        "clean": rows[0],
-        "corruptions": corruptions,
-        "mean": _mean(corruptions) | _intervals(kept, weights, found, seed),
-        "marks": [row for row in rows if row["name"] in MARKS and row["level"] == _MARK_SEVERITY],
-        "symmetries": [row for row in rows if row["kind"] == "symmetry"],
-        "consistent": float(weights @ (answers == answers[0]).all(axis=0)),
-        "covered": [row for row in rows if row["kind"] == "covered"],
-    }
+    return Robustness(
+        images=len(taken),
+        images_in_all=len(images.labels),
+        counts={dx: int((kept == index).sum()) for index, dx in enumerate(images.taxonomy.dx)},
+        threshold=threshold,
+        clean=rows[0],
+        corruptions=corruptions,
+        mean=RobustnessOverall(**_mean(corruptions), **_intervals(kept, weights, found, seed)),
+        marks=[row for row in rows if row.name in MARKS and row.level == _MARK_SEVERITY],
+        symmetries=[row for row in rows if row.kind == "symmetry"],
+        consistent=float(weights @ (answers == answers[0]).all(axis=0)),
+        covered=[row for row in rows if row.kind == "covered"],
+    )
 
 
 def chosen_images(labels: np.ndarray, lesions: np.ndarray, most: int | None, seed: int) -> np.ndarray:
@@ -222,7 +232,7 @@ class _Measured:
     reject_above: float | None
     clean: np.ndarray
 
-    def row(self, probabilities: np.ndarray, score: np.ndarray | None) -> dict[str, float | None]:
+    def figures(self, probabilities: np.ndarray, score: np.ndarray | None) -> dict[str, Figure]:
         """Take the figures of one change; see `robustness`."""
         predicted, before = probabilities.argmax(axis=1), self.clean.argmax(axis=1)
         accuracy, unchanged = _balanced_accuracy(self.labels, predicted), _balanced_accuracy(self.labels, before)
@@ -237,7 +247,7 @@ class _Measured:
             "sensitivity": sensitivity,
             "specificity": specificity,
             "specificity_drop": None if at_first is None or specificity is None else at_first - specificity,
-            "refused": None if rejects is None else float(self.weights @ rejects),
+            "rejected": None if rejects is None else float(self.weights @ rejects),
         }
 
     def _malignant(self, probabilities: np.ndarray) -> tuple[float | None, float | None]:
@@ -257,25 +267,9 @@ def _balanced_accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
     return float(np.mean([(answers[labels == index] == index).mean() for index in np.unique(labels)]))
 
 
-_FIGURES = (
-    "balanced_accuracy",
-    "relative",
-    "rise",
-    "changed",
-    "sensitivity",
-    "specificity",
-    "specificity_drop",
-    "refused",
-)
-
-
-def _mean(rows: list[dict[str, Any]]) -> dict[str, float | None]:
-    columns = {name: [row[name] for row in rows] for name in _FIGURES}
+def _mean(rows: Sequence[RobustnessMean]) -> dict[str, Any]:
+    columns = {name: [getattr(row, name) for row in rows] for name in RobustnessMean.__struct_fields__}
     return {name: None if None in values else float(np.mean(values)) for name, values in columns.items()}
-
-
-def _over_severities(name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"name": name, "severities": rows} | _mean(rows)
 
 
 def _intervals(labels: np.ndarray, weights: np.ndarray, found: list[tuple[Change, Any]], seed: int) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from lesionlab.evaluation.intervals import (
 )
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.tasks import is_malignant, malignant_columns
+from lesionlab.evaluation.values import Subgroup
 
 MIN_LESIONS = 20
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
@@ -42,7 +43,7 @@ ALPHA = 0.05
 
 def subgroups(
     table: pd.DataFrame, part: LabelledPredictions, *, seed: int, resamples: int = RESAMPLES
-) -> list[dict[str, Any]]:
+) -> list[Subgroup]:
     """Figures of each group of at least 20 lesions, groups of one column after the other, the largest first.
 
     Args:
@@ -67,12 +68,11 @@ def subgroups(
         return []
     weights = draw_weights(part.lesions, seed, resamples)
     whole = _counts(weights, part)
-    rows = [
-        {"by": by, "group": group} | _figures(chosen, part) | _compare(chosen, part, weights, whole)
-        for by, group, chosen in groups
-    ]
-    for row, p_holm in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row |= {"p_holm": p_holm, "stands_out": bool(p_holm is not None and p_holm < ALPHA)}
+    gaps = [_compare(chosen, part, weights, whole) for _, _, chosen in groups]
+    rows = []
+    for (by, group, chosen), gap, p_holm in zip(groups, gaps, holm([gap["p"] for gap in gaps]), strict=True):
+        stands_out = bool(p_holm is not None and p_holm < ALPHA)
+        rows.append(Subgroup(by=by, group=group, **_figures(chosen, part), **gap, p_holm=p_holm, stands_out=stands_out))
     return rows
 
 

@@ -4,14 +4,17 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageFile, PngImagePlugin
+from PIL import Image, ImageFile
 
 from lesionlab.data.images import ImageError, refuse_unknown_range
 from lesionlab.errors import UsageError
 from lesionlab.inference.image_sources import Source, find_images
+
+if TYPE_CHECKING:
+    from PIL import PngImagePlugin
 
 _WITH_ALPHA = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}  # other modes have no alpha
 _TAKEN = "a path, bytes, a PIL image, uint8 RGB pixels (height, width, 3), or several of these"
@@ -85,8 +88,10 @@ def _whole_file(file: IO[bytes]) -> bytes:
     return data
 
 
-def _colour_chunks(image: Image.Image) -> PngImagePlugin.PngInfo:
+def _colour_chunks(image: Image.Image) -> "PngImagePlugin.PngInfo":
     """What a PNG said of its colours beside a profile, which Pillow keeps but does not write."""
+    from PIL import PngImagePlugin
+
     chunks, info = PngImagePlugin.PngInfo(), image.info
     if "srgb" in info:
         chunks.add(b"sRGB", bytes([info["srgb"]]))

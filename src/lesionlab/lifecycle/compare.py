@@ -35,8 +35,7 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     if len(relabelled):
         raise UsageError(f"{first} and {second} give {len(relabelled):,} images another truth: {relabelled[0]} is one.")
     labels, lesions = encode_labels(a["truth"], taxonomy), a["lesion_id"].to_numpy()
-    columns = list(taxonomy.columns)
-    both = (LabelledPredictions(labels, t[columns].to_numpy(float), lesions, taxonomy) for t in (a, b))
+    both = (LabelledPredictions(labels, t[list(taxonomy.columns)].to_numpy(float), lesions, taxonomy) for t in (a, b))
     return compare(*both, seed=seed)
 
 

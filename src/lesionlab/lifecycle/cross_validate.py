@@ -25,7 +25,7 @@ from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
-from lesionlab.evaluation.metrics import HEADLINE, evaluate_part
+from lesionlab.evaluation.metrics import HEADLINE, evaluate_part, title
 from lesionlab.files import write_csv, write_json, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import identify, run, validated
@@ -121,7 +121,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         with tracking.closing_trackers(trackers):
             requests = _fold_requests(request, n_folds)
             for number, out in _finished_folds(requests, head.started, engine, address, settings):
-                say(f"fold {number} of {n_folds}: " + _headline(directory.open_run(out).metrics()["test"]))
+                say(f"fold {number} of {n_folds}: " + _headline(directory.open_run(out).figures()["test"]))
             _evaluate(request, n_folds)
             start.write_manifest(request.out, msgspec.structs.replace(head, finished=environment.now()))
     return request.out
@@ -140,7 +140,7 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
         path = (request.out / f"fold-{fold}.csv").resolve()
         write_csv(pd.DataFrame({"image_id": table["image_id"], "part": parts}), path)
         recipe = request.recipe.with_changes("split", name="file", file=str(path))
-        data = request.data.resolve() if request.data else None
+        data = folders.resolved(request.data) if request.data else None
         out = (request.out / f"fold-{fold}").resolve()
         requests.append(dataclasses.replace(request, recipe=recipe, data=data, out=out))
     return requests
@@ -210,15 +210,15 @@ def _evaluate(request: Request, n_folds: int) -> None:
     probabilities = together[list(taxonomy.columns)].to_numpy()
     part = LabelledPredictions(encode_labels(together["truth"], taxonomy), probabilities, lesions, taxonomy)
     overall = evaluate_part(part, seed=request.seed)
-    figures = [run.metrics()["test"] for run in runs]
-    summary: dict[str, Any] = {"n_folds": n_folds, "together": overall, "folds": figures}
+    figures = [run.figures()["test"] for run in runs]
+    summary: dict[str, Any] = {"n_folds": n_folds, "together": msgspec.to_builtins(overall), "folds": figures}
     announce(f"\n{len(together):,} images, each tested on once, in {n_folds} folds")
     for name in HEADLINE:
         values = np.array([figure[name] for figure in figures], dtype=float)
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
         summary[name] = {"mean": mean, "standard_deviation": deviation}
-        together_in_words = in_words(overall[name], overall["intervals"][name])
-        say(f"{name.replace('_', ' '):17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
+        together_in_words = in_words(getattr(overall, name), overall.intervals[name])
+        say(f"{title(name, len(taxonomy)):24} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
     announce(NOT_A_DEVICE)
 

@@ -11,22 +11,19 @@ as many fewer as there are members, so that up to four together take no longer t
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lesionlab import folders
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.files import write_csv, write_text
+from lesionlab.errors import UsageError
+from lesionlab.files import write_text
 from lesionlab.lifecycle import evaluate, prepare
-from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Steps, Trained
+from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Steps
 from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.identity import Head, Identity
-from lesionlab.runs.manifest import ModelFacts
-from lesionlab.runs.stages import Step, announce, say
+from lesionlab.runs.stages import announce
 
 
 def ensemble(
@@ -75,100 +72,22 @@ def ensemble(
     return out
 
 
-def joined(runs: Sequence[RunDirectory], file: str, name: str, statistics: tuple[np.ndarray, np.ndarray]) -> Any:
-    """Join the networks that stand in `file` of each run directory; no decision rule, not calibrated, weights of 8 bits.
-
-    Args:
-        runs: to join.
-        file: `model.keras` or `final.keras`.
-        name: of the joined network.
-        statistics: channel means and standard deviations, float (3,) each, of the images that all were trained on.
-
-    """
-    from lesionlab.model.export.compact_weights import round_weights
-    from lesionlab.model.join import join
-
-    each = []
-    for number, run in enumerate(runs):
-        views = max(1, run.recipe.model.views // len(runs))
-        each.append(uncalibrated(run, file, statistics, views=views, first_view=number * views))
-    network = join(each, name)
-    round_weights(network)
-    return network
-
-
-def uncalibrated(
-    run: RunDirectory, file: str, statistics: tuple[np.ndarray, np.ndarray], *, views: int, first_view: int
-) -> Any:
-    """A run's network as it was trained: its calibration, folded into the last layer, is taken out again; no decision rule.
-
-    Args:
-        run: its directory.
-        file: `model.keras` or `final.keras`.
-        statistics: as of `joined`.
-        views: of how many flipped copies of an image it takes the mean.
-        first_view: which of the four comes first.
-
-    """
-    from lesionlab.model.architectures import build_network
-    from lesionlab.model.decision_rule import read_decision, unfold_calibration
-    from lesionlab.model.fast_layers import set_weights
-    from lesionlab.model.safe_load import load_network
-
-    path = run.folder / file
-    n_diagnoses = len(run.taxonomy)
-    network = build_network(run.recipe, *statistics, n_diagnoses=n_diagnoses, views=views, first_view=first_view)
-    weights = load_network(path).get_weights()
-    if [values.shape for values in weights] != [values.shape for values in network.get_weights()]:
-        raise LesionlabError(
-            f"{path} is no network of the recipe beside it: one of the two is another run's. Repeat the run with --again."
-        )
-    set_weights(network, weights)
-    last = network.get_layer("probabilities")
-    kernel, bias = last.get_weights()
-    last.set_weights(unfold_calibration(kernel, bias, read_decision(run.decision())))
-    return network
-
-
 def _fourteen_steps(run: Run, head: Head, members: Sequence[RunDirectory]) -> None:
     environment = prepare.record_libraries(run)  # 1
+    from lesionlab.lifecycle.join_networks import join_runs  # with Keras, which step 1 imports
+
     data = prepare.prepare(run)  # 2 to 4
     explored = prepare.explore(run, data)  # 5
     prepare.load(run, data)  # 6
     split = prepare.divide(run, data)  # 7 to 10
     _check_data(data, split, members[0])
-    steps = Steps(environment, data, explored, split, _join(run, data, split, members))  # 11 to 13
+    steps = Steps(environment, data, explored, split, join_runs(run, data, split, members))  # 11 to 13
     evaluate.evaluate(run, head, steps)  # 14
     announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 
-def _join(run: Run, data: CleanData, split: SplitData, members: Sequence[RunDirectory]) -> Trained:
-    """Steps 11 to 13, without training."""
-    from lesionlab.lifecycle.train import apply_decision_rule
-
-    names = _names([member.folder for member in members])
-    with run.stages.step(Step.MODEL):
-        network = joined(members, "model.keras", run.request.recipe.name, (split.mean, split.std))
-        architecture, parameters = " + ".join(m.recipe.model.architecture for m in members), network.count_params()
-        say(f"{architecture}, {parameters:,} parameters, of the runs {names}")
-    with run.stages.step(Step.OPTIMIZER):
-        optimizer = f"none: the runs {names} are trained already"
-        say(optimizer)
-    facts = ModelFacts(
-        architecture=architecture, parameters=parameters, weights=f"those of the runs {names}", optimizer=optimizer
-    )
-    with run.stages.step(Step.TRAINING):
-        history = pd.concat([member.history().assign(run=member.folder.resolve().name) for member in members])
-        write_csv(history, run.request.out / "history.csv")
-        return apply_decision_rule(run, data, split, network, history, facts)
-
-
-def _names(members: Sequence[Path]) -> str:
-    return ", ".join(member.resolve().name for member in members)
-
-
 def _summary(members: Sequence[Path]) -> str:
-    return f"The runs {_names(members)} joined; the choices below are those of the first."
+    return f"The runs {', '.join(member.resolve().name for member in members)} joined; the choices below are those of the first."
 
 
 def _fitting(members: Sequence[Path]) -> list[RunDirectory]:

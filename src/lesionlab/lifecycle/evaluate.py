@@ -12,16 +12,13 @@ from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation import conformal
-from lesionlab.evaluation.assess import assess
-from lesionlab.evaluation.calibration import calibration
-from lesionlab.evaluation.intervals import in_words
+from lesionlab.evaluation.answers import TIE, answers_of
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
-from lesionlab.evaluation.metrics import HEADLINE, evaluate_part, headline
-from lesionlab.evaluation.operating_points import net_benefit
+from lesionlab.evaluation.measure import Parts, Stages, headline_in_words, measure
+from lesionlab.evaluation.metrics_file import DecisionFacts, Metrics
 from lesionlab.evaluation.skin_tone import with_skin_tone
-from lesionlab.evaluation.tasks import as_task, tasks_of
 from lesionlab.evaluation.vector_scaling import fit_vector_scaling, fitted_temperature
-from lesionlab.files import as_json, write_csv, write_json
+from lesionlab.files import write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.prepare import LOOK_PX, decode
@@ -48,13 +45,15 @@ def evaluate(run: Run, head: Head, steps: Steps) -> None:
         predictions = predictions_table(split.table, probabilities, split.taxonomy)
         write_csv(predictions, out / "predictions.csv")
         look = decode(data.collection, LOOK_PX, LOOK_PX, "centre").pixels
-        metrics = as_json(measure(run, split, trained, probabilities, look, data.facts.is_generated))
-        write_json(out / "metrics.json", metrics)
+        metrics = measure_run(run, split, trained, probabilities, look, data.facts.is_generated)
+        write_json(out / "metrics.json", msgspec.to_builtins(metrics))
         evaluated = now()
         card = write_card(out, metrics, evaluated, data.facts, split.facts, split.pixel_facts, trained.facts)
-        exported = export(run, data, split, trained, metrics["decision"], card)
-        _say_result(metrics["test"])
-        write_run_figures(out / "figures", metrics, trained.history, predictions, data.pixels, split.table)
+        exported = export(run, data, split, trained, msgspec.to_builtins(metrics.decision), card)
+        _say_result(metrics)
+        write_run_figures(
+            out / "figures", metrics, split.taxonomy, trained.history, predictions, data.pixels, split.table
+        )
         _understand(out, metrics, data, split, probabilities, run.request.seed)
     manifest = Manifest(
         lesionlab=head.lesionlab,
@@ -80,7 +79,7 @@ def evaluate(run: Run, head: Head, steps: Steps) -> None:
 
 
 def _understand(
-    out: Path, metrics: dict[str, Any], prepared: CleanData, divided: SplitData, probabilities: np.ndarray, seed: int
+    out: Path, metrics: Metrics, prepared: CleanData, divided: SplitData, probabilities: np.ndarray, seed: int
 ) -> None:
     """Look at the test part through the exported model, which gives features and activation maps, where there is one."""
     is_test = (divided.table["part"] == "test").to_numpy()
@@ -89,50 +88,41 @@ def _understand(
     if (out / "model.onnx").exists():
         found = see(open_bundle(out / "model.onnx"), len(rows), lambda number: prepared.pixels[rows[number]])
         seen = dataclasses.replace(found, probabilities=seen.probabilities)
-    write_understanding(out / "figures", metrics, table, seen, prepared.pixels, seed=seed)
+    write_understanding(out / "figures", metrics, divided.taxonomy, table, seen, prepared.pixels, seed=seed)
 
 
-def measure(
-    run: Run,
-    divided: SplitData,
-    trained: Trained,
-    probabilities: np.ndarray,
-    look: np.ndarray,
-    is_generated: bool,
-) -> dict[str, Any]:
-    """Compute what metrics.json holds, from the probabilities of every image (n, 7) in the order of the table.
+def measure_run(
+    run: Run, split: SplitData, trained: Trained, probabilities: np.ndarray, look: np.ndarray, is_generated: bool
+) -> Metrics:
+    """Measure the probabilities of every image (n, k), in the order of the table.
 
     Skin tone is estimated on `look`, the pixels of every image at `LOOK_PX`, whatever size the network takes.
     """
     from lesionlab.model.decision_rule import choose_thresholds
 
-    table, parts, seed = divided.table, divided.table["part"].to_numpy(), run.request.seed
-    everything = LabelledPredictions(divided.labels, probabilities, table["lesion_id"].to_numpy(), divided.taxonomy)
-    train, validation, test = (everything.take(parts == part) for part in PARTS)
+    table, part_of = split.table, split.table["part"].to_numpy()
+    everything = LabelledPredictions(split.labels, probabilities, table["lesion_id"].to_numpy(), split.taxonomy)
+    train, validation, test = (everything.take(part_of == part) for part in PARTS)
     promise = conformal.calibrate(validation)
-    metrics: dict[str, Any] = {
-        "is_generated": is_generated,
-        "decision": dataclasses.asdict(trained.decision)
-        | {
-            "thresholds": choose_thresholds(validation),
-            "conformal": dataclasses.asdict(promise),
-            "chosen_on": "validation",
-        },
-    }
-    for name, part in (("train", train), ("validation", validation)):
-        metrics[name] = evaluate_part(part, seed=seed)
-    metrics |= assess(with_skin_tone(table[parts == "test"], look), test, validation, seed=seed)
-    metrics |= before_the_rule(trained, validation.labels, test, seed=seed)
-    metrics["conformal"] = conformal.measure(test, promise)
-    metrics["own_lines"], metrics["own_uncertain"], metrics["own_refused"] = [], 0, None
-    metrics["decision"]["operating"] = _lines(metrics["operating"])
-    return metrics
+    decision = DecisionFacts(
+        **msgspec.to_builtins(trained.decision),
+        thresholds=choose_thresholds(validation),
+        conformal=promise,
+        chosen_on="validation",
+        operating=[],
+    )
+    return measure(
+        Parts(with_skin_tone(table[part_of == "test"], look), test, validation, train),
+        stages_of_run(trained, validation.labels),
+        promise=promise,
+        is_generated=is_generated,
+        seed=run.request.seed,
+        decision=decision,
+    )
 
 
-def before_the_rule(
-    trained: Trained, validation_labels: np.ndarray, test: LabelledPredictions, *, seed: int
-) -> dict[str, Any]:
-    """Test metrics at each stage of the probabilities: as trained, calibrated, and with the other calibrations.
+def stages_of_run(trained: Trained, validation_labels: np.ndarray) -> Stages:
+    """Give the test part's probabilities as trained, calibrated, and with the other calibrations.
 
     The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
     """
@@ -140,38 +130,22 @@ def before_the_rule(
 
     decision, as_trained = trained.decision, trained.as_trained
     is_calibrated = bool(decision.scale) or decision.temperature != 1.0
-    own = "after vector scaling" if decision.scale else "after the temperature"
-    stages = {"test_as_trained": (as_trained, "as trained")}
+    found, labels = {"as_trained": as_trained}, {"as_trained": "as trained"}
     if is_calibrated:
-        stages["test_before_rule"] = (calibrate(as_trained, decision), own)
+        found["before_rule"] = calibrate(as_trained, decision)
+        labels["before_rule"] = "after vector scaling" if decision.scale else "after the temperature"
     if decision.scale or not is_calibrated:
-        other = fitted_temperature(validation_labels, trained.validated)(as_trained)
-        stages["test_temperature"] = (other, "after a temperature instead")
+        found["temperature"] = fitted_temperature(validation_labels, trained.validated)(as_trained)
+        labels["temperature"] = "with a temperature instead"
     if not decision.scale:
-        other = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
-        stages["test_vector"] = (other, "after vector scaling instead")
-    calibrated, label = stages["test_before_rule" if is_calibrated else "test_vector"]
-    curves = {
-        name: net_benefit(*as_task(test.with_probabilities(calibrated), codes))
-        for name, codes in tasks_of(test.taxonomy).items()
-    }
-    return {
-        **{
-            key: headline(test.labels, p) | {"calibration": calibration(test.with_probabilities(p), seed=seed)}
-            for key, (p, _) in stages.items()
-        },
-        "stages": {key: label for key, (_, label) in stages.items()} | {"test": "after the decision rule, as given"},
-        "decision_curve": curves,
-        "decision_curve_of": label,
-    }
-
-
-def _lines(tasks: dict[str, Any]) -> list[dict[str, Any]]:
-    """Operating points chosen on the validation part, as a model file carries them."""
-    kept = ("wanted", "at_least", "threshold")
-    return [
-        {"task": name} | {key: point[key] for key in kept} for name, task in tasks.items() for point in task["points"]
-    ]
+        found["vector"] = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
+        labels["vector"] = "with vector scaling instead"
+    return Stages(
+        found,
+        labels,
+        given="after the decision rule, as given",
+        calibrated="before_rule" if is_calibrated else "vector",
+    )
 
 
 def export(
@@ -200,18 +174,19 @@ def export(
 
 
 def predictions_table(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
-    """ISIC's columns, then part, lesion, truth and prediction."""
+    """ISIC's columns, then part, lesion, truth and prediction; `undecided` for a tie."""
     predictions = pd.DataFrame(probabilities, columns=list(taxonomy.columns))
     predictions.insert(0, "image", table["image_id"].to_numpy())
     return predictions.assign(
         part=table["part"].to_numpy(),
         lesion_id=table["lesion_id"].to_numpy(),
         truth=table["dx"].to_numpy(),
-        predicted=np.array(taxonomy.dx)[probabilities.argmax(axis=1)],
+        predicted=np.array((*taxonomy.dx, TIE))[answers_of(probabilities)],
     )
 
 
-def _say_result(test: dict[str, Any]) -> None:
-    for name in HEADLINE:
-        say(f"test {name.replace('_', ' '):17} {in_words(test[name], test['intervals'][name])}")
-    say(f"for comparison, always predicting the commonest diagnosis: accuracy {test['majority_accuracy']:.3f}")
+def _say_result(metrics: Metrics) -> None:
+    for line in headline_in_words(metrics):
+        say(f"test {line}")
+    majority = metrics.test.majority_accuracy
+    say(f"for comparison, always predicting the commonest diagnosis: accuracy {majority:.3f}")

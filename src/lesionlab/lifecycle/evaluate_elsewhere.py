@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,15 +26,14 @@ from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
-from lesionlab.evaluation.assess import assess, recalibrated
 from lesionlab.evaluation.costs import read_costs
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
-from lesionlab.evaluation.operating_points import evaluate_threshold
+from lesionlab.evaluation.measure import ModelChoices, Parts, measure, recalibrated
+from lesionlab.evaluation.metrics_file import Metrics, Robustness
 from lesionlab.evaluation.skin_tone import with_skin_tone
-from lesionlab.evaluation.tasks import as_task, tasks_of
-from lesionlab.evaluation.uncertainty import uncertainties
-from lesionlab.files import as_json, write_csv, write_json
-from lesionlab.inference.model import load_model
+from lesionlab.evaluation.values import ChosenThreshold
+from lesionlab.files import write_csv, write_json
+from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.evaluate import predictions_table
 from lesionlab.lifecycle.given_predictions import (
@@ -69,21 +67,21 @@ class EvaluatedPart:
     seen: ModelOutputs
 
     @property
-    def answers(self) -> LabelledPredictions:
+    def predictions(self) -> LabelledPredictions:
         """Labels, probabilities and lesions."""
         labels, lesions = encode_labels(self.table["dx"], self.taxonomy), self.table["lesion_id"].to_numpy()
         return LabelledPredictions(labels, self.seen.probabilities, lesions, self.taxonomy)
 
 
 def evaluate(
-    model: str | None,
-    data: Path,
-    out: Path,
+    model: str | Path | None,
+    data: Path | str,
+    out: Path | str,
     *,
     seed: int = 0,
     allow_missing: bool = False,
-    split: Path | None = None,
-    costs: Path | None = None,
+    split: Path | str | None = None,
+    costs: Path | str | None = None,
     risks: Sequence[float] = RISKS,
     robustness_lesions: int | None = None,
     taxonomy: Taxonomy | None = None,
@@ -110,12 +108,13 @@ def evaluate(
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
+    model, data, out = str(model) if model else None, Path(data), Path(out)
+    split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
-    is_table = bool(model) and str(model).lower().endswith(".csv")
-    if robustness_lesions and is_table:
-        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
-    opened = None if is_table else load_model(model)
-    collection = read_collection(data, taxonomy or (opened.facts.taxonomy if opened else None), image_types)
+    opened = _open_model(model, has_robustness=bool(robustness_lesions))
+    if opened:
+        taxonomy = _taxonomy_of(opened, taxonomy)
+    collection = read_collection(data, taxonomy, image_types)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
@@ -133,16 +132,43 @@ def evaluate(
         _begin(out)
         pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
         toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
-        chosen_on = validation if len(validation.table) else None
-        metrics = measure(toned, chosen_on, given.model, seed=seed, costs=matrix, risks=risks)
-        metrics["robustness"] = (
+        robustness = (
             measure_robustness(opened, test.table, robustness_lesions, seed) if opened and robustness_lesions else None
         )
         manifest = _describe(
             collection, cleaned, table, test, given, _describe_split(cleaned.table, parts, split), seed
         )
-        metrics["is_generated"] = manifest.data.is_generated
+        metrics = _measure(
+            toned,
+            validation if len(validation.table) else None,
+            given.model,
+            is_generated=manifest.data.is_generated,
+            seed=seed,
+            costs=matrix,
+            risks=risks,
+            robustness=robustness,
+        )
         return _write(out, metrics, manifest, test, pixels)
+
+
+def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
+    """Open what is evaluated; None: it is a table of predictions."""
+    if not model or not str(model).lower().endswith(".csv"):
+        return load_model(model)
+    if has_robustness:
+        raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
+    return None
+
+
+def _taxonomy_of(model: Model, asked: Taxonomy | None) -> Taxonomy:
+    """Give the model's diagnoses, in which its data are read; refuse others that were asked for."""
+    own = model.facts.taxonomy
+    if asked and asked.dx != own.dx:
+        raise UsageError(
+            f"The model {model.facts.name!r} predicts {', '.join(own.dx)} ({own.name}), not {', '.join(asked.dx)} "
+            f"({asked.name}). Leave out --taxonomy: the data are read in the model's diagnoses."
+        )
+    return asked or own
 
 
 @contextmanager
@@ -162,60 +188,39 @@ def _begin(out: Path) -> None:
     (out / "figures").mkdir(exist_ok=True)
 
 
-def measure(
+def _measure(
     test: EvaluatedPart,
     validation: EvaluatedPart | None,
     model: EvaluatedModel,
     *,
+    is_generated: bool,
     seed: int,
-    costs: np.ndarray | None = None,
-    risks: Sequence[float] = RISKS,
-) -> dict[str, Any]:
-    """Take every figure of the images: as in a run's metrics, and what the model's own facts promise.
-
-    Args:
-        test: what is evaluated.
-        validation: what lines are drawn on, or None.
-        model: with its `thresholds`, `conformal` and `operating`.
-        seed: of everything random.
-        costs: (7, 7), or None.
-        risks: see `evaluate`.
-
-    """
-    answers, drawn = test.answers, validation.answers if validation else None
-    metrics = assess(test.table, answers, drawn, seed=seed, costs=costs, risks=risks)
-    metrics |= recalibrated(answers, drawn, seed=seed)
-    metrics["stages"] = {
-        "test": "as the model gives them",
-        "test_temperature": "after a temperature",
-        "test_vector": "after vector scaling",
-    }
-    metrics["own_lines"] = _own_lines(answers, model)
-    most_unsure = model.thresholds.uncertainty
-    is_unsure = uncertainties(answers.probabilities) > (1.0 if most_unsure is None else most_unsure)
-    is_refused = test.seen.is_refused
-    metrics["own_refused"] = None if is_refused is None else int(is_refused.sum())
-    metrics["own_uncertain"] = int(is_unsure.sum() if is_refused is None else (is_unsure & ~is_refused).sum())
-    promise = None
-    if model.conformal:
-        promise = model.conformal
-    elif drawn:
-        promise = conformal.calibrate(drawn)
-    metrics["conformal"] = promise and conformal.measure(answers, promise)
-    return metrics
-
-
-def _own_lines(answers: LabelledPredictions, model: EvaluatedModel) -> list[dict[str, Any]]:
-    """Judge the lines that the model itself carries: that of `predict`, then those drawn in its run."""
-    threshold, tasks = model.thresholds.malignant, tasks_of(answers.taxonomy)
-    own = {"task": "malignant", "wanted": "threshold of predict", "at_least": None, "threshold": threshold}
-    rows = []
-    line: dict[str, Any]
-    for line in [own, *(dataclasses.asdict(line) for line in model.operating if line.task in tasks)]:
-        is_positive, score = as_task(answers, tasks[line["task"]])
-        if line["threshold"] is not None and is_positive.any() and not is_positive.all():
-            rows.append(line | evaluate_threshold(is_positive, score, float(line["threshold"]), answers.lesions))
-    return rows
+    costs: np.ndarray | None,
+    risks: Sequence[float],
+    robustness: Robustness | None,
+) -> Metrics:
+    """Take every figure of the images, and what the model's own facts promise; `validation` is what thresholds are chosen on."""
+    tested, chosen_on = test.predictions, validation.predictions if validation else None
+    promise = model.conformal
+    if promise is None and chosen_on is not None:
+        promise = conformal.calibrate(chosen_on)
+    own = ModelChoices(
+        model.thresholds.malignant,
+        model.thresholds.uncertainty,
+        [ChosenThreshold(**dataclasses.asdict(chosen)) for chosen in model.operating],
+        test.seen.is_refused,
+    )
+    return measure(
+        Parts(test.table, tested, chosen_on),
+        recalibrated(tested, chosen_on, seed=seed),
+        promise=promise,
+        is_generated=is_generated,
+        seed=seed,
+        model=own,
+        costs=costs,
+        risks=risks,
+        robustness=robustness,
+    )
 
 
 def _part(taxonomy: Taxonomy, table: pd.DataFrame, given: GivenPredictions, part: str) -> EvaluatedPart:
@@ -269,18 +274,15 @@ def _describe_split(table: pd.DataFrame, parts: pd.Series, split: Path | None) -
     return EvaluatedSplit(file=str(split), images=counts, proof=prove(table, parts))
 
 
-def _write(
-    out: Path, metrics: dict[str, Any], manifest: EvaluationManifest, test: EvaluatedPart, pixels: np.ndarray
-) -> Path:
+def _write(out: Path, metrics: Metrics, manifest: EvaluationManifest, test: EvaluatedPart, pixels: np.ndarray) -> Path:
     """Write tables, figures, case pages and the report; return the report's path."""
     predictions = predictions_table(test.table, test.seen.probabilities, test.taxonomy)
     write_csv(predictions, out / "predictions.csv")
-    metrics = as_json(metrics)
-    write_json(out / "metrics.json", metrics)
-    if metrics["robustness"]:
+    write_json(out / "metrics.json", msgspec.to_builtins(metrics))
+    if metrics.robustness:
         write_robustness(out / "figures", metrics, np.asarray(pixels[test.table["row"].iloc[0]]))
-    write_part_figures(out / "figures", metrics, predictions, pixels, test.table)
-    write_understanding(out / "figures", metrics, test.table, test.seen, pixels, seed=manifest.seed)
+    write_part_figures(out / "figures", metrics, test.taxonomy, predictions, pixels, test.table)
+    write_understanding(out / "figures", metrics, test.taxonomy, test.table, test.seen, pixels, seed=manifest.seed)
     write_cases(out / "cases", test.table, test.seen, metrics, manifest.model, test.taxonomy)
     report = write_evaluation_html(out, manifest, metrics)
     start.write_manifest(out, msgspec.structs.replace(manifest, finished=now()))

@@ -12,6 +12,7 @@ import pandas as pd
 from lesionlab.data.explore import explore, mean_images
 from lesionlab.files import as_json, write_json
 from lesionlab.report import figures_data
+from lesionlab.report.page import write_exploration_html
 from lesionlab.taxonomy import Taxonomy
 
 
@@ -34,7 +35,7 @@ def write_exploration(
     explored = explore(table, means, taxonomy)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_json(folder / "exploration.json", explored)
-    figures_data.write_data_figures(table, pixels, explored, means, folder / "figures", is_generated)
+    figures_data.write_data_figures(table, taxonomy, pixels, explored, means, folder / "figures", is_generated)
     return as_json(explored)
 
 
@@ -42,7 +43,5 @@ def write_exploration_page(
     table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
 ) -> Path:
     """Write the exploration with a page to look at it, `explore.html`; return the page's path."""
-    from lesionlab.report.page import write_exploration_html
-
     explored = write_exploration(table, taxonomy, pixels, folder, is_generated)
-    return write_exploration_html(folder, explored, is_generated)
+    return write_exploration_html(folder, explored, taxonomy, is_generated)

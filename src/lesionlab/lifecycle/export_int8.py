@@ -53,7 +53,7 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
     if path.resolve() == source.resolve():
         raise UsageError(f"{path} is the model itself. Choose another file with --out.")
     model, facts = _float32(bundle, source)
-    pixels, labels = _drawn(data, bundle)
+    pixels, labels = _choose_images(data, bundle)
     judged = pixels[CALIBRATION:]
     cut = len(judged) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
 
@@ -83,8 +83,8 @@ def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
     return without_score(model), dataclasses.replace(bundle.facts, ood=None)
 
 
-def _drawn(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels, uint8 (n, height, width, 3), and labels (n,) of images drawn at random; what cannot be read is passed over."""
+def _choose_images(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, uint8 (n, height, width, 3), and labels (n,) of images chosen at random; what cannot be read is passed over."""
     collection = read_collection(data, bundle.facts.taxonomy)
     table = collection.table
     there = table[table["path"] != ""]

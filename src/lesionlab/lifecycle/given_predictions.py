@@ -7,7 +7,6 @@ import filecmp
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +18,12 @@ from lesionlab.data.layouts.tables import read_start
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
+from lesionlab.evaluation.metrics_file import Robustness
 from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.facts import ON_ALL, Thresholds
 from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs, see
+from lesionlab.lifecycle.predicted_names import as_in_data
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
 
@@ -92,12 +93,14 @@ def predictions_of_table(
     """
     given, _ = read_predictions(path, ALL_PARTS if has_split else None)
     _refuse_what_is_no_probability(path, given.images, given.values)
-    row_of = dict(zip(given.images, given.values, strict=True))
+    meant = as_in_data(given.images, collection.table, collection.folder)
+    images = [meant.get(image, image) for image in given.images]
+    row_of = dict(zip(images, given.values, strict=True))
     predicted = set(table["image_id"]) & row_of.keys()
     is_a_runs = {"part", "truth", "predicted"} <= set(read_start(path)[0])  # read by the rule that the data are
     doubtful = [] if is_a_runs else [image for image in _twice(collection) if image in predicted]
     missing = [image for image in table["image_id"] if image not in row_of]
-    unknown = sorted(set(given.images) - set(collection.table["image_id"]))
+    unknown = sorted(set(images) - set(collection.table["image_id"]))
     if len(missing) == len(table):
         raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
     _report_faults(_faults(path, missing, unknown, doubtful), allow_missing)
@@ -112,7 +115,7 @@ def predictions_of_table(
         conformal=None,
         operating=(),
     )
-    return GivenPredictions(ModelOutputs(values / values.sum(axis=1, keepdims=True)), described, unknown, doubtful)
+    return GivenPredictions(ModelOutputs(values), described, unknown, doubtful)
 
 
 def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[str]) -> list[str]:
@@ -136,7 +139,7 @@ def _report_faults(faults: list[str], allow_missing: bool) -> None:
         say(f"--allow-missing: {fault}")
 
 
-def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: int) -> dict[str, Any]:
+def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: int) -> Robustness:
     """Take `lesionlab.evaluation.robustness` of a model on the images of a table, all of which it could read."""
     facts, paths = model.facts, [Path(path) for path in table["path"]]
     labels, of_lesion = encode_labels(table["dx"], facts.taxonomy), table["lesion_id"].to_numpy()
@@ -203,5 +206,6 @@ def _refuse_what_is_no_probability(path: Path, images: list[str], values: np.nda
     rounded = int((np.abs(sums - 1) > 1e-3).sum())
     if rounded:
         say(
-            f"{rounded:,} rows of {path} miss the sum of 1 by up to {np.abs(sums - 1).max():.3f}: divided by their sums"
+            f"{rounded:,} rows of {path} miss the sum of 1 by up to {np.abs(sums - 1).max():.3f}: taken as they are, as by "
+            "lesionlab score"
         )

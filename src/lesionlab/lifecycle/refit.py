@@ -7,19 +7,17 @@ final network on this data any more, so no figure of its own is given.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from lesionlab import folders
 from lesionlab.data.layouts.image_types import kinds_of_recipe
-from lesionlab.data.layouts.recognise import read_collection
-from lesionlab.data.statistics import channel_statistics, encode_labels
+from lesionlab.data.layouts.joined import read_data
+from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
-from lesionlab.files import replacing, write_csv
-from lesionlab.lifecycle.ensemble import joined
-from lesionlab.lifecycle.prepare import data_key, decode, fingerprint
+from lesionlab.files import replacing
+from lesionlab.lifecycle.prepare import decode, fingerprint
 from lesionlab.runs import directory
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.model_facts import facts_of_refit
@@ -42,6 +40,8 @@ def train_on_all(folder: Path) -> Path:
         LesionlabError: images of the run are gone.
 
     """
+    from lesionlab.lifecycle.join_networks import joined  # with Keras, which takes seconds
+    from lesionlab.lifecycle.train import refit
     from lesionlab.model.architectures import with_decision
     from lesionlab.model.decision_rule import read_decision
     from lesionlab.model.export.onnx import export_onnx
@@ -61,7 +61,7 @@ def train_on_all(folder: Path) -> Path:
             members = [directory.open_run(member) for member in run.members]
             network = joined(members, directory.FINAL, recipe.name, statistics)
         else:
-            network = _refit(run, pixels, table, statistics)
+            network = refit(run, pixels, table, statistics, folder / CHECKPOINT)
         facts = facts_of_refit(run)
         network = with_decision(network, read_decision(facts.decision))
         with replacing(folder / directory.FINAL) as temporary:
@@ -76,35 +76,15 @@ def train_on_all(folder: Path) -> Path:
     return folder / "final.onnx"
 
 
-def _refit(
-    run: RunDirectory, pixels: np.ndarray, table: pd.DataFrame, statistics: tuple[np.ndarray, np.ndarray]
-) -> Any:
-    from lesionlab.model import backend
-    from lesionlab.model.architectures import build_network
-    from lesionlab.model.pretrained import load_pretrained
-    from lesionlab.model.train import Part, for_use, train
-
-    seed, epochs = run.head.seed, round(run.recipe.optimizer.epochs * (table["part"] == "train").mean())
-    recipe = run.recipe.with_changes("optimizer", epochs=max(1, epochs))
-    say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
-    backend.seed_everything(seed)
-    network = build_network(recipe, *statistics, n_diagnoses=len(run.taxonomy), for_training=True, seed=seed)
-    load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy))
-    checkpoint, key = run.folder / CHECKPOINT, data_key(table)
-    history = train(
-        network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=_say_epoch
-    )
-    write_csv(pd.DataFrame(history), run.folder / "final-history.csv")
-    return for_use(network, recipe, *statistics)
-
-
 def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
     data, image = run.data_folder, run.recipe.image
-    if not data.exists():
-        raise LesionlabError(f"The images of the run in {run.folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
+    absent = [str(one) for one in folders.each(data) if not one.exists()]
+    if absent:
+        raise LesionlabError(
+            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. Put them back."
+        )
+    collection = read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()
@@ -121,10 +101,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != run.manifest.data.fingerprint:
         raise LesionlabError(
-            f"The images in {data} have changed since the run in {run.folder}. Restore them, or repeat the run with --again."
+            f"The images in {folders.named(data)} have changed since the run in {run.folder}. Restore them, or "
+            "repeat the run with --again."
         )
     return table, cache.pixels
-
-
-def _say_epoch(row: dict[str, float]) -> None:
-    say(f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")

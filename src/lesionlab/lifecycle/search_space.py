@@ -5,6 +5,8 @@ In: a TOML file with a recipe's sections, where a value is a list or a range. Ou
 
 import dataclasses
 import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,33 @@ _FIXED = {
 }
 
 
-def read_space(path: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Values to choose from, evenly."""
+
+    choices: list[Value]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Two bounds to choose between, evenly in the logarithm where `log` is true; of a whole number both can be chosen."""
+
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+
+Space = dict[str, Choices | Range]  # by `section.key`
+
+
+def read_space(path: Path, recipe: Recipe) -> Space:
     """Read a search space: a recipe's sections, with a list of values or a range in place of a value.
 
-    A list such as `batch_size = [16, 32]` is drawn from evenly; `learning_rate = { low = 1e-4, high = 1e-2, log = true }`
-    between two bounds, evenly in its logarithm where `log` is true. Of a whole number both bounds can be drawn.
-
-    Returns:
-        By `section.key`: `{"choices": [...]}` or `{"low": …, "high": …, "log": bool, "whole": bool}`.
+    A list such as `batch_size = [16, 32]` gives `Choices`, `learning_rate = { low = 1e-4, high = 1e-2, log = true }` a `Range`.
 
     Raises:
         UsageError: no such file, not TOML, an unknown key, a value that the recipe cannot have, or one that is not tuned.
@@ -37,7 +58,7 @@ def read_space(path: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"The search space {path} cannot be read: {error}.") from error
-    space = {}
+    space: Space = {}
     for section, keys in values.items():
         if not isinstance(keys, dict):
             raise UsageError(f"{path}: {section} must be a section [{section}] of a recipe, not the value {keys!r}.")
@@ -48,7 +69,7 @@ def read_space(path: Path, recipe: Recipe) -> dict[str, dict[str, Any]]:
     return space
 
 
-def _read_range(path: Path, recipe: Recipe, section: str, key: str, given: Any) -> dict[str, Any]:
+def _read_range(path: Path, recipe: Recipe, section: str, key: str, given: Any) -> Choices | Range:
     name = f"{section}.{key}"
     reason = _FIXED.get(section) or _FIXED.get(name)
     if reason:
@@ -64,17 +85,17 @@ def _read_range(path: Path, recipe: Recipe, section: str, key: str, given: Any) 
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
     if not is_range:
-        return {"choices": checked}
+        return Choices(checked)
     low, high = checked
     is_log = given.get("log", False)
     if not isinstance(is_log, bool):
         raise UsageError(f"{path}: {name}: log must be true or false, not {is_log!r}.")
     if isinstance(low, str | bool) or not low < high or (is_log and low <= 0):
         raise UsageError(f"{path}: {name} must have numbers low < high{', above 0' if is_log else ''}, not {given!r}.")
-    return {"low": low, "high": high, "log": is_log, "whole": isinstance(low, int)}
+    return Range(low, high, is_log, isinstance(low, int))
 
 
-def changed(recipe: Recipe, choices: dict[str, Any]) -> Recipe:
+def changed(recipe: Recipe, choices: Mapping[str, Value]) -> Recipe:
     """Change keys of a recipe, given as `section.key`; raises UsageError where one does not exist or cannot be so."""
     sections = {field.name for field in dataclasses.fields(Recipe) if dataclasses.is_dataclass(field.type)}
     for name, value in choices.items():

@@ -1,23 +1,28 @@
 """Steps 11 to 13 of a run: build, optimise and train the network; then choose its decision rule on the validation part.
 
-In: what `lesionlab.lifecycle.prepare` has prepared and divided. Out: the network with its rule inside,
+In: clean and split data of `lesionlab.lifecycle.prepare`. Out: the network with its rule inside,
 saved as `model.keras`; the history.
 """
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from lesionlab.data.statistics import encode_labels
 from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.prepare import data_key
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Trained
 from lesionlab.model.architectures import build_network, with_decision
+from lesionlab.model.backend import seed_everything
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import choose_decision
 from lesionlab.model.devices import leave_hosts, spread, with_other_hosts
 from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, describe_optimizer, for_use, train
 from lesionlab.runs import directory
+from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import ModelFacts
 from lesionlab.runs.stages import Step, say
 
@@ -91,6 +96,43 @@ def apply_decision_rule(
     with replacing(run.request.out / "model.keras") as temporary:
         network.save(temporary)
     return Trained(network, decision, as_trained, validated, history, facts)
+
+
+def refit(
+    run: RunDirectory,
+    pixels: np.ndarray,
+    table: pd.DataFrame,
+    statistics: tuple[np.ndarray, np.ndarray],
+    checkpoint: Path,
+) -> Any:
+    """Train a finished run's recipe on all of its images, for as many steps as the run took; write `final-history.csv`.
+
+    Args:
+        run: its directory.
+        pixels: uint8 (n, height, width, 3).
+        table: every image of the run: `image_id`, `dx`, `sha256`, `part`, and `row`, its place in `pixels`.
+        statistics: channel means and standard deviations of these images, float (3,) each.
+        checkpoint: file of the last finished epoch.
+
+    Returns:
+        The network, without a decision rule.
+
+    """
+    seed, epochs = run.head.seed, round(run.recipe.optimizer.epochs * (table["part"] == "train").mean())
+    recipe = run.recipe.with_changes("optimizer", epochs=max(1, epochs))
+    say(f"{recipe.optimizer.epochs} epochs: as many steps as the run took")
+    seed_everything(seed)
+    network = build_network(recipe, *statistics, n_diagnoses=len(run.taxonomy), for_training=True, seed=seed)
+    load_pretrained(network, recipe)
+    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy))
+
+    def report(row: dict[str, float]) -> None:
+        say(f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
+
+    key = data_key(table)
+    rows = train(network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=report)
+    write_csv(pd.DataFrame(rows), run.folder / "final-history.csv")
+    return for_use(network, recipe, *statistics)
 
 
 def say_epoch(row: dict[str, float]) -> None:

@@ -5,8 +5,8 @@ In: the folder that `lesionlab.lifecycle.tune` has written for all trials: `tabl
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,14 +18,14 @@ from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.errors import LesionlabError
 from lesionlab.files import read_csv
 from lesionlab.lifecycle import prepare
-from lesionlab.lifecycle.search_space import changed
+from lesionlab.lifecycle.search_space import Value, changed
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.taxonomy import read_taxonomy
 
 METRIC = "val_balanced_accuracy"
 
 
-def run_trial(choices: dict[str, Any], job: str, seed: int, settings: dict[str, str]) -> None:
+def run_trial(choices: Mapping[str, Value], job: str, seed: int, settings: dict[str, str]) -> None:
     """Train one recipe in a worker, under the caller's settings, and report each epoch; killed, it goes on after its last."""
     os.environ.update(settings)
     from ray import tune

@@ -10,10 +10,10 @@ Early stopping is ASHA (Li et al., "A system for massively parallel hyperparamet
 
 import dataclasses
 import itertools
-import json
 import os
 import shlex
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,20 +31,18 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import read_csv, write_csv, write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.run import validated
-from lesionlab.lifecycle.search_space import changed, read_space
-from lesionlab.lifecycle.trial import METRIC, run_trial, trial_number
+from lesionlab.lifecycle.search_space import Choices, Space, Value, changed, read_space
+from lesionlab.lifecycle.trial import METRIC, trial_number
 from lesionlab.lifecycle.values import Request, Run
 from lesionlab.recipe import Recipe
 from lesionlab.runs import directory, start
 from lesionlab.runs.identity import Identity
 from lesionlab.runs.stages import announce, say
 
-_NAME = "search"
 _OF_THE_NETWORK = {  # keys that decide whether a network can be built at all
     "model.architecture", "model.weights", "model.frozen_until", "model.views",
     "image.height", "image.width", "image.normalisation", "training.first_side",
 }  # fmt: skip
-_ATTEMPTS = 3  # of a trial whose worker died; each goes on after the last epoch
 
 
 @dataclass(frozen=True)
@@ -86,6 +84,8 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
     search = dataclasses.replace(search, recipe=recipe)
     space = read_space(search.space, search.recipe)
     connection.reach(address)
+    from lesionlab.lifecycle import ray_search  # with Ray, which is an extra and takes seconds
+
     with folders.claimed(search.out, directory.MANIFEST):
         identity = _identity(search, space)
         if start.find_finished(search.out, identity, again=again):
@@ -99,7 +99,9 @@ def tune(search: Search, *, cpus: int = 1, address: str | None = None, again: bo
         start.write_manifest(search.out, head)
         job = _write_job(search, space)
         with connection.cluster(address) as ray:
-            results = _fit(ray, search, space, job, cpus)
+            results = ray_search.fit(
+                ray, search.recipe, space, job, n_trials=search.trials, seed=search.seed, cpus=cpus
+            )
         _write_results(search, results)
         start.write_manifest(search.out, msgspec.structs.replace(head, finished=environment.now()))
         _remove_checkpoints(search.out)
@@ -112,11 +114,11 @@ def _found(out: Path) -> SearchResult:
 
 def _remove_checkpoints(out: Path) -> None:
     """Remove what Ray and the trials keep to go on by: large, and of no more use."""
-    for name in (_NAME, "trials"):
+    for name in ("search", "trials"):
         shutil.rmtree(out / name, ignore_errors=True)
 
 
-def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
+def _write_job(search: Search, space: Space) -> Path:
     """Read, clean and divide the data once; what every trial needs goes into a folder."""
     from lesionlab.model.check import check_model
 
@@ -146,79 +148,14 @@ def _write_job(search: Search, space: dict[str, dict[str, Any]]) -> Path:
     return job
 
 
-def _networks(recipe: Recipe, space: dict[str, dict[str, Any]]) -> list[Recipe]:
+def _networks(recipe: Recipe, space: Space) -> list[Recipe]:
     """The recipe with every network that a trial may get: each combination of choices, or of a range's ends."""
     varied = {
-        name: given.get("choices") or [given["low"], given["high"]]
+        name: given.choices if isinstance(given, Choices) else [given.low, given.high]
         for name, given in space.items()
         if name in _OF_THE_NETWORK
     }
     return [changed(recipe, dict(zip(varied, chosen, strict=True))) for chosen in itertools.product(*varied.values())]
-
-
-def _fit(ray: Any, search: Search, space: dict[str, dict[str, Any]], job: Path, cpus: int) -> Any:
-    from ray import tune
-
-    largest = tasks.largest_node(ray)
-    if cpus > largest:
-        raise UsageError(f"--cpus {cpus}: no node has so many cores; the largest has {largest}. Give that or less.")
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # lines are our own
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # or an interrupted search would look like a finished one
-    tuner_class, storage = tune.Tuner, search.out.resolve()
-    gpus = 1 if ray.cluster_resources().get("GPU") else 0
-    trial = tune.with_parameters(run_trial, job=str(job), seed=search.seed, settings=environment.settings())
-    trainable = tune.with_resources(trial, {"cpu": cpus, "gpu": gpus})
-    if tuner_class.can_restore(str(storage / _NAME)):
-        announce("Resuming an interrupted search.")
-        tuner = tuner_class.restore(str(storage / _NAME), trainable, resume_unfinished=True, restart_errored=True)
-    else:
-        tuner = tuner_class(
-            trainable,
-            param_space={name: _domain(tune, given) for name, given in space.items()},
-            tune_config=_config(search),
-            run_config=_run_config(storage),
-        )
-    announce(f"\n{search.trials} trials of at most {search.recipe.optimizer.epochs} epochs, {cpus} core(s) each")
-    try:
-        return tuner.fit()
-    except (ray.exceptions.RayError, tune.TuneError, RuntimeError) as error:
-        raise LesionlabError(tasks.worded(ray, error)) from error
-
-
-def _run_config(storage: Path) -> Any:
-    from ray import tune
-
-    from lesionlab.lifecycle.trial_lines import Lines
-
-    again = tune.FailureConfig(max_failures=_ATTEMPTS)
-    return tune.RunConfig(
-        name=_NAME, storage_path=str(storage), verbose=0, failure_config=again, callbacks=[Lines(METRIC)]
-    )
-
-
-def _config(search: Search) -> Any:
-    from ray import tune
-    from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search import BasicVariantGenerator
-
-    epochs = search.recipe.optimizer.epochs
-    asha = ASHAScheduler(time_attr="epoch", max_t=epochs, grace_period=max(1, epochs // 9), reduction_factor=3)
-    return tune.TuneConfig(
-        metric=METRIC,
-        mode="max",
-        num_samples=search.trials,
-        scheduler=asha,
-        search_alg=BasicVariantGenerator(random_state=np.random.default_rng(search.seed)),
-    )
-
-
-def _domain(tune: Any, given: dict[str, Any]) -> Any:
-    if "choices" in given:
-        return tune.choice(given["choices"])
-    low, high = given["low"], given["high"]
-    if given["whole"]:
-        return (tune.lograndint if given["log"] else tune.randint)(low, high + 1)
-    return (tune.loguniform if given["log"] else tune.uniform)(low, high)
 
 
 def _write_results(search: Search, results: Any) -> None:
@@ -236,7 +173,7 @@ def _write_results(search: Search, results: Any) -> None:
     _say_results(search, table, choices)
 
 
-def _row(number: int, result: Any) -> dict[str, Any]:
+def _row(number: int, result: Any) -> dict[str, Value]:
     """What `trials.csv` holds of a trial."""
     history = result.metrics_dataframe
     has_epochs = history is not None and METRIC in history
@@ -249,7 +186,7 @@ def _row(number: int, result: Any) -> dict[str, Any]:
     }
 
 
-def _say_results(search: Search, table: pd.DataFrame, choices: dict[str, Any]) -> None:
+def _say_results(search: Search, table: pd.DataFrame, choices: Mapping[str, Value]) -> None:
     """Say the best trial's figure and choices, how many failed, and how the recipe is tested."""
     name, best = METRIC.removeprefix("val_").replace("_", " "), table[METRIC].iloc[0]
     say(f"best of {len(table)}: {name} {best:.3f} on validation")
@@ -262,10 +199,10 @@ def _say_results(search: Search, table: pd.DataFrame, choices: dict[str, Any]) -
     announce(f"This validation figure is the highest of many: expect a lower one on the test part. {NOT_A_DEVICE}")
 
 
-def _identity(search: Search, space: dict[str, dict[str, Any]]) -> Identity:
+def _identity(search: Search, space: Space) -> Identity:
     return Identity(
         recipe=search.recipe.to_toml(),
-        space=json.loads(json.dumps(space)),
+        space={name: dataclasses.asdict(given) for name, given in space.items()},
         data=str(search.data.resolve()),
         trials=search.trials,
         seed=search.seed,

@@ -89,7 +89,7 @@ def choose_thresholds(validation: LabelledPredictions) -> dict[str, float]:
     if codes := tasks_of(validation.taxonomy).get(MALIGNANT):
         is_malignant, score = as_task(validation, codes)
         if is_malignant.any():
-            found = choose_threshold(is_malignant, score, sensitivity=_SENSITIVITY)
+            found = choose_threshold(is_malignant, score, "sensitivity", _SENSITIVITY)
             thresholds[MALIGNANT] = min(1.0, found)  # a sum of floats
     return thresholds
 

@@ -248,8 +248,8 @@ def _learning_rate(model: keras.Model) -> float:
 def _validate(network: keras.Model, pixels: np.ndarray, validation: Part) -> dict[str, float]:
     with devices.alone():
         probabilities = predict(network, pixels, validation.rows)
-    figures = headline(validation.labels, probabilities)
-    return dict(zip(_VALIDATED, (figures[name] for name in ("log_loss", "accuracy", "balanced_accuracy")), strict=True))
+    found = headline(validation.labels, probabilities)
+    return dict(zip(_VALIDATED, (found.log_loss, found.accuracy, found.balanced_accuracy), strict=True))
 
 
 def _reseed(model: keras.Model, seed: int, epoch: int) -> None:

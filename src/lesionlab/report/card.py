@@ -6,14 +6,15 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.files import write_text
 from lesionlab.runs.manifest import DataFacts, ModelFacts, PixelFacts, SplitFacts
-from lesionlab.taxonomy import DIAGNOSES
+from lesionlab.taxonomy import HAM10000
 
 
 def write_card(
     folder: Path,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     evaluated: str,
     data: DataFacts,
     split: SplitFacts,
@@ -24,7 +25,7 @@ def write_card(
 
     Args:
         folder: of the run.
-        metrics: as metrics.json holds them.
+        metrics: of the run.
         evaluated: when they were taken.
         data: likewise `split`, `pixels` and `model`: what the manifest says of them.
         split: see `data`.
@@ -42,8 +43,14 @@ def write_card(
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval
     facts = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
+    taxonomy = data.taxonomy or HAM10000  # of a run before taxonomies
     page = environment.get_template("card.md.j2")
-    text = page.render(metrics=metrics, diagnoses=DIAGNOSES, notice=NOT_A_DEVICE, **facts) + "\n"
+    text = (
+        page.render(
+            metrics=metrics, diagnoses=taxonomy.diagnoses, name_of=taxonomy.name_of, notice=NOT_A_DEVICE, **facts
+        )
+        + "\n"
+    )
     write_text(folder / "card.md", text)
     return text
 

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,9 @@ from PIL import Image
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
+from lesionlab.evaluation.answers import TIE, answers_of
 from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs
@@ -39,6 +40,7 @@ class Case:
     image: str
     truth: str
     predicted: str
+    map_of: str
     probabilities: tuple[tuple[str, float], ...]
     malignant: float
     uncertainty: float
@@ -66,7 +68,7 @@ def write_cases(
     folder: Path,
     table: pd.DataFrame,
     seen: ModelOutputs,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     model: EvaluatedModel,
     taxonomy: Taxonomy,
 ) -> Path:
@@ -76,7 +78,7 @@ def write_cases(
         folder: for the pages; made where it does not exist.
         table: of the evaluated images: `image_id`, `dx`, `path` and what else is known.
         seen: what the model makes of them, in the order of the table.
-        metrics: metrics.json, for the suspect labels.
+        metrics: of the evaluation, for the suspect labels.
         model: its name, and the thresholds of its sets where it has any.
         taxonomy: of the diagnoses.
 
@@ -85,7 +87,8 @@ def write_cases(
     environment = Environment(
         loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    common = {"notice": NOT_A_DEVICE, "model": model.name, "name_of": taxonomy.name_of, "malignant": taxonomy.malignant}
+    name_of = taxonomy.name_of | {TIE: "nothing: a tie"}
+    common = {"notice": NOT_A_DEVICE, "model": model.name, "name_of": name_of, "malignant": taxonomy.malignant}
     page = environment.get_template("case.html.j2")
 
     def write(case: Case, folder: Path) -> None:
@@ -106,11 +109,11 @@ def write_cases(
 
 
 def _cases(
-    table: pd.DataFrame, seen: ModelOutputs, metrics: dict[str, Any], model: EvaluatedModel, taxonomy: Taxonomy
+    table: pd.DataFrame, seen: ModelOutputs, metrics: Metrics, model: EvaluatedModel, taxonomy: Taxonomy
 ) -> list[Case]:
-    dx, predicted = taxonomy.dx, seen.probabilities.argmax(axis=1)
+    dx, predicted = taxonomy.dx, answers_of(seen.probabilities)
     unsure = uncertainties(seen.probabilities)
-    suspected = {suspect["row"]: suspect["suggested"] for suspect in metrics["suspects"]}
+    suspected = {suspect.row: suspect.suggested for suspect in metrics.suspects}
     sets = prediction_sets(seen.probabilities, model.conformal.thresholds) if model.conformal else None
     malignant = [taxonomy.index_of[code] for code in taxonomy.malignant]
     known = table.reindex(columns=list(_SHOWN)).astype(object)
@@ -119,7 +122,8 @@ def _cases(
             place=place,
             image=str(table["image_id"].iloc[place]),
             truth=str(table["dx"].iloc[place]),
-            predicted=dx[predicted[place]],
+            predicted=(*dx, TIE)[predicted[place]],
+            map_of=dx[int(row.argmax())],
             probabilities=tuple(sorted(zip(dx, row.tolist(), strict=True), key=lambda item: -item[1])),
             malignant=float(row[malignant].sum()),
             uncertainty=float(unsure[place]),

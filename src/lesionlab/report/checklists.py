@@ -6,7 +6,6 @@ Moy, Kahn, Radiol. Artif. Intell. 2, 2020, doi:10.1148/ryai.2020200029).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 HERE, PARTLY, RUN, YOURS = "here", "here in part", "in the run's report and card", "yours to write"
 
@@ -178,30 +177,56 @@ _CHECKLISTS = {
 }
 
 
-def checklists(kind: str, *, has_split: bool = True, has_patients: bool = False) -> list[dict[str, Any]]:
-    """Say of each item where a report answers it.
+@dataclass(frozen=True)
+class Item:
+    """An item of a guideline: what it asks, and the section that answers it; `place` and `anchor` are empty where none does."""
+
+    number: str
+    asks: str
+    status: str
+    place: str
+    anchor: str
+    remains: str
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """A guideline's items."""
+
+    name: str
+    items: tuple[Item, ...]
+
+    @property
+    def filled(self) -> int:
+        """How many the report answers, at least in part."""
+        return sum(item.status in (HERE, PARTLY) for item in self.items)
+
+    @property
+    def yours(self) -> int:
+        """How many are left to the user."""
+        return sum(item.status == YOURS for item in self.items)
+
+
+def checklists(kind: str, *, has_split: bool = True, has_patients: bool = False) -> list[Checklist]:
+    """Say of each item of the guidelines where a report answers it.
 
     Args:
         kind: `run` or `evaluation`: the latter knows nothing of the training.
         has_split: whether the report knows of parts; an evaluation without `--split` does not.
         has_patients: whether the data name patients.
 
-    Returns:
-        For each guideline its `name`, counts of items answered (`filled`) and left to the user (`yours`), and `items`:
-        `number`, `asks`, `status`, `place` and `anchor` of the section ("" where there is none), `remains`.
-
     """
-    result = []
     notes = _notes(kind, has_patients)
-    for name, rows in _CHECKLISTS.items():
-        items = [
-            _item(kind if has_split or where != "split" else "", number, asks, where, notes.get(remains, remains))
-            for number, asks, where, remains in rows
-        ]
-        filled = sum(item["status"] in (HERE, PARTLY) for item in items)
-        yours = sum(item["status"] == YOURS for item in items)
-        result.append({"name": name, "items": items, "filled": filled, "yours": yours})
-    return result
+    return [
+        Checklist(
+            name,
+            tuple(
+                _item(kind if has_split or where != "split" else "", number, asks, where, notes.get(remains, remains))
+                for number, asks, where, remains in rows
+            ),
+        )
+        for name, rows in _CHECKLISTS.items()
+    ]
 
 
 def _notes(kind: str, has_patients: bool) -> dict[str, str]:
@@ -213,15 +238,8 @@ def _notes(kind: str, has_patients: bool) -> dict[str, str]:
     }
 
 
-def _item(kind: str, number: str, asks: str, where: str, remains: str) -> dict[str, str]:
+def _item(kind: str, number: str, asks: str, where: str, remains: str) -> Item:
     place = _PLACES.get(where)
     anchor = getattr(place, kind) if place and kind else ""
     status = YOURS if place is None else RUN if not anchor else PARTLY if remains else HERE
-    return {
-        "number": number,
-        "asks": asks,
-        "status": status,
-        "place": place.name if place and anchor else "",
-        "anchor": anchor,
-        "remains": remains,
-    }
+    return Item(number, asks, status, place.name if place and anchor else "", anchor, remains)

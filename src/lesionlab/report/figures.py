@@ -10,20 +10,37 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
+from lesionlab.evaluation.metrics_file import Metrics
+from lesionlab.evaluation.values import EvaluatedFigures
 from lesionlab.files import replacing, write_json
 from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
-from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
-from lesionlab.taxonomy import DX, INDEX_OF, ISIC_COLUMNS
+from lesionlab.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    RED,
+    STYLE,
+    colours_of,
+    height_of_rows,
+    legend_below,
+    name_axis,
+    new_figure,
+    save_figure,
+)
+from lesionlab.taxonomy import Taxonomy
 
 MISTAKES = 24  # in the gallery
 MISTAKE_PX = 192
+_MOST_IN_LEGEND = 8  # curves, beside which there is room inside of the axes
 
 
 def write_run_figures(
     folder: Path,
-    metrics: dict[str, Any],
+    metrics: Metrics,
+    taxonomy: Taxonomy,
     history: pd.DataFrame,
     predictions: pd.DataFrame,
     pixels: np.ndarray,
@@ -34,6 +51,7 @@ def write_run_figures(
     Args:
         folder: made where it does not exist.
         metrics: as metrics.json holds them.
+        taxonomy: of the diagnoses.
         history: a row an epoch; of an ensemble with the column `run`.
         predictions: as predictions.csv holds them.
         pixels: uint8 (n, height, width, 3).
@@ -43,39 +61,48 @@ def write_run_figures(
     with matplotlib.rc_context(STYLE):
         drawn = {
             "history.svg": _history(history),
-            "split.svg": _split(predictions),
+            "split.svg": _split(predictions, taxonomy),
         }
     for name, figure in drawn.items():
-        save_figure(figure, folder / name, metrics["is_generated"])
-    write_part_figures(folder, metrics, predictions, pixels, table)
+        save_figure(figure, folder / name, metrics.is_generated)
+    write_part_figures(folder, metrics, taxonomy, predictions, pixels, table)
 
 
 def write_part_figures(
-    folder: Path, metrics: dict[str, Any], predictions: pd.DataFrame, pixels: np.ndarray, table: pd.DataFrame
+    folder: Path,
+    metrics: Metrics,
+    taxonomy: Taxonomy,
+    predictions: pd.DataFrame,
+    pixels: np.ndarray,
+    table: pd.DataFrame,
 ) -> None:
     """Write the figures of the test part and its gallery of mistakes into `folder`; arguments as in `write_run_figures`."""
     with matplotlib.rc_context(STYLE):
         drawn = {
-            "confusion.svg": _confusion(metrics["test"]),
-            "roc.svg": _roc(metrics),
-            "precision-recall.svg": _precision_recall(metrics),
-            "misclassified.svg": _misclassified(metrics["test"]),
+            "confusion.svg": _confusion(metrics.test, taxonomy),
+            "roc.svg": _roc(metrics, taxonomy),
+            "precision-recall.svg": _precision_recall(metrics, taxonomy),
+            "misclassified.svg": _misclassified(metrics.test, taxonomy),
             "trust.svg": trust_figure(metrics),
-            "reliability.svg": class_reliability_figure(metrics),
+            "reliability.svg": class_reliability_figure(metrics, taxonomy),
             "operating.svg": operating_figure(metrics),
         }
     for name, figure in drawn.items():
-        save_figure(figure, folder / name, metrics["is_generated"])
-    write_mistakes(folder, predictions, pixels, table)
+        save_figure(figure, folder / name, metrics.is_generated)
+    write_mistakes(folder, taxonomy, predictions, pixels, table)
 
 
-def write_mistakes(folder: Path, predictions: pd.DataFrame, pixels: np.ndarray, table: pd.DataFrame) -> None:
+def write_mistakes(
+    folder: Path, taxonomy: Taxonomy, predictions: pd.DataFrame, pixels: np.ndarray, table: pd.DataFrame
+) -> None:
     """Write the most confident mistakes of the test part: `mistakes.json` and a small picture each."""
     test = predictions[predictions["part"] == "test"]
     wrong = test[test["truth"] != test["predicted"]].copy()
-    probabilities = wrong[list(ISIC_COLUMNS)].to_numpy()
+    probabilities = wrong[list(taxonomy.columns)].to_numpy()
     wrong["confidence"] = probabilities.max(axis=1, initial=0)
-    wrong["given_to_truth"] = [row[INDEX_OF[dx]] for row, dx in zip(probabilities, wrong["truth"], strict=True)]
+    wrong["given_to_truth"] = [
+        row[taxonomy.index_of[dx]] for row, dx in zip(probabilities, wrong["truth"], strict=True)
+    ]
     wrong = wrong.sort_values(["confidence", "image"], ascending=[False, True])[:MISTAKES]
     row_of = dict(zip(table["image_id"], table["row"], strict=True))
     (folder / "mistakes").mkdir(exist_ok=True)
@@ -101,10 +128,10 @@ def _history(history: pd.DataFrame) -> Any:
     loss, score, rate = figure.subplots(1, 3)
     lines = (
         (loss, "loss", GREY, "training (weighted)"),
-        (loss, "val_loss", COLOUR["nv"], "validation"),
+        (loss, "val_loss", BLUE, "validation"),
         (score, "accuracy", GREY, "training accuracy"),
-        (score, "val_accuracy", COLOUR["nv"], "validation accuracy"),
-        (score, "val_balanced_accuracy", COLOUR["mel"], "validation balanced"),
+        (score, "val_accuracy", BLUE, "validation accuracy"),
+        (score, "val_balanced_accuracy", RED, "validation balanced"),
         (rate, "learning_rate", INK, ""),
     )
     runs = [part for _, part in history.groupby("run", sort=False)] if "run" in history else [history]
@@ -124,113 +151,114 @@ def _history(history: pd.DataFrame) -> Any:
     return figure
 
 
-def _split(predictions: pd.DataFrame) -> Any:
-    figure = new_figure(6.4, 2.0)
+def _split(predictions: pd.DataFrame, taxonomy: Taxonomy) -> Any:
+    figure, colours = new_figure(6.4, 2.0), colours_of(taxonomy)
     axes = figure.subplots()
     for position, part in enumerate(("train", "validation", "test")):
         counts = predictions.loc[predictions["part"] == part, "truth"].value_counts()
         left = 0
-        for dx in DX:
+        for dx in taxonomy.dx:
             number = int(counts.get(dx, 0))
-            axes.barh(position, number, left=left, color=COLOUR[dx], height=0.7, label=dx if position == 0 else None)
+            axes.barh(position, number, left=left, color=colours[dx], height=0.7, label=dx if position == 0 else None)
             left += number
         axes.annotate(f" {left:,}", (left, position), va="center", fontsize=8)
     axes.set_yticks(range(3), ["train", "validation", "test"])
     axes.invert_yaxis()
     axes.set_xlabel("images")
-    figure.legend(loc="outside lower center", ncols=7, fontsize=8, handlelength=1)
+    legend_below(figure, taxonomy, handlelength=1)
     return figure
 
 
-def _confusion(part: dict[str, Any]) -> Any:
-    counts = np.array(part["confusion"])
+def _confusion(part: EvaluatedFigures, taxonomy: Taxonomy) -> Any:
+    counts = np.array(part.confusion)
     totals = counts.sum(axis=1, keepdims=True)
     rates = np.divide(100 * counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    figure = new_figure(7.4, 3.6)
+    figure = new_figure(height_of_rows(len(taxonomy), 7.4), height_of_rows(len(taxonomy), 3.6))
     left, right = figure.subplots(1, 2)
-    _matrix(left, rates, [[f"{value:,}" for value in row] for row in counts])
+    _matrix(left, taxonomy, rates, [[f"{value:,}" for value in row] for row in counts])
     left.set_title(f"Counts, test part (n = {counts.sum():,})")
-    _matrix(right, rates, [[f"{value:.0f}" for value in row] for row in rates])
+    _matrix(right, taxonomy, rates, [[f"{value:.0f}" for value in row] for row in rates])
     right.set_title("% of the true diagnosis")
     return figure
 
 
-def _matrix(axes: Axes, shade: np.ndarray, text: list[list[str]]) -> None:
-    edges = np.arange(len(DX) + 1) - 0.5
+def _matrix(axes: Axes, taxonomy: Taxonomy, shade: np.ndarray, text: list[list[str]]) -> None:
+    number = len(taxonomy)
+    edges = np.arange(number + 1) - 0.5
     axes.pcolormesh(edges, edges, shade, cmap="Blues", vmin=0, vmax=100, edgecolor="white", linewidth=0.5)
     axes.set_aspect("equal")
     axes.invert_yaxis()
-    for row in range(len(DX)):
-        for column in range(len(DX)):
+    for row in range(number):
+        for column in range(number):
             colour = "white" if shade[row, column] > 55 else INK
             axes.text(column, row, text[row][column], ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(DX)), list(DX))
-    axes.set_yticks(range(len(DX)), list(DX))
+    name_axis(axes.xaxis, taxonomy)
+    name_axis(axes.yaxis, taxonomy)
     axes.set_xlabel("predicted")
     axes.set_ylabel("truth")
 
 
-def _roc(metrics: dict[str, Any]) -> Any:
-    figure = new_figure(4.4, 4.0)
+def _roc(metrics: Metrics, taxonomy: Taxonomy) -> Any:
+    figure, colours = new_figure(4.4, 4.0), colours_of(taxonomy)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, lw=0.7, ls=":")
-    for dx, curve in metrics["curves"]["roc"].items():
-        figures = metrics["test"]["per_class"][dx]
-        label = f"{dx}  {figures['auc']:.3f}  (n = {figures['images']})"
-        axes.plot(curve["fpr"], curve["tpr"], color=COLOUR[dx], label=label, lw=1.4)
+    for dx, curve in metrics.curves.roc.items():
+        found = metrics.test.per_class[dx]
+        label = f"{dx}  {found.auc:.3f}  (n = {found.images})"
+        axes.plot(curve.fpr, curve.tpr, color=colours[dx], label=label, lw=1.4)
     axes.set_xlabel("1 - specificity")
     axes.set_ylabel("sensitivity")
-    axes.set_title("ROC, each diagnosis against the rest (area)")
-    _legend(axes, loc="lower right")
+    two = " and ".join(taxonomy.dx) if len(taxonomy) == 2 else ""
+    axes.set_title(f"ROC, {two} (area)" if two else "ROC, each diagnosis against the rest (area)")
+    _legend(figure, axes, loc="lower right")
     axes.set_aspect("equal")
     return figure
 
 
-def _precision_recall(metrics: dict[str, Any]) -> Any:
-    figure = new_figure(4.4, 4.0)
+def _precision_recall(metrics: Metrics, taxonomy: Taxonomy) -> Any:
+    figure, colours = new_figure(4.4, 4.0), colours_of(taxonomy)
     axes = figure.subplots()
-    for dx, curve in metrics["curves"]["precision_recall"].items():
-        figures = metrics["test"]["per_class"][dx]
-        prevalence = figures["images"] / metrics["test"]["images"]
-        axes.plot(
-            curve["recall"],
-            curve["precision"],
-            color=COLOUR[dx],
-            label=f"{dx}  {figures['average_precision']:.3f}",
-            lw=1.4,
-        )
-        axes.plot(1.02, prevalence, marker="<", color=COLOUR[dx], ms=4, clip_on=False)
+    for dx, curve in metrics.curves.precision_recall.items():
+        found = metrics.test.per_class[dx]
+        label = f"{dx}  {found.average_precision:.3f}"
+        axes.plot(curve.sensitivity, curve.ppv, color=colours[dx], label=label, lw=1.4)
+        axes.plot(1.02, found.images / metrics.test.images, marker="<", color=colours[dx], ms=4, clip_on=False)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    axes.set_xlabel("recall (sensitivity)")
-    axes.set_ylabel("precision (positive predictive value)")
+    axes.set_xlabel("sensitivity (recall)")
+    axes.set_ylabel("positive predictive value (precision)")
     axes.set_title("Precision and recall (average precision; arrow: prevalence)", fontsize=9)
-    _legend(axes, loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
+    _legend(figure, axes, loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
     axes.set_aspect("equal")
     return figure
 
 
-def _legend(axes: Axes, **options: Any) -> None:
-    if axes.get_legend_handles_labels()[0]:
+def _legend(figure: Figure, axes: Axes, **options: Any) -> None:
+    """Name the curves inside of the axes, or beside them where they are many."""
+    number = len(axes.get_legend_handles_labels()[0])
+    if number > _MOST_IN_LEGEND:
+        figure.set_figwidth(figure.get_figwidth() + 1.6)
+        figure.legend(fontsize=7, loc="outside right center")
+    elif number:
         axes.legend(fontsize=7, **options)
     else:
         axes.text(0.5, 0.5, "one diagnosis alone has no curve", ha="center", fontsize=8)
 
 
-def _misclassified(part: dict[str, Any]) -> Any:
-    figure = new_figure(6.4, 2.4)
+def _misclassified(part: EvaluatedFigures, taxonomy: Taxonomy) -> Any:
+    figure, colours = new_figure(6.4, height_of_rows(len(taxonomy), 2.4)), colours_of(taxonomy)
     axes = figure.subplots()
-    for position, dx in enumerate(DX):
-        figures = part["per_class"][dx]
-        if figures["misclassified"] is None:
+    for position, dx in enumerate(taxonomy.dx):
+        found = part.per_class[dx]
+        if found.misclassified is None or found.sensitivity_interval is None:
             axes.annotate(" no image in the test part", (0, position), va="center", fontsize=8)
             continue
-        value = 100 * figures["misclassified"]
-        low, high = (100 * (1 - bound) for bound in reversed(figures["recall_interval"]))
-        axes.barh(position, value, color=COLOUR[dx], height=0.6)
+        value = 100 * found.misclassified
+        low, high = (100 * (1 - (bound or 0.0)) for bound in reversed(found.sensitivity_interval))
+        axes.barh(position, value, color=colours[dx], height=0.6)
         axes.plot([low, high], [position] * 2, color=INK, lw=1)
-        axes.annotate(f"  {value:.0f} % of {figures['images']}", (max(value, high), position), va="center", fontsize=8)
-    axes.set_yticks(range(len(DX)), list(DX))
+        axes.annotate(f"  {value:.0f} % of {found.images}", (max(value, high), position), va="center", fontsize=8)
+    name_axis(axes.yaxis, taxonomy)
     axes.invert_yaxis()
     axes.set_xlim(0, 125)
     axes.set_xticks(range(0, 101, 20))

@@ -1,21 +1,33 @@
 """Figures of a data set: counts, ages, sites, sources, missing values, sample sheet, mean image and colour."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
-from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
-from lesionlab.taxonomy import DX, NAME_OF
+from lesionlab.report.style import (
+    BLUE,
+    GREY,
+    INK,
+    STYLE,
+    colours_of,
+    height_of_rows,
+    legend_below,
+    name_axis,
+    new_figure,
+    save_figure,
+)
+from lesionlab.taxonomy import Taxonomy
 
 SAMPLES = 8  # images per diagnosis on the sample sheet
 
 
 def write_data_figures(
     table: pd.DataFrame,
+    taxonomy: Taxonomy,
     pixels: np.ndarray,
     explored: dict[str, Any],
     means: dict[str, np.ndarray],
@@ -25,13 +37,13 @@ def write_data_figures(
     """Write every figure of step 5; files are named `eda-*`."""
     with matplotlib.rc_context(STYLE):
         drawn = {
-            "eda-diagnoses.svg": _diagnoses(explored),
-            "eda-age.svg": _ages(explored),
+            "eda-diagnoses.svg": _diagnoses(explored, taxonomy),
+            "eda-age.svg": _ages(explored, taxonomy),
             "eda-images-per-lesion.svg": _images_per_lesion(explored),
             "eda-missing.svg": _missing(explored),
-            "eda-colour.svg": _colours(explored),
-            "eda-mean-images.jpg": _mean_images(means),
-            "eda-samples.jpg": _samples(table, pixels),
+            "eda-colour.svg": _colours(explored, taxonomy),
+            "eda-mean-images.jpg": _mean_images(means, taxonomy),
+            "eda-samples.jpg": _samples(table, taxonomy, pixels),
         }
         for column, title in (
             ("sex", "Sex"),
@@ -39,38 +51,40 @@ def write_data_figures(
             ("dataset", "Source"),
             ("dx_type", "Confirmation"),
         ):
-            drawn[f"eda-{column}.svg"] = _rates(explored["by_column"][column], title)
+            drawn[f"eda-{column}.svg"] = _rates(explored["by_column"][column], taxonomy, title)
     for name, figure in drawn.items():
         save_figure(figure, folder / name, is_generated)
 
 
-def _diagnoses(explored: dict[str, Any]) -> Any:
-    figure = new_figure(6.4, 2.6)
+def _diagnoses(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
+    figure, colours = new_figure(6.4, height_of_rows(len(taxonomy), 2.6)), colours_of(taxonomy)
     axes = figure.subplots()
     counts = explored["by_diagnosis"]
-    for position, dx in enumerate(DX):
+    for position, dx in enumerate(taxonomy.dx):
         images, lesions = counts[dx]["images"], counts[dx]["lesions"]
-        axes.barh(position, images, color=COLOUR[dx], height=0.7)
+        axes.barh(position, images, color=colours[dx], height=0.7)
         axes.barh(position, lesions, color="white", height=0.12, alpha=0.8)
         axes.annotate(f" {images:,} ({counts[dx]['share']:.1%})", (images, position), va="center", fontsize=8)
-    _name_diagnoses(axes)
+    name_axis(axes.yaxis, taxonomy)
+    axes.invert_yaxis()
     axes.set_xlabel("images (the white line: lesions)")
     axes.set_xlim(0, 1.2 * max(c["images"] for c in counts.values()))
     axes.set_title(f"{explored['images']:,} images of {explored['lesions']:,} lesions")
     return figure
 
 
-def _ages(explored: dict[str, Any]) -> Any:
-    figure = new_figure(6.4, 2.6)
+def _ages(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
+    figure, colours = new_figure(6.4, height_of_rows(len(taxonomy), 2.6)), colours_of(taxonomy)
     axes = figure.subplots()
-    for position, dx in enumerate(DX):
+    for position, dx in enumerate(taxonomy.dx):
         quartiles = explored["age_years"][dx]
         if quartiles:
             p5, p25, p50, p75, p95 = quartiles
-            axes.plot([p5, p95], [position] * 2, color=COLOUR[dx], lw=1)
-            axes.plot([p25, p75], [position] * 2, color=COLOUR[dx], lw=7, solid_capstyle="butt", alpha=0.8)
+            axes.plot([p5, p95], [position] * 2, color=colours[dx], lw=1)
+            axes.plot([p25, p75], [position] * 2, color=colours[dx], lw=7, solid_capstyle="butt", alpha=0.8)
             axes.plot(p50, position, "o", color="white", ms=4, mec=INK, mew=0.8)
-    _name_diagnoses(axes)
+    name_axis(axes.yaxis, taxonomy)
+    axes.invert_yaxis()
     axes.set_xlabel("age, years (dot: median; bar: quartiles; line: 5th to 95th percentile)")
     axes.set_title("Age by diagnosis, where known")
     return figure
@@ -80,7 +94,7 @@ def _images_per_lesion(explored: dict[str, Any]) -> Any:
     figure = new_figure(4.2, 2.4)
     axes = figure.subplots()
     counts = explored["images_per_lesion"]
-    bars = axes.bar(list(counts), list(counts.values()), color=COLOUR["nv"], width=0.7)
+    bars = axes.bar(list(counts), list(counts.values()), color=BLUE, width=0.7)
     axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
     axes.set_xlabel("images of one lesion")
     axes.set_ylabel("lesions")
@@ -103,16 +117,16 @@ def _missing(explored: dict[str, Any]) -> Any:
     return figure
 
 
-def _rates(counts: dict[str, dict[str, int]], title: str) -> Any:
+def _rates(counts: dict[str, dict[str, int]], taxonomy: Taxonomy, title: str) -> Any:
     """Share of each diagnosis within each value of a column, as a stacked bar; n beside it."""
     ordered = sorted(counts, key=lambda value: -sum(counts[value].values()))
-    figure = new_figure(6.4, 0.9 + 0.26 * len(ordered))
+    figure, colours = new_figure(6.4, 0.9 + 0.26 * len(ordered)), colours_of(taxonomy)
     axes = figure.subplots()
     for position, value in enumerate(ordered):
         total, left = sum(counts[value].values()), 0.0
-        for dx in DX:
+        for dx in taxonomy.dx:
             share = 100 * counts[value][dx] / total
-            axes.barh(position, share, left=left, color=COLOUR[dx], height=0.75, label=dx if position == 0 else None)
+            axes.barh(position, share, left=left, color=colours[dx], height=0.75, label=dx if position == 0 else None)
             left += share
         axes.annotate(f" n = {total:,}", (100, position), va="center", fontsize=8, annotation_clip=False)
     axes.set_yticks(range(len(ordered)), ordered)
@@ -120,41 +134,45 @@ def _rates(counts: dict[str, dict[str, int]], title: str) -> Any:
     axes.set_xlim(0, 112)
     axes.set_xlabel("% of images")
     axes.set_title(f"{title}: diagnoses within each group")
-    figure.legend(loc="outside lower center", ncols=7, fontsize=8, handlelength=1)
+    legend_below(figure, taxonomy, handlelength=1)
     return figure
 
 
-def _colours(explored: dict[str, Any]) -> Any:
+def _colours(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
     figure = new_figure(6.4, 1.6)
     axes = figure.subplots()
-    for position, dx in enumerate(DX):
+    for position, dx in enumerate(taxonomy.dx):
         colour = explored["mean_colour"][dx]
         if colour:
             axes.bar(position, 1, color=np.array(colour) / 255, width=0.96)
             text = "\n".join(f"{channel} {value:.0f}" for channel, value in zip("RGB", colour, strict=True))
             axes.annotate(text, (position, 0.5), ha="center", va="center", fontsize=8)
-    axes.set_xticks(range(len(DX)), list(DX))
+    name_axis(axes.xaxis, taxonomy)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_title("Mean colour per diagnosis (0 to 255)")
     return figure
 
 
-def _mean_images(means: dict[str, np.ndarray]) -> Any:
-    figure = new_figure(7.4, 1.5)
-    for axes, dx in zip(figure.subplots(1, len(DX)), DX, strict=True):
+def _mean_images(means: dict[str, np.ndarray], taxonomy: Taxonomy) -> Any:
+    columns = min(len(taxonomy), SAMPLES)
+    rows = math.ceil(len(taxonomy) / columns)
+    figure = new_figure(7.4, 1.5 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, dx in zip(grid, taxonomy.dx, strict=False):
         if dx in means:
             axes.imshow(means[dx].round().astype(np.uint8))
         axes.set_title(dx)
-        axes.set_axis_off()
     return figure
 
 
-def _samples(table: pd.DataFrame, pixels: np.ndarray) -> Any:
+def _samples(table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray) -> Any:
     """The first images of each diagnosis in the order of their ids: the same sheet every time."""
-    figure = new_figure(7.4, 0.98 * len(DX))
-    grid = figure.subplots(len(DX), SAMPLES)
-    for row, dx in enumerate(DX):
+    figure = new_figure(7.4, 0.98 * len(taxonomy))
+    grid = figure.subplots(len(taxonomy), SAMPLES)
+    for row, dx in enumerate(taxonomy.dx):
         chosen = (
             table[table["dx"] == dx].drop_duplicates("lesion_id").sort_values("image_id")["row"].to_numpy()[:SAMPLES]
         )
@@ -162,14 +180,9 @@ def _samples(table: pd.DataFrame, pixels: np.ndarray) -> Any:
             axes.set_axis_off()
             if column < len(chosen):
                 axes.imshow(pixels[chosen[column]])
-        name = grid[row][0].annotate(f"{dx}: {NAME_OF[dx]}", (0, 1.06), xycoords="axes fraction", fontsize=8)
+        name = grid[row][0].annotate(f"{dx}: {taxonomy.name_of[dx]}", (0, 1.06), xycoords="axes fraction", fontsize=8)
         name.set_in_layout(False)  # it is wider than its column
     figure.set_layout_engine(
         "constrained", h_pad=0.11, rect=(0, 0, 1, 0.985)
     )  # room for the names, in inches and above
     return figure
-
-
-def _name_diagnoses(axes: Axes) -> None:
-    axes.set_yticks(range(len(DX)), list(DX))
-    axes.invert_yaxis()

@@ -8,16 +8,16 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lesionlab.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from lesionlab.evaluation.metrics_file import Metrics, Robustness
 from lesionlab.files import replacing
-from lesionlab.report.style import COLOUR, GREY, INK, STYLE, new_figure, save_figure
-from lesionlab.taxonomy import DX
+from lesionlab.report.style import BLUE, GREY, INK, RED, STYLE, new_figure, save_figure
 
 _PX = 96
 _LABEL_PX = 104
 _GAP_PX = 4
 
 
-def write_robustness(folder: Path, metrics: dict[str, Any], pixels: np.ndarray) -> None:
+def write_robustness(folder: Path, metrics: Metrics, pixels: np.ndarray) -> None:
     """Write `robustness.svg`, `covered.svg` and `corruptions.jpg` into `folder`.
 
     Args:
@@ -26,11 +26,13 @@ def write_robustness(folder: Path, metrics: dict[str, Any], pixels: np.ndarray) 
         pixels: an image to show the corruptions on, uint8 (height, width, 3).
 
     """
-    found = metrics["robustness"]
+    found = metrics.robustness
+    if found is None:
+        raise ValueError("these metrics have no robustness")
     with matplotlib.rc_context(STYLE):
-        drawn = {"robustness.svg": _by_severity(found), "covered.svg": _covered(found)}
+        drawn = {"robustness.svg": _by_severity(found), "covered.svg": _covered(found, len(metrics.diagnoses))}
     for name, figure in drawn.items():
-        save_figure(figure, folder / name, metrics["is_generated"])
+        save_figure(figure, folder / name, metrics.is_generated)
     with replacing(folder / "corruptions.jpg") as temporary:
         Image.fromarray(sheet(pixels)).save(temporary, format="jpeg", quality=85)
 
@@ -54,39 +56,39 @@ def sheet(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(page)
 
 
-def _by_severity(found: dict[str, Any]) -> Any:
+def _by_severity(found: Robustness) -> Any:
     """Draw the balanced accuracy and the share of answers changed of each corruption, a dot a severity."""
     figure = new_figure(7.4, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.1, 0.95, SEVERITIES))
-    for place, row in enumerate(reversed(found["corruptions"])):
+    for place, row in enumerate(reversed(found.corruptions)):
         for axes, key in ((left, "balanced_accuracy"), (right, "changed")):
-            values = [severity[key] for severity in row["severities"]]
+            values = [getattr(severity, key) for severity in row.severities]
             axes.plot([min(values), max(values)], [place, place], color=GREY, lw=0.7, zorder=1)
             axes.scatter(values, [place] * SEVERITIES, c=shades, s=22, zorder=2)
-    left.axvline(found["clean"]["balanced_accuracy"], color=COLOUR["mel"], lw=1, ls="--")
+    left.axvline(found.clean.balanced_accuracy, color=RED, lw=1, ls="--")
     left.set(title="Balanced accuracy (line: as they are)", xlabel="balanced accuracy")
-    left.set_yticks(range(len(found["corruptions"])), [row["name"] for row in reversed(found["corruptions"])])
-    right.set(title="Answers that change", xlabel="share of images", xlim=(-0.02, None))
+    left.set_yticks(range(len(found.corruptions)), [row.name for row in reversed(found.corruptions)])
+    right.set(title="Predictions that change", xlabel="share of images", xlim=(-0.02, None))
     handles = [right.scatter([], [], color=shade, label=str(s)) for s, shade in enumerate(shades, start=1)]
     figure.legend(handles=handles, title="severity", loc="outside lower center", ncols=SEVERITIES, fontsize=8)
     return figure
 
 
-def _covered(found: dict[str, Any]) -> Any:
+def _covered(found: Robustness, n_diagnoses: int) -> Any:
     """Draw the balanced accuracy that is left when the middle, or what lies around it, is covered."""
     figure = new_figure(4.6, 2.8)
     axes = figure.subplots()
     for name, label, colour in (
-        ("centre", "middle covered", COLOUR["mel"]),
-        ("border", "border covered", COLOUR["nv"]),
+        ("centre", "middle covered", RED),
+        ("border", "border covered", BLUE),
     ):
-        rows = [row for row in found["covered"] if row["name"] == name]
-        shares, values = [row["level"] for row in rows], [row["balanced_accuracy"] for row in rows]
+        rows = [row for row in found.covered if row.name == name]
+        shares, values = [row.level for row in rows], [row.balanced_accuracy or 0.0 for row in rows]
         axes.plot(
-            [0, *shares], [found["clean"]["balanced_accuracy"], *values], color=colour, marker="o", ms=4, label=label
+            [0, *shares], [found.clean.balanced_accuracy or 0.0, *values], color=colour, marker="o", ms=4, label=label
         )
-    axes.axhline(1 / len(DX), color=GREY, lw=0.8, ls=":", label="guessing")
+    axes.axhline(1 / n_diagnoses, color=GREY, lw=0.8, ls=":", label="guessing")
     axes.set(xlabel="share of the image covered", ylabel="balanced accuracy", ylim=(0, 1), xlim=(0, 1))
     axes.legend(fontsize=8)
     return figure

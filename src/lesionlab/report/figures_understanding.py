@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import msgspec
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,11 +16,12 @@ from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.metrics_file import Metrics, Suspect
 from lesionlab.files import replacing, write_json
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.inference.overlay import draw_map, relevance
-from lesionlab.report.style import COLOUR, INK, STYLE, new_figure, save_figure
-from lesionlab.taxonomy import DX, HAM10000
+from lesionlab.report.style import INK, STYLE, colours_of, legend_below, new_figure, save_figure
+from lesionlab.taxonomy import Taxonomy
 
 SUSPECTS = 24
 PAIRS = 6
@@ -33,13 +35,21 @@ _GAP_PX = 4
 
 
 def write_understanding(
-    folder: Path, metrics: dict[str, Any], table: pd.DataFrame, seen: ModelOutputs, pixels: np.ndarray, *, seed: int
+    folder: Path,
+    metrics: Metrics,
+    taxonomy: Taxonomy,
+    table: pd.DataFrame,
+    seen: ModelOutputs,
+    pixels: np.ndarray,
+    *,
+    seed: int,
 ) -> None:
     """Write the pictures and `understanding.json` into `folder`.
 
     Args:
         folder: `figures/` of a run or an evaluation.
-        metrics: its metrics.json.
+        metrics: its metrics.
+        taxonomy: of the diagnoses.
         table: of the test part: `image_id`, `dx`, `path`, and `row`, the image's place in `pixels`.
         seen: what the model makes of these images, in the order of the table.
         pixels: uint8 (n, height, width, 3).
@@ -47,18 +57,18 @@ def write_understanding(
 
     """
     (folder / "understanding").mkdir(exist_ok=True)
-    labels, answers = encode_labels(table["dx"], HAM10000), seen.probabilities.argmax(axis=1)
+    labels, answers = encode_labels(table["dx"], taxonomy), seen.probabilities.argmax(axis=1)
     has_map = seen.features is not None and len(labels) >= _MAP_LEAST
     if has_map and seen.features is not None:
         with matplotlib.rc_context(STYLE):
-            figure = _feature_map(seen.features, labels, answers, seed)
-        save_figure(figure, folder / "feature-map.svg", metrics["is_generated"])
+            figure = _feature_map(seen.features, labels, answers, taxonomy, seed)
+        save_figure(figure, folder / "feature-map.svg", metrics.is_generated)
     found = {
         "feature_map": has_map,
-        "pairs": _write_pairs(folder, table, labels, seen.probabilities, pixels),
-        "overlays": _write_overlays(folder, table, labels, seen),
-        "suspects": _write_suspects(folder, metrics["suspects"], table, pixels),
-        "suspects_in_all": len(metrics["suspects"]),
+        "pairs": _write_pairs(folder, table, labels, seen.probabilities, taxonomy, pixels),
+        "overlays": _write_overlays(folder, table, labels, seen, taxonomy),
+        "suspects": _write_suspects(folder, metrics.suspects, table, pixels),
+        "suspects_in_all": len(metrics.suspects),
     }
     write_json(folder / "understanding.json", found)
 
@@ -68,8 +78,8 @@ def look_with_map(pixels: np.ndarray, maps: np.ndarray, index: int) -> np.ndarra
 
     Args:
         pixels: uint8 (height, width, 3).
-        maps: float (grid height, grid width, 7), class activation maps of the image.
-        index: of the diagnosis, in `DX` order.
+        maps: float (grid height, grid width, k), class activation maps of the image.
+        index: of the diagnosis.
 
     """
     return draw_map(pixels, relevance(maps, index))
@@ -107,7 +117,7 @@ def _square(pixels: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(np.asarray(pixels)).resize((side, side), Image.Resampling.BICUBIC, box))
 
 
-def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, seed: int) -> Any:
+def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, taxonomy: Taxonomy, seed: int) -> Any:
     """Draw the features in two dimensions by t-SNE (van der Maaten and Hinton, J. Mach. Learn. Res. 9, 2008)."""
     chosen = np.arange(len(labels))
     if len(chosen) > MAP_POINTS:
@@ -116,10 +126,12 @@ def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, 
     figure = new_figure(7.4, 3.9)
     left, right = figure.subplots(1, 2)
     wrong = (labels != answers)[chosen]
-    _scatter(left, places, labels[chosen], np.zeros(len(chosen), bool), "Coloured by the truth")
-    _scatter(right, places, answers[chosen], wrong, "Coloured by the prediction (ring: wrong)")
-    handles = [left.scatter([], [], s=14, color=COLOUR[dx], label=dx) for dx in DX]
-    figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=8, handletextpad=0.2)
+    colours = colours_of(taxonomy)
+    of_place = list(colours.values())
+    _scatter(left, places, labels[chosen], np.zeros(len(chosen), bool), of_place, "Coloured by the truth")
+    _scatter(right, places, answers[chosen], wrong, of_place, "Coloured by the prediction (ring: wrong)")
+    handles = [left.scatter([], [], s=14, color=colour, label=dx) for dx, colour in colours.items()]
+    legend_below(figure, taxonomy, handles=handles, handletextpad=0.2)
     return figure
 
 
@@ -134,10 +146,12 @@ def _embed(features: np.ndarray, seed: int) -> np.ndarray:
     return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
 
 
-def _scatter(axes: Axes, places: np.ndarray, classes: np.ndarray, ringed: np.ndarray, title: str) -> None:
-    order = np.argsort(-np.bincount(classes, minlength=len(DX))[classes], kind="stable")  # rare ones on top
+def _scatter(
+    axes: Axes, places: np.ndarray, classes: np.ndarray, ringed: np.ndarray, of_place: list[Any], title: str
+) -> None:
+    order = np.argsort(-np.bincount(classes)[classes], kind="stable")  # rare ones on top
     places, classes, ringed = places[order], classes[order], ringed[order]
-    colours = [COLOUR[DX[index]] for index in classes]
+    colours = [of_place[index] for index in classes]
     x, y = places.T
     axes.scatter(x, y, s=9, c=colours, linewidths=0, alpha=0.8, rasterized=True)
     axes.scatter(x[ringed], y[ringed], s=16, facecolors="none", edgecolors=INK, linewidths=0.5, rasterized=True)
@@ -146,17 +160,22 @@ def _scatter(axes: Axes, places: np.ndarray, classes: np.ndarray, ringed: np.nda
 
 
 def _write_pairs(
-    folder: Path, table: pd.DataFrame, labels: np.ndarray, probabilities: np.ndarray, pixels: np.ndarray
+    folder: Path,
+    table: pd.DataFrame,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    taxonomy: Taxonomy,
+    pixels: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Write a strip of the surest examples of each of the commonest confusions."""
-    answers = probabilities.argmax(axis=1)
-    counts = np.bincount(labels * len(DX) + answers, minlength=len(DX) ** 2)
-    counts[:: len(DX) + 1] = 0  # what is right
+    answers, k, dx = probabilities.argmax(axis=1), len(taxonomy), taxonomy.dx
+    counts = np.bincount(labels * k + answers, minlength=k**2)
+    counts[:: k + 1] = 0  # what is right
     pairs = []
     for number, cell in enumerate(np.argsort(-counts, kind="stable")[:PAIRS], start=1):
         if not counts[cell]:
             break
-        truth, answer = divmod(int(cell), len(DX))
+        truth, answer = divmod(int(cell), k)
         places = np.flatnonzero((labels == truth) & (answers == answer))
         places = places[np.argsort(-probabilities[places, answer], kind="stable")][:STRIP]
         rows = table["row"].to_numpy()[places]
@@ -165,19 +184,21 @@ def _write_pairs(
         images = table["image_id"].iloc[places].tolist()
         share = float(counts[cell] / (labels == truth).sum())
         pairs.append(
-            {"file": name, "truth": DX[truth], "answer": DX[answer], "images": int(counts[cell]), "share": share}
+            {"file": name, "truth": dx[truth], "answer": dx[answer], "images": int(counts[cell]), "share": share}
             | {"shown": images}
         )
     return pairs
 
 
-def _write_overlays(folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: ModelOutputs) -> list[dict[str, Any]]:
+def _write_overlays(
+    folder: Path, table: pd.DataFrame, labels: np.ndarray, seen: ModelOutputs, taxonomy: Taxonomy
+) -> list[dict[str, Any]]:
     """Write image and activation map of the surest right and the surest wrong answer to each diagnosis."""
     if seen.maps is None:
         return []
     answers, certainty = seen.probabilities.argmax(axis=1), seen.probabilities.max(axis=1)
     shown = []
-    for index, dx in enumerate(DX):
+    for index, dx in enumerate(taxonomy.dx):
         for kind, is_kind in (("right", answers == labels), ("wrong", answers != labels)):
             places = np.flatnonzero((labels == index) & is_kind)
             if not len(places):
@@ -190,18 +211,18 @@ def _write_overlays(folder: Path, table: pd.DataFrame, labels: np.ndarray, seen:
             name = f"understanding/{dx}-{kind}.jpg"
             save_jpeg(side_by_side([picture, look_with_map(picture, seen.maps[place], answers[place])]), folder / name)
             shown.append(
-                {"file": name, "truth": dx, "answer": DX[answers[place]], "certainty": float(certainty[place])}
+                {"file": name, "truth": dx, "answer": taxonomy.dx[answers[place]], "certainty": float(certainty[place])}
                 | {"image": table["image_id"].iloc[place], "kind": kind}
             )
     return shown
 
 
 def _write_suspects(
-    folder: Path, found: list[dict[str, Any]], table: pd.DataFrame, pixels: np.ndarray
+    folder: Path, found: list[Suspect], table: pd.DataFrame, pixels: np.ndarray
 ) -> list[dict[str, Any]]:
     cards = []
     for number, suspect in enumerate(found[:SUSPECTS], start=1):
         name = f"understanding/suspect-{number:02}.jpg"
-        save_jpeg(_square(pixels[table["row"].iloc[suspect["row"]]], _PX), folder / name)
-        cards.append({"file": name} | suspect)
+        save_jpeg(_square(pixels[table["row"].iloc[suspect.row]], _PX), folder / name)
+        cards.append({"file": name} | msgspec.structs.asdict(suspect))
     return cards

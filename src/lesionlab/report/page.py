@@ -7,6 +7,7 @@ each can be traced, and a test does.
 import base64
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.evaluation.answers import TIE
+from lesionlab.evaluation.metrics import title
+from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.files import write_text
 from lesionlab.recipe import Recipe
 from lesionlab.report.checklists import checklists
 from lesionlab.runs.manifest import EvaluationManifest, Manifest
 from lesionlab.runs.stages import Step
-from lesionlab.taxonomy import DIAGNOSES, DX, NAME_OF
+from lesionlab.taxonomy import HAM10000, Taxonomy
 
 _SMALLEST_P = 0.001
 
@@ -28,7 +32,7 @@ _SMALLEST_P = 0.001
 def write_report(
     folder: Path,
     manifest: Manifest,
-    metrics: dict[str, Any],
+    metrics: Metrics,
     explored: dict[str, Any],
     history: pd.DataFrame,
     recipe: Recipe,
@@ -38,7 +42,7 @@ def write_report(
     Args:
         folder: of the run; its `figures/` are put into the page.
         manifest: of the run.
-        metrics: as metrics.json holds them.
+        metrics: of the run.
         explored: as exploration.json holds it.
         history: a row an epoch; of an ensemble with the column `run`.
         recipe: of the run.
@@ -49,7 +53,7 @@ def write_report(
         manifest=manifest,
         metrics=metrics,
         exploration=explored,
-        **_common(metrics["is_generated"]),
+        **_common(manifest.data.taxonomy, metrics.is_generated),
         n_epochs=len(history),
         is_ensemble="run" in history,
         **_galleries(folder),
@@ -61,13 +65,13 @@ def write_report(
     return folder / "report.html"
 
 
-def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: dict[str, Any]) -> Path:
+def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: Metrics) -> Path:
     """Write `report.html` of an evaluation; arguments as in `write_report`; return its path."""
     page = _environment(folder, metrics).get_template("evaluation.html.j2")
     text = page.render(
         manifest=manifest,
         metrics=metrics,
-        **_common(metrics["is_generated"]),
+        **_common(manifest.data.taxonomy, metrics.is_generated),
         **_galleries(folder),
         checklists=checklists(
             "evaluation", has_split=manifest.split is not None, has_patients=manifest.data.patients is not None
@@ -77,10 +81,10 @@ def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: d
     return folder / "report.html"
 
 
-def write_exploration_html(folder: Path, explored: dict[str, Any], is_generated: bool) -> Path:
+def write_exploration_html(folder: Path, explored: dict[str, Any], taxonomy: Taxonomy, is_generated: bool) -> Path:
     """Write `explore.html` from what exploration.json holds, and figures/; return its path."""
-    page = _environment(folder, {}).get_template("explore.html.j2")
-    write_text(folder / "explore.html", page.render(exploration=explored, **_common(is_generated)))
+    page = _environment(folder, None).get_template("explore.html.j2")
+    write_text(folder / "explore.html", page.render(exploration=explored, **_common(taxonomy, is_generated)))
     return folder / "explore.html"
 
 
@@ -90,17 +94,19 @@ def _galleries(folder: Path) -> dict[str, Any]:
     return {name: json.loads((folder / "figures" / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
 
-def _common(is_generated: bool) -> dict[str, Any]:
+def _common(taxonomy: Taxonomy | None, is_generated: bool) -> dict[str, Any]:
+    taxonomy = taxonomy or HAM10000  # of a run before taxonomies
     return {
-        "diagnoses": DIAGNOSES,
-        "dx_order": DX,
-        "name_of": NAME_OF,
+        "diagnoses": taxonomy.diagnoses,
+        "dx_order": taxonomy.dx,
+        "name_of": taxonomy.name_of | {TIE: "nothing: a tie"},
+        "title": lambda name: title(name, len(taxonomy)),
         "notice": NOT_A_DEVICE,
         "is_generated": is_generated,
     }
 
 
-def _environment(folder: Path, metrics: dict[str, Any]) -> Environment:
+def _environment(folder: Path, metrics: Metrics | None) -> Environment:
     environment = Environment(
         loader=PackageLoader("lesionlab.report"),
         autoescape=True,
@@ -117,7 +123,7 @@ def _environment(folder: Path, metrics: dict[str, Any]) -> Environment:
     return environment
 
 
-def _number(metrics: dict[str, Any], key: str, style: str) -> Markup:
+def _number(metrics: Metrics | None, key: str, style: str) -> Markup:
     """Write the number that stands at a dotted key of metrics.json, traceable to it."""
     value = _value(metrics, key)
     if value is None:
@@ -126,21 +132,24 @@ def _number(metrics: dict[str, Any], key: str, style: str) -> Markup:
     return Markup(f'<data value="{value!r}" data-key="{key}">{text}</data>')
 
 
-def _p_value(metrics: dict[str, Any], key: str) -> Markup:
+def _p_value(metrics: Metrics | None, key: str) -> Markup:
     value = _value(metrics, key)
     if value is None or value >= _SMALLEST_P:
         return _number(metrics, key, ".3f")
     return Markup(f'<data value="{value!r}" data-key="{key}">&lt; 0.001</data>')
 
 
-def _value(metrics: dict[str, Any], key: str) -> Any:
+def _value(metrics: Metrics | None, key: str) -> Any:
     value: Any = metrics
     for name in key.split("."):
-        value = value[int(name)] if isinstance(value, list) else value[name]
+        if isinstance(value, Mapping):
+            value = value[name]
+        else:
+            value = value[int(name)] if isinstance(value, Sequence) else getattr(value, name)
     return value
 
 
-def _interval(metrics: dict[str, Any], key: str, style: str) -> Markup:
+def _interval(metrics: Metrics | None, key: str, style: str) -> Markup:
     value = _value(metrics, key)
     if value is None or value[0] is None:
         return Markup('<span class="absent">no interval: too few lesions</span>')

@@ -1,23 +1,25 @@
-"""How every figure looks: one colour per diagnosis, quiet axes, text that stays text."""
+"""How every figure looks: one colour per diagnosis, of any number, quiet axes, text that stays text."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 
 from lesionlab.files import replacing
+from lesionlab.taxonomy import Taxonomy
 
-# Okabe and Ito's colours, distinguishable with any colour vision; one per diagnosis in every figure.
-COLOUR = {
-    "mel": "#D55E00",
-    "nv": "#0072B2",
-    "bcc": "#CC79A7",
-    "akiec": "#E69F00",
-    "bkl": "#009E73",
-    "df": "#56B4E9",
-    "vasc": "#7A5195",
-}
+RED, BLUE, GREEN = "#D55E00", "#0072B2", "#009E73"
+# Okabe and Ito's colours first, then Tol's muted ones: distinguishable with any colour vision.
+_COLOURS = (
+    *(RED, BLUE, "#CC79A7", "#E69F00", GREEN, "#56B4E9", "#7A5195"),
+    *("#999933", "#882255", "#44AA99", "#332288", "#AA4499", "#117733", "#661100", "#DDCC77"),
+)
+_LEGEND_COLUMNS = 7
+_MOST_LETTERS = 45  # that stand beside each other under half a page
 INK, GREY = "#222222", "#8a8a8a"
 STYLE: Any = {
     "font.size": 9,
@@ -35,6 +37,33 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.facecolor": "white",
 }
+
+
+def colours_of(taxonomy: Taxonomy) -> dict[str, Any]:
+    """Give each diagnosis its colour in every figure: that of the taxonomy, or one by its place; all differ."""
+    number = len(taxonomy)
+    chosen: list[Any] = list(_COLOURS[:number])
+    if number > len(_COLOURS):
+        chosen = list(matplotlib.colormaps["turbo"](np.linspace(0.02, 0.98, number)))
+    return {d.dx: d.colour or colour for d, colour in zip(taxonomy.diagnoses, chosen, strict=True)}
+
+
+def name_axis(axis: Axis, taxonomy: Taxonomy) -> None:
+    """Write the codes along an axis: upright under each other where they are many or long."""
+    is_crowded = isinstance(axis, XAxis) and len(taxonomy) * max(map(len, taxonomy.dx)) > _MOST_LETTERS
+    axis.set_ticks(range(len(taxonomy)), list(taxonomy.dx), rotation=90 if is_crowded else 0)
+
+
+def legend_below(figure: Figure, taxonomy: Taxonomy, **options: Any) -> None:
+    """Put the legend of all diagnoses under a figure, seven beside each other; more rows make the figure higher."""
+    rows = math.ceil(len(taxonomy) / _LEGEND_COLUMNS)
+    figure.set_figheight(figure.get_figheight() + 0.25 * (rows - 1))
+    figure.legend(loc="outside lower center", ncols=min(_LEGEND_COLUMNS, len(taxonomy)), fontsize=8, **options)
+
+
+def height_of_rows(number: int, height_inch: float) -> float:
+    """Give the height of a figure of a row a diagnosis, which has `height_inch` where there are seven."""
+    return height_inch * max(1.0, number / 7)
 
 
 def new_figure(width_inch: float, height_inch: float) -> Figure:

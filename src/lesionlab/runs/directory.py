@@ -13,7 +13,9 @@ import msgspec
 import pandas as pd
 
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.evaluation.metrics_file import Metrics, read_metrics, renewed
 from lesionlab.files import read_csv
+from lesionlab.folders import Data, as_read, each
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs.identity import EvaluationHead, Head, Identity, Kind
 from lesionlab.runs.manifest import Manifest
@@ -98,12 +100,13 @@ class RunDirectory:
         return tuple(map(Path, self.head.request.members))
 
     @property
-    def data_folder(self) -> Path:
-        """The folder of the images, wherever the command is called from."""
-        folder, asked = Path(self.manifest.data.folder), Path(self.head.request.data or "")
-        return asked if asked.is_absolute() and not folder.is_absolute() else folder
+    def data_folder(self) -> Data:
+        """The folder of the images, or several, wherever the command is called from."""
+        found, asked = as_read(self.manifest.data.folder), as_read(self.head.request.data or "")
+        is_asked = all(one.is_absolute() for one in each(asked)) and not all(one.is_absolute() for one in each(found))
+        return asked if is_asked else found
 
-    def metrics(self) -> dict[str, Any]:
+    def metrics(self) -> Metrics:
         """Read `metrics.json`.
 
         Raises:
@@ -111,12 +114,22 @@ class RunDirectory:
 
         """
         try:
-            metrics = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return read_metrics(self.figures())
+        except msgspec.ValidationError as error:
+            raise damaged(self.folder, f"its metrics.json does not hold what it should ({error})") from error
+
+    def figures(self) -> dict[str, Any]:
+        """Read `metrics.json` under today's keys, whatever it holds; an older run's too.
+
+        Raises:
+            LesionlabError: it is gone, or no such file.
+
+        """
+        try:
+            figures = json.loads((self.folder / "metrics.json").read_text(encoding="utf-8"))
+            return renewed(figures)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(self.folder, "its metrics.json cannot be read") from error
-        if not isinstance(metrics, dict):
-            raise damaged(self.folder, "its metrics.json cannot be read")
-        return metrics
 
     def decision(self) -> dict[str, Any]:
         """Read what was chosen on the validation part: the block `decision` of `metrics.json`.
@@ -125,7 +138,7 @@ class RunDirectory:
             LesionlabError: it is not there.
 
         """
-        decision = self.metrics().get("decision")
+        decision = self.figures().get("decision")
         if not isinstance(decision, dict):
             raise damaged(self.folder, "its metrics.json does not say how it decides")
         return decision

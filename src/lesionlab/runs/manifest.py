@@ -27,7 +27,6 @@ class Environment(Struct, frozen=True, kw_only=True):
         packages: the version of each library.
         backend: of Keras.
         device: the devices that it trained on.
-
     """
 
     python: str
@@ -46,7 +45,6 @@ class Patients(Struct, frozen=True):
     Attributes:
         known: how many.
         images_without: images of which none is known.
-
     """
 
     known: int
@@ -57,7 +55,7 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Steps 2 to 4: where the images lie and how many there are.
 
     Attributes:
-        folder: of the images.
+        folder: of the images, or several.
         layout: that it was read as.
         rows: of its table, one an image.
         images: those that were used.
@@ -67,10 +65,9 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
         taxonomy: the diagnoses; absent in older files, which are HAM10000's.
         patients: absent where the data name none.
         kept: images that could be used, before `--limit`; absent in an evaluation.
-
     """
 
-    folder: str
+    folder: str | tuple[str, ...]
     layout: str
     rows: int
     images: int
@@ -88,7 +85,6 @@ class SetAside(Struct, frozen=True):
     Attributes:
         image_id: its id.
         reason: why.
-
     """
 
     image_id: str
@@ -101,7 +97,6 @@ class PartCounts(Struct, frozen=True):
     Attributes:
         images: in it.
         lesions: that they show.
-
     """
 
     images: int
@@ -116,13 +111,14 @@ class SplitFacts(Struct, frozen=True, kw_only=True):
         parts: images and lesions of `train`, `validation` and `test`.
         proof: what lies on two sides, counted anew on the result.
         untrained: diagnoses that are tested and never trained on.
-
+        unseen: what the proof cannot see, a sentence; empty in manifests of older versions.
     """
 
     name: str
     parts: dict[str, PartCounts]
     proof: SplitProof
     untrained: tuple[str, ...] = ()
+    unseen: str = ""
 
 
 class PixelFacts(Struct, frozen=True, kw_only=True):
@@ -135,7 +131,6 @@ class PixelFacts(Struct, frozen=True, kw_only=True):
         normalisation: the rule, inside the network.
         channels_mean: of red, green and blue in the training part, 0 to 255.
         channels_std: standard deviations, likewise.
-
     """
 
     height: int
@@ -155,7 +150,6 @@ class ModelFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
         weights: that training started from.
         devices: that trained together; absent in an ensemble.
         optimizer: with its annealer, in words.
-
     """
 
     architecture: str
@@ -173,7 +167,6 @@ class ExportFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
         reason: why it could not be written.
         largest_difference: in probability.
         images: that it was taken on.
-
     """
 
     onnx: str | None
@@ -189,7 +182,6 @@ class StepTime(Struct, frozen=True):
         step: its number, from 1.
         name: of the step.
         seconds: that it took.
-
     """
 
     step: int
@@ -217,7 +209,6 @@ class Manifest(Struct, frozen=True, kw_only=True):
         evaluated: when the figures were taken, UTC.
         export: step 14: `model.onnx`, held against `model.keras`.
         stages: how long each step took.
-
     """
 
     lesionlab: str
@@ -245,7 +236,6 @@ class EvaluatedSplit(Struct, frozen=True, kw_only=True):
         file: its table.
         images: of `train`, `validation` and `test`.
         proof: what lies on two sides.
-
     """
 
     file: str
@@ -264,7 +254,6 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
         thresholds: that the model carries, 0 to 1.
         conformal: the promise of its sets of diagnoses; null where it has none.
         operating: its operating points.
-
     """
 
     name: str
@@ -292,7 +281,6 @@ class EvaluationManifest(Struct, frozen=True, kw_only=True):
         set_aside: images that were not used, and predictions of images that are not there.
         overlap_with_training: `trained`: on these very images; `split`: their split keeps them apart; empty: other data.
         split: null where every image was evaluated.
-
     """
 
     kind: Kind = Kind.EVALUATION

@@ -45,7 +45,7 @@ def facts_of_run(run: RunDirectory) -> Facts:
 
 
 def facts_of_refit(run: RunDirectory) -> Facts:
-    """Facts of the network that is trained on all lesions of a finished run; whose figures the card has is said in it."""
+    """Facts of the network that is trained on all lesions of a finished run; its card says whose figures it has."""
     facts = facts_of_run(run)
     about = (
         f"> These weights were trained by the recipe `{facts.name}` on all lesions named below. The figures are those of the "

@@ -1,7 +1,7 @@
 """Runs where a team keeps its experiments: MLflow or TensorBoard, while a run trains or from its directory afterwards.
 
 In: a run directory. Out: for MLflow a run with the recipe as parameters, a row of metrics an epoch, the figures of the
-finished run and its files; for TensorBoard event files. A tracker that fails never stops a training: it is said, and
+finished run and its files; for TensorBoard event files. A tracker that fails never stops a training: the failure is printed, and
 `lesionlab track RUN` hands the run in later.
 """
 
@@ -59,7 +59,7 @@ def open_stores(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def start_all(names: tuple[str, ...], folder: Path, *, again: bool) -> list[Tracker]:
-    """Begin with every tracker asked for; one that fails from now on is said and left, and stops nothing."""
+    """Start every tracker that is asked for; one that fails later is reported once, and the training goes on."""
     return [_forgiving(start(name, folder, again=again), folder) for name in names]
 
 
@@ -106,7 +106,7 @@ def _import_folds(folder: Path, to: str) -> str:
 
 
 def _forgiving(tracker: Tracker, folder: Path) -> Tracker:
-    """Let a training outlive its tracker: the first failure is said, and no more is sent until the end."""
+    """Let a training outlive its tracker: the first failure is printed, and nothing more is sent until the end."""
     is_well = [True]
 
     def epoch(row: dict[str, float]) -> None:

@@ -60,7 +60,7 @@ def figures(metrics: dict[str, Any], parts: Sequence[str] = ("train", "validatio
     """The numbers of `metrics.json` that runs are compared by, as `test.balanced_accuracy`, with intervals as `…_low`."""
     found: dict[str, float] = {}
     for part in parts:
-        values = metrics.get(part, {})
+        values = metrics.get(part) or {}
         found |= {f"{part}.{name}": v for name, v in values.items() if isinstance(v, int | float)}
         for name, interval in (values.get("intervals") or {}).items():
             if isinstance(interval, list) and len(interval) == 2 and None not in interval:
@@ -103,7 +103,7 @@ def read_figures(run: RunDirectory) -> dict[str, float]:
     try:
         if run.kind is Kind.FOLDS:
             return _figures_of_folds(json.loads((run.folder / FOLDS).read_text(encoding="utf-8")))
-        return figures(run.metrics())
+        return figures(run.figures())
     except (AttributeError, KeyError, ValueError) as error:
         raise damaged(run.folder, "its metrics.json cannot be read") from error
 

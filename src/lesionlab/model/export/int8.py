@@ -74,8 +74,8 @@ def quantise(
         result = Quantised(
             images=len(labels),
             judged_on=judged_on,
-            balanced_accuracy=headline(labels, after)["balanced_accuracy"],
-            balanced_accuracy_float32=headline(labels, before)["balanced_accuracy"],
+            balanced_accuracy=headline(labels, after).balanced_accuracy,
+            balanced_accuracy_float32=headline(labels, before).balanced_accuracy,
             same_answers=float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
             size=temporary.stat().st_size,
             size_float32=source.stat().st_size,

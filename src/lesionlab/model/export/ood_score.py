@@ -84,7 +84,7 @@ def without_score(model: Any) -> Any:
 def in_words(score: OodScore | None) -> str:
     """Say what came of it, for the terminal."""
     if score is None:
-        return f"no score of what is not dermatoscopic: it takes {LEAST_IMAGES} training images and as many validation images"
+        return f"no out-of-distribution score: it needs {LEAST_IMAGES} training images and as many validation images"
     return f"rejects images that are not dermatoscopic (rejected {score.refused_share:.1%} of {score.images} validation images)"
 
 
