@@ -22,7 +22,8 @@ _LABELS = ("dx", "diagnosis", "label", "labels", "class")
 
 def read_imagefolder(scan: Scan, options: Options) -> Reading | None:
     """Read the tables of a Hugging Face image folder; None where no table names files."""
-    paths = [path for path in scan.tables if path.suffix.lower() == ".jsonl"] + scan.tables_with(NEEDS)
+    labelled = [path for path in scan.tables_with(NEEDS) if set(_LABELS) & set(scan.tables[path][0])]
+    paths = [path for path in scan.tables if path.name.lower() == "metadata.jsonl"] + labelled
     if not paths:
         return None
     paths = scan.take(paths)
