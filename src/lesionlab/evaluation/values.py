@@ -68,7 +68,7 @@ class PartFigures(Headline, frozen=True, kw_only=True):
 
     images: Images
     lesions: Lesions
-    majority_accuracy: Annotated[Figure, doc("accuracy of always answering the commonest diagnosis")]
+    majority_accuracy: Annotated[Figure, doc("accuracy of always predicting the commonest diagnosis")]
     focus_at_90: Annotated[
         Figure, doc("sensitivity of the focus (melanoma) at 90 % specificity, read off the ROC curve of these images")
     ]
@@ -134,7 +134,7 @@ class HistologyFigures(Headline, frozen=True, kw_only=True):
 
     images: Images
     lesions: Lesions
-    majority_accuracy: Annotated[Figure, doc("accuracy of always answering the commonest diagnosis")]
+    majority_accuracy: Annotated[Figure, doc("accuracy of always predicting the commonest diagnosis")]
     focus_at_90: Annotated[Figure, doc("as of `test`")]
     intervals: Annotated[dict[str, Interval], doc("as of `test`")]
     counts: Annotated[dict[str, int], doc("images of each diagnosis")]
