@@ -247,7 +247,7 @@ def test_activation_maps(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
-    with pytest.raises(LesionlabError, match="'tiny' is damaged: what it gives are no probabilities"):
+    with pytest.raises(LesionlabError, match="'tiny' is damaged: its outputs are not probabilities"):
         load_model(tiny_onnx.write(tmp_path / "m.onnx", scale=float("nan"))).predict(np.zeros((30, 40, 3), np.uint8))
 
 

@@ -27,8 +27,11 @@ def add_data_commands(commands: Commands) -> None:
         description="Read a folder of images and their diagnoses, and print how many there are, what is wrong with "
         "them (missing, unreadable, identical or near-duplicate images, unknown values) and what a run would do about it.",
     )
-    check.add_argument("data", type=Path, metavar="DIR", help=_DATA)
+    check.add_argument("data", type=Path, nargs="+", metavar="DIR", help=f"{_DATA}; of several, also what is in common")
     add_reading(check)
+    check.add_argument(
+        "--pairs", type=Path, metavar="FILE", help="write all pairs of images of one lesion into a .csv file"
+    )
     check.add_argument(
         "--write-taxonomy",
         type=Path,
@@ -62,12 +65,17 @@ def add_data_commands(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from lesionlab.cli.checked import print_checked
-    from lesionlab.lifecycle.check import check
+    from lesionlab.lifecycle.check import check, write_pairs
 
     if options.write_taxonomy:
-        _write_draft(options.data, options.write_taxonomy)
+        if len(options.data) > 1:
+            raise UsageError("--write-taxonomy drafts from one folder: give one DIR.")
+        _write_draft(options.data[0], options.write_taxonomy)
         return
-    print_checked(options.data, check(options.data, *reading_of(options)))
+    checked = check(tuple(options.data), *reading_of(options))
+    if options.pairs:
+        write_pairs(checked, options.pairs)
+    print_checked(checked)
 
 
 def _write_draft(folder: Path, file: Path) -> None:

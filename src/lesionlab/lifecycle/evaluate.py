@@ -12,6 +12,7 @@ from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation import conformal
+from lesionlab.evaluation.answers import TIE, answers_of
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.measure import Parts, Stages, headline_in_words, measure
 from lesionlab.evaluation.metrics_file import DecisionFacts, Metrics
@@ -173,14 +174,14 @@ def export(
 
 
 def predictions_table(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
-    """ISIC's columns, then part, lesion, truth and prediction."""
+    """ISIC's columns, then part, lesion, truth and prediction; `undecided` for a tie."""
     predictions = pd.DataFrame(probabilities, columns=list(taxonomy.columns))
     predictions.insert(0, "image", table["image_id"].to_numpy())
     return predictions.assign(
         part=table["part"].to_numpy(),
         lesion_id=table["lesion_id"].to_numpy(),
         truth=table["dx"].to_numpy(),
-        predicted=np.array(taxonomy.dx)[probabilities.argmax(axis=1)],
+        predicted=np.array((*taxonomy.dx, TIE))[answers_of(probabilities)],
     )
 
 

@@ -74,14 +74,14 @@ class EvaluatedPart:
 
 
 def evaluate(
-    model: str | None,
-    data: Path,
-    out: Path,
+    model: str | Path | None,
+    data: Path | str,
+    out: Path | str,
     *,
     seed: int = 0,
     allow_missing: bool = False,
-    split: Path | None = None,
-    costs: Path | None = None,
+    split: Path | str | None = None,
+    costs: Path | str | None = None,
     risks: Sequence[float] = RISKS,
     robustness_lesions: int | None = None,
     taxonomy: Taxonomy | None = None,
@@ -108,9 +108,13 @@ def evaluate(
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
+    model, data, out = str(model) if model else None, Path(data), Path(out)
+    split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
-    collection = read_collection(data, taxonomy or (opened.facts.taxonomy if opened else None), image_types)
+    if opened:
+        taxonomy = _taxonomy_of(opened, taxonomy)
+    collection = read_collection(data, taxonomy, image_types)
     matrix = read_costs(costs, collection.taxonomy) if costs else None
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
@@ -154,6 +158,17 @@ def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
     if has_robustness:
         raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     return None
+
+
+def _taxonomy_of(model: Model, asked: Taxonomy | None) -> Taxonomy:
+    """Give the model's diagnoses, in which its data are read; refuse others that were asked for."""
+    own = model.facts.taxonomy
+    if asked and asked.dx != own.dx:
+        raise UsageError(
+            f"The model {model.facts.name!r} predicts {', '.join(own.dx)} ({own.name}), not {', '.join(asked.dx)} "
+            f"({asked.name}). Leave out --taxonomy: the data are read in the model's diagnoses."
+        )
+    return asked or own
 
 
 @contextmanager
