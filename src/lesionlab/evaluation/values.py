@@ -137,6 +137,7 @@ class HistologyFigures(Headline, frozen=True, kw_only=True):
 
     images: Images
     lesions: Lesions
+    undecided: Annotated[int, doc("as of `test`")] = 0
     majority_accuracy: Annotated[Figure, doc("accuracy of always predicting the commonest diagnosis")]
     focus_at_90: Annotated[Figure, doc("as of `test`")]
     intervals: Annotated[dict[str, Interval], doc("as of `test`")]

@@ -18,7 +18,7 @@ from lesionlab import folders
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.files import write_text
-from lesionlab.lifecycle import evaluate, prepare
+from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Steps
 from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory
@@ -74,7 +74,8 @@ def ensemble(
 
 def _fourteen_steps(run: Run, head: Head, members: Sequence[RunDirectory]) -> None:
     environment = prepare.record_libraries(run)  # 1
-    from lesionlab.lifecycle.join_networks import join_runs  # with Keras, which step 1 imports
+    from lesionlab.lifecycle.evaluate import evaluate  # with Keras, which step 1 imports
+    from lesionlab.lifecycle.join_networks import join_runs
 
     data = prepare.prepare(run)  # 2 to 4
     explored = prepare.explore(run, data)  # 5
@@ -82,7 +83,7 @@ def _fourteen_steps(run: Run, head: Head, members: Sequence[RunDirectory]) -> No
     split = prepare.divide(run, data)  # 7 to 10
     _check_data(data, split, members[0])
     steps = Steps(environment, data, explored, split, join_runs(run, data, split, members))  # 11 to 13
-    evaluate.evaluate(run, head, steps)  # 14
+    evaluate(run, head, steps)  # 14
     announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 

@@ -6,13 +6,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pandas as pd
 
 from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation import conformal
-from lesionlab.evaluation.answers import TIE, answers_of
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.measure import Parts, Stages, headline_in_words, measure
 from lesionlab.evaluation.metrics_file import DecisionFacts, Metrics
@@ -23,6 +21,10 @@ from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.prepare import LOOK_PX, decode
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Steps, Trained
+from lesionlab.model.batches import predict
+from lesionlab.model.decision_rule import calibrate, choose_thresholds
+from lesionlab.model.export.onnx import export_onnx, why_no_onnx
+from lesionlab.model.export.ood_score import add_ood_score, in_words
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
@@ -31,14 +33,12 @@ from lesionlab.runs import directory, start
 from lesionlab.runs.identity import Head
 from lesionlab.runs.manifest import ExportFacts, Manifest
 from lesionlab.runs.model_facts import model_facts
+from lesionlab.runs.predictions import predictions_table
 from lesionlab.runs.stages import Step, say
-from lesionlab.taxonomy import Taxonomy
 
 
 def evaluate(run: Run, head: Head, steps: Steps) -> None:
     """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
-    from lesionlab.model.batches import predict
-
     out, data, split, trained = run.request.out, steps.data, steps.split, steps.trained
     with run.stages.step(Step.EVALUATION):
         probabilities = predict(trained.network, data.pixels, split.table["row"].to_numpy())
@@ -79,16 +79,16 @@ def evaluate(run: Run, head: Head, steps: Steps) -> None:
 
 
 def _understand(
-    out: Path, metrics: Metrics, prepared: CleanData, divided: SplitData, probabilities: np.ndarray, seed: int
+    out: Path, metrics: Metrics, data: CleanData, split: SplitData, probabilities: np.ndarray, seed: int
 ) -> None:
     """Look at the test part through the exported model, which gives features and activation maps, where there is one."""
-    is_test = (divided.table["part"] == "test").to_numpy()
-    table, rows = divided.table[is_test].reset_index(drop=True), divided.rows("test")
+    is_test = (split.table["part"] == "test").to_numpy()
+    table, rows = split.table[is_test].reset_index(drop=True), split.rows("test")
     seen = ModelOutputs(probabilities[is_test])
     if (out / "model.onnx").exists():
-        found = see(open_bundle(out / "model.onnx"), len(rows), lambda number: prepared.pixels[rows[number]])
+        found = see(open_bundle(out / "model.onnx"), len(rows), lambda number: data.pixels[rows[number]])
         seen = dataclasses.replace(found, probabilities=seen.probabilities)
-    write_understanding(out / "figures", metrics, divided.taxonomy, table, seen, prepared.pixels, seed=seed)
+    write_understanding(out / "figures", metrics, split.taxonomy, table, seen, data.pixels, seed=seed)
 
 
 def measure_run(
@@ -98,8 +98,6 @@ def measure_run(
 
     Skin tone is estimated on `look`, the pixels of every image at `LOOK_PX`, whatever size the network takes.
     """
-    from lesionlab.model.decision_rule import choose_thresholds
-
     table, part_of = split.table, split.table["part"].to_numpy()
     everything = LabelledPredictions(split.labels, probabilities, table["lesion_id"].to_numpy(), split.taxonomy)
     train, validation, test = (everything.take(part_of == part) for part in PARTS)
@@ -126,8 +124,6 @@ def stages_of_run(trained: Trained, validation_labels: np.ndarray) -> Stages:
 
     The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
     """
-    from lesionlab.model.decision_rule import calibrate
-
     decision, as_trained = trained.decision, trained.as_trained
     is_calibrated = bool(decision.scale) or decision.temperature != 1.0
     found, labels = {"as_trained": as_trained}, {"as_trained": "as trained"}
@@ -152,9 +148,6 @@ def export(
     run: Run, data: CleanData, split: SplitData, trained: Trained, decision: dict[str, Any], card: str
 ) -> ExportFacts:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
-    from lesionlab.model.export.onnx import export_onnx, why_no_onnx
-    from lesionlab.model.export.ood_score import add_ood_score, in_words
-
     reason = why_no_onnx()
     if reason:
         say(f"model.onnx was not written: {reason}")
@@ -171,18 +164,6 @@ def export(
     training, validation = split.rows("train"), split.rows("validation")
     say(in_words(add_ood_score(file, data.pixels, training, validation)))
     return ExportFacts(onnx=file.name, largest_difference=difference, images=len(sample))
-
-
-def predictions_table(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
-    """ISIC's columns, then part, lesion, truth and prediction; `undecided` for a tie."""
-    predictions = pd.DataFrame(probabilities, columns=list(taxonomy.columns))
-    predictions.insert(0, "image", table["image_id"].to_numpy())
-    return predictions.assign(
-        part=table["part"].to_numpy(),
-        lesion_id=table["lesion_id"].to_numpy(),
-        truth=table["dx"].to_numpy(),
-        predicted=np.array((*taxonomy.dx, TIE))[answers_of(probabilities)],
-    )
 
 
 def _say_result(metrics: Metrics) -> None:

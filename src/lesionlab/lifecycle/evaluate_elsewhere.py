@@ -35,7 +35,6 @@ from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
-from lesionlab.lifecycle.evaluate import predictions_table
 from lesionlab.lifecycle.given_predictions import (
     GivenPredictions,
     measure_robustness,
@@ -53,6 +52,7 @@ from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory, start
 from lesionlab.runs.identity import EvaluationHead, Kind
 from lesionlab.runs.manifest import EvaluatedModel, EvaluatedSplit, EvaluationManifest, SetAside
+from lesionlab.runs.predictions import predictions_table
 from lesionlab.taxonomy import Taxonomy
 
 ROBUSTNESS_LESIONS = 200  # by default

@@ -16,7 +16,7 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.joined import count_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.files import write_text
-from lesionlab.lifecycle import evaluate, prepare
+from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.values import Request, Run, Steps
 from lesionlab.report.page import write_report
 from lesionlab.runs import directory, start
@@ -115,8 +115,8 @@ def _help_to_train(request: Request) -> Path:
 
 def _thirteen_steps(run: Run) -> Steps:
     environment = prepare.record_libraries(run)  # 1
-    from lesionlab.lifecycle.train import fit
-    from lesionlab.model.check import check_model  # with Keras, which step 1 imports
+    from lesionlab.lifecycle.train import fit  # with Keras, which step 1 imports
+    from lesionlab.model.check import check_model
 
     check_model(run.request.recipe)  # before the data are read, which takes longer
     data = prepare.prepare(run)  # 2 to 4
@@ -127,7 +127,10 @@ def _thirteen_steps(run: Run) -> Steps:
 
 
 def _fourteen_steps(run: Run, head: Head) -> None:
-    evaluate.evaluate(run, head, _thirteen_steps(run))  # 14
+    steps = _thirteen_steps(run)
+    from lesionlab.lifecycle.evaluate import evaluate  # with Keras, which step 1 imports
+
+    evaluate(run, head, steps)  # 14
     announce(f"\nReport: {run.request.out / 'report.html'}\n{NOT_A_DEVICE}")
 
 

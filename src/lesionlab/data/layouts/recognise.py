@@ -127,8 +127,11 @@ def index_images(folder: Path | str) -> dict[str, Path]:
         scan = scan_folder(folder)
         if scan.images or not (scan.archives or scan.hdf5 or scan.parquet):
             return scan.images
-    table = read_collection(folder).table
-    return {image_id: Path(path) for image_id, path in zip(table["image_id"], table["path"], strict=True) if path}
+        if not scan.archives:
+            return imagefolder.stored_images(scan)
+        folder = one_of(folder, scan.archives, _ADVICE_ARCHIVES)
+    table = read_medmnist(folder)
+    return {image_id: Path(path) for image_id, path in zip(table["image_id"], table["path"], strict=True)}
 
 
 def _check_folder(folder: Path) -> None:
