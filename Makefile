@@ -17,7 +17,8 @@ lint: ## what CI asks of the code: style, types, layers
 docs: ## what docs/commands.md takes from the code, written anew; the tests compare the two
 	python docs/make_commands.py
 
-bench: ## the figures of docs/performance.md that need no data: prediction, input pipeline, memory
-	python benchmarks/predict.py
+DATA ?= ../shared/ham10000/HAM10000_images
+bench: ## how fast prediction (of the images in DATA=DIR) and the input pipeline are, and how much memory training takes
+	python benchmarks/predict.py --data $(DATA)
 	python benchmarks/pipeline.py
 	python benchmarks/memory.py

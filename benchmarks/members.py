@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import headline
@@ -57,7 +57,7 @@ def _joined(views: list[np.ndarray]) -> np.ndarray:
 
 def _table(run: Path) -> pd.DataFrame:
     """The run's images with their part, in the order of the collection; `row` counts them."""
-    images = read_collection(Path(open_run(run).manifest.data.folder)).table
+    images = read_data(open_run(run).data_folder).table
     parts = pd.read_csv(run / "splits.csv", dtype=str)[["image_id", "part"]]
     return images.merge(parts, on="image_id", how="left").assign(row=np.arange(len(images)))
 
@@ -65,7 +65,7 @@ def _table(run: Path) -> pd.DataFrame:
 def _logits(run: Path, table: pd.DataFrame) -> np.ndarray:
     """Logits (4, n, 7), but for a constant a row, of the validation images, one view at a time, not calibrated."""
     image = read_recipe(str(run / "recipe.toml")).image
-    collection = read_collection(Path(open_run(run).manifest.data.folder))
+    collection = read_data(open_run(run).data_folder)
     pixels = decode(collection, image.height, image.width, image.crop).pixels
     training, validation = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
     statistics = channel_statistics(pixels, training)

@@ -203,6 +203,29 @@ def test_isic_2024_is_read_out_of_its_hdf5(tmp_path: Path) -> None:
     assert set(by_name.table["dx"]) == {"bcc"} and len(by_name.set_aside) == 4
 
 
+def test_isic_2024_as_the_challenge_gives_it(tmp_path: Path) -> None:
+    draw(tmp_path / "ISIC_2024_Training_Input", "ISIC_1.jpg", "ISIC_2.jpg")
+    write(tmp_path / "ISIC_2024_Training_GroundTruth.csv", "isic_id,malignant", "ISIC_1,0.0", "ISIC_2,1.0")
+    write(
+        tmp_path / "ISIC_2024_Training_Input" / "metadata.csv",
+        "isic_id,attribution,age_approx,image_type,patient_id,sex,tbp_tile_type",
+        "ISIC_1,Hospital,60,TBP tile: close-up,IP_1,male,3D: XP",
+        "ISIC_2,Hospital,65,TBP tile: close-up,IP_2,female,3D: XP",
+    )
+    collection = read_collection(tmp_path)
+    assert dx_of(collection) == {"ISIC_1": "benign", "ISIC_2": "malignant"} and collection.layout == "ISIC 2024"
+    assert list(collection.table["patient_id"]) == ["IP_1", "IP_2"] and list(collection.table["age"]) == [60, 65]
+
+
+def test_other_tables_that_name_files_do_not_hide_the_metadata(tmp_path: Path) -> None:
+    draw(tmp_path, "a.jpg")
+    write(tmp_path / "credits.csv", "file_name,licence", "a.jpg,CC0")
+    write(tmp_path / "log.jsonl", '{"epoch": 1}')
+    write(tmp_path / "metadata.csv", "image_id,lesion_id,dx", "a,L1,nv")
+    collection = read_collection(tmp_path)
+    assert (collection.layout, dx_of(collection)) == ("images and metadata", {"a": "nv"})
+
+
 def test_missing_and_broken_entries_of_hdf5(tmp_path: Path) -> None:
     h5py = pytest.importorskip("h5py")
     path = isic_2024(tmp_path)

@@ -14,6 +14,7 @@ from conftest import MakeOnce, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import index_images
+from lesionlab.evaluation.isic_score import score
 from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.model import load_model
 from lesionlab.inference.outputs import ModelOutputs
@@ -260,11 +261,39 @@ def test_columns_in_another_order_and_by_name(phantoms: Path, tmp_path: Path) ->
     np.testing.assert_allclose(found[list(ISIC_COLUMNS)], expected, atol=1e-9)
 
 
-def test_rounded_probabilities_are_divided_by_their_sums(phantoms: Path, tmp_path: Path, capsys) -> None:
+def test_rounded_probabilities_are_taken_as_they_are(phantoms: Path, tmp_path: Path, capsys) -> None:
     assert evaluated_table(table_of(phantoms, NV=0.42), phantoms, tmp_path) == 0
-    assert "miss the sum of 1 by up to 0.020: divided by their sums" in capsys.readouterr().out
+    assert "miss the sum of 1 by up to 0.020: taken as they are, as by lesionlab score" in capsys.readouterr().out
     found = pd.read_csv(tmp_path / "e" / "predictions.csv")
-    np.testing.assert_allclose(found[list(ISIC_COLUMNS)].sum(axis=1), 1)
+    assert (found["NV"] == 0.42).all() and (found["MEL"] == 0.1).all()
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3])
+def test_score_and_evaluate_give_a_table_the_same_figures(
+    decimals: int, phantoms: Path, tmp_path: Path, capsys
+) -> None:
+    """Rounding makes ties, and sums that miss 1; nothing decimal is left of uniform rows."""
+    table = table_of(phantoms)
+    truth = pd.read_csv(next(phantoms.glob("*.csv")))
+    rng = np.random.default_rng(decimals)
+    skilled = rng.dirichlet(np.full(7, 1.5), len(table)) + np.eye(7)[[DX.index(dx) for dx in truth["dx"]]] * 0.3
+    shares = (
+        (skilled / skilled.sum(axis=1, keepdims=True)).round(decimals) if decimals else np.full_like(skilled, 1 / 7)
+    )
+    table[list(ISIC_COLUMNS)] = np.where(np.abs(shares.sum(axis=1, keepdims=True) - 1) > 0.049, np.eye(7)[0], shares)
+    assert evaluated_table(table, phantoms, tmp_path) == 0
+    assert "undecided (a tie counts as wrong)" in capsys.readouterr().out or decimals > 1
+    evaluated = json.loads((tmp_path / "e" / "metrics.json").read_text())["test"]
+    kept = pd.read_csv(tmp_path / "e" / "predictions.csv")
+    scored = score(tmp_path / "p.csv", next(phantoms.glob("*.csv")))
+    assert evaluated["images"] == scored["images"] and evaluated["undecided"] == scored["undecided"]
+    assert (kept["predicted"] == "undecided").sum() == scored["undecided"]
+    for name in ("accuracy", "balanced_accuracy", "macro_auc"):
+        assert evaluated[name] == pytest.approx(scored[name], abs=1e-12)
+    for dx, column in zip(DX, ISIC_COLUMNS, strict=True):
+        mine, theirs = evaluated["per_class"][dx], scored["per_category"][column]
+        assert mine["auc"] == pytest.approx(theirs["auc"], abs=1e-12)
+        assert mine["average_precision"] == pytest.approx(theirs["ap"], abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src" / "lesionlab"
 MODULES = sorted(SOURCE.rglob("*.py"))
 TEXTS = {path.relative_to(SOURCE).as_posix(): path.read_text(encoding="utf-8") for path in MODULES}
-MOST_LOOSE_MODULES = 10
+MOST_LOOSE_MODULES, MOST_LINES, MOST_LINES_OF_CODE, MOST_UNTYPED = 10, 300, 40, 39
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
@@ -52,6 +52,21 @@ def test_few_modules_are_loose() -> None:
     assert len([name for name in TEXTS if "/" not in name and name != "__init__.py"]) <= MOST_LOOSE_MODULES
 
 
+def test_no_module_is_long() -> None:
+    long = {name: count for name, text in TEXTS.items() if (count := text.count("\n")) > MOST_LINES}
+    assert not long
+
+
+def test_no_function_is_long() -> None:
+    long = {
+        f"{module}: {name}": count
+        for module, text in TEXTS.items()
+        for name, count in sizes_of_functions(text)
+        if count > MOST_LINES_OF_CODE
+    }
+    assert not long
+
+
 def test_arguments_are_parsed_in_the_commands_alone() -> None:
     assert not [name for name, text in TEXTS.items() if "argparse" in imported(text) and not name.startswith("cli/")]
 
@@ -59,6 +74,10 @@ def test_arguments_are_parsed_in_the_commands_alone() -> None:
 def test_results_are_printed_by_the_commands_and_steps_by_stages_alone() -> None:
     allowed = ("cli/", "runs/stages.py")
     assert not [name for name, text in TEXTS.items() if prints(text) and not name.startswith(allowed)]
+
+
+def test_few_values_are_untyped() -> None:
+    assert sum(text.count("dict[str, Any]") for text in TEXTS.values()) <= MOST_UNTYPED
 
 
 def test_the_rules_see_what_breaks_them() -> None:

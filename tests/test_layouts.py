@@ -194,6 +194,17 @@ def test_weights_of_the_challenge_are_no_diagnoses(isic: Path) -> None:
     lines = truth.read_text().splitlines()
     write(truth, "\n".join([lines[0] + ",score_weight", *(f"{line},{n % 2}.0" for n, line in enumerate(lines[1:]))]))
     assert len(read_collection(isic).table) == 5
+    (found,) = [item for item in read_collection(isic).findings if item.kind == "weighed"]
+    assert "lesionlab score weighs them" in found.decision and found.items == ("ISIC_1", "ISIC_3")
+
+
+def test_ground_truth_of_ham10000_is_told_where_its_lesions_are(tmp_path: Path) -> None:
+    draw(tmp_path, "ISIC_1", "ISIC_2")
+    write(tmp_path / "GroundTruth.csv", one_hot(("ISIC_1", "mel"), ("ISIC_2", "nv")))
+    with pytest.raises(UsageError, match=r"of HAM10000, HAM10000_metadata.csv has the lesion_id of these very images"):
+        read_collection(tmp_path)
+    write(tmp_path / "HAM10000_metadata.csv", CSV)
+    assert len(read_collection(tmp_path).table) == 4
 
 
 PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"
@@ -285,14 +296,27 @@ def test_two_columns_of_one_diagnosis_are_refused(tmp_path: Path) -> None:
         read_collection(tmp_path)
 
 
-def test_copies_that_were_made_of_images_are_named(tmp_path: Path) -> None:
+def test_copies_of_a_picture_are_one_lesion(tmp_path: Path) -> None:
     draw(tmp_path / "mel", "ISIC_1", "ISIC_1_flip", "ISIC_1 (2)", "ISIC_2")
     draw(tmp_path / "nv", "ISIC_10", "ISIC_2_aug_45", "flip_ISIC_10")
-    found = by_kind(read_collection(tmp_path))["image-derived"]
-    assert sorted(found.items) == ["ISIC_1 (2)", "ISIC_1_flip", "ISIC_2_aug_45"] and "lesion_id" in found.decision
-    for name in ("ISIC_1 (2)", "ISIC_1_flip", "ISIC_2_aug_45"):
-        next(tmp_path.rglob(f"{name}.png")).unlink()
-    assert "image-derived" not in by_kind(read_collection(tmp_path))
+    collection = read_collection(tmp_path)
+    lesions = collection.table.groupby("lesion_id")["image_id"].agg(sorted).tolist()
+    assert sorted(lesions) == [
+        ["ISIC_1", "ISIC_1 (2)", "ISIC_1_flip"],
+        ["ISIC_10", "flip_ISIC_10"],
+        ["ISIC_2"],
+        ["ISIC_2_aug_45"],  # of another diagnosis: joined to one group, but no lesion has two
+    ]
+    assert "image-derived" not in by_kind(collection)
+
+
+def test_additions_to_names_that_tell_no_picture_are_named(tmp_path: Path) -> None:
+    draw(tmp_path / "mel", "mole", "mole_1", "mole_2", "spot_1")
+    draw(tmp_path / "nv", "ISIC_10")
+    collection = read_collection(tmp_path)
+    found = by_kind(collection)["image-derived"]
+    assert sorted(found.items) == ["mole_1", "mole_2"] and "lesion_id" in found.decision
+    assert collection.table["lesion_id"].is_unique
 
 
 def test_folders_of_other_diagnoses_are_counted(tmp_path: Path) -> None:

@@ -116,7 +116,10 @@ def test_too_few_images_promise_nothing(lesions: np.ndarray, tmp_path: Path) -> 
     path = tiny_onnx.write(tmp_path / "m.onnx")
     before = path.read_bytes()
     assert ood_score.add_ood_score(path, lesions, np.arange(60), np.arange(60, 100)) is None
-    assert path.read_bytes() == before and "takes 50 training and validation images" in ood_score.in_words(None)
+    assert (
+        path.read_bytes() == before
+        and "needs 50 training images and as many validation images" in ood_score.in_words(None)
+    )
 
 
 def test_the_answers_stay_as_they_were(scored, lesions: np.ndarray, tmp_path: Path) -> None:

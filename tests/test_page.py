@@ -230,7 +230,7 @@ def test_a_busy_service_is_asked_again_and_then_reported(page: Page, photos: lis
     page.route("**/v1/predict*", refuse)
     page.set_input_files("#files", photos[:1])
     expect(page.locator("#detail")).to_contain_text(
-        "The service is busy: it refused this image 6 times", timeout=15_000
+        "The service is busy: it turned this image away 6 times", timeout=15_000
     )
     assert len(asked) == 6
     page.unroute("**/v1/predict*")

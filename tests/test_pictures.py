@@ -71,7 +71,7 @@ def test_an_image_of_pillow_is_what_its_file_is(name: str, is_loaded: bool) -> N
     if is_loaded:
         image.load()
     assert np.array_equal(read_image(as_file(image), 24, 24, "centre"), read_image(case.data, 24, 24, "centre"))
-    image.load()  # the file was left as it was
+    image.load()  # it can still be used
 
 
 JPEGS = {

@@ -247,7 +247,7 @@ def test_activation_maps(model: Model, tmp_path: Path) -> None:
 
 
 def test_a_model_that_gives_no_probabilities(tmp_path: Path) -> None:
-    with pytest.raises(LesionlabError, match="'tiny' is damaged: what it gives are no probabilities"):
+    with pytest.raises(LesionlabError, match="'tiny' is damaged: its outputs are not probabilities"):
         load_model(tiny_onnx.write(tmp_path / "m.onnx", scale=float("nan"))).predict(np.zeros((30, 40, 3), np.uint8))
 
 
@@ -278,11 +278,11 @@ def test_the_table(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
 
 
 def test_files_left_out_for_their_suffix_are_counted(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
-    for name in ("b/lesion.heic", "b/LESION.DCM", "b/scan", "b/table.csv", "b/.hidden"):
+    for name in ("b/lesion.jp2", "b/LESION.RAW", "b/scan", "b/table.csv", "b/.hidden"):
         (photos / name).write_bytes(b"")
     for where in (["--out", str(tmp_path / "p.csv")], ["--shards", str(tmp_path / "shards"), "--shard-format", "csv"]):
         assert main(["predict", str(photos / "b"), "--model", str(tiny), *where]) == 0
-        assert "\n3 files left out for their suffix: .dcm, .heic, none. Read are .jpg," in capsys.readouterr().err
+        assert "\n3 files left out for their suffix: .jp2, .raw, none. Read are .jpg," in capsys.readouterr().err
 
 
 def test_json_lines(photos: Path, tiny: Path, capsys) -> None:

@@ -232,8 +232,31 @@ def test_other_formats_are_refused(name: str, tmp_path: Path) -> None:
         check_network_file(tmp_path / name)
     with pytest.raises(UsageError, match="There is no model file"):
         check_network_file(tmp_path / "nowhere.keras")
-    with pytest.raises(UsageError, match="only Keras 3 weights files"):
+    what = "not a readable HDF5 file" if name == "model.h5" else "only Keras 3 weights files"
+    with pytest.raises(UsageError, match=what):
         check_weights_file(tmp_path / name)
+
+
+def test_weights_as_keras_publishes_them_are_read_and_whole_models_are_not(network: Path, tmp_path: Path) -> None:
+    published, whole, other = (tmp_path / name for name in ("x_no_top.h5", "whole.h5", "other.h5"))
+    with h5py.File(published, "w") as file:
+        file.attrs["layer_names"] = [b"conv"]
+    check_weights_file(published)
+    load_network(network).save(whole)
+    with pytest.raises(UsageError, match="it is a whole model in .h5, which can carry code"):
+        check_weights_file(whole)
+    with h5py.File(whole, "r+") as file:  # its configuration taken off, it still is one
+        del file.attrs["model_config"]
+    with pytest.raises(UsageError, match="it is a whole model in .h5"):
+        check_weights_file(whole)
+    with h5py.File(other, "w") as file:
+        file["data"] = [1.0]
+    with pytest.raises(UsageError, match="no file of weights that Keras knows"):
+        check_weights_file(other)
+    with h5py.File(published, "r+") as file:
+        file["conv"] = h5py.ExternalLink("elsewhere.h5", "/x")
+    with pytest.raises(UsageError, match="points to data in other files"):
+        check_weights_file(published)
 
 
 def outside(tensor: onnx.TensorProto, file: str) -> None:

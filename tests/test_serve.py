@@ -156,7 +156,7 @@ def test_a_model_that_fails_is_said_in_words(photos: list[Path], tmp_path: Path)
     with serving("--model", tiny_onnx.write(tmp_path / "m.onnx", scale=float("nan"))) as (url, _):
         answer = post(url, ("a.jpg", photos[0].read_bytes()))
         assert answer.status_code == 500 and is_alive(url)
-    reason = "The model 'tiny' is damaged: what it gives are no probabilities."
+    reason = "The model 'tiny' is damaged: its outputs are not probabilities."
     assert answer.json() == {"error": {"code": "failed", "reason": reason}}
 
 

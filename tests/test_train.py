@@ -576,7 +576,9 @@ def test_a_download_that_fails_says_how_to_give_a_file(monkeypatch: pytest.Monke
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
     recipe = tiny().with_changes("image", height=32, width=32)
     recipe = recipe.with_changes("model", architecture="MobileNet", weights="imagenet")
-    with pytest.raises(LesionlabError, match=r"could not be downloaded.*--weights FILE\.weights\.h5"):
+    with pytest.raises(
+        LesionlabError, match=r"could not be downloaded.*KERAS_HOME/models.*--weights FILE\.weights\.h5"
+    ):
         load_pretrained(build_network(recipe, MEAN, STD, n_diagnoses=7), recipe)
     with pytest.raises(LesionlabError, match="could not be downloaded"):
         check_model(recipe)  # as a run does before it reads the data
@@ -608,6 +610,16 @@ def test_imagenet_weights_are_downloaded_once(monkeypatch: pytest.MonkeyPatch, t
     again = build_network(recipe, MEAN, STD, n_diagnoses=7, seed=9)  # the server is gone: from Keras's cache
     load_pretrained(again, recipe)
     np.testing.assert_array_equal(again.get_layer("backbone").get_weights()[0], published.get_weights()[0])
+    file = tmp_path / "server" / "mobilenet_1_0_224_tf_no_top.h5"  # the very file, given by hand
+    by_hand = recipe.with_changes("model", weights=str(file))
+    check_model(by_hand)
+    fourth = build_network(by_hand, MEAN, STD, n_diagnoses=7, seed=10)
+    assert load_pretrained(fourth, by_hand) == f"file {file.name}"
+    for actual, expected in zip(fourth.get_layer("backbone").get_weights(), published.get_weights(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    smaller = by_hand.with_changes("model", architecture="MobileNetV2")
+    with pytest.raises(UsageError, match="does not fit MobileNetV2 without its top"):
+        load_pretrained(build_network(smaller, MEAN, STD, n_diagnoses=7), smaller)
 
 
 @pytest.mark.slow

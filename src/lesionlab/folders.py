@@ -1,4 +1,4 @@
-"""A folder for results: held by one process at a time, never mixed with what is not lesionlab's."""
+"""Folders of data, one or several; and a folder for results: held by one process, never mixed with what is not lesionlab's."""
 
 import os
 import shutil
@@ -10,6 +10,32 @@ from lesionlab.errors import UsageError
 from lesionlab.files import is_temporary, locked, refuse_what_is_not_unicode
 
 LOCK = ".lock"
+Data = Path | tuple[Path, ...]  # one folder of images, or several that are taken together
+
+
+def each(data: Data) -> tuple[Path, ...]:
+    """Give the folders of data."""
+    return data if isinstance(data, tuple) else (data,)
+
+
+def named(data: Data) -> str:
+    """Name the folders of data, for messages."""
+    return " and ".join(str(folder) for folder in each(data))
+
+
+def resolved(data: Data) -> Data:
+    """Name the folders of data in full."""
+    return tuple(folder.resolve() for folder in data) if isinstance(data, tuple) else data.resolve()
+
+
+def as_written(data: Data) -> str | tuple[str, ...]:
+    """Give what a manifest holds of folders of data; `as_read` reads it."""
+    return tuple(str(folder) for folder in data) if isinstance(data, tuple) else str(data)
+
+
+def as_read(written: str | tuple[str, ...]) -> Data:
+    """Give the folders of data that a manifest holds."""
+    return Path(written) if isinstance(written, str) else tuple(map(Path, written))
 
 
 @contextmanager
@@ -58,11 +84,11 @@ def refuse_foreign(folder: Path, kind: str = "run", option: str = "--out") -> No
         )
 
 
-def refuse_among_images(folder: Path, data: Path) -> None:
-    """Refuse a folder for results that lies in the data folder: its pictures would be taken for images."""
-    if folder.resolve() == data.resolve():
+def refuse_among_images(folder: Path, data: Data) -> None:
+    """Refuse a folder for results that lies in a data folder: its pictures would be taken for images."""
+    if any(folder.resolve() == one.resolve() for one in each(data)):
         raise UsageError(f"{folder} is the data folder itself. Choose another folder with --out.")
-    if folder.resolve().is_relative_to(data.resolve()):
+    if any(folder.resolve().is_relative_to(one.resolve()) for one in each(data)):
         raise UsageError(
             f"{folder} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
         )

@@ -72,7 +72,8 @@ class AugmentChoice:
 class ModelChoice:
     """The network: `notebook-cnn`, `small-cnn` or the name of any `keras.applications` model.
 
-    `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network without top.
+    `weights`: `imagenet` (Keras downloads them), `none`, or the path of a `.weights.h5` file of the network
+    without top, or of one that Keras publishes (`…_no_top.h5`).
     `frozen_until`: the last layer of the pretrained part that stays as it is, such as `conv_pw_3_relu` of MobileNet;
     empty: all is trained. `views`: of how many flipped copies of an image the trained network takes the mean, in its
     logits; 1 is the image alone, 4 takes all.

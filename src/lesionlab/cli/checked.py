@@ -1,27 +1,33 @@
 """What `lesionlab check` has found, as a terminal shows it: tables of diagnoses and of findings."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.table import Table
 
 from lesionlab.data.clean import Cleaned, Finding
+from lesionlab.folders import named
 from lesionlab.lifecycle.check import Checked
 from lesionlab.taxonomy import Taxonomy
 
 
-def print_checked(folder: Path, checked: Checked) -> None:
-    """Print what is in a folder and what is wrong with it."""
+def print_checked(checked: Checked) -> None:
+    """Print what is in a folder, or several, and what is wrong with it."""
     collection, cleaned = checked.collection, checked.cleaned
     console = Console(markup=False, emoji=False)  # names of files are printed as they are: [old], :bug:
     rows = len(collection.table) + len(collection.set_aside)
     console.print(
-        f"{folder}: layout {collection.layout!r}, {rows:,} rows, {len(cleaned.table):,} images kept "
+        f"{named(collection.data)}: layout {collection.layout!r}, {rows:,} rows, {len(cleaned.table):,} images kept "
         f"of {cleaned.table['lesion_id'].nunique():,} lesions, {len(cleaned.set_aside):,} set aside.",
         highlight=False,
     )
+    if collection.others:
+        console.print(_in_common(cleaned), highlight=False)
     console.print(_diagnoses(cleaned, collection.taxonomy))
     console.print(_findings(checked.findings))
+
+
+def _in_common(cleaned: Cleaned) -> str:
+    count = sum(found.count for found in cleaned.findings if found.kind == "lesion-common")
+    return f"In common: {count:,} lesions, by their pictures, names or ids; a split leaves each on one side."
 
 
 def _diagnoses(cleaned: Cleaned, taxonomy: Taxonomy) -> Table:

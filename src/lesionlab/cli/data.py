@@ -11,8 +11,8 @@ from lesionlab.errors import UsageError
 _DATA = "folder of images with their diagnoses: a table, or a subfolder per diagnosis"
 
 
-def add_data_commands(commands: Commands) -> None:
-    """Add `fetch`, `check`, `explore` and `phantom` to the subcommands of `lesionlab`."""
+def add_fetch(commands: Commands) -> None:
+    """Add `fetch` to the subcommands of `lesionlab`."""
     fetch = commands.add_parser(
         "fetch",
         help="download a data set (HAM10000)",
@@ -21,14 +21,23 @@ def add_data_commands(commands: Commands) -> None:
     fetch.add_argument("name", metavar="NAME", help="name of the data set: ham10000 (licensed CC BY-NC 4.0)")
     fetch.add_argument("folder", type=Path, metavar="DIR", help="folder to download into")
     fetch.set_defaults(command=_fetch)
+
+
+def add_check(commands: Commands) -> None:
+    """Add `check` to the subcommands of `lesionlab`."""
     check = commands.add_parser(
         "check",
         help="read a folder of images: what is in it, what is wrong with it",
         description="Read a folder of images and their diagnoses, and print how many there are, what is wrong with "
         "them (missing, unreadable, identical or near-duplicate images, unknown values) and what a run would do about it.",
     )
-    check.add_argument("data", type=Path, metavar="DIR", help=_DATA)
+    check.add_argument(
+        "data", type=Path, nargs="+", metavar="DIR", help=f"{_DATA}; of several folders, also what they have in common"
+    )
     add_reading(check)
+    check.add_argument(
+        "--pairs", type=Path, metavar="FILE", help="write all pairs of images of one lesion into a .csv file"
+    )
     check.add_argument(
         "--write-taxonomy",
         type=Path,
@@ -36,9 +45,13 @@ def add_data_commands(commands: Commands) -> None:
         help="draft a taxonomy from the folder's own diagnoses; you then say which are malignant",
     )
     check.set_defaults(command=_check)
+
+
+def add_explore(commands: Commands) -> None:
+    """Add `explore` to the subcommands of `lesionlab`."""
     explore = commands.add_parser(
         "explore",
-        help="tables and figures of a folder's images and metadata",
+        help="write tables and figures of a folder's images and metadata",
         description="Write tables and figures of the images and metadata in a folder: diagnoses by age, sex, site and "
         "source, images per lesion, sample images, mean image and colour per diagnosis, missing values.",
     )
@@ -48,6 +61,10 @@ def add_data_commands(commands: Commands) -> None:
         "--out", type=Path, required=True, metavar="DIR", help="folder for explore.html, tables and figures"
     )
     explore.set_defaults(command=_explore)
+
+
+def add_phantom(commands: Commands) -> None:
+    """Add `phantom` to the subcommands of `lesionlab`."""
     phantom = commands.add_parser(
         "phantom",
         help="write generated lesions, to try lesionlab without data",
@@ -62,12 +79,17 @@ def add_data_commands(commands: Commands) -> None:
 
 def _check(options: argparse.Namespace) -> None:
     from lesionlab.cli.checked import print_checked
-    from lesionlab.lifecycle.check import check
+    from lesionlab.lifecycle.check import check, write_pairs
 
     if options.write_taxonomy:
-        _write_draft(options.data, options.write_taxonomy)
+        if len(options.data) > 1:
+            raise UsageError("--write-taxonomy drafts from one folder: give one DIR.")
+        _write_draft(options.data[0], options.write_taxonomy)
         return
-    print_checked(options.data, check(options.data, *reading_of(options)))
+    checked = check(tuple(options.data), *reading_of(options))
+    if options.pairs:
+        write_pairs(checked, options.pairs)
+    print_checked(checked)
 
 
 def _write_draft(folder: Path, file: Path) -> None:

@@ -9,6 +9,8 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.arguments import Commands, Group, add_reading, positive, reading_of, share, whole_number
 from lesionlab.errors import UsageError
 
+CHALLENGES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k")
+
 
 def add_evaluate(commands: Commands) -> None:
     """Add `evaluate` to the subcommands of `lesionlab`."""
@@ -92,7 +94,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         image_types=image_types,
     )
     metrics = directory.open_evaluated(options.out).metrics()
-    print(f"{metrics.test.images:,} images of {metrics.test.lesions:,} lesions", *headline_in_words(metrics), sep="\n")
+    test = metrics.test
+    undecided = f", {test.undecided:,} undecided (a tie counts as wrong)" if test.undecided else ""
+    print(f"{test.images:,} images of {test.lesions:,} lesions{undecided}", *headline_in_words(metrics), sep="\n")
     print(f"Report: {report}\n{NOT_A_DEVICE}")
 
 
@@ -100,18 +104,21 @@ def add_score(commands: Commands) -> None:
     """Add `score` to the subcommands of `lesionlab`."""
     score = commands.add_parser(
         "score",
-        help="compute the ISIC challenge's metrics from a table of predictions",
-        description="Compute the metrics of the ISIC 2018 challenge, task 3, as its own scorer does, from a table of predictions "
-        "and one of the true diagnoses.",
+        help="compute an ISIC challenge's metrics from a table of predictions",
+        description="Compute the metrics of an ISIC challenge as its own scorer does, from a table of predictions and one of the "
+        "true diagnoses.",
     )
     score.add_argument(
         "predictions",
         type=Path,
         metavar="PREDICTIONS.csv",
-        help="table with the columns image,MEL,NV,BCC,AKIEC,BKL,DF,VASC",
+        help="table with image and the challenge's columns, of isic2018 MEL,NV,BCC,AKIEC,BKL,DF,VASC",
     )
     score.add_argument(
-        "truth", type=Path, metavar="TRUTH.csv", help="ISIC's one-hot ground truth, or a table with image_id and dx"
+        "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or a table with image_id and dx"
+    )
+    score.add_argument(
+        "--challenge", choices=CHALLENGES, default="isic2018", help="whose columns and metrics (default: isic2018)"
     )
     score.add_argument("--json", action="store_true", help="print the metrics as JSON")
     score.add_argument(
@@ -132,7 +139,13 @@ def _score(options: argparse.Namespace) -> None:
     from lesionlab.evaluation.isic_score import METRICS, score
     from lesionlab.files import without_nan
 
-    result = score(options.predictions, options.truth, part=options.part, allow_missing=options.allow_missing)
+    result = score(
+        options.predictions,
+        options.truth,
+        challenge=options.challenge,
+        part=options.part,
+        allow_missing=options.allow_missing,
+    )
     for note in result["notes"]:
         print(f"lesionlab: {note}", file=sys.stderr)
     if options.json:
@@ -142,13 +155,19 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _score_lines(result: dict[str, Any], metrics: Sequence[str]) -> Iterator[str]:
-    for key in ("balanced_accuracy", "accuracy", "macro_auc", "macro_auc_sens_80", "macro_average_precision"):
-        yield f"{key.replace('_', ' '):24} {result[key]:.4f}"
-    yield f"{'images':24} {result['images']:,}, of which {result['undecided']:,} undecided (a tie counts as wrong)\n"
-    yield f"{'':8}{'images':>8}" + "".join(f"{metric:>13}" for metric in metrics)
+    shown = ("balanced_accuracy", "accuracy", "macro_auc", "macro_auc_sens_80", "macro_average_precision")
+    for key in dict.fromkeys((result["metric"], *shown)):
+        if key in result:
+            mark = f"  (ranks {result['challenge']})" if key == result["metric"] else ""
+            yield f"{key.replace('_', ' '):24} {result[key]:.4f}{mark}"
+    what = "lesions" if result["challenge"] == "milk10k" else "images"
+    ties = f", of which {result['undecided']:,} undecided (a tie counts as wrong)" if "undecided" in result else ""
+    yield f"{what:24} {result['images']:,}{ties}\n"
+    width = max(map(len, result["per_category"])) + 1
+    yield f"{'':{width}}{what:>8}" + "".join(f"{metric:>13}" for metric in metrics)
     figures = result["per_category"] | {"mean": result["macro_average"] | {"images": result["images"]}}
     for column, row in figures.items():
-        yield f"{column:8}{row['images']:8,}" + "".join(f"{row[metric]:13.4f}" for metric in metrics)
+        yield f"{column:{width}}{row['images']:8,}" + "".join(f"{row[metric]:13.4f}" for metric in metrics)
 
 
 def add_compare(commands: Commands) -> None:

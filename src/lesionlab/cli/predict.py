@@ -43,7 +43,7 @@ def add_predict(commands: Commands) -> None:
         "--by-lesion",
         type=Path,
         metavar="TABLE",
-        help="write one row per lesion: a table with the columns image_id and lesion_id",
+        help="write one row per lesion, by a table with the columns image_id and lesion_id",
     )
     predict.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images per batch (default: 4)")
     _add_scale(predict)

@@ -55,7 +55,12 @@ def add_run(commands: Commands) -> None:
 
 def _add_data_options(group: Group) -> None:
     group.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder of images with their diagnoses (default: generated lesions)"
+        "--data",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="folder of images with their diagnoses (default: generated lesions); may be given several times: all are taken "
+        "together, and lesions common to them stay on one side of the split",
     )
     group.add_argument(
         "--split",
@@ -81,7 +86,8 @@ def _add_training_options(group: Group) -> None:
     group.add_argument(
         "--weights",
         metavar="FILE|none",
-        help="initial weights: imagenet, none, or a .weights.h5 file (default: the recipe's)",
+        help="initial weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5) (default: the "
+        "recipe's)",
     )
     group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
     group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
@@ -111,10 +117,11 @@ def _run(options: argparse.Namespace) -> None:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
     if options.split:
         recipe = recipe.with_changes("split", **_split_choice(options.split))
-    data_name = options.data.resolve().name if options.data else "generated"
+    data_name = "-".join(folder.resolve().name for folder in options.data or ()) or "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
     choices: dict[str, Any] = {"devices": options.devices, "track": tuple(dict.fromkeys(options.track))}
-    request = Request(recipe, options.data, out, options.seed, options.limit, options.again, **choices)
+    data = tuple(options.data) if options.data else None
+    request = Request(recipe, data, out, options.seed, options.limit, options.again, **choices)
     engine = engine_of(options)
     _check_folds(options, engine)
     if options.folds is None:

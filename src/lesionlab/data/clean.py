@@ -1,23 +1,29 @@
 """Step 4: judge a collection. Each fault is found, counted, decided and listed; nothing is dropped in silence.
 
 In: the table as read, what decoding found in each file, and the pairs of near-duplicates. Out: the rows that stay, with
-the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates and patients, the unit of
-a split); the rows set aside, each with its reason; and the findings.
+the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates, names of copies and patients,
+the unit of a split); the rows set aside, each with its reason; and the findings.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from lesionlab.data.copy_names import sources
 from lesionlab.data.duplicates import NearDuplicate
 from lesionlab.data.layouts.findings import Finding, finding
+from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
 from lesionlab.data.layouts.recognise import Collection
+from lesionlab.data.point_matches import PointMatch
+from lesionlab.data.stored_images import MARK
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.folders import named
 
 OLDEST_YEARS = 120
 # HAM10000 rounds ages to 5 years. Its 39 zeros (21 lesions, all of one clinic) may be infants, but 5 show a benign
@@ -34,21 +40,24 @@ class Cleaned:
         table: the rows that stay: `TABLE_COLUMNS`, sha256 (of the file), row (int, into the pixel cache), group (str).
         findings: what was found.
         set_aside: image_id and reason of every other row.
+        pairs: the near-duplicates it was judged by.
     """
 
     table: pd.DataFrame
     findings: tuple[Finding, ...]
     set_aside: pd.DataFrame
+    pairs: tuple[NearDuplicate | PointMatch, ...] = ()
 
 
-def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> Cleaned:
+def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate | PointMatch]) -> Cleaned:
     """Judge a collection; every row of its table is either kept or set aside.
 
     Args:
         collection: from `read_collection`.
         facts: a row per row of its table, in order: `image_id`, `sha256`, `error` ("" where the image was read,
             "missing" where there is no file, else the reason).
-        pairs: near-duplicates among its images; a pair with an image that was not read counts for nothing.
+        pairs: of its images that show one lesion, as `point_matches` or `near_duplicates` find them; a pair with
+            an image that was not read counts for nothing.
 
     Raises:
         UsageError: no image is left.
@@ -56,7 +65,7 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
     """
     table = collection.table
     if list(facts["image_id"]) != list(table["image_id"]):
-        raise LesionlabError(f"The decoded images are not those of {collection.folder}: decode this collection.")
+        raise LesionlabError(f"The decoded images are not those of {named(collection.data)}: decode this collection.")
     table = table.assign(sha256=facts["sha256"].to_numpy(), row=np.arange(len(table)))
     table["age"], findings = judge_ages(table)
     findings += _unknown_values(table) + _set_aside_before(collection.set_aside)
@@ -65,16 +74,17 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
     findings = [one for one in findings if one.kind not in told]
     errors = facts["error"].fillna("").astype(str).to_numpy(dtype=object)
     reasons, found = _set_aside(table, errors)
-    table["group"], joined = join_groups(table, errors == "", pairs)
+    table["group"], joined = join_groups(table, errors == "", pairs, collection.same)
+    joined += _common(table, folder_of_row(collection))
     is_kept = reasons == ""
     if not is_kept.any():
         raise UsageError(
-            f"{collection.folder}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
+            f"{named(collection.data)}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
         )
     here = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[~is_kept]
     set_aside = pd.concat([collection.set_aside, here], ignore_index=True) if len(collection.set_aside) else here
     set_aside = set_aside.reset_index(drop=True)
-    return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside)
+    return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside, tuple(pairs))
 
 
 def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
@@ -90,39 +100,47 @@ def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
 
 
 def join_groups(
-    table: pd.DataFrame, is_read: np.ndarray, pairs: Sequence[NearDuplicate]
+    table: pd.DataFrame,
+    is_read: np.ndarray,
+    pairs: Sequence[NearDuplicate | PointMatch],
+    same: Sequence[tuple[str, str]] = (),
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Join lesions that share a file, a near-duplicate or a patient.
+    """Join lesions that share a file, a near-duplicate, a picture by the names of its copies, or a patient.
 
     Rows that are set aside count too: if an image of one lesion is a copy of another's, all images of both belong together.
 
     Args:
-        table: n rows with image_id, lesion_id, dx, sha256, and patient_id where it is known.
+        table: n rows with image_id, lesion_id, dx, path, sha256, and patient_id where it is known.
         is_read: bool (n,), false where the image was not read.
         pairs: near-duplicates.
+        same: pairs of image ids that belong together for another reason.
 
     Returns:
-        Group names (n,), each the first of its lesion ids; and the pairs that two lesions share.
+        Group names (n,), each the first of its lesion ids; the copies that names tell of, and the pairs of near-duplicates.
 
     Raises:
         LesionlabError: a pair names an image that is not in the table.
     """
     lesions, lesion_of_row = np.unique(table["lesion_id"].to_numpy(dtype=str), return_inverse=True)
-    near = _rows_of_pairs(table, pairs)
+    near = _rows_of_pairs(table, [(pair.image_id_a, pair.image_id_b) for pair in pairs])
     near = near[is_read[near].all(axis=1)]
-    edges = lesion_of_row[np.concatenate([near, _rows_of_copies(table, is_read), _rows_of_patients(table)])]  # (k, 2)
+    copies = _rows_of_named_copies(table)
+    others = (_rows_of_copies(table, is_read), _rows_of_patients(table), _rows_of_pairs(table, same))
+    edges = lesion_of_row[np.concatenate([near, copies, *others])]  # (k, 2)
     graph = coo_array((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), shape=(len(lesions), len(lesions)))
     _, component = connected_components(graph, directed=False)
     first = np.full(len(lesions), len(lesions))
     np.minimum.at(first, component, np.arange(len(lesions)))
-    return lesions[first[component]][lesion_of_row].astype(object), _name_pairs(table, near)
+    return lesions[first[component]][lesion_of_row].astype(object), _name_copies(table, copies) + _name_pairs(
+        table, near
+    )
 
 
-def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> np.ndarray:
+def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
     """Rows (k, 2) of the pairs' images."""
     row_of = {image_id: row for row, image_id in enumerate(table["image_id"])}
     try:
-        rows = [(row_of[pair.image_id_a], row_of[pair.image_id_b]) for pair in pairs]
+        rows = [(row_of[first], row_of[second]) for first, second in pairs]
     except KeyError as error:
         raise LesionlabError(
             f"A near-duplicate names the image {error.args[0]!r}, which is not in the table."
@@ -133,6 +151,13 @@ def _rows_of_pairs(table: pd.DataFrame, pairs: Sequence[NearDuplicate]) -> np.nd
 def _rows_of_copies(table: pd.DataFrame, is_read: np.ndarray) -> np.ndarray:
     """Rows (k, 2) of files with the same content: the first and another."""
     return _rows_that_share([(row, sha256) for row, sha256 in enumerate(table["sha256"]) if is_read[row]])
+
+
+def _rows_of_named_copies(table: pd.DataFrame) -> np.ndarray:
+    """Rows (k, 2) of files that are copies of one picture by their names: the first and another."""
+    files = zip(table["path"], table["image_id"], strict=True)
+    names = [Path(path).stem if path and MARK not in path else image_id for path, image_id in files]
+    return _rows_that_share(list(enumerate(sources(names, table["dx"].tolist()))))
 
 
 def _rows_of_patients(table: pd.DataFrame) -> np.ndarray:
@@ -146,6 +171,18 @@ def _rows_that_share(keys: list[tuple[int, str]]) -> np.ndarray:
     first: dict[str, int] = {}
     rows = [(first.setdefault(key, row), row) for row, key in keys]
     return np.array([pair for pair in rows if pair[0] != pair[1]], dtype=np.intp).reshape(-1, 2)
+
+
+def _name_copies(table: pd.DataFrame, copies: np.ndarray) -> list[Finding]:
+    names, dx = (table[column].to_numpy(dtype=object) for column in ("image_id", "dx"))
+    same = [f"{names[b]} ~ {names[a]}" for a, b in copies if dx[a] == dx[b]]
+    differing = [f"{names[b]} ({dx[b]}) ~ {names[a]} ({dx[a]})" for a, b in copies if dx[a] != dx[b]]
+    what = "Images are copies of one picture by their names"
+    joined = "kept; joined, so that a split leaves them on one side"
+    return [
+        *finding("copy-name", what, joined, same),
+        *finding("copy-name-dx", f"{what}, under two diagnoses", f"{joined}; one label is likely wrong", differing),
+    ]
 
 
 def _name_pairs(table: pd.DataFrame, near: np.ndarray) -> list[Finding]:
@@ -165,6 +202,14 @@ def _name_pairs(table: pd.DataFrame, near: np.ndarray) -> list[Finding]:
         *finding("near-duplicate-dx", f"{what} under two diagnoses", f"{joined}; one label is likely wrong", differing),
         *finding("near-duplicate-lesion", "A lesion has two images that are nearly the same", "kept", same_lesion),
     ]
+
+
+def _common(table: pd.DataFrame, folder: pd.Series) -> list[Finding]:
+    """Name the lesions that several folders show: the first of each folder, of each group."""
+    firsts = table.assign(folder=folder).drop_duplicates(["group", "folder"])
+    common = firsts[firsts["group"].duplicated(keep=False)].groupby("group")["lesion_id"].agg(" ~ ".join)
+    decision = "kept; a split leaves all its images on one side"
+    return finding("lesion-common", "A lesion is in several folders", decision, common)
 
 
 def _unknown_values(table: pd.DataFrame) -> list[Finding]:

@@ -22,10 +22,8 @@ Pixels are read in blocks and let go: only the prints of all images are held, 57
 """
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -33,10 +31,9 @@ from PIL import Image
 from scipy import fft, ndimage, sparse
 
 from lesionlab.data.duplicate_candidates import candidates, turned
-from lesionlab.environment import n_cores
+from lesionlab.data.threads import in_threads
 from lesionlab.errors import UsageError
 from lesionlab.files import release_pages
-from lesionlab.progress import track
 
 MIN_PEAK = 0.38
 MIN_CORRELATION = 0.62
@@ -56,10 +53,6 @@ _WAYS = tuple((angle, scale) for angle in (0, -5, 5, -10, 10) for scale in (1.0,
 _ROUGH_WAYS = tuple((angle, scale) for angle in (0, -7, 7) for scale in (1.0, 0.9, 1.1))
 _BLOCK = 256
 _PAIRS = 32
-_THREADS = min(8, n_cores())
-
-Work = TypeVar("Work")
-Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
@@ -98,7 +91,8 @@ def near_duplicates(
         UsageError: the three arguments are not of one length, or the pixels are smaller than `MIN_SIDE_PX`.
 
     """
-    n = len(pixels)
+    n, pixels = len(pixels), np.asanyarray(pixels)
+    skip = None if skip is None else np.asarray(skip, dtype=bool)
     if len(image_ids) != n:
         raise UsageError(f"{n} images need {n} image ids, not {len(image_ids)}.")
     if skip is not None and len(skip) != n:
@@ -128,19 +122,13 @@ def near_duplicates(
             if correlation >= MIN_CORRELATION
         ]
 
-    by_block = _in_threads(compared, range(0, len(close), _PAIRS), "comparing like images")
+    by_block = in_threads(compared, range(0, len(close), _PAIRS), "comparing like images")
     return [pair for found in by_block for pair in found]
 
 
 def _distance(first: np.ndarray, second: np.ndarray, turn: int) -> int:
     """Bits in which two prints differ, the second turned."""
     return int(np.sum((first > 0) != (turned(second, turn) > 0)))
-
-
-def _in_threads(work: Callable[[Work], Done], items: Sequence[Work], what: str) -> Iterator[Done]:
-    """Yield what `work` makes of each item, in order; NumPy, SciPy and Pillow run beside each other."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        yield from track(pool.map(work, items), what, total=len(items))
 
 
 def _all_prints(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,7 +141,7 @@ def _all_prints(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nd
         is_textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE
         return block[is_textured], _prints(thumbs[is_textured])
 
-    blocks = list(_in_threads(looked_at, range(0, len(rows), _BLOCK), "looking at images"))
+    blocks = list(in_threads(looked_at, range(0, len(rows), _BLOCK), "looking at images"))
     no_prints = np.empty((0, _WINDOW // _CELL, _WINDOW // _CELL), np.float32)
     return np.concatenate([rows[:0], *(kept for kept, _ in blocks)]), np.concatenate(
         [no_prints, *(p for _, p in blocks)]
@@ -219,7 +207,7 @@ def _peaks(pixels: np.ndarray, rows: np.ndarray, pairs: np.ndarray) -> np.ndarra
                 near, _ = _shifted(first[chosen], _spectra(turned(warped[second_of[chosen]], turn)))
                 peaks[block[chosen]] = np.maximum(peaks[block[chosen]], near)
 
-    for _ in _in_threads(laid_over, range(0, len(pairs), 2 * _BLOCK), "laying like images over each other"):
+    for _ in in_threads(laid_over, range(0, len(pairs), 2 * _BLOCK), "laying like images over each other"):
         pass
     return peaks
 

@@ -74,6 +74,31 @@ def read_drafted(source: Path | bytes, height: int, width: int, crop: str) -> tu
     return _read(source, height, width, crop, is_drafted=True)
 
 
+def read_whole(source: Path | bytes, side: int) -> np.ndarray:
+    """Read an image whole, its aspect kept, as `read_drafted` does.
+
+    Args:
+        source: a file, or the bytes of one.
+        side: of the shorter side of the result, in pixels; a smaller image is not enlarged.
+
+    Returns:
+        RGB uint8 (height, width, 3), 0 to 255.
+
+    Raises:
+        ImageError: as `read_image`.
+    """
+    data = source if isinstance(source, bytes) else read_file(source)
+    try:
+        image = _open(data)
+        width, height = image.size[::-1] if orientation_of(image) >= 5 else image.size
+    except ImageError:
+        raise
+    except Exception as error:  # as of `_read`
+        raise ImageError(f"the image is damaged or cut short ({_in_words(error)})") from error
+    scale = min(1, side / max(1, min(width, height)))
+    return read_drafted(data, max(1, round(height * scale)), max(1, round(width * scale)), "stretch")[0]
+
+
 def _read(
     source: Path | bytes, height: int, width: int, crop: str, *, is_drafted: bool
 ) -> tuple[np.ndarray, ImageFacts]:

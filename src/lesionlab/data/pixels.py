@@ -92,12 +92,12 @@ class _Request:
 
 
 def decode_images(
-    images: Sequence[tuple[str, str]],
+    images: Sequence[tuple[str, str | Path]],
     *,
     height: int,
     width: int,
     crop: str,
-    cache_dir: Path,
+    cache_dir: Path | str,
     workers: int | None = None,
 ) -> PixelCache:
     """Decode images, or find them decoded in the cache.
@@ -119,10 +119,11 @@ def decode_images(
         OSError: the disk is full.
     """
     check_request(height, width, crop)
-    if not images:
+    cache_dir, paths = Path(cache_dir), [str(path) for _, path in images]
+    if not paths:
         raise UsageError("There are no images to decode: the list is empty.")
     threads = workers or n_cores()
-    request = _Request(_hashed([path for _, path in images], threads), height, width, crop)
+    request = _Request(_hashed(paths, threads), height, width, crop)
     entry = cache_dir / request.key
     cached = _loaded(entry, request)
     if cached is None:

@@ -8,15 +8,16 @@ One image is read at a time (of Parquet, one row group), so that memory does not
 import json
 import os
 from functools import lru_cache
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 from lesionlab.data.image_limits import MAX_BYTES, ImageError, too_large
 from lesionlab.errors import LesionlabError, UsageError
 
 MARK = "::"  # between a file and the image in it
+_BYTES = (0, 3, 5)  # HDF5's classes of types that are bytes as they lie: integer, string, opaque
 _LOCK = Lock()  # a row group is decoded once, not by two threads at the same time
 
 
@@ -117,24 +118,38 @@ def parquet_columns(file: Path) -> tuple[dict[str, list[Any]], str]:
 
 
 def _hdf5_bytes(key: tuple[str, int, int], name: str) -> bytes:
+    """Bytes of an entry; where they lie in one piece, which is usual, they are read past HDF5: faster, and in threads."""
     file = _hdf5(key)
     try:
-        value = file[name][()]
+        entry = _entry_opener()(file.id, name.encode())
+        if entry.get_type().get_class() not in _BYTES:
+            raise EntryError(f"the entry {name} of {Path(key[0]).name} holds no bytes of an image")
+        start = entry.get_offset()
+        raw = _raw(key)
+        if start is None or raw is None:
+            return bytes(file[name][()].tobytes())
+        return os.pread(raw.fileno(), entry.get_storage_size(), start)
     except KeyError as error:
         raise EntryError(f"{Path(key[0]).name} has no entry {name}") from error
-    except (OSError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise EntryError(f"the entry {name} of {Path(key[0]).name} is damaged ({_words(error)})") from error
-    if isinstance(value, bytes):
-        return value
-    if getattr(value, "dtype", None) is not None and value.dtype.kind in "VuiS":
-        return bytes(value.tobytes())
-    raise EntryError(f"the entry {name} of {Path(key[0]).name} holds no bytes of an image")
 
 
 @lru_cache(maxsize=4)
 def _hdf5(key: tuple[str, int, int]) -> Any:
-    h5py = _library("h5py", "HDF5 files")
-    return h5py.File(key[0], "r", rdcc_nbytes=0)
+    return _library("h5py", "HDF5 files").File(key[0], "r", rdcc_nbytes=0)
+
+
+@lru_cache(maxsize=1)
+def _entry_opener() -> Any:
+    return _library("h5py", "HDF5 files").h5d.open
+
+
+@lru_cache(maxsize=4)
+def _raw(key: tuple[str, int, int]) -> IO[bytes] | None:
+    """The file itself; None where its entries' places cannot be read from."""
+    can_read = hasattr(os, "pread") and not _hdf5(key).userblock_size
+    return open(key[0], "rb", buffering=0) if can_read else None
 
 
 @lru_cache(maxsize=4)
@@ -201,9 +216,10 @@ def _key(file: Path) -> tuple[str, int, int]:
 
 
 def _library(name: str, what: str) -> Any:
-    if find_spec(name) is None:
-        raise UsageError(f"{what} need the library {name}: pip install 'lesionlab[stored]'.")
-    return __import__(name)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{what} need the library {name}: pip install 'lesionlab[stored]'.") from error
 
 
 def _words(error: Exception) -> str:

@@ -85,16 +85,16 @@ def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) ->
         seed: of the bootstrap.
 
     Returns:
-        `matrix`; `model`: the likeliest diagnosis answered; `cheapest`: the answer of the least expected cost under the
-        model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`: always the one
-        answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for the first two
-        `saved`, the cost of `constant` less their own with its paired interval.
+        `matrix`; `model`: the likeliest diagnosis answered, of a tie the first; `cheapest`: the answer of the least expected
+        cost under the model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`:
+        always the one answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for
+        the first two `saved`, the cost of `constant` less their own with its paired interval.
 
     """
     weights = draw_weights(part.lesions, seed)
     constant = int(costs[part.labels].mean(axis=0).argmin())
     answers = {
-        "model": part.predicted,
+        "model": part.probabilities.argmax(axis=1),
         "cheapest": (part.probabilities @ costs).argmin(axis=1),
         "constant": np.full(len(part), constant),
     }

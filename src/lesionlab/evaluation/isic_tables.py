@@ -1,56 +1,73 @@
 """Tables to score: predictions and truth, read strictly, so that every fault is named by its row, column or images."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from lesionlab.data.layouts.metadata import ALIASES, without_suffix
+from lesionlab.data.layouts.medmnist import MEDMNIST_DX, image_ids_of_results
+from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.tables import number, read_rows, tidy
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import HAM10000, INDEX_OF, ISIC_COLUMNS
+from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge
+from lesionlab.taxonomy import INDEX_OF
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
-# Of metadata: the first that is there.
-_IMAGE_COLUMNS = ("image_id", *(alias for alias, column in ALIASES.items() if column == "image_id"))
-_WEIGHT_COLUMNS = ("score_weight", "validation_weight")
+WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
+_IN_WORDS = {6: "six", 8: "eight", 10: "ten"}
+_MARKS = {"benign": 0.0, "malignant": 1.0}  # as ISIC 2016 and 2020 write them
+
+_MEDMNIST_HEADER = ["image", *(DIAGNOSES.columns[INDEX_OF[dx]] for dx in MEDMNIST_DX)]
+
+_Rows = list[tuple[int, dict[str, str]]]  # each with its line number, as an editor counts them
 
 
 @dataclass(frozen=True)
 class Table:
-    """Images and their values: probabilities or one-hot truth float64 (n, 7) in ISIC's order; weights float64 (n, 2)."""
+    """Rows of n images or lesions and their values.
+
+    `values` are probabilities or the truth, float64 (n, columns) in the challenge's order; `weights` float64 (n, 2).
+    """
 
     images: list[str]
     values: np.ndarray
     weights: np.ndarray
 
 
-def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[str]]:
+def read_predictions(path: Path, part: str | None = None, challenge: Challenge = DIAGNOSES) -> tuple[Table, list[str]]:
     """Read a table of predictions, and notes on what is odd about it but scored all the same.
 
-    Columns may be named by ISIC's names, by code or by full name, in any order. Of a run's table, `part` is the part to
-    read; `ALL_PARTS` reads them all.
+    Columns may be named by the challenge's names, by code or by full name, in any order. Where the challenge is about marks
+    the file may have no header; results as MedMNIST writes them have none. Of a run's table, `part` is the part to read;
+    `ALL_PARTS` reads them all.
 
     Raises:
         UsageError: names the row and the column at fault.
 
     """
-    header, rows = _by_isic_names(path, *_named_rows(path))
-    _need_columns(path, header, ("image", *ISIC_COLUMNS))
-    foreign = [column for column in header if column not in ("image", *ISIC_COLUMNS, *RUN_COLUMNS)]
+    header, rows = _named_rows(path, challenge)
+    if header == _MEDMNIST_HEADER:
+        names = image_ids_of_results(path, [row["image"] for _, row in rows])
+        rows = [(line, row | {"image": name}) for (line, row), name in zip(rows, names, strict=True)]
+    if challenge.from_diagnoses and _holds_diagnoses(header):
+        return _as_marks(path, part, challenge)
+    header, rows, notes = _own_names(path, header, rows, challenge)
+    key = challenge.key_column
+    foreign = [column for column in header if column not in (*challenge.header, *RUN_COLUMNS)]
     if foreign:
-        raise UsageError(f"{path} has columns that predictions do not have: {', '.join(map(repr, foreign[:5]))}.")
+        named = ", ".join(map(repr, foreign[:5]))
+        raise UsageError(
+            f"{path} has columns that predictions do not have: {named}.{_other_challenge(header, challenge)}"
+        )
     rows = _of_part(path, header, rows, part)
-    images = [without_suffix(row["image"]) for _, row in rows]
-    _refuse_repeated(path, images, [line for line, _ in rows])
-    values = np.array([[_share(path, line, row, column) for column in ISIC_COLUMNS] for line, row in rows])
-    notes = []
+    images = _keys(path, rows, key, challenge)
+    values = np.array([[_share(path, line, row, column, key) for column in challenge.columns] for line, row in rows])
     off = np.flatnonzero(np.abs(values.sum(axis=1) - 1) > 1e-3)
-    if len(off):
+    if len(off) and challenge is DIAGNOSES:  # of the others some ask for confidences that do not
         named = ", ".join(images[index] for index in off[:5])
         notes.append(
             f"{len(off):,} rows of {path} do not sum to 1 ({named}); scored as they are, as the challenge does."
@@ -58,70 +75,140 @@ def read_predictions(path: Path, part: str | None = None) -> tuple[Table, list[s
     return Table(images, values, np.ones((len(images), 2))), notes
 
 
-def _by_isic_names(
-    path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]]
-) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Give columns that name a diagnosis by code or full name ISIC's names, where ISIC's own are not there."""
-    if {"image", *ISIC_COLUMNS} <= set(header):
-        return header, rows
-    new_name = {name: _isic_name(name, has_image="image" in header) for name in header}
-    named = list(new_name.values())
-    twice = next((name for index, name in enumerate(named) if name in named[:index]), None)
-    if twice:
-        raise UsageError(f"{path} has two columns for {twice}: {', '.join(n for n in header if new_name[n] == twice)}.")
-    return named, [(line, {new_name[name]: value for name, value in row.items()}) for line, row in rows]
-
-
-def _isic_name(name: str, *, has_image: bool) -> str:
-    dx = HAM10000.find(name)
-    if dx:
-        return ISIC_COLUMNS[INDEX_OF[dx]]
-    return "image" if tidy(name) in _IMAGE_COLUMNS and not has_image else name
-
-
-def read_truth(path: Path) -> Table:
-    """Read the truth: ISIC's one-hot table or metadata with `image_id` and `dx`, its columns written in any case.
+def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
+    """Read the truth, its columns written in any case: the challenge's own table, or metadata with `image_id` and `dx`.
 
     Raises:
         UsageError: names the row and the column at fault.
 
     """
-    header, rows = _named_rows(path, tidy)
-    named = [column for column in _IMAGE_COLUMNS if column in header]
-    is_one_hot = {"image", *(column.lower() for column in ISIC_COLUMNS)} <= set(header)
-    is_metadata = bool(named) and "dx" in header and not is_one_hot
+    header, rows = _named_rows(path, challenge)
+    keyed = {tidy(name): name for name in header}
+    named = [keyed[name] for name in challenge.key_columns if name in keyed]
+    is_own = {tidy(column) for column in challenge.columns} <= set(keyed)
+    is_metadata = challenge.has_one_answer and bool(named) and "dx" in keyed and not is_own
     if is_metadata:
-        rows = [(line, row | {"image": row[named[0]]}) for line, row in rows]
+        key, dx = named[0], keyed["dx"]
+        rows = [
+            (line, {tidy(name): cell for name, cell in row.items()} | {"key": row[key], "dx": row[dx]})
+            for line, row in rows
+        ]
+        images = _keys(path, rows, "key", challenge)
+        values = np.array([_metadata_row(path, line, row, challenge) for line, row in rows])
     else:
-        header, rows = _by_isic_names(path, header, rows)
-        _need_columns(path, header, ("image", *ISIC_COLUMNS), " (or give metadata with image_id and dx)")
-    read_row = _metadata_row if is_metadata else _one_hot_row
-    images = [without_suffix(row["image"]) for _, row in rows]
-    _refuse_repeated(path, images, [line for line, _ in rows])
-    values = np.array([read_row(path, line, row) for line, row in rows])
-    weights = np.array([[_weight(path, line, row, column) for column in _WEIGHT_COLUMNS] for line, row in rows])
+        hint = " (or give metadata with image_id and dx)" if challenge.has_one_answer else ""
+        header, rows, _ = _own_names(path, header, rows, challenge, hint)
+        images = _keys(path, rows, challenge.key_column, challenge)
+        read_row = _one_hot_row if challenge.has_one_answer else _marks_row
+        values = np.array([read_row(path, line, row, challenge) for line, row in rows])
+    weights = np.array([[_weight(path, line, row, column) for column in WEIGHT_COLUMNS] for line, row in rows])
     weights[[image == _NEVER_SCORED for image in images]] = 0.0
     return Table(images, values, weights)
 
 
-def _metadata_row(path: Path, line: int, row: dict[str, str]) -> list[float]:
-    dx = HAM10000.find(row["dx"])
-    if dx is None:
-        raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(INDEX_OF)}.")
-    return [float(index == INDEX_OF[dx]) for index in range(len(INDEX_OF))]
+def _named_rows(path: Path, challenge: Challenge) -> tuple[list[str], _Rows]:
+    def without_header(cells: list[str]) -> Sequence[str]:
+        header = _MEDMNIST_HEADER if challenge is DIAGNOSES else challenge.header
+        is_row = len(cells) == len(header) and tidy(cells[0]) not in challenge.key_columns
+        return header if is_row and all(map(_is_value, cells[1:])) else ()
+
+    may_lack_header = challenge is DIAGNOSES or not challenge.has_one_answer
+    header, rows = read_rows(path, without_header=without_header if may_lack_header else None)
+    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
 
 
-def _one_hot_row(path: Path, line: int, row: dict[str, str]) -> list[float]:
-    values = [_share(path, line, row, column) for column in ISIC_COLUMNS]
-    if sorted(values) != [0.0] * (len(values) - 1) + [1.0]:
-        raise UsageError(f"{path}, row {line} ({row['image']}): the truth needs one 1 and six 0 in ISIC's columns.")
+def _is_value(cell: str) -> bool:
+    try:
+        number(cell)
+    except ValueError:
+        return cell.lower() in _MARKS
+    return True
+
+
+def _own_names(
+    path: Path, header: list[str], rows: _Rows, challenge: Challenge, hint: str = ""
+) -> tuple[list[str], _Rows, list[str]]:
+    """Give the columns the challenge's names, and 0 to those that may be missing; say so."""
+    new_name = _new_names(header, challenge)
+    named = list(new_name.values())
+    twice = next((name for index, name in enumerate(named) if name in named[:index]), None)
+    if twice:
+        raise UsageError(f"{path} has two columns for {twice}: {', '.join(n for n in header if new_name[n] == twice)}.")
+    lacked = [column for column in challenge.may_lack if column not in named]
+    named += lacked
+    _need_columns(path, header, named, challenge, hint)
+    zeros = dict.fromkeys(lacked, "0")
+    notes = [f"{path} has no column {' and '.join(lacked)}: taken as 0."] if lacked else []
+    return named, [(line, {new_name[name]: cell for name, cell in row.items()} | zeros) for line, row in rows], notes
+
+
+def _new_names(header: list[str], challenge: Challenge) -> dict[str, str]:
+    """What each column is called here: as it is where the challenge's own names are all there."""
+    if set(challenge.header) <= set(header):
+        return {name: name for name in header}
+    tidied = {name: tidy(name) for name in header}
+    wanted = (challenge.key_column, *challenge.key_columns)
+    key = next((name for column in wanted for name in header if tidied[name] == column), None)
+    exact = {tidied[name]: name for name in header}
+    own = {tidy(column): column for column in challenge.columns}
+    names = {}
+    for name in header:
+        column = challenge.column_of(name)
+        if name == key:
+            names[name] = challenge.key_column
+        elif column and not challenge.has_one_answer and tidied[name] not in own and tidy(column) in exact:
+            names[name] = name  # `benign_malignant` beside `target`
+        else:
+            names[name] = column or (tidied[name] if tidied[name] in (*RUN_COLUMNS, *WEIGHT_COLUMNS) else name)
+    return names
+
+
+def _holds_diagnoses(header: list[str]) -> bool:
+    return set(DIAGNOSES.columns) <= {DIAGNOSES.column_of(name) for name in header}
+
+
+def _as_marks(path: Path, part: str | None, challenge: Challenge) -> tuple[Table, list[str]]:
+    """Answer a challenge about one mark with the probabilities of the diagnoses that have it."""
+    table, notes = read_predictions(path, part)
+    wanted = [INDEX_OF[dx] for dx in challenge.from_diagnoses]
+    names = " + ".join(DIAGNOSES.columns[index] for index in wanted)
+    values = table.values[:, wanted].sum(axis=1, keepdims=True)
+    return Table(table.images, values, table.weights), [*notes, f"{challenge.columns[0]} of {path} is {names}."]
+
+
+def _metadata_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
+    column = challenge.column_of(row["dx"])
+    if column is None:
+        known = INDEX_OF if challenge is DIAGNOSES else challenge.columns
+        raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(known)}.")
+    return [float(column == own) for own in challenge.columns]
+
+
+def _one_hot_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
+    key = challenge.key_column
+    values = [_share(path, line, row, column, key) for column in challenge.columns]
+    zeros = len(values) - 1
+    if sorted(values) != [0.0] * zeros + [1.0]:
+        raise UsageError(
+            f"{path}, row {line} ({row[key]}): the truth needs one 1 and {_IN_WORDS[zeros]} 0 in ISIC's columns."
+        )
     return values
 
 
-def _share(path: Path, line: int, row: dict[str, str], column: str) -> float:
-    value = _number(path, line, row, column)
+def _marks_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
+    key, values = challenge.key_column, []
+    for column in challenge.columns:
+        mark = _MARKS.get(row[column].lower())
+        values.append(_number(path, line, row, column, key) if mark is None else mark)
+        if values[-1] not in (0, 1):
+            raise UsageError(f"{path}, row {line} ({row[key]}), column {column}: {row[column]} is neither 0 nor 1.")
+    return values
+
+
+def _share(path: Path, line: int, row: dict[str, str], column: str, key: str) -> float:
+    value = _number(path, line, row, column, key)
     if not 0 <= value <= 1:
-        raise UsageError(f"{path}, row {line} ({row['image']}), column {column}: {row[column]} is outside 0 to 1.")
+        raise UsageError(f"{path}, row {line} ({row[key]}), column {column}: {row[column]} is outside 0 to 1.")
     return value
 
 
@@ -134,7 +221,7 @@ def _weight(path: Path, line: int, row: dict[str, str], column: str) -> float:
     return value
 
 
-def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
+def _number(path: Path, line: int, row: dict[str, str], column: str, key: str = "") -> float:
     text = row[column].strip()
     try:
         value = number(text)
@@ -142,25 +229,36 @@ def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
         value = math.nan
     if math.isnan(value):
         what = "the value is missing" if text.lower() in ("", "nan", "na", "null") else f"{text!r} is no number"
-        raise UsageError(f"{path}, row {line} ({row['image']}), column {column}: {what}.")
+        of = f" ({row[key]})" if key else ""
+        raise UsageError(f"{path}, row {line}{of}, column {column}: {what}.")
     return value
 
 
-def _named_rows(path: Path, rename: Callable[[str], str] = str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    """Read column names, renamed, and rows; each row with its line number, as an editor counts them."""
-    header, rows = read_rows(path, rename)
-    return header, [(line, dict(zip(header, cells, strict=True))) for line, cells in rows]
+def _need_columns(path: Path, header: list[str], named: Sequence[str], challenge: Challenge, hint: str) -> None:
+    missing = [column for column in challenge.header if column not in named]
+    if not missing:
+        return
+    if missing[0] == "lesion_id":
+        hint = ": this challenge scores lesions, one row each with the answer to both of its pictures"
+    there = ", ".join(header[:12])
+    other = _other_challenge(header, challenge)
+    raise UsageError(f"{path} has no column {', '.join(missing)}{hint}; it has {there}.{other}")
 
 
-def _need_columns(path: Path, header: list[str], needed: Sequence[str], hint: str = "") -> None:
-    missing = [column for column in needed if column not in header]
-    if missing:
-        raise UsageError(f"{path} has no column {', '.join(missing)}{hint}; it has {', '.join(header[:12])}.")
+def _other_challenge(header: list[str], challenge: Challenge) -> str:
+    """Name the challenge whose columns these are."""
+    fitting = [
+        other.name
+        for other in CHALLENGES.values()
+        if other != challenge
+        and set(other.columns) <= {other.column_of(name) for name in header}
+        and other.has_one_answer
+    ]
+    largest = max(fitting, key=lambda name: len(CHALLENGES[name].columns), default=None)
+    return f" These are the columns of --challenge {largest}." if largest else ""
 
 
-def _of_part(
-    path: Path, header: list[str], rows: list[tuple[int, dict[str, str]]], part: str | None
-) -> list[tuple[int, dict[str, str]]]:
+def _of_part(path: Path, header: list[str], rows: _Rows, part: str | None) -> _Rows:
     if "part" not in header:
         if part not in (None, ALL_PARTS):
             raise UsageError(f"{path} has no column 'part': leave out --part.")
@@ -178,11 +276,14 @@ def _of_part(
     return [(line, row) for line, row in rows if part in (None, row["part"])]
 
 
-def _refuse_repeated(path: Path, images: list[str], lines: list[int]) -> None:
+def _keys(path: Path, rows: _Rows, key: str, challenge: Challenge) -> list[str]:
+    """Name the images or lesions of the rows; each once."""
+    names = [row[key] if challenge.key == "lesion" else without_suffix(row[key]) for _, row in rows]
     seen: dict[str, int] = {}
-    for image, line in zip(images, lines, strict=True):
-        if not image:
-            raise UsageError(f"{path}, row {line}: the image has no name.")
-        if image in seen:
-            raise UsageError(f"{path}, row {line}: the image {image!r} is in row {seen[image]} too.")
-        seen[image] = line
+    for name, (line, _) in zip(names, rows, strict=True):
+        if not name:
+            raise UsageError(f"{path}, row {line}: the {challenge.key} has no name.")
+        if name in seen:
+            raise UsageError(f"{path}, row {line}: the {challenge.key} {name!r} is in row {seen[name]} too.")
+        seen[name] = line
+    return names

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.answers import answers_of
 from lesionlab.taxonomy import Taxonomy
 
 
@@ -15,7 +16,7 @@ class LabelledPredictions:
 
     Attributes:
         labels: integers (n,), the true diagnosis of each image by its place in `taxonomy`, 0 to k - 1.
-        probabilities: float64 (n, k), rows sum to 1; the largest is the prediction.
+        probabilities: float64 (n, k), rows sum to 1, or nearly where a table has rounded them; the largest is the prediction.
         lesions: (n,) lesion ids: images of one lesion are not independent, so that intervals count lesions.
         taxonomy: the k diagnoses in the order of `labels` and `probabilities`; their names, and which are malignant.
 
@@ -30,7 +31,9 @@ class LabelledPredictions:
     taxonomy: Taxonomy
 
     def __post_init__(self) -> None:
-        """Check that the arrays fit each other and the taxonomy."""
+        """Take lists for arrays, and check that they fit each other and the taxonomy."""
+        for name in ("labels", "probabilities", "lesions"):
+            object.__setattr__(self, name, np.asarray(getattr(self, name)))
         n, k = len(self.labels), len(self.taxonomy)
         if self.probabilities.shape != (n, k) or len(self.lesions) != n:
             raise UsageError(
@@ -48,8 +51,8 @@ class LabelledPredictions:
 
     @cached_property
     def predicted(self) -> np.ndarray:
-        """The likeliest diagnosis of each image: integers (n,)."""
-        return self.probabilities.argmax(axis=1)
+        """The likeliest diagnosis of each image: integers (n,); `UNDECIDED` for a tie, which is none and wrong."""
+        return answers_of(self.probabilities)
 
     @cached_property
     def is_right(self) -> np.ndarray:

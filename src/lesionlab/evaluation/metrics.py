@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve, roc_curve
 
+from lesionlab.evaluation.answers import UNDECIDED, answers_of
 from lesionlab.evaluation.intervals import (
     AT_SPECIFICITY,
     CLASS_FIGURES,
@@ -58,20 +59,22 @@ def evaluate_part(part: LabelledPredictions, *, seed: int) -> PartFigures:
         seed: of the bootstrap.
 
     Returns:
-        What `metrics.json` holds for a part; shares 0 to 1, NaN where undefined. `intervals` are those of the bootstrap;
-        where no draw differs (all answers right), accuracy has Wilson's and the others none; of one lesion alone there are
-        none. In `per_class` so has a share that no draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has
-        Newcombe's, and its average precision none; `sensitivity_interval` is Wilson's always. All count lesions.
+        What `metrics.json` holds for a part; shares 0 to 1, NaN where undefined. `undecided` counts ties, which are wrong and
+        which `confusion` leaves out. `intervals` are those of the bootstrap; where no draw differs (all answers right),
+        accuracy has Wilson's and the others none; of one lesion alone there are none. In `per_class` so has a share that no
+        draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's, and its average precision none;
+        `sensitivity_interval` is Wilson's always. All count lesions.
 
     """
     confusion = confusion_matrix(part.labels, part.predicted, labels=range(part.n_diagnoses))
-    counts = confusion.sum(axis=1)
+    counts = np.bincount(part.labels, minlength=part.n_diagnoses)
     draws = bootstrap(part, seed=seed)
     focus = part.taxonomy.focus
     place = part.taxonomy.index_of[focus] if focus else None
     return PartFigures(
         images=len(part),
         lesions=part.n_lesions,
+        undecided=int((part.predicted == UNDECIDED).sum()),
         **msgspec.structs.asdict(headline(part.labels, part.probabilities)),
         focus_at_90=None if place is None else sensitivity_at(part.labels == place, part.probabilities[:, place]),
         majority_accuracy=float(counts.max() / counts.sum()),
@@ -146,10 +149,10 @@ def headline(labels: np.ndarray, probabilities: np.ndarray) -> Headline:
 
     Args:
         labels: integers (n,), 0 to k - 1.
-        probabilities: float (n, k), rows sum to 1; the largest is the prediction.
+        probabilities: float (n, k), rows sum to 1; the largest is the prediction, a tie is none.
 
     """
-    predicted = probabilities.argmax(axis=1)
+    predicted = answers_of(probabilities)
     hits = predicted == labels
     recalls = [hits[labels == index].mean() for index in np.unique(labels)]
     aucs = [auc(labels == index, probabilities[:, index]) for index in np.unique(labels)]

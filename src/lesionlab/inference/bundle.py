@@ -63,7 +63,7 @@ class Bundle:
             Of each output a row an image, float32; of `probabilities` float64 (b, k), rows sum to 1.
 
         Raises:
-            LesionlabError: ONNX Runtime fails, or what the model gives are no probabilities.
+            LesionlabError: ONNX Runtime fails, or the outputs of the model are not probabilities.
 
         """
         try:
@@ -74,7 +74,7 @@ class Bundle:
         probabilities = found["probabilities"].astype(np.float64)
         sums = probabilities.sum(axis=1, keepdims=True)
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
-            raise LesionlabError(f"The model {self.facts.name!r} is damaged: what it gives are no probabilities.")
+            raise LesionlabError(f"The model {self.facts.name!r} is damaged: its outputs are not probabilities.")
         return found | {"probabilities": probabilities / sums}
 
     def _gives(self, name: str) -> bool:

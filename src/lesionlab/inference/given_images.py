@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -64,7 +65,12 @@ def as_file(given: Image.Image | np.ndarray) -> bytes:
     An image that Pillow has opened and not decoded yet is given as the file that it is.
     """
     if isinstance(given, ImageFile.ImageFile) and given.tile and given.fp is not None and given.tell() == 0:
-        return _whole_file(given.fp)
+        data = _whole_file(given.fp)
+        with suppress(
+            Exception
+        ):  # what is damaged the reader of the file says; Pillow closes a file that it has loaded
+            given.load()
+        return data
     image = Image.fromarray(given) if isinstance(given, np.ndarray) else given
     refuse_unknown_range(image)
     try:

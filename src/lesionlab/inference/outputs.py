@@ -22,7 +22,7 @@ class ModelOutputs:
     """What a model makes of n images; NaN in the rows of images that could not be read.
 
     Attributes:
-        probabilities: float64 (n, k), rows sum to 1.
+        probabilities: float64 (n, k), rows sum to 1, or nearly where a table has rounded them.
         features: float32 (n, channels), after the global average; None where the network has none.
         maps: float32 (n, grid height, grid width, k), class activation maps; None where the network has none.
         is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.

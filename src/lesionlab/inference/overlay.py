@@ -48,9 +48,7 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
     page = Image.new("RGB", (2 * width, height + _CAPTION_PX), "white")
     page.paste(Image.fromarray(panels))
     draw = ImageDraw.Draw(page)
-    share = prediction.probabilities[prediction.dx]
-    caption = f"{prediction.image[:40]}: {prediction.name}, {share:.0%}. Bright: speaks for it ({model.facts.name})."
-    for line, text in enumerate((caption, NOT_A_DEVICE)):
+    for line, text in enumerate((_caption(prediction, model.facts.name), NOT_A_DEVICE)):
         text = text.encode("latin-1", "backslashreplace").decode("latin-1")  # Pillow's own font has no more
         draw.text((8, height + 6 + 22 * line), text, fill="black", font=ImageFont.load_default(15))
     mark = PngImagePlugin.PngInfo()
@@ -58,6 +56,15 @@ def write_overlay(prediction: Prediction, model: Model, folder: Path) -> Path:
     with replacing(path) as temporary:
         page.save(temporary, "PNG", pnginfo=mark)
     return path
+
+
+def _caption(prediction: Prediction, model: str) -> str:
+    """Say what the map is of; of a picture that is refused nothing but that, as the table and JSON do."""
+    image = prediction.image[:40]
+    if prediction.is_dermatoscopic is False:
+        return f"{image}: not dermatoscopic (score {prediction.ood_score:.1f}, {model}). No answer or map is to be trusted."
+    share = prediction.probabilities[prediction.dx]
+    return f"{image}: {prediction.name}, {share:.0%}. Bright: speaks for it ({model})."
 
 
 def _file_name(image: str) -> str:

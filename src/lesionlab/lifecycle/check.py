@@ -1,13 +1,23 @@
 """`lesionlab check` and `lesionlab explore`: steps 2 to 5 by themselves, without a recipe and without Keras."""
 
+import dataclasses
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from lesionlab import folders
+from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, Finding
+from lesionlab.data.duplicates import NearDuplicate
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.layouts.recognise import Collection, read_collection
 from lesionlab.data.phantom import write
+from lesionlab.data.point_matches import PointMatch
 from lesionlab.errors import UsageError
+from lesionlab.files import write_csv
+from lesionlab.folders import Data
 from lesionlab.lifecycle.explore import write_exploration_page
 from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
 from lesionlab.taxonomy import Taxonomy
@@ -26,11 +36,11 @@ class Checked:
         return (*self.collection.findings, *self.cleaned.findings)
 
 
-def check(folder: Path, taxonomy: Taxonomy | None = None, image_types: tuple[str, ...] | None = None) -> Checked:
-    """Read a folder and find what is in it and what is wrong with it.
+def check(data: Data, taxonomy: Taxonomy | None = None, image_types: tuple[str, ...] | None = None) -> Checked:
+    """Read a folder, or several as one, and find what is in it, what is wrong with it, and what several have in common.
 
     Args:
-        folder: of images.
+        data: a folder of images, or several.
         taxonomy: the diagnoses to read it in; None for the folder's own.
         image_types: kinds of image to read, see `read_collection`.
 
@@ -38,8 +48,25 @@ def check(folder: Path, taxonomy: Taxonomy | None = None, image_types: tuple[str
         UsageError: it holds no images with diagnoses in a layout that is known.
 
     """
-    collection = read_collection(folder, taxonomy, image_types)
+    collection = read_data(data, taxonomy, image_types)
     return Checked(collection, inspect(collection))
+
+
+def write_pairs(checked: Checked, path: Path) -> None:
+    """Write all pairs of images that show one lesion, as they were found, into a .csv file.
+
+    Raises:
+        UsageError: it cannot be written.
+
+    """
+    kind = PointMatch if local_features.is_available() else NearDuplicate
+    columns = [field.name for field in dataclasses.fields(kind)]
+    try:
+        write_csv(pd.DataFrame([dataclasses.asdict(pair) for pair in checked.cleaned.pairs], columns=columns), path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UsageError(f"{path} cannot be written ({error.strerror}). Name another file with --pairs.") from error
 
 
 def explore_folder(

@@ -140,7 +140,7 @@ def _fold_requests(request: Request, n_folds: int) -> list[Request]:
         path = (request.out / f"fold-{fold}.csv").resolve()
         write_csv(pd.DataFrame({"image_id": table["image_id"], "part": parts}), path)
         recipe = request.recipe.with_changes("split", name="file", file=str(path))
-        data = request.data.resolve() if request.data else None
+        data = folders.resolved(request.data) if request.data else None
         out = (request.out / f"fold-{fold}").resolve()
         requests.append(dataclasses.replace(request, recipe=recipe, data=data, out=out))
     return requests

@@ -74,14 +74,14 @@ class EvaluatedPart:
 
 
 def evaluate(
-    model: str | None,
-    data: Path,
-    out: Path,
+    model: str | Path | None,
+    data: Path | str,
+    out: Path | str,
     *,
     seed: int = 0,
     allow_missing: bool = False,
-    split: Path | None = None,
-    costs: Path | None = None,
+    split: Path | str | None = None,
+    costs: Path | str | None = None,
     risks: Sequence[float] = RISKS,
     robustness_lesions: int | None = None,
     taxonomy: Taxonomy | None = None,
@@ -108,6 +108,8 @@ def evaluate(
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
+    model, data, out = str(model) if model else None, Path(data), Path(out)
+    split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
     if opened:

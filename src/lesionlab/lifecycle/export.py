@@ -12,10 +12,11 @@ import pandas as pd
 from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.image_types import kinds_of_recipe
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
+from lesionlab.folders import each
 from lesionlab.inference.facts import Facts
 from lesionlab.model.export import onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
@@ -219,12 +220,13 @@ def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
 
 def _paths(run: RunDirectory) -> pd.DataFrame:
     data = run.data_folder
-    if not data.exists():
+    absent = [str(one) for one in each(data) if not one.exists()]
+    if absent:
         raise LesionlabError(
-            f"The images of the run in {run.folder} are gone: {data} does not exist. An export is proved on them; put them "
-            "back, or use the run's own model.onnx and model.keras."
+            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. An export is proved on "
+            "them; put them back, or use the run's own model.onnx and model.keras."
         )
-    return read_collection(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types)).table[["image_id", "path"]]
+    return read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types)).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

@@ -23,6 +23,7 @@ from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.facts import ON_ALL, Thresholds
 from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs, see
+from lesionlab.lifecycle.predicted_names import as_in_data
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
 
@@ -92,12 +93,14 @@ def predictions_of_table(
     """
     given, _ = read_predictions(path, ALL_PARTS if has_split else None)
     _refuse_what_is_no_probability(path, given.images, given.values)
-    row_of = dict(zip(given.images, given.values, strict=True))
+    meant = as_in_data(given.images, collection.table, collection.folder)
+    images = [meant.get(image, image) for image in given.images]
+    row_of = dict(zip(images, given.values, strict=True))
     predicted = set(table["image_id"]) & row_of.keys()
     is_a_runs = {"part", "truth", "predicted"} <= set(read_start(path)[0])  # read by the rule that the data are
     doubtful = [] if is_a_runs else [image for image in _twice(collection) if image in predicted]
     missing = [image for image in table["image_id"] if image not in row_of]
-    unknown = sorted(set(given.images) - set(collection.table["image_id"]))
+    unknown = sorted(set(images) - set(collection.table["image_id"]))
     if len(missing) == len(table):
         raise UsageError(f"{path} has no prediction for any image of the data; its first is {given.images[0]!r}.")
     _report_faults(_faults(path, missing, unknown, doubtful), allow_missing)
@@ -112,7 +115,7 @@ def predictions_of_table(
         conformal=None,
         operating=(),
     )
-    return GivenPredictions(ModelOutputs(values / values.sum(axis=1, keepdims=True)), described, unknown, doubtful)
+    return GivenPredictions(ModelOutputs(values), described, unknown, doubtful)
 
 
 def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[str]) -> list[str]:
@@ -203,5 +206,6 @@ def _refuse_what_is_no_probability(path: Path, images: list[str], values: np.nda
     rounded = int((np.abs(sums - 1) > 1e-3).sum())
     if rounded:
         say(
-            f"{rounded:,} rows of {path} miss the sum of 1 by up to {np.abs(sums - 1).max():.3f}: divided by their sums"
+            f"{rounded:,} rows of {path} miss the sum of 1 by up to {np.abs(sums - 1).max():.3f}: taken as they are, as by "
+            "lesionlab score"
         )

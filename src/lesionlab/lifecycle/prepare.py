@@ -12,19 +12,23 @@ import numpy as np
 import pandas as pd
 
 from lesionlab._version import __version__
+from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
+from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
-from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
+from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
+from lesionlab.data.point_matches import point_matches
 from lesionlab.data.split import SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
-from lesionlab.data.split_proof import count_patients, prove
+from lesionlab.data.split_proof import count_patients, prove, unseen
 from lesionlab.data.split_proof import in_words as proof_in_words
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.environment import default_cache_dir, record_environment
 from lesionlab.errors import UsageError
 from lesionlab.files import write_csv
+from lesionlab.folders import as_written, named
 from lesionlab.lifecycle.explore import write_exploration
 from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.recipe import ImageChoice
@@ -57,9 +61,9 @@ def prepare(run: Run) -> CleanData:
     request, image = run.request, run.request.recipe.image
     with run.stages.step(Step.IMAGES):
         folder = request.data or _generated_folder(request.seed)
-        say(f"{len(index_images(folder)):,} images in {folder}")
+        say(f"{count_images(folder):,} images in {named(folder)}")
     with run.stages.step(Step.METADATA):
-        collection = read_collection(folder, request.taxonomy, request.image_types)
+        collection = read_data(folder, request.taxonomy, request.image_types)
         say("diagnoses: " + ", ".join(f"{d.dx} {d.name}" for d in collection.taxonomy.diagnoses))
         say(f"{len(collection.table):,} rows, layout {collection.layout!r}")
         if request.recipe.split.name == "source":
@@ -77,7 +81,7 @@ def prepare(run: Run) -> CleanData:
         present = sorted(set(cleaned.table["dx"]))
         if len(present) < 2:
             raise UsageError(
-                f"{folder}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
+                f"{named(folder)}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
                 "Training needs two or more: add images of others."
             )
     return CleanData(collection, cleaned, pixels, describe_data(collection, cleaned.table, n_kept))
@@ -90,15 +94,19 @@ def decode(collection: Collection, height: int, width: int, crop: str) -> PixelC
 
 
 def inspect(collection: Collection) -> Cleaned:
-    """Judge a collection: faults in the table, in the files, and near-duplicates.
+    """Judge a collection: faults in the table, in the files, and images of one lesion.
 
-    Images are compared at `LOOK_PX`, whatever size a recipe trains at, so that every recipe splits the same groups.
+    These are found point by point where OpenCV is installed, else by texture at `LOOK_PX`; whatever size a recipe trains at,
+    so that every recipe splits the same groups.
     """
     look = decode(collection, LOOK_PX, LOOK_PX, "centre")
     # Of a very small file too little is left to tell one lesion from another, also when scaled up.
     skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
-    pairs = near_duplicates(look.pixels, list(collection.table["image_id"]), skipped.to_numpy())
-    return clean(collection, look.facts, pairs)
+    image_ids = list(collection.table["image_id"])
+    if local_features.is_available():
+        paths = collection.table["path"].where(~skipped.to_numpy(), "")
+        return clean(collection, look.facts, point_matches(list(paths), image_ids))
+    return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
 
 
 def explore(run: Run, data: CleanData) -> dict[str, Any]:
@@ -162,11 +170,12 @@ def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
     untrained = _untrained(table, data.taxonomy)
     write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
     say(f"split {choice.name!r}: {counts['test'].images:,} test images")
-    for line in proof_in_words(proof):
+    said = unseen(by_points=local_features.is_available())
+    for line in (*proof_in_words(proof), said):
         say(line)
     if untrained:
         say(f"NOT TRAINED ON, but tested: {', '.join(untrained)}. All of their images will be predicted wrongly")
-    return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained))
+    return table, SplitFacts(name=choice.name, parts=counts, proof=proof, untrained=tuple(untrained), unseen=said)
 
 
 def _untrained(table: pd.DataFrame, taxonomy: Taxonomy) -> list[str]:
@@ -195,7 +204,7 @@ def describe_data(collection: Collection, table: pd.DataFrame, kept: int | None 
 
     """
     return DataFacts(
-        folder=str(collection.folder),
+        folder=as_written(collection.data),
         layout=collection.layout,
         rows=len(collection.table),
         images=len(table),

@@ -13,7 +13,7 @@ import pandas as pd
 
 from lesionlab import folders
 from lesionlab.data.layouts.image_types import kinds_of_recipe
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing
@@ -79,9 +79,12 @@ def train_on_all(folder: Path) -> Path:
 def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
     data, image = run.data_folder, run.recipe.image
-    if not data.exists():
-        raise LesionlabError(f"The images of the run in {run.folder} are gone: {data} does not exist. Put them back.")
-    collection = read_collection(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
+    absent = [str(one) for one in folders.each(data) if not one.exists()]
+    if absent:
+        raise LesionlabError(
+            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. Put them back."
+        )
+    collection = read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()
@@ -98,6 +101,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != run.manifest.data.fingerprint:
         raise LesionlabError(
-            f"The images in {data} have changed since the run in {run.folder}. Restore them, or repeat the run with --again."
+            f"The images in {folders.named(data)} have changed since the run in {run.folder}. Restore them, or "
+            "repeat the run with --again."
         )
     return table, cache.pixels

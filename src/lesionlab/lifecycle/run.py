@@ -13,7 +13,7 @@ from jinja2 import UndefinedError
 
 from lesionlab import folders, tracking
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.data.layouts.recognise import index_images
+from lesionlab.data.layouts.joined import count_images
 from lesionlab.data.split import split_file_digest
 from lesionlab.files import write_text
 from lesionlab.lifecycle import prepare
@@ -89,13 +89,19 @@ def validated(request: Request) -> Request:
         UsageError: no folder of images, `out` lies in it, or the recipe names no taxonomy.
 
     """
-    data = request.data and Path(request.data)  # a string does as well
+    data = request.data and _paths(request.data)
     request = dataclasses.replace(request, data=data, out=Path(request.out))
     _ = request.taxonomy  # that there is such a one
     if request.data:
-        index_images(request.data)
+        count_images(request.data)
         folders.refuse_among_images(request.out, request.data)
     return dataclasses.replace(request, recipe=request.recipe.with_full_paths())
+
+
+def _paths(data: folders.Data) -> folders.Data:
+    """Make paths of the folders of data: strings, and a list, do as well; of one folder in a list, that folder."""
+    paths = [Path(data)] if isinstance(data, str | Path) else [Path(folder) for folder in data]
+    return paths[0] if len(paths) == 1 else tuple(paths)
 
 
 def _help_to_train(request: Request) -> Path:
@@ -130,7 +136,8 @@ def _fourteen_steps(run: Run, head: Head) -> None:
 
 def identify(request: Request) -> Identity:
     """Say what makes a run this one: the same goes on where it stopped, another is refused."""
-    data = str(request.data.resolve()) if request.data else f"generated: {prepare.DEMO_LESIONS} lesions"
+    generated = f"generated: {prepare.DEMO_LESIONS} lesions"
+    data = folders.as_written(folders.resolved(request.data)) if request.data else generated
     split, taxonomy = request.recipe.split, request.taxonomy
     return Identity(
         recipe=request.recipe.to_toml(),

@@ -11,6 +11,7 @@ from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.recognise import Collection
+from lesionlab.folders import Data
 from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
 from lesionlab.runs.manifest import DataFacts, Environment, ModelFacts, PixelFacts, SetAside, SplitFacts
@@ -21,13 +22,13 @@ from lesionlab.tracking.tracker import Tracker
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for: `data` None means generated lesions; `limit` about how many images, None for all.
+    """What a user asks for: `data`: folders, or None for generated lesions; `limit`: about how many images, or all (None).
 
     `devices`: how many train, None for all; `track`: trackers to log to. Neither is part of what identifies a run.
     """
 
     recipe: Recipe
-    data: Path | None
+    data: Data | None
     out: Path
     seed: int = 0
     limit: int | None = None

@@ -1,5 +1,6 @@
 """Starting weights: ImageNet's, published or in a file of one's own, laid into the backbone of a network."""
 
+import os
 import warnings
 from pathlib import Path
 
@@ -76,6 +77,12 @@ def published(recipe: Recipe, shape: tuple[int | None, ...]) -> keras.Model:
         raise
     except Exception as error:  # Keras wraps any network failure in a bare Exception
         raise LesionlabError(
-            f"The ImageNet weights of {recipe.model.architecture} could not be downloaded ({error}). "
-            "Give a local file with --weights FILE.weights.h5, or train from random weights with --weights none."
+            f"The ImageNet weights of {recipe.model.architecture} could not be downloaded ({error}). Download that file "
+            f"elsewhere and put it into {_keras_models()} (KERAS_HOME/models), or give it with --weights FILE_no_top.h5. Or give "
+            "weights of your own with --weights FILE.weights.h5, or train from random ones with --weights none."
         ) from error
+
+
+def _keras_models() -> Path:
+    """The folder that keras.applications looks for downloaded weights in."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models"

@@ -109,13 +109,31 @@ def check_weights_file(path: Path) -> None:
     """
     if not path.is_file():
         raise UsageError(f"There is no weights file {path}. Give a .weights.h5 file, 'imagenet' or 'none'.")
-    if not path.name.endswith(".weights.h5"):
+    if path.suffix != ".h5":
         raise UsageError(
-            f"{path} is not read: only Keras 3 weights files (.weights.h5) are, because whole models in .h5 can carry "
-            "code. Save yours with model.save_weights('name.weights.h5')."
+            f"{path} is not read: only Keras 3 weights files (.weights.h5) and those that Keras publishes (…_no_top.h5) are. "
+            "Save yours with model.save_weights('name.weights.h5')."
         )
     with path.open("rb") as file:
         check_hdf5(file, str(path))
+        if not path.name.endswith(".weights.h5"):
+            _check_published_weights(file, path)
+
+
+def _check_published_weights(file: IO[bytes], path: Path) -> None:
+    """Let through what Keras publishes as ImageNet weights (`…_no_top.h5`): arrays by layer, and no model."""
+    import h5py
+
+    file.seek(0)
+    with h5py.File(file, "r") as group:
+        is_model = "model_config" in group.attrs or "model_weights" in group
+        has_layers = "layer_names" in group.attrs
+    if is_model or not has_layers:
+        what = "a whole model in .h5, which can carry code" if is_model else "no file of weights that Keras knows"
+        raise UsageError(
+            f"{path} is not read: it is {what}. Read are .weights.h5 files and the weights that Keras publishes (…_no_top.h5). "
+            "Save yours with model.save_weights('name.weights.h5')."
+        )
 
 
 def check_hdf5(file: IO[bytes], where: str) -> None:

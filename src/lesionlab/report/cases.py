@@ -16,6 +16,7 @@ from PIL import Image
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
+from lesionlab.evaluation.answers import TIE, answers_of
 from lesionlab.evaluation.conformal import prediction_sets
 from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.evaluation.uncertainty import uncertainties
@@ -39,6 +40,7 @@ class Case:
     image: str
     truth: str
     predicted: str
+    map_of: str
     probabilities: tuple[tuple[str, float], ...]
     malignant: float
     uncertainty: float
@@ -85,7 +87,8 @@ def write_cases(
     environment = Environment(
         loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    common = {"notice": NOT_A_DEVICE, "model": model.name, "name_of": taxonomy.name_of, "malignant": taxonomy.malignant}
+    name_of = taxonomy.name_of | {TIE: "nothing: a tie"}
+    common = {"notice": NOT_A_DEVICE, "model": model.name, "name_of": name_of, "malignant": taxonomy.malignant}
     page = environment.get_template("case.html.j2")
 
     def write(case: Case, folder: Path) -> None:
@@ -108,7 +111,7 @@ def write_cases(
 def _cases(
     table: pd.DataFrame, seen: ModelOutputs, metrics: Metrics, model: EvaluatedModel, taxonomy: Taxonomy
 ) -> list[Case]:
-    dx, predicted = taxonomy.dx, seen.probabilities.argmax(axis=1)
+    dx, predicted = taxonomy.dx, answers_of(seen.probabilities)
     unsure = uncertainties(seen.probabilities)
     suspected = {suspect.row: suspect.suggested for suspect in metrics.suspects}
     sets = prediction_sets(seen.probabilities, model.conformal.thresholds) if model.conformal else None
@@ -119,7 +122,8 @@ def _cases(
             place=place,
             image=str(table["image_id"].iloc[place]),
             truth=str(table["dx"].iloc[place]),
-            predicted=dx[predicted[place]],
+            predicted=(*dx, TIE)[predicted[place]],
+            map_of=dx[int(row.argmax())],
             probabilities=tuple(sorted(zip(dx, row.tolist(), strict=True), key=lambda item: -item[1])),
             malignant=float(row[malignant].sum()),
             uncertainty=float(unsure[place]),

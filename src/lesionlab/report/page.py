@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.evaluation.answers import TIE
 from lesionlab.evaluation.metrics import title
 from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.files import write_text
@@ -98,7 +99,7 @@ def _common(taxonomy: Taxonomy | None, is_generated: bool) -> dict[str, Any]:
     return {
         "diagnoses": taxonomy.diagnoses,
         "dx_order": taxonomy.dx,
-        "name_of": taxonomy.name_of,
+        "name_of": taxonomy.name_of | {TIE: "nothing: a tie"},
         "title": lambda name: title(name, len(taxonomy)),
         "notice": NOT_A_DEVICE,
         "is_generated": is_generated,

@@ -15,6 +15,7 @@ import pandas as pd
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.metrics_file import Metrics, read_metrics, renewed
 from lesionlab.files import read_csv
+from lesionlab.folders import Data, as_read, each
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs.identity import EvaluationHead, Head, Identity, Kind
 from lesionlab.runs.manifest import Manifest
@@ -99,10 +100,11 @@ class RunDirectory:
         return tuple(map(Path, self.head.request.members))
 
     @property
-    def data_folder(self) -> Path:
-        """The folder of the images, wherever the command is called from."""
-        folder, asked = Path(self.manifest.data.folder), Path(self.head.request.data or "")
-        return asked if asked.is_absolute() and not folder.is_absolute() else folder
+    def data_folder(self) -> Data:
+        """The folder of the images, or several, wherever the command is called from."""
+        found, asked = as_read(self.manifest.data.folder), as_read(self.head.request.data or "")
+        is_asked = all(one.is_absolute() for one in each(asked)) and not all(one.is_absolute() for one in each(found))
+        return asked if is_asked else found
 
     def metrics(self) -> Metrics:
         """Read `metrics.json`.

@@ -36,7 +36,7 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
         members: of an ensemble: the folders of the runs that it joins.
         finished: of an ensemble: when each of them was finished.
         space: of a search: the choices or the range of each key.
-        data: the folder of the images, or that they are generated.
+        data: the folder of the images, or several, or that they are generated.
         trials: of a search: how many recipes are tried.
         seed: of everything random.
         limit: about how many images are taken; absent for all.
@@ -50,7 +50,7 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     members: tuple[str, ...] = ()
     finished: tuple[str, ...] = ()
     space: dict[str, Any] | None = None
-    data: str | None = None
+    data: str | tuple[str, ...] | None = None
     trials: int | None = None
     seed: int | None = None
     limit: int | None = None

@@ -55,7 +55,7 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Steps 2 to 4: where the images lie and how many there are.
 
     Attributes:
-        folder: of the images.
+        folder: of the images, or several.
         layout: that it was read as.
         rows: of its table, one an image.
         images: those that were used.
@@ -67,7 +67,7 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
         kept: images that could be used, before `--limit`; absent in an evaluation.
     """
 
-    folder: str
+    folder: str | tuple[str, ...]
     layout: str
     rows: int
     images: int
@@ -111,12 +111,14 @@ class SplitFacts(Struct, frozen=True, kw_only=True):
         parts: images and lesions of `train`, `validation` and `test`.
         proof: what lies on two sides, counted anew on the result.
         untrained: diagnoses that are tested and never trained on.
+        unseen: what the proof cannot see, a sentence; empty in manifests of older versions.
     """
 
     name: str
     parts: dict[str, PartCounts]
     proof: SplitProof
     untrained: tuple[str, ...] = ()
+    unseen: str = ""
 
 
 class PixelFacts(Struct, frozen=True, kw_only=True):

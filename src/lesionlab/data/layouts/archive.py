@@ -19,6 +19,7 @@ from lesionlab.taxonomy import Taxonomy, read_taxonomy
 
 ARCHIVE_NEEDS = frozenset(("isic_id", "diagnosis_1"))
 ISIC_2024_NEEDS = frozenset(("isic_id", "target", "tbp_tile_type"))
+_ISIC_2024_TRUTH = frozenset(("isic_id", "malignant"))
 _LEVELS = [f"diagnosis_{number}" for number in range(1, 6)]
 _SETS = ("ham10000", "isic2019", "milk10k")  # tried in turn: the first that has every diagnosis of the table
 # HAM10000 as the archive has it: these names alone, of the Vienna group. Its Bowen's disease is "Squamous cell carcinoma, NOS"
@@ -59,28 +60,39 @@ def read_archive(scan: Scan, options: Options) -> Reading | None:
 
 def read_isic_2024(scan: Scan, options: Options) -> Reading | None:
     """Read ISIC 2024 (SLICE-3D): its metadata, and an HDF5 file with a JPEG an entry, or the same as files."""
-    paths = scan.tables_with(ISIC_2024_NEEDS)
+    paths = scan.tables_with(ISIC_2024_NEEDS) or scan.tables_with(_ISIC_2024_TRUTH)
     if not paths:
         return None
     taxonomy = options.taxonomy or read_taxonomy("isic2024")
     paths = scan.take(paths)
     parts = []
     for path in paths:
-        table = read_table(path).rename(columns={f"iddx_{number}": f"diagnosis_{number}" for number in range(1, 6)})
+        table = _with_target(scan, read_table(path)).rename(
+            columns={f"iddx_{number}": f"diagnosis_{number}" for number in range(1, 6)}
+        )
         if taxonomy.name == "isic2024":
             levels = pd.DataFrame({"target": table["target"].replace({"0.0": "0", "1.0": "1"})})
         else:
             levels = _levels(table)
         parts.append(_rows(table, levels, path, taxonomy, options, False))
-    stored = {
-        name: entry_path(file, name) for file in scan.hdf5 for name in hdf5_names(file) if name not in scan.images
-    }
-    return Reading("ISIC 2024", joined(parts, paths), taxonomy, paths[0], _resolved(scan, stored))
-
-
-def _resolved(scan: Scan, stored: dict[str, Path]) -> dict[str, str]:
     root = scan.folder.resolve()
-    return {name: str(root / path.relative_to(scan.folder)) for name, path in stored.items()}
+    stored: dict[str, str] = {}
+    for file in scan.hdf5:
+        start = str(entry_path(root / file.relative_to(scan.folder), ""))
+        stored |= {name: start + name for name in hdf5_names(file) if name not in scan.images}
+    return Reading("ISIC 2024", joined(parts, paths), taxonomy, paths[0], stored)
+
+
+def _with_target(scan: Scan, table: pd.DataFrame) -> pd.DataFrame:
+    """Of the challenge's own download, whose truth is a table of `isic_id` and `malignant`: join the metadata beside it."""
+    if "target" in table:
+        return table
+    table = table.rename(columns={"malignant": "target"})
+    for path in scan.take(scan.tables_with(("isic_id", "tbp_tile_type"))):
+        more = read_table(path).drop(columns=ROW).drop_duplicates("isic_id")
+        new = [name for name in more.columns if name == "isic_id" or name not in table]
+        table = table.merge(more[new], on="isic_id", how="left").fillna("")
+    return table
 
 
 def _levels(table: pd.DataFrame) -> pd.DataFrame:

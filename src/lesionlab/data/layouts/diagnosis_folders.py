@@ -1,18 +1,19 @@
 """A folder per diagnosis, at any depth: the name of the folder that an image lies in says what the image shows."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from lesionlab.data.copy_names import extended, sources
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import PART, UNKNOWN, check_image_id, without_suffix
 from lesionlab.data.layouts.written_diagnoses import read_all_dx
 from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy
 
-_ADDITION = re.compile(r"[-_. ()]+")  # where one may begin
 _PART = re.compile(r"^(train|val|valid|validate|validation|test)(ing)?([_-]?set)?$", re.IGNORECASE)
 _PARTS = {"train": "train", "test": "test"}  # all others are of validation
 
@@ -49,7 +50,8 @@ def read_diagnosis_folders(
         for path, made in zip(inner, is_shared, strict=True)
     ]
     ids = [check_image_id(name, str(path.parent)) for name, path in zip(names, pictures, strict=True)]
-    table = pd.DataFrame({"image_id": ids, "lesion_id": ids, "dx": dx})
+    keys = sources([path.stem for path in inner], dx)
+    table = pd.DataFrame({"image_id": ids, "lesion_id": _lesion_ids(keys, ids, dx), "dx": dx})
     parts = [next((_part(name) for name in path.parts[:-2] if _PART.match(name)), UNKNOWN) for path in inner]
     if set(parts) >= {"train", "test"}:
         table[PART] = parts
@@ -60,7 +62,8 @@ def read_diagnosis_folders(
     made_ids = [str(path) for path, made in zip(inner, is_shared, strict=True) if made]
     what = "A file name stands in several folders"
     findings = finding("image-id-made", what, "the folder's name is put before it", made_ids)
-    return table, findings + _joined_found(inner, dx) + _parts_found(inner) + _copies_found(ids)
+    findings += _joined_found(inner, dx) + _parts_found(inner)
+    return table, findings + _additions_found([path.stem for path in inner], keys, ids)
 
 
 def _part(name: str) -> str:
@@ -76,19 +79,21 @@ def _joined_found(inner: Sequence[Path], dx: Sequence[str]) -> list[Finding]:
     return finding("folders-joined", "Folders of several names are one diagnosis", "read as one", items)
 
 
-def _copies_found(ids: Sequence[str]) -> list[Finding]:
-    """Say which images have another one's name and an addition, as copies do that were made to have more to train on."""
-    known = set(ids)
-    copies = [
-        name
-        for name in ids
-        if any(name[: match.start()] in known for match in _ADDITION.finditer(name) if match.start())
-    ]
+def _lesion_ids(keys: Sequence[str], ids: Sequence[str], dx: Sequence[str]) -> list[str]:
+    """A lesion of its own for each image, but one for the copies of a picture that have its diagnosis: the first one's id."""
+    first: dict[tuple[str, str], str] = {}
+    return [first.setdefault(key, image_id) for key, image_id in zip(zip(keys, dx, strict=True), ids, strict=True)]
+
+
+def _additions_found(names: Sequence[str], keys: Sequence[str], ids: Sequence[str]) -> list[Finding]:
+    """Say which images have another one's name and an addition, and are joined with none."""
+    count = Counter(keys)
+    alone = [image_id for image_id, key, has in zip(ids, keys, extended(names), strict=True) if has and count[key] == 1]
     decision = (
-        "each counts as a lesion of its own: if they are copies (turned, brightened), take them out, or give a table whose "
-        "lesion_id joins them; near-duplicates that are turned by odd angles are not found"
+        "each counts as a lesion of its own, since a name without digits tells no picture: if they are copies, take them out, "
+        "or give a table whose lesion_id joins them"
     )
-    return finding("image-derived", "An image has another one's name and an addition", decision, copies)
+    return finding("image-derived", "An image has another one's name and an addition", decision, alone)
 
 
 def _parts_found(inner: Sequence[Path]) -> list[Finding]:

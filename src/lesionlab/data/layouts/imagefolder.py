@@ -13,7 +13,7 @@ from lesionlab.data.layouts.rows import Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, part_of
 from lesionlab.data.layouts.tables import ROW, read_table
 from lesionlab.data.layouts.written_diagnoses import taxonomy_of
-from lesionlab.data.stored_images import parquet_columns, parquet_row_path
+from lesionlab.data.stored_images import entry_path, hdf5_names, parquet_columns, parquet_row_path
 from lesionlab.errors import UsageError
 
 NEEDS = frozenset(("file_name",))
@@ -22,7 +22,8 @@ _LABELS = ("dx", "diagnosis", "label", "labels", "class")
 
 def read_imagefolder(scan: Scan, options: Options) -> Reading | None:
     """Read the tables of a Hugging Face image folder; None where no table names files."""
-    paths = [path for path in scan.tables if path.suffix.lower() == ".jsonl"] + scan.tables_with(NEEDS)
+    labelled = [path for path in scan.tables_with(NEEDS) if set(_LABELS) & set(scan.tables[path][0])]
+    paths = [path for path in scan.tables if path.name.lower() == "metadata.jsonl"] + labelled
     if not paths:
         return None
     paths = scan.take(paths)
@@ -54,6 +55,17 @@ def read_parquet(scan: Scan, options: Options) -> Reading | None:
     if not tables:
         return None
     return _reading(scan, "Parquet with images", tables, paths, options, [list(table["stored"]) for table in tables])
+
+
+def stored_images(scan: Scan) -> dict[str, Path]:
+    """Images inside the folder's HDF5 and Parquet files, by a name of their own."""
+    images = {name: entry_path(file, name) for file in scan.hdf5 for name in hdf5_names(file)}
+    for file in scan.parquet:
+        columns, column = parquet_columns(file)
+        images |= {
+            f"{file.stem}-{row}": parquet_row_path(file, column, row) for row in range(len(columns.get(column, ())))
+        }
+    return images
 
 
 def _reading(

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import ALIASES, PART, UNKNOWN_WORDS, require
 from lesionlab.data.layouts.rows import OTHER_DIAGNOSES, Rows, Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, part_of
@@ -106,7 +107,18 @@ def _read_truth(truth: Path, beside: pd.DataFrame, taxonomy: Taxonomy) -> Rows:
         table["dataset"] = f"isic2018_{phase[1].lower()}"
     if part := part_of(truth.stem):
         table[PART] = part
-    return read_rows(table, truth, taxonomy, Rules(no_diagnosis=frozenset((_UNKNOWN_LABEL,)), needs_lesions=False))
+    weighed = _weighed(table, truth)
+    rows = read_rows(table, truth, taxonomy, Rules(no_diagnosis=frozenset((_UNKNOWN_LABEL,)), needs_lesions=False))
+    return rows._replace(findings=[*rows.findings, *weighed])
+
+
+def _weighed(table: pd.DataFrame, truth: Path) -> list[Finding]:
+    """Say that images which a challenge weighs, or does not score, count like all others here."""
+    if "score_weight" not in table:
+        return []
+    others = table.loc[~table["score_weight"].isin(("1", "1.0", "")), "image"].tolist()
+    decision = "each counts once, as all do; lesionlab score weighs them as the challenge does"
+    return finding("weighed", f"{truth.name} gives images a score_weight that is not 1", decision, others)
 
 
 def _read_beside(scan: Scan, truths: list[Path]) -> pd.DataFrame:

@@ -5,11 +5,12 @@ as to its type, which must be plain bytes or integers, so that nothing is unpick
 """
 
 import hashlib
+import re
 import shutil
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -26,6 +27,7 @@ from lesionlab.taxonomy import read_taxonomy
 TAXONOMY = read_taxonomy("ham10000")
 MEDMNIST_DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 PARTS = ("train", "val", "test")
+_RESULTS = re.compile(r"^dermamnist(?:_\d+)?_(train|val|test)", re.IGNORECASE)
 _PARTS = {"train": "train", "val": "validation", "test": "test"}
 MAX_IMAGES = 100_000
 MAX_SIDE_PX = 1024
@@ -62,6 +64,31 @@ def read_medmnist(path: Path) -> pd.DataFrame:
             file = str((folder / f"{name}.png").resolve())
             rows.append((name, name, MEDMNIST_DX[label], f"dermamnist_{part}", _PARTS[part], file))
     return pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "dataset", "official_part", "path"])
+
+
+def image_ids_of_results(path: Path, numbers: Sequence[str]) -> list[str]:
+    """Name the rows of a file of results as MedMNIST's own evaluator writes it: without header, each row by its number.
+
+    Args:
+        path: `dermamnist_test_[AUC]…@run.csv`, `dermamnist_224_test_…`: its name says the part.
+        numbers: the first cell of each row, from 0.
+
+    Raises:
+        UsageError: the name says no part, or a number is none.
+
+    """
+    part = _RESULTS.search(path.name)
+    if not part:
+        raise UsageError(
+            f"{path} has no header. If these are results as MedMNIST writes them, its name should begin with the part: "
+            "dermamnist_train, dermamnist_val or dermamnist_test. Else put a header in: image,MEL,NV,BCC,AKIEC,BKL,DF,VASC."
+        )
+    wrong = next((number for number in numbers if not number.isdecimal()), None)
+    if wrong is not None:
+        raise UsageError(
+            f"{path}: {wrong!r} is no number of an image, which MedMNIST's results have in the first column."
+        )
+    return [_name(part[1].lower(), int(number)) for number in numbers]
 
 
 def _read_labels(archive: zipfile.ZipFile, part: str, path: Path) -> list[int]:

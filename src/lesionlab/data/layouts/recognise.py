@@ -25,6 +25,7 @@ from lesionlab.data.layouts.scan import Scan, absolute, one_of, report_twice, re
 from lesionlab.data.layouts.written_diagnoses import names_a_diagnosis, taxonomy_of
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_what_is_not_unicode
+from lesionlab.folders import Data
 from lesionlab.taxonomy import Taxonomy
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
@@ -64,6 +65,9 @@ class Collection:
         findings: what was found on the way.
         taxonomy: of the diagnoses in the column `dx`.
         set_aside: image_id and reason of the rows that are not in the table: other kinds of image, and none of its diagnoses.
+        others: further folders, where several were read as one (`lesionlab.data.layouts.joined`).
+        sizes: how many rows of the table each of several folders gave, in order.
+        same: pairs of image ids that belong together, since several folders have one id for them.
     """
 
     folder: Path
@@ -72,6 +76,14 @@ class Collection:
     findings: tuple[Finding, ...]
     taxonomy: Taxonomy
     set_aside: pd.DataFrame = field(default_factory=_nothing)
+    others: tuple[Path, ...] = ()
+    sizes: tuple[int, ...] = ()
+    same: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def data(self) -> Data:
+        """The folder, or all of several."""
+        return (self.folder, *self.others) if self.others else self.folder
 
 
 def read_collection(
@@ -115,8 +127,11 @@ def index_images(folder: Path | str) -> dict[str, Path]:
         scan = scan_folder(folder)
         if scan.images or not (scan.archives or scan.hdf5 or scan.parquet):
             return scan.images
-    table = read_collection(folder).table
-    return {image_id: Path(path) for image_id, path in zip(table["image_id"], table["path"], strict=True) if path}
+        if not scan.archives:
+            return imagefolder.stored_images(scan)
+        folder = one_of(folder, scan.archives, _ADVICE_ARCHIVES)
+    table = read_medmnist(folder)
+    return {image_id: Path(path) for image_id, path in zip(table["image_id"], table["path"], strict=True)}
 
 
 def _check_folder(folder: Path) -> None:

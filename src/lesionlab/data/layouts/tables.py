@@ -52,9 +52,20 @@ def read_table(path: Path, header: Sequence[str] | None = None) -> "pd.DataFrame
 
 
 def read_rows(
-    path: Path, rename: Callable[[str], str] = str, names: Sequence[str] | None = None
+    path: Path,
+    rename: Callable[[str], str] = str,
+    names: Sequence[str] | None = None,
+    *,
+    without_header: Callable[[list[str]], Sequence[str]] | None = None,
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a table as it stands: the column names, renamed, and the line that each row begins in with its stripped cells.
+
+    Args:
+        path: of the table.
+        rename: gives a column's name as the caller knows it.
+        names: of the columns of a table that begins with its first row; None where the first row names them.
+        without_header: to find that out: from the cells of the first row, gives the columns' names where that row is one of
+            values, else nothing.
 
     Raises:
         UsageError: the file cannot be opened, is no text, is empty, has no rows, repeats a column, has a row of
@@ -63,6 +74,8 @@ def read_rows(
     rows = _split(_decode(_read(path), path), path)
     if not rows:
         raise UsageError(f"{path} is empty: it should hold a header and a row for each image.")
+    if without_header:
+        names = without_header(rows[0][1]) or None
     (number, first), *rows = rows if names is None else [(0, list(names)), *rows]
     header = [rename(name) for name in first]
     repeated = next((name for name in header if name and header.count(name) > 1), None)
