@@ -8,7 +8,7 @@ from lesionlab.taxonomy import Taxonomy
 
 
 def predictions_table(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: Taxonomy) -> pd.DataFrame:
-    """ISIC's columns, then part, lesion, truth and prediction."""
+    """ISIC's columns, then part, lesion, truth and prediction; `undecided` for a tie."""
     predictions = pd.DataFrame(probabilities, columns=list(taxonomy.columns))
     predictions.insert(0, "image", table["image_id"].to_numpy())
     return predictions.assign(
