@@ -19,7 +19,7 @@ import pandas as pd
 from lesionlab import environment, folders, tracking
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
-from lesionlab.data.split import groups_by_dx, groups_with, part_size, shuffled
+from lesionlab.data.groups import groups_by_dx, groups_with, part_size, shuffled
 from lesionlab.data.split_proof import prove
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
