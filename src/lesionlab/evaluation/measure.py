@@ -200,7 +200,8 @@ def chosen_thresholds(tasks: Mapping[str, TaskFigures]) -> list[ChosenThreshold]
 def headline_in_words(metrics: Metrics) -> list[str]:
     """Word the headline figures of the test part, a line each."""
     test, k = metrics.test, len(metrics.diagnoses)
-    return [f"{title(name, k):24} {in_words(getattr(test, name), test.intervals[name])}" for name in HEADLINE]
+    width = max(18, *(len(title(name, k)) for name in HEADLINE))
+    return [f"{title(name, k):{width}} {in_words(getattr(test, name), test.intervals[name])}" for name in HEADLINE]
 
 
 def _stages(test: LabelledPredictions, stages: Stages, seed: int) -> dict[str, Stage]:
