@@ -17,7 +17,7 @@ from lesionlab.model.architectures import build_network
 from lesionlab.model.augment import with_augmentation
 from lesionlab.model.backend import compiles_with_xla, keras, seed_everything
 from lesionlab.model.batches import Batches
-from lesionlab.model.train import make_optimizer
+from lesionlab.model.optimizer import make_optimizer
 from lesionlab.recipe import read_recipe
 
 

@@ -1,3 +1,4 @@
+import ast
 import errno
 import shutil
 import subprocess
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import lesionlab
 from conftest import command
 from lesionlab.cli import data, evaluate, main, make_parser, predict, run
 from lesionlab.data.phantom.write import write_phantoms
@@ -27,6 +29,26 @@ def test_help_imports_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "not a medical device" in " ".join(done.stdout.split())
+
+
+def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    out, shown = capsys.readouterr()
+    assert out == "" and all(f"\n    {name} " in shown for name in commands())
+
+
+def test_only_the_command_line_parses_and_prints() -> None:
+    package = Path(lesionlab.__file__).parent
+    parse, prints = set(), set()
+    for path in sorted(package.rglob("*.py")):
+        room = path.relative_to(package).as_posix()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import | ast.ImportFrom) and "argparse" in ast.unparse(node):
+                parse.add(room)
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
+                prints.add(room)
+    assert parse and all(room.startswith("cli/") for room in parse)
+    assert {room for room in prints if not room.startswith("cli/")} == {"runs/stages.py"}
 
 
 @pytest.mark.parametrize("command", commands())

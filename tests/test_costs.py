@@ -40,7 +40,7 @@ def test_decimal_commas(tmp_path: Path) -> None:
         (ONE.replace("truth,", "what,"), "no column 'truth'"),
         (ONE.replace(",df", ""), "7 values|8 values"),
         (ONE.replace("\nvasc,1,1,1,1,1,1,0", ""), "lacks a row for vasc"),
-        (ONE.replace("\nvasc,", "\nmel,"), "row of mel stands there twice"),
+        (ONE.replace("\nvasc,", "\nmel,"), "row of mel is given twice"),
         (ONE.replace("\nvasc,", "\nwart,"), "the row 'wart' is no diagnosis"),
         (ONE.replace("truth,mel", "truth,scc"), "the column 'scc' is no diagnosis"),
         (ONE.replace("bcc,1,1,0", "bcc,1,-2,0"), "row 4, column nv: '-2' is no cost"),

@@ -23,7 +23,7 @@ from conftest import command, lesionlab
 from lesionlab.cli import main
 from lesionlab.cluster import connection
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.inference.shards import read_log
+from lesionlab.inference.shard_log import read_log
 from test_shards import joined
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
@@ -98,7 +98,7 @@ def test_whatever_dies_no_row_is_lost_and_none_comes_twice(
 ) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(ray_command(archive, tiny, out, cluster), stderr=subprocess.PIPE, text=True)
-    wait_until(lambda: len({line["node"] for line in read_log(out)}) == 2, process)  # both nodes are at work
+    wait_until(lambda: len({line.node for line in read_log(out)}) == 2, process)  # both nodes are at work
     if victim == "worker":
         wait_until(lambda: bool(workers_of(cluster)), process)
         os.kill(workers_of(cluster)[0], signal.SIGKILL)
@@ -112,8 +112,8 @@ def test_whatever_dies_no_row_is_lost_and_none_comes_twice(
     assert process.returncode == 0, errors
     assert joined(out) == archive.table
     log = read_log(out)
-    assert sorted(line["shard"] for line in log) == list(range(N_SHARDS))
-    assert len({line["node"] for line in log}) == 2, "one node did everything"
+    assert sorted(line.shard for line in log) == list(range(N_SHARDS))
+    assert len({line.node for line in log}) == 2, "one node did everything"
 
 
 def test_a_driver_that_was_killed_goes_on(cluster: Any, archive: SimpleNamespace, tiny: Path, tmp_path: Path) -> None:

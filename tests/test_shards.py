@@ -19,7 +19,8 @@ from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.inference.image_sources import Source, find_images, unique_names
 from lesionlab.inference.model import load_model
-from lesionlab.inference.shards import JOB, LOG, local_engine, read_log, write_shards
+from lesionlab.inference.shard_log import JOB, LOG, read_log
+from lesionlab.inference.shards import local_engine, write_shards
 
 
 @pytest.fixture(scope="module")
@@ -135,13 +136,13 @@ def test_a_killed_job_goes_on_and_does_nothing_twice(tiny: Path, photos: Path, t
     with (out / LOG).open("a", encoding="utf-8") as log:
         log.write('{"shard": 9')  # what a kill in the middle of a write would leave
     before = {path: path.stat().st_mtime_ns for path in out.glob("part-*")}
-    done = [out / line["file"] for line in read_log(out)]
+    done = [out / line.file for line in read_log(out)]
     assert 0 < len(done) < 29
     assert main(command) == 0
     assert all((path.stat().st_mtime_ns == before[path]) for path in done)
     assert main([*common, "--out", str(tmp_path / "whole.csv")]) == 0
     assert joined(out) == (tmp_path / "whole.csv").read_text(encoding="utf-8")
-    assert sorted(line["shard"] for line in read_log(out)) == list(range(29))
+    assert sorted(line.shard for line in read_log(out)) == list(range(29))
 
 
 def test_other_work_in_the_folder_is_refused(tiny: Path, photos: Path, tmp_path: Path) -> None:

@@ -31,8 +31,9 @@ from lesionlab.model.decision_rule import (
 )
 from lesionlab.model.export.compact_weights import round_weights
 from lesionlab.model.export.onnx import export_onnx
+from lesionlab.model.optimizer import make_optimizer
 from lesionlab.model.pretrained import load_pretrained
-from lesionlab.model.train import Part, class_weights, for_use, make_optimizer, train
+from lesionlab.model.train import Part, class_weights, for_use, train
 from lesionlab.recipe import DecisionChoice, Recipe, read_recipe
 
 CORRECTED = DecisionChoice("prior-corrected")

@@ -6,7 +6,6 @@ confusion matrix and table that is made with it.
 """
 
 import dataclasses
-import difflib
 import re
 import tomllib
 from collections import Counter
@@ -116,9 +115,11 @@ class Taxonomy:
 
         What is near in spelling is often far in medicine (squamous and basal cell carcinoma): hints are for long names alone.
         """
+        from difflib import get_close_matches  # of messages alone
+
         text = plain(written)
         names = [name for name in self._dx_of if min(len(name), len(text)) > 3 and abs(len(name) - len(text)) <= 2]
-        near = difflib.get_close_matches(text, names, n=1, cutoff=0.85)
+        near = get_close_matches(text, names, n=1, cutoff=0.85)
         return self._dx_of[near[0]] if near else None
 
     def to_facts(self) -> dict[str, Any]:
@@ -184,8 +185,10 @@ def from_facts(facts: Mapping[str, Any], where: str) -> Taxonomy:
 def _read_file(name: str) -> str:
     path = Path(name)
     if path.suffix != ".toml" or not path.is_file():
+        from difflib import get_close_matches  # of messages alone
+
         known = taxonomy_names()
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+        near = get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f" (did you mean {near[0]!r}?)" if near else ""
         raise UsageError(
             f"There is no taxonomy {name!r}{hint}. Those that come with lesionlab: {', '.join(known)}; or give the path of a "

@@ -118,7 +118,11 @@ def add_score(commands: Commands) -> None:
         "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or a table with image_id and dx"
     )
     score.add_argument(
-        "--challenge", choices=CHALLENGES, default="isic2018", help="whose columns and metrics (default: isic2018)"
+        "--challenge",
+        choices=CHALLENGES,
+        default="isic2018",
+        metavar="NAME",
+        help=f"whose columns and metrics: {', '.join(CHALLENGES)} (default: isic2018)",
     )
     score.add_argument("--json", action="store_true", help="print the metrics as JSON")
     score.add_argument(

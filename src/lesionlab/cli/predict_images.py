@@ -20,7 +20,6 @@ from lesionlab.errors import UsageError
 from lesionlab.files import write_text
 from lesionlab.inference.csv_table import Done, PredictedTable, not_done
 from lesionlab.inference.image_sources import SkippedFiles, Source, find_images, is_read_from, unique_names
-from lesionlab.inference.lesion_table import LesionTable, read_lesions, refuse_other_table
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
@@ -84,6 +83,8 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
 
 def _predict_by_lesion(sources: Iterable[Source], model: Model, options: Namespace) -> int:
     """Predict the sources and write a row a lesion; see `lesionlab.evaluation.by_lesion`."""
+    from lesionlab.inference.lesion_table import LesionTable, read_lesions, refuse_other_table
+
     header = ["lesion_id", *model.facts.taxonomy.columns]
     if options.out:
         refuse_other_table(options.out, header)

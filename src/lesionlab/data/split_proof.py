@@ -67,7 +67,7 @@ def unseen(*, by_points: bool) -> str:
     if by_points:
         return (
             "Not seen: photographs of one lesion that have fewer than 15 points in common, such as blurred ones or of another "
-            "part of it; of HAM10000's second photographs about 1 in 10."
+            "part of it; of HAM10000's second photographs about 1 in 7."
         )
     return (
         "Not seen: one lesion at another zoom, turned by odd angles, stretched, or in another photograph; of lesions that "

@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import IO, Any
+from typing import Any
 
 from lesionlab.data.image_limits import MAX_BYTES, ImageError, too_large
 from lesionlab.errors import LesionlabError, UsageError
@@ -119,20 +119,24 @@ def parquet_columns(file: Path) -> tuple[dict[str, list[Any]], str]:
 
 def _hdf5_bytes(key: tuple[str, int, int], name: str) -> bytes:
     """Bytes of an entry; where they lie in one piece, which is usual, they are read past HDF5: faster, and in threads."""
-    file = _hdf5(key)
     try:
-        entry = _entry_opener()(file.id, name.encode())
-        if entry.get_type().get_class() not in _BYTES:
-            raise EntryError(f"the entry {name} of {Path(key[0]).name} holds no bytes of an image")
-        start = entry.get_offset()
-        raw = _raw(key)
-        if start is None or raw is None:
-            return bytes(file[name][()].tobytes())
-        return os.pread(raw.fileno(), entry.get_storage_size(), start)
+        handle, (start, size) = _handle(key), _place(key, name)
+        if start is None or handle is None:
+            return bytes(_hdf5(key)[name][()].tobytes())
+        return os.pread(handle, size, start)
     except KeyError as error:
         raise EntryError(f"{Path(key[0]).name} has no entry {name}") from error
     except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise EntryError(f"the entry {name} of {Path(key[0]).name} is damaged ({_words(error)})") from error
+
+
+@lru_cache(maxsize=1 << 17)  # an image is read twice, to know it and to decode it; 20 MB at most
+def _place(key: tuple[str, int, int], name: str) -> tuple[int | None, int]:
+    """Where an entry's bytes begin in the file, None where they are not in one piece, and how many they are."""
+    entry = _entry_opener()(_hdf5(key).id, name.encode())
+    if entry.get_type().get_class() not in _BYTES:
+        raise EntryError(f"the entry {name} of {Path(key[0]).name} holds no bytes of an image")
+    return entry.get_offset(), entry.get_storage_size()
 
 
 @lru_cache(maxsize=4)
@@ -146,10 +150,11 @@ def _entry_opener() -> Any:
 
 
 @lru_cache(maxsize=4)
-def _raw(key: tuple[str, int, int]) -> IO[bytes] | None:
-    """The file itself; None where its entries' places cannot be read from."""
-    can_read = hasattr(os, "pread") and not _hdf5(key).userblock_size
-    return open(key[0], "rb", buffering=0) if can_read else None
+def _handle(key: tuple[str, int, int]) -> int | None:
+    """The descriptor of the file itself; None where its entries' places cannot be read from."""
+    file = _hdf5(key)
+    can_read = hasattr(os, "pread") and file.driver == "sec2" and not file.userblock_size
+    return file.id.get_vfd_handle() if can_read else None
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: whether of the answers given with 0.8, 80 % are right.
+"""Whether probabilities mean what they say: whether of the predictions made with 0.8, 80 % are right.
 
 In: `LabelledPredictions`. Out: a `Calibration`. The log loss stands with the headline figures. A calibration
 error is never 0 on few images, however well calibrated a model is; so beside it stands what labels drawn from the model's own

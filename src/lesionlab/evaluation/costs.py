@@ -1,7 +1,7 @@
-"""What wrong answers cost, for costs that the user gives: a melanoma called a nevus is not a nevus called a melanoma.
+"""What wrong predictions cost, for costs that the user gives: a melanoma called a nevus is not a nevus called a melanoma.
 
 In: a table of costs, and `LabelledPredictions`. Out: the expected cost an image, with an interval over lesions, of the
-model's own answers, of the answers that cost least if its probabilities are right, and of the best answer that looks at
+model's own predictions, of those that cost least if its probabilities are right, and of the best one that looks at
 no image.
 """
 
@@ -23,10 +23,10 @@ _TRUTH = ("truth", "dx", "diagnosis")
 
 
 def read_costs(path: Path, taxonomy: Taxonomy) -> np.ndarray:
-    """Read a cost matrix: float (k, k), the cost of each answer (column) to each true diagnosis (row), as `taxonomy` orders them.
+    """Read a cost matrix: float (k, k), predicted diagnoses in columns, true ones in rows, in the order of `taxonomy`.
 
-    The file has a column `truth` and one for each answer; diagnoses stand as code, ISIC's column or full name, in any order.
-    Costs are numbers of any one unit; what is right mostly costs 0.
+    The file has a column `truth` and one for each predicted diagnosis; these stand as code, ISIC's column or full name, in any
+    order. Costs are numbers of any one unit; what is right mostly costs 0.
 
     Raises:
         UsageError: names the row or column that is missing, repeated, unknown or no number of 0 or more.
@@ -40,8 +40,8 @@ def read_costs(path: Path, taxonomy: Taxonomy) -> np.ndarray:
     rows = _places(path, "row", [str(value) for value in table[truth]], taxonomy)
     costs, index_of = np.empty((len(taxonomy), len(taxonomy))), taxonomy.index_of
     for dx, row in rows.items():
-        for answer, column in columns.items():
-            costs[index_of[dx], index_of[answer]] = _cost(path, table.loc[row, column], table.loc[row, ROW], column)
+        for predicted, column in columns.items():
+            costs[index_of[dx], index_of[predicted]] = _cost(path, table.loc[row, column], table.loc[row, ROW], column)
     return costs
 
 
@@ -77,7 +77,7 @@ def _cost(path: Path, text: str, line: int, column: str) -> float:
 
 
 def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) -> Costs:
-    """Take the mean cost an image of three ways to answer.
+    """Take the mean cost an image of three ways to predict.
 
     Args:
         part: n images; the bootstrap draws lesions.
@@ -85,20 +85,20 @@ def expected_cost(part: LabelledPredictions, costs: np.ndarray, *, seed: int) ->
         seed: of the bootstrap.
 
     Returns:
-        `matrix`; `model`: the likeliest diagnosis answered, of a tie the first; `cheapest`: the answer of the least expected
+        `matrix`; `model`: the likeliest diagnosis, of a tie the first; `cheapest`: that of the least expected
         cost under the model's probabilities (Elkan, "The foundations of cost-sensitive learning", IJCAI 2001); `constant`:
-        always the one answer that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for
+        always the one diagnosis that costs least on these images, named by `dx`. Each with `cost`, its 95 % `interval`, and for
         the first two `saved`, the cost of `constant` less their own with its paired interval.
 
     """
     weights = draw_weights(part.lesions, seed)
     constant = int(costs[part.labels].mean(axis=0).argmin())
-    answers = {
+    ways = {
         "model": part.probabilities.argmax(axis=1),
         "cheapest": (part.probabilities @ costs).argmin(axis=1),
         "constant": np.full(len(part), constant),
     }
-    paid = {name: costs[part.labels, answer] for name, answer in answers.items()}
+    paid = {name: costs[part.labels, predicted] for name, predicted in ways.items()}
     found = {name: Cost(cost=float(cost.mean()), interval=_interval(weights, cost)) for name, cost in paid.items()}
     for name in ("model", "cheapest"):
         gain = paid["constant"] - paid[name]

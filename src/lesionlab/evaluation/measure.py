@@ -183,8 +183,8 @@ def histology(table: pd.DataFrame, test: LabelledPredictions, *, seed: int) -> H
     if "dx_type" not in table or not (table["dx_type"] == CONFIRMED).any():
         return None
     found = evaluate_part(test.take((table["dx_type"] == CONFIRMED).to_numpy()), seed=seed)
-    figures = msgspec.structs.asdict(found)
-    del figures["per_class"], figures["confusion"]
+    kept = set(HistologyFigures.__struct_fields__)
+    figures = {name: value for name, value in msgspec.structs.asdict(found).items() if name in kept}
     return HistologyFigures(**figures, counts={dx: row.images for dx, row in found.per_class.items()})
 
 

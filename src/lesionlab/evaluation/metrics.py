@@ -60,7 +60,7 @@ def evaluate_part(part: LabelledPredictions, *, seed: int) -> PartFigures:
 
     Returns:
         What `metrics.json` holds for a part; shares 0 to 1, NaN where undefined. `undecided` counts ties, which are wrong and
-        which `confusion` leaves out. `intervals` are those of the bootstrap; where no draw differs (all answers right),
+        which `confusion` leaves out. `intervals` are those of the bootstrap; where no draw differs (all predictions right),
         accuracy has Wilson's and the others none; of one lesion alone there are none. In `per_class` so has a share that no
         draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's, and its average precision none;
         `sensitivity_interval` is Wilson's always. All count lesions.

@@ -32,7 +32,7 @@ from lesionlab.taxonomy import HAM10000
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one way to answer costs."""
+    """What one way to predict costs."""
 
     cost: Annotated[float, doc("mean cost an image, in the matrix's unit")]
     interval: Annotated[Interval, doc("bootstrap over lesions")]
@@ -41,13 +41,15 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Costs(msgspec.Struct, frozen=True, kw_only=True):
-    """What three ways to answer cost."""
+    """What three ways to predict cost."""
 
-    matrix: Annotated[list[list[float]], doc("cost of each answer (column) to each true diagnosis (row), as given")]
-    dx: Annotated[str, doc("the one answer that costs least on these images")]
+    matrix: Annotated[
+        list[list[float]], doc("cost of each predicted diagnosis (column) for each true diagnosis (row), as given")
+    ]
+    dx: Annotated[str, doc("the one prediction that costs least on these images")]
     model: Annotated[Cost, doc("of the likeliest diagnosis")]
     cheapest: Annotated[Cost, doc("of the least expected cost by the model's probabilities")]
-    constant: Annotated[Cost, doc("of always answering `dx`")]
+    constant: Annotated[Cost, doc("of always predicting `dx`")]
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):

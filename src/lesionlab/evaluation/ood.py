@@ -19,7 +19,7 @@ import numpy as np
 CELLS = 12  # of the thumbnail, a side
 AXES = {"features": 64, "thumbnail": 32, "texture": 3}
 REFUSED = 0.02  # of validation images; at most 5 % of other dermatoscopic images are to be
-LEAST_IMAGES = 50  # to draw the line by
+LEAST_IMAGES = 50  # to choose the threshold on
 TEXTURE_FLOOR = 1e-3
 DISTANCE_FLOOR = 1e-6
 _RIDGE = 1e-3  # of the mean variance
@@ -48,7 +48,7 @@ class Descriptor:
 
 @dataclass(frozen=True)
 class OodScore:
-    """The looks by name, in `AXES`'s order; above `threshold` lies `refused_share` of the `images` it was drawn on."""
+    """The looks by name, in `AXES`'s order; above `threshold` lies `refused_share` of the `images` it was chosen on."""
 
     looks: Mapping[str, Descriptor]
     threshold: float
@@ -72,7 +72,7 @@ def see_image(pixels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def fit_ood_score(training: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> OodScore:
-    """Fit Gaussians to training images, and draw the line on reference images that they have not seen.
+    """Fit Gaussians to training images, and choose the threshold on reference images that they have not seen.
 
     Args:
         training: looks at training images, float (n, d) each, by a name in `AXES`.

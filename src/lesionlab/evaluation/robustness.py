@@ -1,4 +1,4 @@
-"""How a model's answers change when its images do: corruptions, flips and turns, drawn marks, and what lies around the lesion.
+"""How a model's predictions change when its images do: corruptions, flips and turns, drawn marks, covered lesions.
 
 In: a function from pixels to probabilities, and labelled images of one part. Out: a `Robustness`. One
 image of each lesion is taken, read once, at the model's size, and changed there in 93 ways. Of a large part so many lesions are
@@ -37,7 +37,7 @@ from lesionlab.taxonomy import Taxonomy
 # uint8 pixels (b, height, width, 3) to probabilities (b, k), and scores (b,) of `lesionlab.evaluation.ood` where a model has them
 Predict = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
 
-LESIONS = 200  # of which the answers are taken; 18,800 passes through the network
+LESIONS = 200  # of which the predictions are taken; 18,800 passes through the network
 COVERED = (0.1, 0.3, 0.5, 0.7, 0.9)  # areas of the disc, or of all but it, over the image's; see `covered`
 SYMMETRIES = (
     "mirrored",
@@ -119,10 +119,10 @@ def robustness(
     Returns:
         `images` (one a lesion) and `images_in_all`, `counts` by diagnosis, `threshold`; `clean`, a row; `corruptions`: for each
         its `severities` (a row each) and their mean; `mean` over these; `marks`, `symmetries` and `covered`: rows; `consistent`:
-        share of images with one answer to all symmetries. `mean` has `rise_interval` and `changed_interval` too, 95 %, by
+        share of images with one prediction in all symmetries. `mean` has `rise_interval` and `changed_interval` too, 95 %, by
         bootstrap over the lesions of each diagnosis. A row has `balanced_accuracy`, `relative` (over the clean one), `rise` (of
-        the balanced error), `changed` (share of answers that are another diagnosis), `sensitivity` and `specificity` of malignant
-        at the threshold, `specificity_drop`, and `rejected` as not dermatoscopic; None where it is not defined.
+        the balanced error), `changed` (share of predictions that are another diagnosis), `sensitivity` and `specificity` of
+        malignant at the threshold, `specificity_drop`, and `rejected` as not dermatoscopic; None where it is not defined.
 
     """
     taken = chosen_images(images.labels, images.lesions, most, seed)
@@ -132,14 +132,16 @@ def robustness(
     clean = found[0][1][0]
     measured = _Measured(kept, weights, malignant_columns(images.taxonomy), threshold, reject_above, clean)
     rows = [
-        RobustnessRow(kind=change.kind, name=change.name, level=change.level, **measured.figures(*predicted))
-        for change, predicted in found
+        RobustnessRow(kind=change.kind, name=change.name, level=change.level, **measured.figures(*outputs))
+        for change, outputs in found
     ]
     corruptions = []
     for name in CORRUPTIONS:
         severities = [row for row in rows if row.name == name]
         corruptions.append(CorruptionFigures(name=name, severities=severities, **_mean(severities)))
-    answers = np.stack([answer[0].argmax(axis=1) for change, answer in found if change.kind in ("none", "symmetry")])
+    predicted = np.stack(
+        [outputs[0].argmax(axis=1) for change, outputs in found if change.kind in ("none", "symmetry")]
+    )
     return Robustness(
         images=len(taken),
         images_in_all=len(images.labels),
@@ -150,7 +152,7 @@ def robustness(
         mean=RobustnessOverall(**_mean(corruptions), **_intervals(kept, weights, found, seed)),
         marks=[row for row in rows if row.name in MARKS and row.level == _MARK_SEVERITY],
         symmetries=[row for row in rows if row.kind == "symmetry"],
-        consistent=float(weights @ (answers == answers[0]).all(axis=0)),
+        consistent=float(weights @ (predicted == predicted[0]).all(axis=0)),
         covered=[row for row in rows if row.kind == "covered"],
     )
 
@@ -263,8 +265,8 @@ class _Measured:
         return float(weight @ (called[among] == wanted) / weight.sum()) if len(weight) else None
 
 
-def _balanced_accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
-    return float(np.mean([(answers[labels == index] == index).mean() for index in np.unique(labels)]))
+def _balanced_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
+    return float(np.mean([(predicted[labels == index] == index).mean() for index in np.unique(labels)]))
 
 
 def _mean(rows: Sequence[RobustnessMean]) -> dict[str, Any]:
@@ -274,10 +276,12 @@ def _mean(rows: Sequence[RobustnessMean]) -> dict[str, Any]:
 
 def _intervals(labels: np.ndarray, weights: np.ndarray, found: list[tuple[Change, Any]], seed: int) -> dict[str, Any]:
     """Draw the images of each diagnosis anew and take the mean rise and the mean share changed of every draw."""
-    answers = np.stack([answer[0].argmax(axis=1) for change, answer in found if change.kind in ("none", "corruption")])
+    predicted = np.stack(
+        [outputs[0].argmax(axis=1) for change, outputs in found if change.kind in ("none", "corruption")]
+    )
     changed, lost = (
-        (answers[1:] != answers[0]).mean(axis=0),
-        (answers[0] == labels) - (answers[1:] == labels).mean(axis=0),
+        (predicted[1:] != predicted[0]).mean(axis=0),
+        (predicted[0] == labels) - (predicted[1:] == labels).mean(axis=0),
     )
     rng = np.random.default_rng(seed)
     share, rises = np.zeros(RESAMPLES), []

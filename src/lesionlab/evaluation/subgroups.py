@@ -5,7 +5,7 @@ hold different diagnoses, and that alone makes their figures differ: a group of 
 stands beside what the rest of the part would get if it had the group's diagnoses (direct standardisation), and the gap
 between the two is what is tested, by the test of Mantel and Haenszel (J. Natl. Cancer Inst. 22, 1959): whether the group's
 lesions are a random draw of all lesions of their diagnosis. Its variance is that of such draws, so that a small group in which
-every answer is right is not taken for certain. Of twenty groups one differs by chance: p-values are corrected by Holm's method
+all are right is not taken for certain. Of twenty groups one differs by chance: p-values are corrected by Holm's method
 (Scand. J. Stat. 6, 1979), which holds however the groups overlap.
 """
 
@@ -58,7 +58,7 @@ def subgroups(
         the accuracy of the rest with the group's mix of diagnoses; `gap`, accuracy less expected over the diagnoses that both
         have, with its `gap_interval` (bootstrap), `p` (Mantel-Haenszel, lesions counting) and `p_holm`, corrected for
         the number of groups; `stands_out` where that is below 0.05. `malignant` counts lesions, and `malignant_found` is the
-        share of them answered with a malignant diagnosis (in part, where the answers to a lesion's images differ), with
+        share of them predicted as malignant (in part, where the predictions of a lesion's images differ), with
         Wilson's `malignant_interval`; None where the group has none, or malignant against benign is not defined.
         A group without a rest to compare with has None for gap, p and expected.
 
@@ -144,7 +144,7 @@ def _compare(
 
 
 def mantel_haenszel(chosen: np.ndarray, lesions: np.ndarray, labels: np.ndarray, is_right: np.ndarray) -> float:
-    """Test whether the answers to a group are right as often as to the rest, diagnosis by diagnosis: the two-sided p-value.
+    """Test whether the predictions of a group are right as often as to the rest, diagnosis by diagnosis: the two-sided p-value.
 
     With a correction for continuity, which keeps false alarms below the promise where groups are small. A lesion counts once,
     with the share of its images that are answered rightly, and belongs to the group if one of its images does.

@@ -71,7 +71,7 @@ class PartFigures(Headline, frozen=True, kw_only=True):
     undecided: Annotated[
         int, doc("images of which several diagnoses are equally likely: counted as wrong, and left out of `confusion`")
     ] = 0
-    majority_accuracy: Annotated[Figure, doc("accuracy of always answering the commonest diagnosis")]
+    majority_accuracy: Annotated[Figure, doc("accuracy of always predicting the commonest diagnosis")]
     focus_at_90: Annotated[
         Figure, doc("sensitivity of the focus (melanoma) at 90 % specificity, read off the ROC curve of these images")
     ]
@@ -138,7 +138,7 @@ class HistologyFigures(Headline, frozen=True, kw_only=True):
     images: Images
     lesions: Lesions
     undecided: Annotated[int, doc("as of `test`")] = 0
-    majority_accuracy: Annotated[Figure, doc("accuracy of always answering the commonest diagnosis")]
+    majority_accuracy: Annotated[Figure, doc("accuracy of always predicting the commonest diagnosis")]
     focus_at_90: Annotated[Figure, doc("as of `test`")]
     intervals: Annotated[dict[str, Interval], doc("as of `test`")]
     counts: Annotated[dict[str, int], doc("images of each diagnosis")]

@@ -11,30 +11,25 @@ every engine gives the same bits on processors of the same kind.
 
 import csv
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
-from lesionlab._version import __version__
 from lesionlab.data.images import ImageError, read_file
 from lesionlab.errors import UsageError
-from lesionlab.files import replacing, write_json
-from lesionlab.folders import claimed, sweep
+from lesionlab.files import replacing
+from lesionlab.folders import claimed
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import BATCH_SIZE, Model
 from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.inference.shard_files import csv_writer, parquet_writer
+from lesionlab.inference.shard_log import JOB, LOG, Job, Line, begin, read_log, write_line
 
 SHARD_SIZE = 1000  # images: some 10 s of one core, and 10,000 files for an archive of 10 million
-JOB, LOG, UNREADABLE = "_job.json", "_shards.jsonl", "_unreadable.csv"
-# Of a line of the log: shard's number, its file and that file's size, its images' digest, rows in the file, who made it, and
-# image, source, reason and code of what could not be read.
-LINE = {"shard": int, "file": str, "bytes": int, "sources": str, "rows": int, "node": str, "unreadable": list}
+UNREADABLE = "_unreadable.csv"
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def write_shards(
     shard_size = -(-shard_size // batch_size) * batch_size
     with ExitStack() as stack:
         stack.enter_context(claimed(folder, JOB, "shards", "--shards"))
-        done = _begin(folder, model, format, shard_size)
+        done = begin(folder, Job(model.facts.name, model.bundle.sha256, format, shard_size))
         log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
         tally = JobProgress()
         for answer in engine(_left(_divided(sources, shard_size), done, tally, folder)):
@@ -113,8 +108,7 @@ def write_shards(
             with replacing(folder / name) as temporary:
                 write([item for item in answer.results if isinstance(item, Prediction)], temporary)
             line = _line(answer, folder / name)
-            log.write(json.dumps(line) + "\n")
-            log.flush()
+            write_line(log, line)
             _count(tally, line)
             report(answer)
     _check_nothing_beyond(done, tally, folder)
@@ -130,62 +124,6 @@ def local_engine(model: Model, batch_size: int) -> Engine:
             yield Answer(shard, tuple(model.stream(shard.sources, batch_size=batch_size)))
 
     return answer
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Read a line for each shard that is done, with the keys of `LINE`; the latest of a shard counts.
-
-    Raises:
-        ValueError: a line is none of `write_shards`'s.
-
-    """
-    path = folder / LOG
-    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-    read: dict[int, dict[str, Any]] = {}
-    for number, text in enumerate(lines[:-1], start=1):  # what follows the last line end was cut off by a kill
-        line = json.loads(text)
-        is_whole = isinstance(line, dict) and all(type(line.get(key)) is kind for key, kind in LINE.items())
-        if not is_whole or not all(isinstance(entry, list) and len(entry) == 4 for entry in line["unreadable"]):
-            raise ValueError(f"line {number} of {LOG}: {text[:100]}")
-        read[line["shard"]] = line
-    return list(read.values())
-
-
-def _begin(folder: Path, model: Model, format: str, shard_size: int) -> dict[int, dict[str, Any]]:
-    """Make or recognise the job in a folder; give the log's lines of what is done, by shard."""
-    job = {
-        "model": model.facts.name,
-        "model_sha256": model.bundle.sha256,
-        "format": format,
-        "shard_size": shard_size,
-    }
-    path = folder / JOB
-    if not path.exists():
-        write_json(path, job | {"lesionlab": __version__})
-        return {}
-    try:
-        held = dict(json.loads(path.read_text(encoding="utf-8")))
-        log = read_log(folder)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{folder} holds a damaged {JOB} or {LOG} ({error}). Choose another with --shards.") from error
-    differing = [f"{key} {held.get(key)!r} there, {job[key]!r} now" for key in job if held.get(key) != job[key]]
-    if differing:
-        raise UsageError(f"{folder} holds another job: {'; '.join(differing)}. Choose another folder with --shards.")
-    _cut_log(folder)
-    sweep(folder)
-    return {line["shard"]: line for line in log if _is_whole(folder / line["file"], line["bytes"])}
-
-
-def _is_whole(path: Path, n_bytes: int) -> bool:
-    return path.is_file() and path.stat().st_size == n_bytes
-
-
-def _cut_log(folder: Path) -> None:
-    """Take away a line that a killed process left half-written: the next one would run on in it."""
-    path = folder / LOG
-    if path.exists():
-        with path.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _divided(sources: Iterable[Source], size: int) -> Iterator[Shard]:
@@ -207,65 +145,63 @@ def opens_now(code: str, path: Path) -> bool:
         return False
 
 
-def _left(
-    shards: Iterator[Shard], done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path
-) -> Iterator[Shard]:
+def _left(shards: Iterator[Shard], done: dict[int, Line], tally: JobProgress, folder: Path) -> Iterator[Shard]:
     """Yield unfinished shards, and finished ones with a then-missing file that now opens; finished ones list the same images."""
     for shard in shards:
         tally._last = shard.number
         line = done.get(shard.number)
         if line is None:
             yield shard
-        elif line["sources"] == shard.digest:
+        elif line.sources == shard.digest:
             given = {source.image: source.given for source in shard.sources}
-            if not given.keys() >= {image for image, *_ in line["unreadable"]}:
-                raise UsageError(f"{folder} holds a damaged {LOG} ({line['file']}). Choose another with --shards.")
-            if any(opens_now(code, given[image]) for image, _, _, code in line["unreadable"]):
+            if not given.keys() >= {image for image, *_ in line.unreadable}:
+                raise UsageError(f"{folder} holds a damaged {LOG} ({line.file}). Choose another with --shards.")
+            if any(opens_now(code, given[image]) for image, _, _, code in line.unreadable):
                 yield shard
                 continue
-            tally.n_before += line["rows"] + len(line["unreadable"])
+            tally.n_before += line.rows + len(line.unreadable)
             _count(tally, line)
         else:
             raise UsageError(
-                f"{folder / line['file']} holds other images than these now do (first: {shard.sources[0].where}): the list "
+                f"{folder / line.file} holds other images than these now do (first: {shard.sources[0].where}): the list "
                 "has changed. Choose another folder with --shards, or give the same images in the same order."
             )
 
 
-def _check_nothing_beyond(done: dict[int, dict[str, Any]], tally: JobProgress, folder: Path) -> None:
+def _check_nothing_beyond(done: dict[int, Line], tally: JobProgress, folder: Path) -> None:
     beyond = sorted(number for number in done if number > tally._last)
     if beyond:
         raise UsageError(
-            f"{folder} holds {len(beyond)} more shards than these images make, from {done[beyond[0]]['file']} on: the list "
+            f"{folder} holds {len(beyond)} more shards than these images make, from {done[beyond[0]].file} on: the list "
             "has become shorter. Choose another folder with --shards."
         )
 
 
-def _line(answer: Answer, path: Path) -> dict[str, Any]:
+def _line(answer: Answer, path: Path) -> Line:
     unreadable = [
-        [item.image, item.source, item.reason, item.code] for item in answer.results if isinstance(item, Unreadable)
+        (item.image, item.source, item.reason, item.code) for item in answer.results if isinstance(item, Unreadable)
     ]
-    return {
-        "shard": answer.shard.number,
-        "file": path.name,
-        "bytes": path.stat().st_size,
-        "sources": answer.shard.digest,
-        "rows": len(answer.results) - len(unreadable),
-        "node": answer.node,
-        "unreadable": unreadable,
-    }
+    return Line(
+        shard=answer.shard.number,
+        file=path.name,
+        bytes=path.stat().st_size,
+        sources=answer.shard.digest,
+        rows=len(answer.results) - len(unreadable),
+        node=answer.node,
+        unreadable=unreadable,
+    )
 
 
-def _count(tally: JobProgress, line: dict[str, Any]) -> None:
-    tally.n_rows += line["rows"]
-    tally.n_unreadable += len(line["unreadable"])
+def _count(tally: JobProgress, line: Line) -> None:
+    tally.n_rows += line.rows
+    tally.n_unreadable += len(line.unreadable)
 
 
 def _write_unreadable(folder: Path) -> None:
     rows = [
-        [image, path, reason, line["node"]]
-        for line in sorted(read_log(folder), key=lambda line: line["shard"])
-        for image, path, reason, _ in line["unreadable"]
+        [image, path, reason, line.node]
+        for line in sorted(read_log(folder), key=lambda line: line.shard)
+        for image, path, reason, _ in line.unreadable
     ]
     with replacing(folder / UNREADABLE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

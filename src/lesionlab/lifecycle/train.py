@@ -19,8 +19,9 @@ from lesionlab.model.backend import seed_everything
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import choose_decision
 from lesionlab.model.devices import leave_hosts, spread, with_other_hosts
+from lesionlab.model.optimizer import describe_optimizer
 from lesionlab.model.pretrained import load_pretrained
-from lesionlab.model.train import Part, describe_optimizer, for_use, train
+from lesionlab.model.train import Part, for_use, train
 from lesionlab.runs import directory
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import ModelFacts

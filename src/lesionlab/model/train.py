@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +22,8 @@ from lesionlab.model.batches import Batches, predict
 from lesionlab.model.checkpoint import resume, save
 from lesionlab.model.degrade import NOISE_SHARE
 from lesionlab.model.fast_layers import refresh_statistics, set_weights
-from lesionlab.recipe import OptimizerChoice, Recipe
+from lesionlab.model.optimizer import make_optimizer, make_plateau, tell_plateau
+from lesionlab.recipe import Recipe
 
 HISTORY_COLUMNS = (
     "epoch",
@@ -61,24 +61,6 @@ def class_weights(labels: np.ndarray, n_diagnoses: int, rule: str) -> np.ndarray
     return weights * counts.sum() / (weights * counts).sum()
 
 
-def make_optimizer(choice: OptimizerChoice, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Step 12: the optimizer; with the cosine annealer its learning rate is a schedule with linear warm-up."""
-    rate: Any = choice.learning_rate
-    if choice.annealer == "cosine":
-        warmup_steps = round(choice.warmup_epochs * steps_per_epoch)
-        rate = keras.optimizers.schedules.CosineDecay(
-            initial_learning_rate=0.0 if warmup_steps else choice.learning_rate,
-            decay_steps=max(1, choice.epochs * steps_per_epoch - warmup_steps),
-            warmup_target=choice.learning_rate if warmup_steps else None,
-            warmup_steps=warmup_steps,
-        )
-    if choice.name == "adam":
-        return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=choice.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
-
-
 def set_normalisation_memory(network: keras.Model, steps_per_epoch: int) -> None:
     """Let the moving averages of batch normalisation reach back one epoch, but 10 to 100 steps.
 
@@ -89,21 +71,6 @@ def set_normalisation_memory(network: keras.Model, steps_per_epoch: int) -> None
     for layer in network._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = min(layer.momentum, momentum)
-
-
-def describe_optimizer(choice: OptimizerChoice) -> str:
-    """Say in one line how the network is optimised."""
-    annealer = {
-        "none": "constant",
-        "cosine": f"cosine to 0 after {choice.warmup_epochs:g} epoch{'s' * (choice.warmup_epochs != 1)} of warm-up",
-        "plateau": f"x {choice.plateau_factor:g} after {choice.plateau_patience} epochs without better validation "
-        f"accuracy, not under {choice.plateau_floor:g}",
-    }[choice.annealer]
-    name = "Adam" if choice.name == "adam" else f"AdamW, weight decay {choice.weight_decay:g}"
-    return (
-        f"{name}, learning rate {choice.learning_rate:g}, {annealer}; "
-        f"{choice.epochs} epochs of batches of {choice.batch_size}"
-    )
 
 
 def train(
@@ -140,10 +107,8 @@ def train(
         UsageError: the recipe's annealer is the plateau, and there is no validation part.
 
     """
-    if validation is None and recipe.optimizer.annealer == "plateau":
-        raise UsageError(f"Recipe {recipe.name}: the annealer 'plateau' needs a validation part. Use 'cosine'.")
-    if resident is None:
-        resident = _can_reside(recipe, len(training.rows) * pixels[0].nbytes)
+    _check_annealer(recipe, validation)
+    resident = _can_reside(recipe, len(training.rows) * pixels[0].nbytes) if resident is None else resident
     batches = _batches(recipe, pixels, training, network.output_shape[-1], seed, resident)
     set_normalisation_memory(network, len(batches))
     model = with_augmentation(network, recipe.augment, seed, resident=pixels[training.rows] if resident else None)
@@ -151,17 +116,18 @@ def train(
     progress, best = resume(checkpoint, model, network, data_key)
     refresh_statistics(network)
     devices.check_same_start(progress.epochs_done)
-    judged = devices.local_copy(network) if devices.is_spread() else network
-    plateau = _make_plateau(model, recipe.optimizer, progress.plateau)
+    evaluated = devices.local_copy(network) if devices.is_spread() else network
+    plateau = make_plateau(model, recipe.optimizer, progress.plateau)
     for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
         batches.side = recipe.sides()[3 * epoch // recipe.optimizer.epochs]
         row = _fit_epoch(model, batches, epoch, seed)
-        if judged is not network:
-            set_weights(judged, network.get_weights())
-        row |= dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(judged, pixels, validation)
+        if evaluated is not network:
+            set_weights(evaluated, network.get_weights())
+        row |= (
+            dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(evaluated, pixels, validation)
+        )
         if plateau is not None:
-            plateau.on_epoch_end(epoch, {"val_accuracy": row["val_accuracy"]})
-            progress.plateau = {"best": float(plateau.best), "wait": float(plateau.wait)}
+            progress.plateau = tell_plateau(plateau, epoch, row["val_accuracy"])
         if validation is None or recipe.training.keep == "last" or row["val_balanced_accuracy"] > progress.best_score:
             progress.best_score, best = row["val_balanced_accuracy"], network.get_weights()
         progress.epochs_done = epoch + 1
@@ -171,6 +137,11 @@ def train(
         report(progress.history[-1])
     set_weights(network, best)
     return progress.history
+
+
+def _check_annealer(recipe: Recipe, validation: Part | None) -> None:
+    if validation is None and recipe.optimizer.annealer == "plateau":
+        raise UsageError(f"Recipe {recipe.name}: the annealer 'plateau' needs a validation part. Use 'cosine'.")
 
 
 def _batches(
@@ -258,23 +229,6 @@ def _reseed(model: keras.Model, seed: int, epoch: int) -> None:
     states = np.random.SeedSequence([seed, epoch]).generate_state(2 * len(generators)).reshape(-1, 2)
     for generator, state in zip(generators, states, strict=True):
         generator.state.assign(state.astype(np.uint32))
-
-
-def _make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, float]) -> Any:
-    if choice.annealer != "plateau":
-        return None
-    plateau = keras.callbacks.ReduceLROnPlateau(
-        monitor="val_accuracy",
-        mode="max",
-        patience=choice.plateau_patience,
-        factor=choice.plateau_factor,
-        min_lr=choice.plateau_floor,
-    )
-    plateau.set_model(model)
-    plateau.on_train_begin()
-    if state:
-        plateau.best, plateau.wait = state["best"], int(state["wait"])
-    return plateau
 
 
 class EpochProgress(keras.callbacks.Callback):

@@ -57,7 +57,7 @@ def sheet(pixels: np.ndarray) -> np.ndarray:
 
 
 def _by_severity(found: Robustness) -> Any:
-    """Draw the balanced accuracy and the share of answers changed of each corruption, a dot a severity."""
+    """Draw the balanced accuracy and the share of predictions changed of each corruption, a dot a severity."""
     figure = new_figure(7.4, 4.2)
     left, right = figure.subplots(1, 2, sharey=True)
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.1, 0.95, SEVERITIES))

@@ -74,7 +74,7 @@ def _pick_metadata(scan: Scan, truths: list[Path], taxonomy: Taxonomy | None) ->
     for candidates in (famous, [path for path in named if path in complete], [] if truths else named, complete):
         if candidates:
             return one_of(scan.folder, candidates, _ADVICE_TABLES)
-    in_folders = any(names_a_diagnosis(path.parent.name, taxonomy) for path in scan.images.values())
+    in_folders = any(names_a_diagnosis(name, taxonomy) for name in {path.parent.name for path in scan.images.values()})
     if truths or in_folders or scan.archives or not others:
         return None
     plain = [path for path in others if path.suffix.lower() != ".txt"]  # a README is no table

@@ -159,12 +159,12 @@ def _with_images(scan: Scan, reading: Reading, predictions: list[Path]) -> Colle
     if table.empty:
         raise UsageError(f"{reading.table}: all {len(set_aside):,} rows are set aside{_counted(set_aside)}.")
     listed = {*table["image_id"], *set_aside["image_id"]}
-    by_path = {Path(path) for path in named.values()}
+    by_path = set(named.values())
     root = scan.folder.resolve()
     unlisted = sorted(
         name
         for name, path in scan.images.items()
-        if name not in listed and root / path.relative_to(scan.folder) not in by_path
+        if name not in listed and str(root / path.relative_to(scan.folder)) not in by_path
     )
     what, decision = "An image has no row in the metadata", "left out: no diagnosis"
     found = [
@@ -202,7 +202,7 @@ def _read_diagnosis_folders(scan: Scan, predictions: list[Path], options: Option
         seen = f", only {others} without a table that is read" if others else ""
         raise UsageError(f"{folder} has no images ({', '.join(SUFFIXES)}){seen}. {_KNOWN}")
     pictures = [*scan.images.values(), *scan.twice]
-    if not any(names_a_diagnosis(path.parent.name, taxonomy) for path in pictures):
+    if not any(names_a_diagnosis(name, taxonomy) for name in {path.parent.name for path in pictures}):
         seen = f" ({predictions[0].name} holds predictions, not diagnoses)" if predictions else ""
         raise UsageError(
             f"{folder} has {len(pictures):,} images but no metadata{seen}. {_other_folders(folder, pictures)}{_KNOWN}"
