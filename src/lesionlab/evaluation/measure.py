@@ -125,10 +125,31 @@ def measure(
         robustness: as measured on the same images.
 
     """
+    test, own = parts.test, model or ModelChoices()
+    metrics = msgspec.structs.replace(
+        _figures(parts, stages, promise, is_generated, seed, decision),
+        abstention=_abstention(test, parts.validation, risks, seed),
+        costs=None if costs is None else expected_cost(test, costs, seed=seed),
+        model_thresholds=_model_thresholds(test, own),
+        model_uncertain=_uncertain(test, own),
+        model_rejected=None if own.is_rejected is None else int(own.is_rejected.sum()),
+        robustness=robustness,
+    )
+    return as_written(metrics)
+
+
+def _figures(
+    parts: Parts,
+    stages: Stages,
+    promise: Conformal | None,
+    is_generated: bool,
+    seed: int,
+    decision: DecisionFacts | None,
+) -> Metrics:
+    """Take the figures that every part has, whoever predicted it; the others are absent."""
     test, validation, taxonomy = parts.test, parts.validation, parts.test.taxonomy
     points = _operating_points(test, validation, seed)
-    own = model or ModelChoices()
-    metrics = Metrics(
+    return Metrics(
         is_generated=is_generated,
         diagnoses=list(taxonomy.dx),
         malignant=list(taxonomy.malignant),
@@ -151,16 +172,10 @@ def measure(
         conformal_raps=_raps(test, validation),
         conformal_repeated=_repeated(test, validation, seed),
         risk_coverage=abstention.risk_coverage(test, uncertainties(test.probabilities)),
-        abstention=_abstention(test, validation, risks, seed),
-        costs=None if costs is None else expected_cost(test, costs, seed=seed),
+        abstention=[],
         suspects=suspects(test, parts.table["image_id"].tolist()),
         curves=curves(test),
-        model_thresholds=_model_thresholds(test, own),
-        model_uncertain=_uncertain(test, own),
-        model_rejected=None if own.is_rejected is None else int(own.is_rejected.sum()),
-        robustness=robustness,
     )
-    return as_written(metrics)
 
 
 def recalibrated(test: LabelledPredictions, validation: LabelledPredictions | None, *, seed: int) -> Stages:
