@@ -34,12 +34,19 @@ def change(folder: Path, **keys: object) -> None:
     (folder / "manifest.json").write_text(json.dumps(held | keys))
 
 
+def keeps(new: object, old: object) -> bool:
+    """Whether every key and value is still there; keys that are new may stand beside them."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(key in new and keeps(new[key], value) for key, value in old.items())
+    return new == old
+
+
 def test_an_older_run_opens_with_nothing_lost(old: Path) -> None:
     run = open_run(old)
     assert run.kind is Kind.RUN and run.head.finished and run.taxonomy == HAM10000
     held = json.loads((old / "manifest.json").read_text())
     assert held["request"].pop("limit") is None
-    assert json.loads(msgspec.json.encode(run.manifest)) == held
+    assert keeps(json.loads(msgspec.json.encode(run.manifest)), held)
     assert run.recipe.name == "quick" and run.card().startswith("# Model card")
     assert len(run.splits()) == len(run.predictions()) == run.manifest.data.images
     assert list(run.history()["epoch"]) == list(range(1, len(run.history()) + 1))

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesionlab.data.split import PARTS, describe_parts, split, take_lesions
+from lesionlab.data.groups import take_lesions
+from lesionlab.data.split import PARTS, describe_parts, split
 from lesionlab.data.split_proof import prove
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.recipe import SplitChoice

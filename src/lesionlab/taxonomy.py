@@ -122,7 +122,7 @@ class Taxonomy:
         near = get_close_matches(text, names, n=1, cutoff=0.85)
         return self._dx_of[near[0]] if near else None
 
-    def to_facts(self) -> dict[str, Any]:
+    def to_facts(self) -> dict[str, object]:
         """Give what JSON can hold; `from_facts` reads it back."""
         return {
             "name": self.name,

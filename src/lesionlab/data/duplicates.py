@@ -32,6 +32,7 @@ from scipy import fft, ndimage, sparse
 
 from lesionlab.data.duplicate_candidates import candidates, turned
 from lesionlab.data.threads import in_threads
+from lesionlab.data.tile_correlation import MIN_TEXTURE, tile_correlations
 from lesionlab.errors import UsageError
 from lesionlab.files import release_pages
 
@@ -45,10 +46,6 @@ _THUMB = 64  # px, where pictures are shifted onto each other
 _WINDOW = 48  # px of the thumb that the print covers
 _CELL = 4  # px of the thumb that make one value of the print
 _REACH = 0.22  # of the side, by which two pictures may be shifted
-_TILE = 24
-_STEP = 16
-_SEARCH = 3  # px by which a tile may lie off
-_MIN_TEXTURE = 0.5  # grey levels: flatter tiles say nothing
 _WAYS = tuple((angle, scale) for angle in (0, -5, 5, -10, 10) for scale in (1.0, 0.9, 1.1))  # degrees, factor
 _ROUGH_WAYS = tuple((angle, scale) for angle in (0, -7, 7) for scale in (1.0, 0.9, 1.1))
 _BLOCK = 256
@@ -138,7 +135,7 @@ def _all_prints(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nd
         block = rows[start : start + _BLOCK]
         thumbs = np.stack([_grey(pixels[row], _THUMB) for row in block])
         release_pages(pixels)
-        is_textured = thumbs.std(axis=(1, 2)) >= _MIN_TEXTURE
+        is_textured = thumbs.std(axis=(1, 2)) >= MIN_TEXTURE
         return block[is_textured], _prints(thumbs[is_textured])
 
     blocks = list(in_threads(looked_at, range(0, len(rows), _BLOCK), "looking at images"))
@@ -251,7 +248,7 @@ def _correlations(first: np.ndarray, second: np.ndarray) -> list[float]:
     correlations = []
     for pair, best in enumerate(peaks.argmax(axis=0)):
         angle, scale = _WAYS[best]
-        tiles = _tile_correlations(first[pair], _aligned(second[pair], angle, scale, 2 * shifts[best, pair]))
+        tiles = tile_correlations(first[pair], _aligned(second[pair], angle, scale, 2 * shifts[best, pair]))
         correlations.append(float(np.quantile(tiles, 0.2)) if len(tiles) >= MIN_TILES else -1.0)
     return correlations
 
@@ -297,37 +294,3 @@ def _warp(side: int, angle: float, scale: float) -> sparse.csr_array:
     numbers, shares = (np.concatenate(values) for values in zip(*corners, strict=True))
     rows = np.tile(np.arange(side * side), 4)
     return sparse.csr_array((shares.astype(np.float32), (rows, numbers)), shape=(side * side, side * side))
-
-
-def _tile_correlations(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The best correlation of each tile of the first with the second, a few pixels around its place."""
-    known = ~np.isnan(second)
-    rough = [
-        image - ndimage.gaussian_filter(image, 4) for image in (first, np.where(known, second, np.nanmean(second)))
-    ]
-    one, other = (ndimage.gaussian_filter(image, 0.7) for image in rough)
-    wide = _TILE + 2 * _SEARCH
-    tiles = sliding_window_view(one, (_TILE, _TILE))[_SEARCH:-_SEARCH:_STEP, _SEARCH:-_SEARCH:_STEP]
-    around, is_known = (sliding_window_view(image, (wide, wide))[::_STEP, ::_STEP] for image in (other, known))
-    counts = is_known.all(axis=(2, 3))
-    counts &= (tiles.std(axis=(2, 3)) >= _MIN_TEXTURE) & (around.std(axis=(2, 3)) >= _MIN_TEXTURE)
-    return _best_matches(tiles[counts], around[counts])
-
-
-def _best_matches(tiles: np.ndarray, around: np.ndarray) -> np.ndarray:
-    """The highest normalised correlation (m,) of each tile (m, 24, 24) with any window of its size in (m, 30, 30)."""
-    centred = tiles - tiles.mean(axis=(1, 2), keepdims=True)
-    wide, shifts = around.shape[1:], 2 * _SEARCH + 1
-    products = fft.rfft2(around, wide) * fft.rfft2(centred, wide).conj()
-    products = fft.irfft2(products, wide)[:, :shifts, :shifts]
-    sums, squares = (_window_sums(values) for values in (around, around * around))
-    spread = np.maximum(squares - sums * sums / centred[0].size, 0)
-    lengths = np.sqrt(spread * (centred * centred).sum(axis=(1, 2))[:, None, None])
-    return (products / np.maximum(lengths, 1e-6)).max(axis=(1, 2))
-
-
-def _window_sums(images: np.ndarray) -> np.ndarray:
-    """Sums (m, 7, 7) over every window of a tile's size in (m, 30, 30)."""
-    below = np.pad(images, ((0, 0), (1, 0), (1, 0))).cumsum(axis=1, dtype=np.float64).cumsum(axis=2)
-    rows = below[:, _TILE:] - below[:, :-_TILE]
-    return rows[..., _TILE:] - rows[..., :-_TILE]

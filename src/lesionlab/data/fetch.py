@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from lesionlab._version import __version__
 from lesionlab.data.unpack import is_unpacked, unpack
@@ -127,6 +127,17 @@ def _by_hand(dataset: Dataset, folder: Path) -> str:
     )
 
 
+class _Listed(TypedDict, total=False):
+    """A file as Dataverse lists it."""
+
+    id: int
+    filename: str
+    filesize: int
+    md5: str
+    originalFileName: str
+    originalFileFormat: str
+
+
 def _list_files(dataset: Dataset, server: str, timeout_s: float) -> list[_File]:
     """Ask the server for its listing and pick the files of the data set."""
     url = f"{server}/api/datasets/:persistentId/?persistentId=doi:{dataset.doi}"
@@ -140,7 +151,7 @@ def _list_files(dataset: Dataset, server: str, timeout_s: float) -> list[_File]:
         raise _Unreachable(f"{url} gave no listing of files ({type(error).__name__}: {str(error)[:100]}).") from error
 
 
-def _pick(listed: list[dict[str, Any]], name: str, url: str) -> dict[str, Any]:
+def _pick(listed: list[_Listed], name: str, url: str) -> _Listed:
     """Find a file by name; Dataverse shows a table under the suffix .tab, or without one."""
     stem = Path(name).stem
     names = (name,) if name.endswith(".zip") else (name, f"{stem}.tab", stem)
@@ -150,12 +161,12 @@ def _pick(listed: list[dict[str, Any]], name: str, url: str) -> dict[str, Any]:
     raise _Unreachable(f"{url} lists no file {name!r}.")
 
 
-def _archive(server: str, entry: dict[str, Any], name: str) -> _File:
+def _archive(server: str, entry: _Listed, name: str) -> _File:
     url = f"{server}/api/access/datafile/{int(entry['id'])}"
     return _File(name, url, int(entry["filesize"]), "md5", str(entry["md5"]).lower())
 
 
-def _table(server: str, entry: dict[str, Any], name: str, sha256: str) -> _File:
+def _table(server: str, entry: _Listed, name: str, sha256: str) -> _File:
     is_converted = "originalFileFormat" in entry or "originalFileName" in entry
     query = "?format=original" if is_converted else ""
     return _File(name, f"{server}/api/access/datafile/{int(entry['id'])}{query}", None, "sha256", sha256)

@@ -200,7 +200,9 @@ def chosen_thresholds(tasks: Mapping[str, TaskFigures]) -> list[ChosenThreshold]
 def headline_in_words(metrics: Metrics) -> list[str]:
     """Word the headline figures of the test part, a line each."""
     test, k = metrics.test, len(metrics.diagnoses)
-    return [f"{title(name, k):24} {in_words(getattr(test, name), test.intervals[name])}" for name in HEADLINE]
+    titles = {name: title(name, k).replace("AUC", "auc") for name in HEADLINE}
+    width = max(18, *map(len, titles.values()))
+    return [f"{titles[name]:{width}} {in_words(getattr(test, name), test.intervals[name])}" for name in HEADLINE]
 
 
 def _stages(test: LabelledPredictions, stages: Stages, seed: int) -> dict[str, Stage]:

@@ -98,7 +98,7 @@ class Facts:
         """Thresholds that were chosen in the model's run, for `lesionlab evaluate` to measure on other images."""
         return msgspec.convert(self.decision.get("operating", []), tuple[OperatingThreshold, ...])
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Give every entry of the file's metadata, plain enough for JSON; `{}` stands for what the model has not."""
         values = {f.name: msgspec.to_builtins(getattr(self, f.name)) for f in dataclasses.fields(self)}
         own = {
@@ -212,9 +212,9 @@ def _task_of(taxonomy: Taxonomy) -> str:
     return _HAM10000_TASK if taxonomy.name == "ham10000" else taxonomy.name
 
 
-def _converted(values: dict[str, Any], taxonomy: Taxonomy, where: str) -> Facts:
+def _converted(values: Mapping[str, object], taxonomy: Taxonomy, where: str) -> Facts:
     """Check types and ranges; the first fact that has no valid value is named."""
-    given = values | {name: values.get(name) or None for name in ("conformal", "ood") if values.get(name) == {}}
+    given = {name: None if value == {} and name in ("conformal", "ood") else value for name, value in values.items()}
     checked: dict[str, Any] = {}
     for name, kind in _KINDS.items():
         try:
@@ -242,4 +242,4 @@ def _invalid_fact(facts: Facts) -> str | None:
     return None if are_fit and are_valid else "conformal"
 
 
-_KINDS: dict[str, Any] = {f.name: f.type for f in dataclasses.fields(Facts) if f.name != "taxonomy"}
+_KINDS = {f.name: f.type for f in dataclasses.fields(Facts) if f.name != "taxonomy"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Prediction:
     is_dermatoscopic: bool | None = None
     file: Path | None = field(default=None, compare=False, repr=False)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Give what JSON can hold, as `predict --json` prints it; of the maps nothing."""
         return {
             "image": self.image,

@@ -19,7 +19,7 @@ import pandas as pd
 from lesionlab import environment, folders, tracking
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
-from lesionlab.data.split import groups_by_dx, groups_with, part_size, shuffled
+from lesionlab.data.groups import groups_by_dx, groups_with, part_size, shuffled
 from lesionlab.data.split_proof import prove
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
@@ -218,7 +218,8 @@ def _evaluate(request: Request, n_folds: int) -> None:
         mean, deviation = float(np.nanmean(values)), float(np.nanstd(values, ddof=1))
         summary[name] = {"mean": mean, "standard_deviation": deviation}
         together_in_words = in_words(getattr(overall, name), overall.intervals[name])
-        say(f"{title(name, len(taxonomy)):24} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
+        words = title(name, len(taxonomy)).replace("AUC", "auc")
+        say(f"{words:17} folds {mean:.3f} ± {deviation:.3f}; together {together_in_words}")
     write_json(request.out / "folds.json", summary)
     announce(NOT_A_DEVICE)
 

@@ -51,7 +51,7 @@ from lesionlab.report.figures_understanding import write_understanding
 from lesionlab.report.page import write_evaluation_html
 from lesionlab.runs import directory, start
 from lesionlab.runs.identity import EvaluationHead, Kind
-from lesionlab.runs.manifest import EvaluatedModel, EvaluatedSplit, EvaluationManifest, SetAside
+from lesionlab.runs.manifest import EvaluatedSplit, EvaluationManifest, SetAside
 from lesionlab.runs.predictions import predictions_table
 from lesionlab.taxonomy import Taxonomy
 
@@ -112,43 +112,51 @@ def evaluate(
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
-    if opened:
-        taxonomy = _taxonomy_of(opened, taxonomy)
-    collection = read_collection(data, taxonomy, image_types)
-    matrix = read_costs(costs, collection.taxonomy) if costs else None
-    cleaned = inspect(collection)
-    parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
-    table = cleaned.table.assign(part=parts)[parts != "train"].reset_index(drop=True)
+    taxonomy = _taxonomy_of(opened, taxonomy) if opened else taxonomy
+    images = _read(data, taxonomy, image_types, split)
+    matrix = read_costs(costs, images.collection.taxonomy) if costs else None
     with _held(out):
         if opened:
-            given = predictions_of_model(opened, table)
+            given = predictions_of_model(opened, images.table)
         else:
             given = predictions_of_table(
-                Path(str(model)), table, collection, allow_missing, has_split=split is not None
+                Path(str(model)), images.table, images.collection, allow_missing, has_split=split is not None
             )
-        test, validation = (_part(collection.taxonomy, table, given, part) for part in ("test", "validation"))
+        test, validation = (_part(images, given, part) for part in ("test", "validation"))
         if not len(test.table):
             raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
         _begin(out)
-        pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
-        toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
         robustness = (
             measure_robustness(opened, test.table, robustness_lesions, seed) if opened and robustness_lesions else None
         )
-        manifest = _describe(
-            collection, cleaned, table, test, given, _describe_split(cleaned.table, parts, split), seed
-        )
-        metrics = _measure(
-            toned,
-            validation if len(validation.table) else None,
-            given.model,
-            is_generated=manifest.data.is_generated,
-            seed=seed,
-            costs=matrix,
-            risks=risks,
-            robustness=robustness,
-        )
+        pixels = decode(images.collection, LOOK_PX, LOOK_PX, "centre").pixels
+        toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
+        manifest = _describe(images, test, given, seed)
+        metrics = _measure(toned, validation, manifest, costs=matrix, risks=risks, robustness=robustness)
         return _write(out, metrics, manifest, test, pixels)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Labelled images: as they were read, what is kept, the file that splits them, and the part of each that is kept."""
+
+    collection: Collection
+    cleaned: Cleaned
+    split: Path | None
+    parts: pd.Series
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The images that are not of the training part, with their `part`."""
+        kept = self.cleaned.table.assign(part=self.parts)
+        return kept[self.parts != "train"].reset_index(drop=True)
+
+
+def _read(data: Path, taxonomy: Taxonomy | None, image_types: tuple[str, ...] | None, split: Path | None) -> _Images:
+    collection = read_collection(data, taxonomy, image_types)
+    cleaned = inspect(collection)
+    parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
+    return _Images(collection, cleaned, split, parts)
 
 
 def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
@@ -190,17 +198,16 @@ def _begin(out: Path) -> None:
 
 def _measure(
     test: EvaluatedPart,
-    validation: EvaluatedPart | None,
-    model: EvaluatedModel,
+    validation: EvaluatedPart,
+    manifest: EvaluationManifest,
     *,
-    is_generated: bool,
-    seed: int,
     costs: np.ndarray | None,
     risks: Sequence[float],
     robustness: Robustness | None,
 ) -> Metrics:
     """Take every figure of the images, and what the model's own facts promise; `validation` is what thresholds are chosen on."""
-    tested, chosen_on = test.predictions, validation.predictions if validation else None
+    model, seed = manifest.model, manifest.seed
+    tested, chosen_on = test.predictions, validation.predictions if len(validation.table) else None
     promise = model.conformal
     if promise is None and chosen_on is not None:
         promise = conformal.calibrate(chosen_on)
@@ -214,7 +221,7 @@ def _measure(
         Parts(test.table, tested, chosen_on),
         recalibrated(tested, chosen_on, seed=seed),
         promise=promise,
-        is_generated=is_generated,
+        is_generated=manifest.data.is_generated,
         seed=seed,
         model=own,
         costs=costs,
@@ -223,21 +230,15 @@ def _measure(
     )
 
 
-def _part(taxonomy: Taxonomy, table: pd.DataFrame, given: GivenPredictions, part: str) -> EvaluatedPart:
+def _part(images: _Images, given: GivenPredictions, part: str) -> EvaluatedPart:
+    table = images.table
     chosen = given.has_prediction & (table["part"] == part).to_numpy()
-    return EvaluatedPart(taxonomy, table[chosen].reset_index(drop=True), given.seen.take(chosen))
+    return EvaluatedPart(images.collection.taxonomy, table[chosen].reset_index(drop=True), given.seen.take(chosen))
 
 
-def _describe(
-    collection: Collection,
-    cleaned: Cleaned,
-    table: pd.DataFrame,
-    test: EvaluatedPart,
-    given: GivenPredictions,
-    split: EvaluatedSplit | None,
-    seed: int,
-) -> EvaluationManifest:
+def _describe(images: _Images, test: EvaluatedPart, given: GivenPredictions, seed: int) -> EvaluationManifest:
     """Say what was evaluated, how, and what was left out."""
+    collection, cleaned, has_split = images.collection, images.cleaned, images.split is not None
     return EvaluationManifest(
         lesionlab=__version__,
         command=called_as(),
@@ -247,9 +248,9 @@ def _describe(
         model=given.model,
         data=describe_data(collection, test.table),
         findings=(*collection.findings, *cleaned.findings, *_doubtful(given)),
-        set_aside=_set_aside(cleaned, given, table.loc[~given.has_prediction, "image_id"]),
-        overlap_with_training=overlap_with_training(given.model, fingerprint(cleaned.table), split is not None),
-        split=split,
+        set_aside=_set_aside(cleaned, given, images.table.loc[~given.has_prediction, "image_id"]),
+        overlap_with_training=overlap_with_training(given.model, fingerprint(cleaned.table), has_split),
+        split=_describe_split(cleaned.table, images.parts, images.split),
     )
 
 

@@ -15,13 +15,14 @@ from lesionlab._version import __version__
 from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
+from lesionlab.data.groups import take_lesions
 from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
 from lesionlab.data.point_matches import point_matches
-from lesionlab.data.split import SPLIT_COLUMNS, check_source, describe_parts, split, take_lesions
+from lesionlab.data.split import SPLIT_COLUMNS, check_source, describe_parts, split
 from lesionlab.data.split_proof import count_patients, prove, unseen
 from lesionlab.data.split_proof import in_words as proof_in_words
 from lesionlab.data.statistics import channel_statistics, encode_labels

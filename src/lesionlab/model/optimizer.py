@@ -40,6 +40,7 @@ def describe_optimizer(choice: OptimizerChoice) -> str:
 
 
 def make_plateau(model: keras.Model, choice: OptimizerChoice, state: dict[str, float]) -> Any:
+    """Give the plateau as a Keras callback, in a checkpoint's state; None where the annealer is another."""
     if choice.annealer != "plateau":
         return None
     plateau = keras.callbacks.ReduceLROnPlateau(

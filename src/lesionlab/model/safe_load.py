@@ -8,7 +8,7 @@ classes that lesionlab's own networks are made of are let through; HDF5 files ma
 import json
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -216,7 +216,7 @@ def _foreign_in(value: Any) -> Iterator[str]:
         yield from _foreign_in(item)
 
 
-def _is_plain(value: dict[str, Any]) -> bool:
+def _is_plain(value: Mapping[str, object]) -> bool:
     module, name, registered = value.get("module"), value["class_name"], value.get("registered_name")
     if not isinstance(name, str) or (module is not None and not isinstance(module, str)):
         return False

@@ -121,11 +121,7 @@ def train(
     for epoch in range(progress.epochs_done, recipe.optimizer.epochs):
         batches.side = recipe.sides()[3 * epoch // recipe.optimizer.epochs]
         row = _fit_epoch(model, batches, epoch, seed)
-        if evaluated is not network:
-            set_weights(evaluated, network.get_weights())
-        row |= (
-            dict.fromkeys(_VALIDATED, float("nan")) if validation is None else _validate(evaluated, pixels, validation)
-        )
+        row |= _validate(evaluated, network, pixels, validation)
         if plateau is not None:
             progress.plateau = tell_plateau(plateau, epoch, row["val_accuracy"])
         if validation is None or recipe.training.keep == "last" or row["val_balanced_accuracy"] > progress.best_score:
@@ -216,9 +212,16 @@ def _learning_rate(model: keras.Model) -> float:
     return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
 
 
-def _validate(network: keras.Model, pixels: np.ndarray, validation: Part) -> dict[str, float]:
+def _validate(
+    evaluated: keras.Model, network: keras.Model, pixels: np.ndarray, validation: Part | None
+) -> dict[str, float]:
+    """Take the figures of an epoch on the validation part, by this host's copy of the network where several train."""
+    if evaluated is not network:
+        set_weights(evaluated, network.get_weights())
+    if validation is None:
+        return dict.fromkeys(_VALIDATED, float("nan"))
     with devices.alone():
-        probabilities = predict(network, pixels, validation.rows)
+        probabilities = predict(evaluated, pixels, validation.rows)
     found = headline(validation.labels, probabilities)
     return dict(zip(_VALIDATED, (found.log_loss, found.accuracy, found.balanced_accuracy), strict=True))
 

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -201,7 +202,7 @@ def _add_model(api: APIRouter, model: Model, settings: Settings, reference: Refe
     }
 
     @api.get("/v1/model")
-    async def about() -> dict[str, Any]:
+    async def about() -> dict[str, object]:
         """Give the facts of the model that answers, its card among them."""
         return described
 
@@ -248,9 +249,9 @@ def _add_predict(api: APIRouter, engine: Engine, settings: Settings, reference: 
         return JSONResponse(head | {"results": [_result(answer, reference, neighbours) for answer in answers]})
 
 
-def _result(answer: Prediction | Unreadable, reference: Reference | None, neighbours: int) -> dict[str, Any]:
+def _result(answer: Prediction | Unreadable, reference: Reference | None, neighbours: int) -> dict[str, object]:
     if isinstance(answer, Unreadable):
-        return {"image": answer.image} | error_body(answer.code, answer.reason)
+        return {"image": answer.image, **error_body(answer.code, answer.reason)}
     result = {key: value for key, value in answer.as_dict().items() if key != "path"}
     if answer.activation_maps is not None:
         height, width, _ = answer.activation_maps.shape
@@ -262,7 +263,7 @@ def _result(answer: Prediction | Unreadable, reference: Reference | None, neighb
             "values": values.tolist(),
         }
     if reference is not None and answer.features is not None:
-        result["neighbours"] = reference.nearest(answer.features, neighbours)
+        result["neighbours"] = [asdict(near) for near in reference.nearest(answer.features, neighbours)]
     return result
 
 

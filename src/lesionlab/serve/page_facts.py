@@ -1,14 +1,13 @@
 """What the page needs, served or static: its files, and what it must know of the model."""
 
 from pathlib import Path
-from typing import Any
 
 from lesionlab.inference.model import Model
 
 PAGE = Path(__file__).with_name("page")
 
 
-def describe_model(model: Model) -> dict[str, Any]:
+def describe_model(model: Model) -> dict[str, object]:
     """Give what a page must know of a model: the body of `/v1/model`, and `facts.json` of a static page."""
     facts, written = model.facts, model.facts.to_json()
     return {

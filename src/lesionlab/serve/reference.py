@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SIDE = 224
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A labelled image near to a new one: its id, diagnosis, the cosine of the features, -1 to 1, and where its picture is."""
+
+    image: str
+    dx: str
+    name: str
+    similarity: float
+    url: str
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Reference:
     features: np.ndarray
     name_of: Mapping[str, str]
 
-    def nearest(self, features: np.ndarray, number: int) -> list[dict[str, Any]]:
+    def nearest(self, features: np.ndarray, number: int) -> list[Neighbour]:
         """Find the nearest cases, at most one image a lesion, the nearest first.
 
         Args:
@@ -47,7 +58,7 @@ class Reference:
 
         """
         similarity = self.features @ (features / max(float(np.linalg.norm(features)), 1e-9))
-        found: list[dict[str, Any]] = []
+        found: list[Neighbour] = []
         lesions: set[str] = set()
         for index in np.argsort(-similarity, kind="stable"):
             if len(found) == number:
@@ -56,15 +67,9 @@ class Reference:
             if row["lesion_id"] in lesions:
                 continue
             lesions.add(row["lesion_id"])
-            found.append(
-                {
-                    "image": row["image_id"],
-                    "dx": row["dx"],
-                    "name": self.name_of[row["dx"]],
-                    "similarity": round(float(similarity[index]), 4),
-                    "url": f"/v1/reference/{index}",
-                }
-            )
+            similar = round(float(similarity[index]), 4)
+            name, dx = self.name_of[row["dx"]], row["dx"]
+            found.append(Neighbour(row["image_id"], dx, name, similar, f"/v1/reference/{index}"))
         return found
 
     def picture(self, number: int) -> bytes:

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lesionlab.data.image_limits import MAX_ASPECT, MAX_PIXELS, MIN_SIDE_PX
 from lesionlab.data.jpeg import MAX_SCANNED_PIXELS
@@ -76,7 +75,7 @@ def model_and_folder(run: Path | None, out: Path | None) -> tuple[Path | None, P
     return None, run
 
 
-def describe_page_model(model: Model) -> dict[str, Any]:
+def describe_page_model(model: Model) -> dict[str, object]:
     """Give `facts.json`: what `/v1/model` gives, the limits that Python sets itself, and the size of the model's file."""
     limits = Limits()
     return describe_model(model) | {

@@ -88,7 +88,7 @@ def in_words(score: OodScore | None) -> str:
     return f"rejects images that are not dermatoscopic (rejected {score.refused_share:.1%} of {score.images} validation images)"
 
 
-def describe(score: OodScore) -> dict[str, Any]:
+def describe(score: OodScore) -> dict[str, object]:
     """Put into words what the fact `ood` holds."""
     return {
         "score": "Mahalanobis distances of " + ", ".join(score.looks),
