@@ -6,6 +6,7 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -321,7 +322,7 @@ def test_exploration_counts_by_hand() -> None:
         }
     )
     pixels = np.stack([np.full((2, 2, 3), value, np.uint8) for value in (10, 20, 30, 50)])
-    explored = explore(table, mean_images(table, pixels, HAM10000), HAM10000)
+    explored = msgspec.to_builtins(explore(table, mean_images(table, pixels, HAM10000), HAM10000))
     assert explored["by_diagnosis"]["mel"] == {"images": 2, "lesions": 1, "share": 0.5}
     assert explored["by_diagnosis"]["df"]["images"] == 0
     assert explored["by_column"]["age"]["40-49"]["mel"] == 2 and explored["by_column"]["age"]["80+"]["nv"] == 1

@@ -4,13 +4,13 @@ In: the clean table and the pixels that its column `row` points into. Pixels are
 """
 
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
-from lesionlab.data.explore import explore, mean_images
-from lesionlab.files import as_json, write_json
+from lesionlab.data.explore import Explored, explore, mean_images
+from lesionlab.files import write_json
 from lesionlab.report import figures_data
 from lesionlab.report.page import write_exploration_html
 from lesionlab.taxonomy import Taxonomy
@@ -18,7 +18,7 @@ from lesionlab.taxonomy import Taxonomy
 
 def write_exploration(
     table: pd.DataFrame, taxonomy: Taxonomy, pixels: np.ndarray, folder: Path, is_generated: bool
-) -> dict[str, Any]:
+) -> Explored:
     """Write `exploration.json` and `figures/` into a folder; return what the former holds.
 
     Args:
@@ -34,9 +34,9 @@ def write_exploration(
     means = mean_images(table, pixels, taxonomy)
     explored = explore(table, means, taxonomy)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_json(folder / "exploration.json", explored)
+    write_json(folder / "exploration.json", msgspec.to_builtins(explored))
     figures_data.write_data_figures(table, taxonomy, pixels, explored, means, folder / "figures", is_generated)
-    return as_json(explored)
+    return explored
 
 
 def write_exploration_page(

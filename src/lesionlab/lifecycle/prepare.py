@@ -6,7 +6,6 @@ What a step finds goes onto the terminal; what the next step and the manifest ne
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +14,7 @@ from lesionlab._version import __version__
 from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
+from lesionlab.data.explore import Explored
 from lesionlab.data.groups import take_lesions
 from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
@@ -110,7 +110,7 @@ def inspect(collection: Collection) -> Cleaned:
     return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
 
 
-def explore(run: Run, data: CleanData) -> dict[str, Any]:
+def explore(run: Run, data: CleanData) -> Explored:
     """Step 5: tables and figures of the data, before anything is learnt from it."""
     with run.stages.step(Step.EXPLORATION):
         table = data.cleaned.table

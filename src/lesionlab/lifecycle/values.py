@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.clean import Cleaned
+from lesionlab.data.explore import Explored
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.recognise import Collection
@@ -141,6 +142,6 @@ class Steps:
 
     environment: Environment
     data: CleanData
-    explored: dict[str, Any]
+    explored: Explored
     split: SplitData
     trained: Trained

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 
+from lesionlab.data.explore import Explored
 from lesionlab.report.style import (
     BLUE,
     GREY,
@@ -29,7 +30,7 @@ def write_data_figures(
     table: pd.DataFrame,
     taxonomy: Taxonomy,
     pixels: np.ndarray,
-    explored: dict[str, Any],
+    explored: Explored,
     means: dict[str, np.ndarray],
     folder: Path,
     is_generated: bool,
@@ -51,33 +52,33 @@ def write_data_figures(
             ("dataset", "Source"),
             ("dx_type", "Confirmation"),
         ):
-            drawn[f"eda-{column}.svg"] = _rates(explored["by_column"][column], taxonomy, title)
+            drawn[f"eda-{column}.svg"] = _rates(explored.by_column[column], taxonomy, title)
     for name, figure in drawn.items():
         save_figure(figure, folder / name, is_generated)
 
 
-def _diagnoses(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
+def _diagnoses(explored: Explored, taxonomy: Taxonomy) -> Any:
     figure, colours = new_figure(6.4, height_of_rows(len(taxonomy), 2.6)), colours_of(taxonomy)
     axes = figure.subplots()
-    counts = explored["by_diagnosis"]
+    counts = explored.by_diagnosis
     for position, dx in enumerate(taxonomy.dx):
-        images, lesions = counts[dx]["images"], counts[dx]["lesions"]
+        images, lesions = counts[dx].images, counts[dx].lesions
         axes.barh(position, images, color=colours[dx], height=0.7)
         axes.barh(position, lesions, color="white", height=0.12, alpha=0.8)
-        axes.annotate(f" {images:,} ({counts[dx]['share']:.1%})", (images, position), va="center", fontsize=8)
+        axes.annotate(f" {images:,} ({counts[dx].share:.1%})", (images, position), va="center", fontsize=8)
     name_axis(axes.yaxis, taxonomy)
     axes.invert_yaxis()
     axes.set_xlabel("images (the white line: lesions)")
-    axes.set_xlim(0, 1.2 * max(c["images"] for c in counts.values()))
-    axes.set_title(f"{explored['images']:,} images of {explored['lesions']:,} lesions")
+    axes.set_xlim(0, 1.2 * max(c.images for c in counts.values()))
+    axes.set_title(f"{explored.images:,} images of {explored.lesions:,} lesions")
     return figure
 
 
-def _ages(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
+def _ages(explored: Explored, taxonomy: Taxonomy) -> Any:
     figure, colours = new_figure(6.4, height_of_rows(len(taxonomy), 2.6)), colours_of(taxonomy)
     axes = figure.subplots()
     for position, dx in enumerate(taxonomy.dx):
-        quartiles = explored["age_years"][dx]
+        quartiles = explored.age_years[dx]
         if quartiles:
             p5, p25, p50, p75, p95 = quartiles
             axes.plot([p5, p95], [position] * 2, color=colours[dx], lw=1)
@@ -90,10 +91,10 @@ def _ages(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
     return figure
 
 
-def _images_per_lesion(explored: dict[str, Any]) -> Any:
+def _images_per_lesion(explored: Explored) -> Any:
     figure = new_figure(4.2, 2.4)
     axes = figure.subplots()
-    counts = explored["images_per_lesion"]
+    counts = explored.images_per_lesion
     bars = axes.bar(list(counts), list(counts.values()), color=BLUE, width=0.7)
     axes.bar_label(bars, fmt="{:,.0f}", fontsize=8)
     axes.set_xlabel("images of one lesion")
@@ -102,16 +103,16 @@ def _images_per_lesion(explored: dict[str, Any]) -> Any:
     return figure
 
 
-def _missing(explored: dict[str, Any]) -> Any:
+def _missing(explored: Explored) -> Any:
     figure = new_figure(4.2, 2.0)
     axes = figure.subplots()
-    missing = explored["missing"]
+    missing = explored.missing
     for position, (_, value) in enumerate(missing.items()):
-        axes.barh(position, 100 * value["share"], color=GREY, height=0.6)
-        axes.annotate(f" {value['images']:,}", (100 * value["share"], position), va="center", fontsize=8)
+        axes.barh(position, 100 * value.share, color=GREY, height=0.6)
+        axes.annotate(f" {value.images:,}", (100 * value.share, position), va="center", fontsize=8)
     axes.set_yticks(range(len(missing)), list(missing))
     axes.invert_yaxis()
-    axes.set_xlim(0, max(1.0, 125 * max(v["share"] for v in missing.values())))
+    axes.set_xlim(0, max(1.0, 125 * max(v.share for v in missing.values())))
     axes.set_xlabel("% of images (label: images)")
     axes.set_title("Missing or unknown values")
     return figure
@@ -138,11 +139,11 @@ def _rates(counts: dict[str, dict[str, int]], taxonomy: Taxonomy, title: str) ->
     return figure
 
 
-def _colours(explored: dict[str, Any], taxonomy: Taxonomy) -> Any:
+def _colours(explored: Explored, taxonomy: Taxonomy) -> Any:
     figure = new_figure(6.4, 1.6)
     axes = figure.subplots()
     for position, dx in enumerate(taxonomy.dx):
-        colour = explored["mean_colour"][dx]
+        colour = explored.mean_colour[dx]
         if colour:
             axes.bar(position, 1, color=np.array(colour) / 255, width=0.96)
             text = "\n".join(f"{channel} {value:.0f}" for channel, value in zip("RGB", colour, strict=True))

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.data.explore import Explored
 from lesionlab.evaluation.answers import TIE
 from lesionlab.evaluation.metrics import title
 from lesionlab.evaluation.metrics_file import Metrics
@@ -33,7 +34,7 @@ def write_report(
     folder: Path,
     manifest: Manifest,
     metrics: Metrics,
-    explored: dict[str, Any],
+    explored: Explored,
     history: pd.DataFrame,
     recipe: Recipe,
 ) -> Path:
@@ -81,7 +82,7 @@ def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: M
     return folder / "report.html"
 
 
-def write_exploration_html(folder: Path, explored: dict[str, Any], taxonomy: Taxonomy, is_generated: bool) -> Path:
+def write_exploration_html(folder: Path, explored: Explored, taxonomy: Taxonomy, is_generated: bool) -> Path:
     """Write `explore.html` from what exploration.json holds, and figures/; return its path."""
     page = _environment(folder, None).get_template("explore.html.j2")
     write_text(folder / "explore.html", page.render(exploration=explored, **_common(taxonomy, is_generated)))

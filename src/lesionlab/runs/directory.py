@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from lesionlab.data.explore import Explored
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.evaluation.metrics_file import Metrics, read_metrics, renewed
 from lesionlab.files import read_csv
@@ -184,7 +185,7 @@ class RunDirectory:
             raise damaged(self.folder, "splits.csv is gone")
         return read_csv(self.folder / "splits.csv")
 
-    def exploration(self) -> dict[str, Any]:
+    def exploration(self) -> Explored:
         """Read `exploration.json`.
 
         Raises:
@@ -192,8 +193,8 @@ class RunDirectory:
 
         """
         try:
-            return json.loads((self.folder / "exploration.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            return msgspec.json.decode((self.folder / "exploration.json").read_bytes(), type=Explored)
+        except (OSError, ValueError) as error:  # msgspec's own errors are ValueErrors
             raise damaged(self.folder, "its exploration.json cannot be read") from error
 
     def card(self) -> str:
