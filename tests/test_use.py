@@ -90,14 +90,14 @@ def test_an_overlay_of_another_picture_names_its_diagnosis(captions: list[str], 
 def test_public_functions_take_text_and_lists(phantoms: Path, tmp_path: Path) -> None:
     table = lesionlab.read_collection(str(phantoms)).table[:12]
     assert len(lesionlab.index_images(str(phantoms)))
-    labels = lesionlab.encode_labels(list(table["dx"]))
+    labels = lesionlab.encode_labels(list(table["dx"]), HAM10000)
     assert (
         labels.tolist()
-        == lesionlab.encode_labels(table["dx"]).tolist()
-        == lesionlab.encode_labels(table["dx"].to_numpy()).tolist()
+        == lesionlab.encode_labels(table["dx"], HAM10000).tolist()
+        == lesionlab.encode_labels(table["dx"].to_numpy(), HAM10000).tolist()
     )
     with pytest.raises(UsageError, match="Not codes of ham10000: wart. Known are mel, nv"):
-        lesionlab.encode_labels(["mel", "wart"])
+        lesionlab.encode_labels(["mel", "wart"], HAM10000)
     items = [(name, Path(path)) for name, path in zip(table["image_id"], table["path"], strict=True)]
     decoded = lesionlab.decode_images(items, height=64, width=64, crop="centre", cache_dir=str(tmp_path / "cache"))
     assert decoded.pixels.shape == (12, 64, 64, 3)

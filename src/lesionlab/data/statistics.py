@@ -7,7 +7,7 @@ import pandas as pd
 
 from lesionlab.errors import UsageError
 from lesionlab.files import release_pages
-from lesionlab.taxonomy import HAM10000, Taxonomy
+from lesionlab.taxonomy import Taxonomy
 
 _CHUNK = 256
 
@@ -36,7 +36,7 @@ def channel_statistics(pixels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray
     return mean, np.sqrt(np.maximum(squares / number - mean**2, 0))
 
 
-def encode_labels(dx: Sequence[str] | np.ndarray | pd.Series, taxonomy: Taxonomy = HAM10000) -> np.ndarray:
+def encode_labels(dx: Sequence[str] | np.ndarray | pd.Series, taxonomy: Taxonomy) -> np.ndarray:
     """Codes of a taxonomy's diagnoses as integers: their places in its order, from 0.
 
     Raises:
