@@ -45,6 +45,11 @@ def add_evaluate(commands: Commands) -> None:
         metavar="FILE.csv",
         help="a run's splits.csv: evaluate on its test part; choose thresholds on its validation part",
     )
+    evaluate.add_argument(
+        "--by-lesion",
+        action="store_true",
+        help="join the images of each lesion into one prediction (mean of log probabilities)",
+    )
     add_reading(evaluate)
     _add_further_options(evaluate.add_argument_group("further measurements"))
     evaluate.set_defaults(command=_evaluate)
@@ -92,6 +97,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         robustness_lesions=options.robustness_lesions or (ROBUSTNESS_LESIONS if options.robustness else None),
         taxonomy=taxonomy,
         image_types=image_types,
+        by_lesion=options.by_lesion,
     )
     metrics = directory.open_evaluated(options.out).metrics()
     test = metrics.test

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lesionlab.data.layouts.metadata import ALIASES
 from lesionlab.data.layouts.tables import tidy
-from lesionlab.taxonomy import HAM10000, INDEX_OF, ISIC_COLUMNS, MALIGNANT
+from lesionlab.taxonomy import HAM10000, INDEX_OF, ISIC_COLUMNS, MALIGNANT, Taxonomy
 
 IMAGE_COLUMNS = ("image_id", *(alias for alias, column in ALIASES.items() if column == "image_id"), "image_name")
 _AK_FOR_AKIEC = tuple("AK" if column == "AKIEC" else column for column in ISIC_COLUMNS)
@@ -65,6 +65,14 @@ class Challenge:
             return own[text]
         dx = HAM10000.find(written)
         return own.get(tidy(ISIC_COLUMNS[INDEX_OF[dx]])) if dx else None
+
+
+def of_taxonomy(taxonomy: Taxonomy) -> Challenge:
+    """Give what tables of a taxonomy's predictions hold; of HAM10000's that is ISIC 2018's."""
+    if taxonomy.columns == ISIC_COLUMNS:
+        return DIAGNOSES
+    ways = {tidy(way): d.column for d in taxonomy.diagnoses for way in (*d.synonyms, d.name, d.dx)}
+    return Challenge(taxonomy.name, taxonomy.columns, "balanced_accuracy", other_names=ways)
 
 
 def _of_marks(name: str, metric: str, *columns: str, **more: object) -> Challenge:

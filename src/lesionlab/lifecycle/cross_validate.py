@@ -7,7 +7,7 @@ prediction by the network that was not trained on it) and `folds.json` (metrics 
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -224,5 +224,5 @@ def _evaluate(request: Request, n_folds: int) -> None:
     announce(NOT_A_DEVICE)
 
 
-def _headline(test: dict[str, Any]) -> str:
+def _headline(test: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {test[name]:.3f}" for name in HEADLINE)

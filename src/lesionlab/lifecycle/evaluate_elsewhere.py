@@ -7,7 +7,6 @@ In: a model file or a table in ISIC's columns, and a folder in any layout. Out: 
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -18,23 +17,21 @@ from lesionlab import folders
 from lesionlab._version import __version__
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.recognise import Collection, read_collection
+from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.split import PARTS, file_split
 from lesionlab.data.split_proof import prove
-from lesionlab.data.statistics import encode_labels
 from lesionlab.environment import called_as, now
 from lesionlab.errors import UsageError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
 from lesionlab.evaluation.costs import read_costs
-from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.measure import ModelChoices, Parts, measure, recalibrated
 from lesionlab.evaluation.metrics_file import Metrics, Robustness
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.model import Model, load_model
-from lesionlab.inference.outputs import ModelOutputs
+from lesionlab.lifecycle.evaluated_part import EvaluatedPart, LabelledImages, in_two_kinds, read_for_model
 from lesionlab.lifecycle.given_predictions import (
     GivenPredictions,
     measure_robustness,
@@ -58,21 +55,6 @@ from lesionlab.taxonomy import Taxonomy
 ROBUSTNESS_LESIONS = 200  # by default
 
 
-@dataclass(frozen=True)
-class EvaluatedPart:
-    """Images of one part that have a prediction: their diagnoses, their table and what the model makes of them."""
-
-    taxonomy: Taxonomy
-    table: pd.DataFrame
-    seen: ModelOutputs
-
-    @property
-    def predictions(self) -> LabelledPredictions:
-        """Labels, probabilities and lesions."""
-        labels, lesions = encode_labels(self.table["dx"], self.taxonomy), self.table["lesion_id"].to_numpy()
-        return LabelledPredictions(labels, self.seen.probabilities, lesions, self.taxonomy)
-
-
 def evaluate(
     model: str | Path | None,
     data: Path | str,
@@ -86,6 +68,7 @@ def evaluate(
     robustness_lesions: int | None = None,
     taxonomy: Taxonomy | None = None,
     image_types: tuple[str, ...] | None = None,
+    by_lesion: bool = False,
 ) -> Path:
     """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
@@ -101,8 +84,10 @@ def evaluate(
         costs: a cost matrix, see `lesionlab.evaluation.costs.read_costs`.
         risks: shares of wrong answers that abstaining should keep, 0 to 1.
         robustness_lesions: corrupt, turn and cover the images of so many lesions too; None to leave that out.
-        taxonomy: to read the data in; None for the model's, or, of a table of predictions, the data's.
+        taxonomy: to read the data in; None for the model's, or, of a table of predictions, the data's. With one of two kinds,
+            malignant and benign (`isic2024`), a model is evaluated by these.
         image_types: kinds of image to evaluate, see `read_collection`.
+        by_lesion: join the images of each lesion into one prediction, see `lesionlab.evaluation.by_lesion`.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
@@ -112,17 +97,16 @@ def evaluate(
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
-    taxonomy = _taxonomy_of(opened, taxonomy) if opened else taxonomy
-    images = _read(data, taxonomy, image_types, split)
+    images = _read(data, opened, taxonomy, image_types, split)
     matrix = read_costs(costs, images.collection.taxonomy) if costs else None
     with _held(out):
         if opened:
-            given = predictions_of_model(opened, images.table)
+            given = _predicted(opened, images, has_robustness=bool(robustness_lesions))
         else:
             given = predictions_of_table(
                 Path(str(model)), images.table, images.collection, allow_missing, has_split=split is not None
             )
-        test, validation = (_part(images, given, part) for part in ("test", "validation"))
+        test, validation = (images.part(given, part, by_lesion) for part in ("test", "validation"))
         if not len(test.table):
             raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
         _begin(out)
@@ -136,27 +120,30 @@ def evaluate(
         return _write(out, metrics, manifest, test, pixels)
 
 
-@dataclass(frozen=True)
-class _Images:
-    """Labelled images: as they were read, what is kept, the file that splits them, and the part of each that is kept."""
-
-    collection: Collection
-    cleaned: Cleaned
-    split: Path | None
-    parts: pd.Series
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """The images that are not of the training part, with their `part`."""
-        kept = self.cleaned.table.assign(part=self.parts)
-        return kept[self.parts != "train"].reset_index(drop=True)
-
-
-def _read(data: Path, taxonomy: Taxonomy | None, image_types: tuple[str, ...] | None, split: Path | None) -> _Images:
-    collection = read_collection(data, taxonomy, image_types)
+def _read(
+    data: Path,
+    model: Model | None,
+    taxonomy: Taxonomy | None,
+    image_types: tuple[str, ...] | None,
+    split: Path | None,
+) -> LabelledImages:
+    if model:
+        collection = read_for_model(data, model.facts.taxonomy, taxonomy, image_types)
+    else:
+        collection = read_collection(data, taxonomy, image_types)
     cleaned = inspect(collection)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
-    return _Images(collection, cleaned, split, parts)
+    return LabelledImages(collection, cleaned, split, parts)
+
+
+def _predicted(model: Model, images: LabelledImages, *, has_robustness: bool) -> GivenPredictions:
+    """Predict the images; where they are read as malignant or benign alone, give the probabilities of these two."""
+    kinds, own = images.collection.taxonomy, model.facts.taxonomy
+    if kinds.dx == own.dx:
+        return predictions_of_model(model, images.table)
+    if has_robustness:
+        raise UsageError(f"--robustness needs the model's own diagnoses ({', '.join(own.dx)}): leave it out.")
+    return in_two_kinds(predictions_of_model(model, images.table), own, kinds)
 
 
 def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
@@ -166,17 +153,6 @@ def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
     if has_robustness:
         raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     return None
-
-
-def _taxonomy_of(model: Model, asked: Taxonomy | None) -> Taxonomy:
-    """Give the model's diagnoses, in which its data are read; refuse others that were asked for."""
-    own = model.facts.taxonomy
-    if asked and asked.dx != own.dx:
-        raise UsageError(
-            f"The model {model.facts.name!r} predicts {', '.join(own.dx)} ({own.name}), not {', '.join(asked.dx)} "
-            f"({asked.name}). Leave out --taxonomy: the data are read in the model's diagnoses."
-        )
-    return asked or own
 
 
 @contextmanager
@@ -230,13 +206,7 @@ def _measure(
     )
 
 
-def _part(images: _Images, given: GivenPredictions, part: str) -> EvaluatedPart:
-    table = images.table
-    chosen = given.has_prediction & (table["part"] == part).to_numpy()
-    return EvaluatedPart(images.collection.taxonomy, table[chosen].reset_index(drop=True), given.seen.take(chosen))
-
-
-def _describe(images: _Images, test: EvaluatedPart, given: GivenPredictions, seed: int) -> EvaluationManifest:
+def _describe(images: LabelledImages, test: EvaluatedPart, given: GivenPredictions, seed: int) -> EvaluationManifest:
     """Say what was evaluated, how, and what was left out."""
     collection, cleaned, has_split = images.collection, images.cleaned, images.split is not None
     return EvaluationManifest(
@@ -247,7 +217,7 @@ def _describe(images: _Images, test: EvaluatedPart, given: GivenPredictions, see
         seed=seed,
         model=given.model,
         data=describe_data(collection, test.table),
-        findings=(*collection.findings, *cleaned.findings, *_doubtful(given)),
+        findings=(*collection.findings, *cleaned.findings, *_doubtful(given), *_joined(images, given, test)),
         set_aside=_set_aside(cleaned, given, images.table.loc[~given.has_prediction, "image_id"]),
         overlap_with_training=overlap_with_training(given.model, fingerprint(cleaned.table), has_split),
         split=_describe_split(cleaned.table, images.parts, images.split),
@@ -266,6 +236,17 @@ def _set_aside(cleaned: Cleaned, given: GivenPredictions, without: pd.Series) ->
 def _doubtful(given: GivenPredictions) -> list[Finding]:
     what, decision = "A prediction may be of another file of this name", "taken for the file that is read"
     return finding("prediction-twice", what, decision, given.doubtful)
+
+
+def _joined(images: LabelledImages, given: GivenPredictions, test: EvaluatedPart) -> list[Finding]:
+    """Say which images were joined with others of their lesion: none where each has its own row."""
+    table = images.table
+    of_part = table.loc[given.has_prediction & (table["part"] == "test").to_numpy(), "image_id"]
+    what, decision = (
+        "An image is joined with others of its lesion",
+        "a prediction a lesion: the mean of log probabilities",
+    )
+    return finding("lesion-joined", what, decision, of_part[~of_part.isin(test.table["image_id"])])
 
 
 def _describe_split(table: pd.DataFrame, parts: pd.Series, split: Path | None) -> EvaluatedSplit | None:

@@ -17,6 +17,7 @@ from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.layouts.tables import read_start
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.isic_challenges import of_taxonomy
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.metrics_file import Robustness
 from lesionlab.evaluation.robustness import LabelledImages, robustness
@@ -91,7 +92,8 @@ def predictions_of_table(
         UsageError: a fault in the table; predictions that are missing, of unknown images, or no probabilities.
 
     """
-    given, _ = read_predictions(path, ALL_PARTS if has_split else None)
+    challenge = of_taxonomy(collection.taxonomy)
+    given, _ = read_predictions(path, ALL_PARTS if has_split else None, challenge)
     _refuse_what_is_no_probability(path, given.images, given.values)
     meant = as_in_data(given.images, collection.table, collection.folder)
     images = [meant.get(image, image) for image in given.images]

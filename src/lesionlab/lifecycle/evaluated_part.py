@@ -1,0 +1,140 @@
+"""What an evaluation evaluates: labelled images read in the model's diagnoses, or in two kinds, and their predictions.
+
+Data of another set are read by what both share, what they do not share is set aside and counted; data that know malignant and
+benign alone are evaluated by these two.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from lesionlab.data.clean import Cleaned
+from lesionlab.data.layouts.recognise import Collection, read_collection
+from lesionlab.data.statistics import encode_labels
+from lesionlab.errors import UsageError
+from lesionlab.evaluation.by_lesion import join_by_lesion
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.inference.facts import Thresholds
+from lesionlab.inference.outputs import ModelOutputs
+from lesionlab.lifecycle.given_predictions import GivenPredictions
+from lesionlab.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class EvaluatedPart:
+    """Images of one part that have a prediction: their diagnoses, their table and what the model makes of them."""
+
+    taxonomy: Taxonomy
+    table: pd.DataFrame
+    seen: ModelOutputs
+
+    @property
+    def predictions(self) -> LabelledPredictions:
+        """Labels, probabilities and lesions."""
+        labels, lesions = encode_labels(self.table["dx"], self.taxonomy), self.table["lesion_id"].to_numpy()
+        return LabelledPredictions(labels, self.seen.probabilities, lesions, self.taxonomy)
+
+    def by_lesion(self) -> "EvaluatedPart":
+        """Join the images of each lesion into one prediction, under the table's row of its first image.
+
+        A lesion counts as rejected where all of its images are. Maps and features are of one image, and left out.
+        """
+        lesions = self.table["lesion_id"].astype(str)
+        _, probabilities, _ = join_by_lesion(self.seen.probabilities, list(lesions))
+        first = ~lesions.duplicated().to_numpy()  # in the order in which lesions are met, as theirs are joined
+        refused = self.seen.is_refused
+        if refused is not None:
+            refused = pd.Series(refused).groupby(lesions.to_numpy(), sort=False).all().to_numpy()
+        seen = ModelOutputs(probabilities, frame=self.seen.frame, is_refused=refused)
+        return EvaluatedPart(self.taxonomy, self.table[first].reset_index(drop=True), seen)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Labelled images: as they were read, what is kept, the file that splits them, and the part of each that is kept."""
+
+    collection: Collection
+    cleaned: Cleaned
+    split: Path | None
+    parts: pd.Series
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The images that are not of the training part, with their `part`."""
+        kept = self.cleaned.table.assign(part=self.parts)
+        return kept[self.parts != "train"].reset_index(drop=True)
+
+    def part(self, given: GivenPredictions, part: str, by_lesion: bool = False) -> EvaluatedPart:
+        """Give the images of a part that have a prediction; `by_lesion`, those of each lesion joined."""
+        table = self.table
+        chosen = given.has_prediction & (table["part"] == part).to_numpy()
+        found = EvaluatedPart(self.collection.taxonomy, table[chosen].reset_index(drop=True), given.seen.take(chosen))
+        return found.by_lesion() if by_lesion else found
+
+
+def read_for_model(
+    data: Path, model: Taxonomy, asked: Taxonomy | None, image_types: tuple[str, ...] | None
+) -> Collection:
+    """Read labelled images in the diagnoses of a model; or, where data or caller know two kinds alone, in these.
+
+    Raises:
+        UsageError: as `read_collection`; or the data share fewer than two diagnoses with the model.
+
+    """
+    if asked and asked.dx != model.dx and not is_malignancy(asked):
+        raise UsageError(
+            f"The model predicts {', '.join(model.dx)} ({model.name}), not {', '.join(asked.dx)} ({asked.name}). Leave out "
+            "--taxonomy: the data are read in the model's diagnoses; or give one of two, malignant and benign (isic2024)."
+        )
+    if asked:
+        return read_collection(data, asked, image_types)
+    try:
+        return read_collection(data, model, image_types)
+    except UsageError as error:
+        try:
+            own = read_collection(data, None, image_types)
+        except UsageError:
+            raise error from None
+        if is_malignancy(own.taxonomy):
+            return own
+        shared = in_diagnoses_of(own, model)
+        if shared.table["dx"].nunique() < 2:
+            raise
+        return shared
+
+
+def is_malignancy(taxonomy: Taxonomy) -> bool:
+    """Whether these are two kinds, of which one counts as malignant and both say no more than that."""
+    return sorted(taxonomy.dx) == ["benign", "malignant"] and len(taxonomy.malignant) == 1
+
+
+def in_diagnoses_of(collection: Collection, taxonomy: Taxonomy) -> Collection:
+    """Give a collection in another set of diagnoses: those that it lacks are set aside, each with its reason."""
+    code_of = {d.dx: taxonomy.find(d.dx) or taxonomy.find(d.name) for d in collection.taxonomy.diagnoses}
+    codes = collection.table["dx"].map(code_of)
+    without = collection.table[codes.isna()]
+    reasons = "no diagnosis of the model's: " + without["dx"].map(collection.taxonomy.name_of)
+    aside = pd.DataFrame({"image_id": without["image_id"], "reason": reasons})
+    return dataclasses.replace(
+        collection,
+        table=collection.table.assign(dx=codes)[codes.notna()].reset_index(drop=True),
+        set_aside=pd.concat([collection.set_aside, aside], ignore_index=True),
+        taxonomy=taxonomy,
+    )
+
+
+def in_two_kinds(given: GivenPredictions, model: Taxonomy, kinds: Taxonomy) -> GivenPredictions:
+    """Join a model's probabilities into those of malignant and benign, in the order of `kinds`.
+
+    What the model was stored with for single diagnoses goes: sets, thresholds of other questions, its uncertainty.
+    """
+    malignant = given.seen.probabilities[:, list(model.is_malignant)].sum(axis=1)
+    columns = [malignant if is_malignant else 1 - malignant for is_malignant in kinds.is_malignant]
+    seen = dataclasses.replace(given.seen, probabilities=np.clip(np.stack(columns, axis=1), 0, 1), maps=None)
+    threshold = given.model.thresholds.malignant
+    described = msgspec.structs.replace(given.model, thresholds=Thresholds(malignant=threshold), conformal=None)
+    return dataclasses.replace(given, seen=seen, model=described)
