@@ -214,14 +214,14 @@ def _predict(folder: Path, out: Path, share: float) -> Callable[[], object]:
 
 def _report(folder: Path, out: Path, share: float) -> Callable[[], object]:
     """`lesionlab evaluate` on a table of random predictions: figures with intervals, pictures, page."""
-    from lesionlab.taxonomy import DX, ISIC_COLUMNS
+    from lesionlab.taxonomy import DX, HAM10000
 
     (table,) = folder.glob("*.csv")
     rows = pd.read_csv(table)
     random = np.random.default_rng(0)
     truth = np.eye(len(DX))[[DX.index(dx) for dx in rows["dx"]]]
     raw = random.dirichlet(np.ones(len(DX)), len(rows)) + truth
-    predictions = pd.DataFrame(raw / raw.sum(axis=1, keepdims=True), columns=list(ISIC_COLUMNS))
+    predictions = pd.DataFrame(raw / raw.sum(axis=1, keepdims=True), columns=list(HAM10000.columns))
     predictions.insert(0, "image", rows["image_id"])
     predictions.to_csv(out / "p.csv", index=False)
     import lesionlab.lifecycle.prepare

@@ -28,7 +28,7 @@ from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import apply_decision, calibrate, choose_decision
 from lesionlab.recipe import DecisionChoice, read_recipe
 from lesionlab.runs.directory import open_run
-from lesionlab.taxonomy import HAM10000, INDEX_OF
+from lesionlab.taxonomy import HAM10000
 
 CHOICE = DecisionChoice("prior-corrected", "vector")
 DIVISIONS = 5
@@ -91,7 +91,7 @@ def _row(logits: np.ndarray, table: pd.DataFrame) -> str:
     for seed in range(DIVISIONS):
         before, after = (cross_fitted(partial(fitted, use), part, seed=seed) for use in (calibrate, apply_decision))
         first, then = headline(labels, before), headline(labels, after)
-        melanoma = roc_auc_score(labels == INDEX_OF["mel"], before[:, INDEX_OF["mel"]])
+        melanoma = roc_auc_score(labels == HAM10000.index_of["mel"], before[:, HAM10000.index_of["mel"]])
         of_before = first.log_loss, first.macro_auc or np.nan, melanoma, first.accuracy
         rows.append((*of_before, then.balanced_accuracy, then.accuracy))
     mean = np.mean(rows, axis=0)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from conftest import MakeOnce, command, lesionlab
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000
 from test_devices import outputs, pair
 
 pytestmark = pytest.mark.slow
@@ -77,7 +77,7 @@ def test_its_onnx_file_and_its_keras_file_give_its_predictions(ran: tuple[str, P
     collection = read_collection(Path(manifest["data"]["folder"]))
     kept = collection.table["image_id"].isin(predictions.index).to_numpy()
     pixels = decode(collection, 24, 24, "centre").pixels[kept]
-    expected = predictions.loc[collection.table["image_id"][kept], list(ISIC_COLUMNS)].to_numpy()
+    expected = predictions.loc[collection.table["image_id"][kept], list(HAM10000.columns)].to_numpy()
     network = load_network(out / "model.keras")  # under TensorFlow
     np.testing.assert_allclose(network.predict_on_batch(pixels.astype(np.float32)), expected, atol=1e-4)
     paths = collection.table["path"][kept][:8]

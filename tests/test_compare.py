@@ -17,7 +17,7 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.evaluation.compare import compare, delong
 from lesionlab.evaluation.intervals import draw_weights, ranking
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.taxonomy import DX, HAM10000
 from run_files import run_manifest
 
 
@@ -187,7 +187,7 @@ def of_a_run(folder: Path, labels: np.ndarray, rng: np.random.Generator) -> None
     """Write what is read of a finished run."""
     folder.mkdir()
     (folder / "manifest.json").write_text(json.dumps(run_manifest()))
-    table = pd.DataFrame(answers(labels, 0.7, rng), columns=list(ISIC_COLUMNS))
+    table = pd.DataFrame(answers(labels, 0.7, rng), columns=list(HAM10000.columns))
     names = [f"i{number}" for number in range(len(labels))]
     table = table.assign(image=names, lesion_id=names, part="test", truth=np.array(DX)[labels])
     table.to_csv(folder / "predictions.csv", index=False)

@@ -22,7 +22,7 @@ from lesionlab.lifecycle.given_predictions import overlap_with_training
 from lesionlab.model.export import ood_score
 from lesionlab.report.cases import write_cases
 from lesionlab.runs.manifest import EvaluatedModel
-from lesionlab.taxonomy import DX, HAM10000, ISIC_COLUMNS
+from lesionlab.taxonomy import DX, HAM10000
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def evaluated(finished: tuple[Path, str], phantoms: Path, make_once: MakeOnce) -
 def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> None:
     own = pd.read_csv(finished[0] / "predictions.csv").set_index("image")
     found = pd.read_csv(evaluated / "predictions.csv").set_index("image")
-    columns = list(ISIC_COLUMNS)
+    columns = list(HAM10000.columns)
     assert set(found.index) == set(own.index)
     assert np.abs(found[columns] - own.loc[found.index, columns]).to_numpy().max() < 1e-4
     metrics = json.loads((evaluated / "metrics.json").read_text())
@@ -94,7 +94,7 @@ def test_a_table_of_the_test_part_gives_the_runs_own_figures(
     finished: tuple[Path, str], phantoms: Path, tmp_path: Path, capsys
 ) -> None:
     own = pd.read_csv(finished[0] / "predictions.csv")
-    own[own["part"] == "test"][["image", *ISIC_COLUMNS]].to_csv(tmp_path / "p.csv", index=False)
+    own[own["part"] == "test"][["image", *HAM10000.columns]].to_csv(tmp_path / "p.csv", index=False)
     arguments = ["evaluate", str(tmp_path / "p.csv"), "--data", str(phantoms), "--out", str(tmp_path / "e")]
     assert main(arguments) == 2
     assert "images of the data: " in capsys.readouterr().err
@@ -207,7 +207,7 @@ def model_named(name: str, training_data: str = "", training_data_is_all: bool =
 def table_of(phantoms: Path, **columns: float) -> pd.DataFrame:
     """Give a prediction for every generated image, in ISIC's columns."""
     images = pd.read_csv(next(phantoms.glob("*.csv")))["image_id"]
-    given = dict(zip(ISIC_COLUMNS, (0.1, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1), strict=True)) | columns
+    given = dict(zip(HAM10000.columns, (0.1, 0.4, 0.1, 0.1, 0.1, 0.1, 0.1), strict=True)) | columns
     return pd.DataFrame({"image": images, **given})
 
 
@@ -252,13 +252,13 @@ def test_an_id_of_two_different_files_is_refused(phantoms: Path, tmp_path: Path,
 def test_columns_in_another_order_and_by_name(phantoms: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = table_of(phantoms)
-    table[list(ISIC_COLUMNS)] = rng.dirichlet(np.ones(7), len(table))
+    table[list(HAM10000.columns)] = rng.dirichlet(np.ones(7), len(table))
     names = {"image": "image_id", "MEL": "Melanoma", "NV": "nv", "AKIEC": "akiec", "VASC": "vascular_lesion"}
     shuffled = table[["VASC", "NV", "image", "MEL", "DF", "BKL", "AKIEC", "BCC"]].rename(columns=names)
     assert evaluated_table(shuffled, phantoms, tmp_path) == 0
     found = pd.read_csv(tmp_path / "e" / "predictions.csv").set_index("image")
-    expected = table.set_index("image").loc[found.index, list(ISIC_COLUMNS)]
-    np.testing.assert_allclose(found[list(ISIC_COLUMNS)], expected, atol=1e-9)
+    expected = table.set_index("image").loc[found.index, list(HAM10000.columns)]
+    np.testing.assert_allclose(found[list(HAM10000.columns)], expected, atol=1e-9)
 
 
 def test_rounded_probabilities_are_taken_as_they_are(phantoms: Path, tmp_path: Path, capsys) -> None:
@@ -280,7 +280,9 @@ def test_score_and_evaluate_give_a_table_the_same_figures(
     shares = (
         (skilled / skilled.sum(axis=1, keepdims=True)).round(decimals) if decimals else np.full_like(skilled, 1 / 7)
     )
-    table[list(ISIC_COLUMNS)] = np.where(np.abs(shares.sum(axis=1, keepdims=True) - 1) > 0.049, np.eye(7)[0], shares)
+    table[list(HAM10000.columns)] = np.where(
+        np.abs(shares.sum(axis=1, keepdims=True) - 1) > 0.049, np.eye(7)[0], shares
+    )
     assert evaluated_table(table, phantoms, tmp_path) == 0
     assert "undecided (a tie counts as wrong)" in capsys.readouterr().out or decimals > 1
     evaluated = json.loads((tmp_path / "e" / "metrics.json").read_text())["test"]
@@ -290,7 +292,7 @@ def test_score_and_evaluate_give_a_table_the_same_figures(
     assert (kept["predicted"] == "undecided").sum() == scored["undecided"]
     for name in ("accuracy", "balanced_accuracy", "macro_auc"):
         assert evaluated[name] == pytest.approx(scored[name], abs=1e-12)
-    for dx, column in zip(DX, ISIC_COLUMNS, strict=True):
+    for dx, column in zip(DX, HAM10000.columns, strict=True):
         mine, theirs = evaluated["per_class"][dx], scored["per_category"][column]
         assert mine["auc"] == pytest.approx(theirs["auc"], abs=1e-12)
         assert mine["average_precision"] == pytest.approx(theirs["ap"], abs=1e-12)
@@ -406,7 +408,7 @@ def split_of(phantoms: Path, folder: Path, **parts: str) -> Path:
 
 def random_table(phantoms: Path) -> pd.DataFrame:
     table = table_of(phantoms)
-    table[list(ISIC_COLUMNS)] = np.random.default_rng(1).dirichlet(np.ones(7), len(table))
+    table[list(HAM10000.columns)] = np.random.default_rng(1).dirichlet(np.ones(7), len(table))
     return table
 
 
@@ -502,7 +504,7 @@ def test_one_diagnosis_alone(phantoms: Path, tmp_path: Path, capsys) -> None:
         (source,) = phantoms.rglob(f"{image}.jpg")
         (folder / source.name).write_bytes(source.read_bytes())
     table = nevi[["image_id"]].rename(columns={"image_id": "image"})
-    table.assign(**dict(zip(ISIC_COLUMNS, (0.2, 0.8, 0, 0, 0, 0, 0), strict=True))).to_csv(
+    table.assign(**dict(zip(HAM10000.columns, (0.2, 0.8, 0, 0, 0, 0, 0), strict=True))).to_csv(
         tmp_path / "p.csv", index=False
     )
     assert main(["evaluate", str(tmp_path / "p.csv"), "--data", str(folder), "--out", str(tmp_path / "e")]) == 0

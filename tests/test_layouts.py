@@ -19,7 +19,7 @@ from builders import draw, one_hot, write
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import DX, ISIC_COLUMNS, NAME_OF
+from lesionlab.taxonomy import DX, HAM10000
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
 ROWS = (
@@ -207,7 +207,7 @@ def test_ground_truth_of_ham10000_is_told_where_its_lesions_are(tmp_path: Path) 
     assert len(read_collection(tmp_path).table) == 4
 
 
-PREDICTED = "image," + ",".join(ISIC_COLUMNS) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"
+PREDICTED = "image," + ",".join(HAM10000.columns) + "\nISIC_1,0.02,0.9,0.05,0.01,0.01,0.01,0\n"
 
 
 def test_every_table_that_is_not_read_is_listed(folder: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_folder_per_diagnosis(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("code", DX)
 def test_folders_by_full_name(tmp_path: Path, code: str) -> None:
-    draw(tmp_path / NAME_OF[code].replace(" / intraepithelial carcinoma", "").upper(), "a")
+    draw(tmp_path / HAM10000.name_of[code].replace(" / intraepithelial carcinoma", "").upper(), "a")
     assert list(read_collection(tmp_path).table["dx"]) == [code]
 
 

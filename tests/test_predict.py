@@ -31,9 +31,9 @@ from lesionlab.inference.image_sources import find_images, printable
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.overlay import relevance
 from lesionlab.inference.predictions import Prediction, Unreadable, decide
-from lesionlab.taxonomy import DX, ISIC_COLUMNS, MALIGNANT, NAME_OF
+from lesionlab.taxonomy import DX, HAM10000
 
-HEADER = ["image", *ISIC_COLUMNS]
+HEADER = ["image", *HAM10000.columns]
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +78,10 @@ def test_three_lines(photos: Path, tiny: Path) -> None:
         1, abs=1e-12
     )
     assert prediction.dx == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
-    assert prediction.name == NAME_OF[prediction.dx]
-    assert prediction.malignant_probability == pytest.approx(sum(prediction.probabilities[dx] for dx in MALIGNANT))
+    assert prediction.name == HAM10000.name_of[prediction.dx]
+    assert prediction.malignant_probability == pytest.approx(
+        sum(prediction.probabilities[dx] for dx in HAM10000.malignant)
+    )
     assert 0 <= prediction.uncertainty <= 1 and prediction.decision in ("malignant", "benign")
 
 
@@ -403,7 +405,7 @@ def test_on_a_terminal(photos: Path, tiny: Path, capsys, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     assert main(["predict", str(photos / "a1.png"), "--model", str(tiny)]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in NAME_OF.values()) and "█" in shown and NOT_A_DEVICE in shown
+    assert all(name in shown for name in HAM10000.name_of.values()) and "█" in shown and NOT_A_DEVICE in shown
     assert main(["predict", str(photos / "b"), "--model", str(tiny)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4 and lines[0].startswith("a1 ") and "uncertainty" in lines[0]
@@ -420,7 +422,7 @@ def test_a_line_an_image_fits_the_terminal(
     assert said == NOT_A_DEVICE and len(lines) == 9
     for line in lines:
         assert len(line) <= columns
-        assert any(f"%  {name} " in line for name in (NAME_OF.values() if is_named else DX))
+        assert any(f"%  {name} " in line for name in (HAM10000.name_of.values() if is_named else DX))
 
 
 def test_overlays(photos: Path, tiny: Path, tmp_path: Path) -> None:

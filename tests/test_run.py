@@ -18,7 +18,7 @@ from lesionlab.cli import main
 from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
 from lesionlab.runs import directory, start
-from lesionlab.taxonomy import DX, ISIC_COLUMNS
+from lesionlab.taxonomy import DX, HAM10000
 from run_files import run_manifest
 from test_duplicates import KNOWN_PAIRS
 
@@ -64,8 +64,8 @@ def test_the_predictions_give_the_metrics(finished: tuple[Path, str]) -> None:
 
     predictions = pd.read_csv(finished[0] / "predictions.csv")
     metrics = json.loads((finished[0] / "metrics.json").read_text())
-    assert list(predictions.columns[:8]) == ["image", *ISIC_COLUMNS]
-    np.testing.assert_allclose(predictions[list(ISIC_COLUMNS)].sum(axis=1), 1, atol=1e-5)
+    assert list(predictions.columns[:8]) == ["image", *HAM10000.columns]
+    np.testing.assert_allclose(predictions[list(HAM10000.columns)].sum(axis=1), 1, atol=1e-5)
     test = predictions[predictions["part"] == "test"]
     assert metrics["test"]["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(test.truth, test.predicted))
     assert metrics["test"]["confusion"] == confusion_matrix(test.truth, test.predicted, labels=DX).tolist()
@@ -93,7 +93,7 @@ def test_the_saved_models_give_the_predictions(finished: tuple[Path, str]) -> No
     collection = read_collection(Path(manifest["data"]["folder"]))
     cache = decode(collection, 24, 24, "centre")
     predictions = pd.read_csv(out / "predictions.csv").set_index("image").loc[collection.table["image_id"]]
-    expected = predictions[list(ISIC_COLUMNS)].to_numpy()
+    expected = predictions[list(HAM10000.columns)].to_numpy()
     session = onnxruntime.InferenceSession(out / "model.onnx", providers=["CPUExecutionProvider"])
     by_onnx = session.run(None, {session.get_inputs()[0].name: np.asarray(cache.pixels)})[0]
     network = keras.models.load_model(out / "model.keras", safe_mode=True, compile=False)

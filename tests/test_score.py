@@ -15,10 +15,10 @@ import builders
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_score import METRICS, score, score_arrays
-from lesionlab.taxonomy import ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000
 from official_scores import CASES, COLUMNS, REFERENCE, table
 
-HEAD = ",".join(("image", *ISIC_COLUMNS))
+HEAD = ",".join(("image", *HAM10000.columns))
 
 
 def write(folder: Path, predictions: str, truth: str) -> tuple[Path, Path]:

@@ -11,12 +11,12 @@ import pytest
 import requests
 
 from conftest import lesionlab_here
-from lesionlab import tracking
-from lesionlab.choices import TRACKERS
 from lesionlab.cli import main
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.runs.directory import open_run
+from lesionlab.tracking import TRACKERS
+from lesionlab.tracking import trackers as tracking
 
 pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
 pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")

@@ -16,7 +16,7 @@ from lesionlab.evaluation.operating_points import (
     net_benefit,
     operating_points,
 )
-from lesionlab.taxonomy import DX, INDEX_OF
+from lesionlab.taxonomy import DX, HAM10000
 
 
 def normal_scores(n: int, distance: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -84,8 +84,8 @@ def test_operating_points_are_drawn_on_validation_and_judged_on_test() -> None:
         for point in task.points:
             assert getattr(point, point.wanted) == pytest.approx(point.at_least, abs=0.03)
             assert point.sensitivity_interval[0] <= point.sensitivity <= point.sensitivity_interval[1]
-    assert found["melanoma"].positives == (test.labels == INDEX_OF["mel"]).sum()
-    nevi = np.full(4000, INDEX_OF["nv"])
+    assert found["melanoma"].positives == (test.labels == HAM10000.index_of["mel"]).sum()
+    nevi = np.full(4000, HAM10000.index_of["nv"])
     assert operating_points(validation, labelled(nevi, test.probabilities)) == {}
 
 
@@ -213,11 +213,11 @@ def test_the_promise_counts_lesions() -> None:
     """Nine images of three lesions promise nothing, and of several images of one lesion the first calibrates."""
     labels, probabilities = drawn(400, np.random.default_rng(12))
     lesions = np.arange(400)
-    rare = np.flatnonzero(labels == INDEX_OF["df"])[:9]
+    rare = np.flatnonzero(labels == HAM10000.index_of["df"])[:9]
     lesions[rare] = 1000 + np.arange(len(rare)) // 3
-    kept = (labels != INDEX_OF["df"]) | np.isin(np.arange(400), rare)
+    kept = (labels != HAM10000.index_of["df"]) | np.isin(np.arange(400), rare)
     found = conformal.calibrate(labelled(labels[kept], probabilities[kept], lesions[kept]))
-    assert len(rare) == 9 and found.images[INDEX_OF["df"]] == 3 and not found.promised[INDEX_OF["df"]]
+    assert len(rare) == 9 and found.images[HAM10000.index_of["df"]] == 3 and not found.promised[HAM10000.index_of["df"]]
     once = conformal.calibrate(labelled(labels, probabilities))
     threefold = labelled(labels.repeat(3), probabilities.repeat(3, axis=0), np.arange(400).repeat(3))
     assert conformal.calibrate(threefold) == once
@@ -245,7 +245,7 @@ def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
         for point in task.points:
             assert getattr(point, point.wanted) == pytest.approx(point.at_least, abs=0.04)
             assert point.sensitivity + point.specificity == pytest.approx(1.0, abs=0.06)
-    nevi = np.full(2000, INDEX_OF["nv"])
+    nevi = np.full(2000, HAM10000.index_of["nv"])
     assert cross_evaluated(labelled(nevi, probabilities), seed=0) == {}
 
 

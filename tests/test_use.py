@@ -18,7 +18,7 @@ from lesionlab.inference import overlay
 from lesionlab.inference.model import load_model
 from lesionlab.lifecycle.evaluate_elsewhere import evaluate
 from lesionlab.lifecycle.predicted_names import as_in_data
-from lesionlab.taxonomy import HAM10000, ISIC_COLUMNS
+from lesionlab.taxonomy import HAM10000
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_table_of_predict_is_taken_by_evaluate(given: str, folders: Path, tmp_
     assert main(["evaluate", "--data", str(folders), "--out", "model"]) == 0
     table, model = (pd.read_csv(tmp_path / name / "predictions.csv").set_index("image") for name in ("table", "model"))
     assert list(table.index) == list(model.index) and len(table) == 9
-    np.testing.assert_allclose(table[list(ISIC_COLUMNS)], model[list(ISIC_COLUMNS)], atol=2e-6)
+    np.testing.assert_allclose(table[list(HAM10000.columns)], model[list(HAM10000.columns)], atol=2e-6)
 
 
 def test_a_bare_name_that_could_be_either_is_neither(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_public_functions_take_text_and_lists(phantoms: Path, tmp_path: Path) ->
 
 def test_evaluate_takes_text_paths(phantoms: Path, tmp_path: Path) -> None:
     images = pd.read_csv(next(phantoms.glob("*.csv")))["image_id"]
-    table = pd.DataFrame({"image": images, **dict.fromkeys(ISIC_COLUMNS, 0.1)}).assign(NV=0.4)
+    table = pd.DataFrame({"image": images, **dict.fromkeys(HAM10000.columns, 0.1)}).assign(NV=0.4)
     table.to_csv(tmp_path / "p.csv", index=False)
     report = evaluate(tmp_path / "p.csv", str(phantoms), str(tmp_path / "e"))
     assert report == tmp_path / "e" / "report.html" and report.is_file()

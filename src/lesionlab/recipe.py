@@ -13,9 +13,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
-from lesionlab.choices import Calibration
 from lesionlab.errors import UsageError
 from lesionlab.files import as_toml
+from lesionlab.recipes import Calibration
 
 
 def _between(default: Any, low: float, high: float) -> Any:

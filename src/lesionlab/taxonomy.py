@@ -271,11 +271,4 @@ _KINDS: dict[Any, str] = {
 }
 
 HAM10000 = read_taxonomy("ham10000")
-# While rooms are moved over to a taxonomy of their own: the seven of HAM10000.
-DIAGNOSES = HAM10000.diagnoses
-DX = HAM10000.dx
-ISIC_COLUMNS = HAM10000.columns
-NAME_OF = HAM10000.name_of
-INDEX_OF = HAM10000.index_of
-MALIGNANT = HAM10000.malignant
-IS_MALIGNANT = HAM10000.is_malignant
+DIAGNOSES, DX = HAM10000.diagnoses, HAM10000.dx  # public names: those of HAM10000, as before there were others

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from lesionlab.choices import ENGINES
+from lesionlab.cluster import ENGINES
 
 if TYPE_CHECKING:
     from lesionlab.taxonomy import Taxonomy

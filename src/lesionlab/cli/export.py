@@ -4,9 +4,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.cli.arguments import Commands, Group, points
 from lesionlab.errors import UsageError
+from lesionlab.model.export import EXPORT_FORMATS
 
 
 def add_export(commands: Commands) -> None:

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from lesionlab.choices import SHARD_FORMATS
 from lesionlab.cli.arguments import Commands, add_engine, engine_of, positive
 from lesionlab.errors import UsageError
+from lesionlab.inference import SHARD_FORMATS
 
 
 def add_predict(commands: Commands) -> None:

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.choices import SHARD_FORMATS
 from lesionlab.cluster import connection
-from lesionlab.inference import ray_engine
+from lesionlab.inference import SHARD_FORMATS, ray_engine
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Unreadable

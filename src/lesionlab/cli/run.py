@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.choices import CALIBRATIONS, RECIPES, TRACKERS
 from lesionlab.cli.arguments import (
     Commands,
     Group,
@@ -19,6 +18,8 @@ from lesionlab.cli.arguments import (
     whole_number,
 )
 from lesionlab.errors import UsageError
+from lesionlab.recipes import CALIBRATIONS, RECIPES
+from lesionlab.tracking import TRACKERS
 
 
 def add_run(commands: Commands) -> None:

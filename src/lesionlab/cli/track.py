@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from lesionlab.choices import TRACKERS
 from lesionlab.cli.arguments import Commands
+from lesionlab.tracking import TRACKERS
 
 
 def add_track(commands: Commands) -> None:
@@ -21,7 +21,7 @@ def add_track(commands: Commands) -> None:
 
 
 def _track(options: argparse.Namespace) -> None:
-    from lesionlab.tracking import import_run
+    from lesionlab.tracking.trackers import import_run
 
     for folder in options.runs:
         print(f"{folder}: {import_run(folder, options.to)}")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from lesionlab.data.layouts.metadata import ALIASES
 from lesionlab.data.layouts.tables import tidy
-from lesionlab.taxonomy import HAM10000, INDEX_OF, ISIC_COLUMNS, MALIGNANT, Taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy
 
 IMAGE_COLUMNS = ("image_id", *(alias for alias, column in ALIASES.items() if column == "image_id"), "image_name")
-_AK_FOR_AKIEC = tuple("AK" if column == "AKIEC" else column for column in ISIC_COLUMNS)
+_AK_FOR_AKIEC = tuple("AK" if column == "AKIEC" else column for column in HAM10000.columns)
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class Challenge:
         if text in own:
             return own[text]
         dx = HAM10000.find(written)
-        return own.get(tidy(ISIC_COLUMNS[INDEX_OF[dx]])) if dx else None
+        return own.get(tidy(HAM10000.columns[HAM10000.index_of[dx]])) if dx else None
 
 
 def of_taxonomy(taxonomy: Taxonomy) -> Challenge:
     """Give what tables of a taxonomy's predictions hold; of HAM10000's that is ISIC 2018's."""
-    if taxonomy.columns == ISIC_COLUMNS:
+    if taxonomy.columns == HAM10000.columns:
         return DIAGNOSES
     ways = {tidy(way): d.column for d in taxonomy.diagnoses for way in (*d.synonyms, d.name, d.dx)}
     return Challenge(taxonomy.name, taxonomy.columns, "balanced_accuracy", other_names=ways)
@@ -89,7 +89,7 @@ _ALL = (
         from_diagnoses=("mel",),
     ),
     _of_marks("isic2017", "macro_auc", "melanoma", "seborrheic_keratosis", other_names={"mel": "melanoma"}),
-    Challenge("isic2018", ISIC_COLUMNS, "balanced_accuracy"),
+    Challenge("isic2018", HAM10000.columns, "balanced_accuracy"),
     Challenge(
         "isic2019",
         (*_AK_FOR_AKIEC, "SCC", "UNK"),
@@ -98,7 +98,7 @@ _ALL = (
         other_names={"akiec": "AK", "squamous_cell_carcinoma": "SCC", "unknown": "UNK", "none_of_the_others": "UNK"},
     ),
     _of_marks("isic2020", "auc", "target", other_names=_MARKED, from_diagnoses=("mel",)),
-    _of_marks("isic2024", "pauc_80", "target", other_names=_MARKED, from_diagnoses=MALIGNANT),
+    _of_marks("isic2024", "pauc_80", "target", other_names=_MARKED, from_diagnoses=HAM10000.malignant),
     Challenge(
         "milk10k",
         ("AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"),

@@ -12,7 +12,7 @@ from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.tables import number, read_rows, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge
-from lesionlab.taxonomy import INDEX_OF
+from lesionlab.taxonomy import HAM10000
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
@@ -21,7 +21,7 @@ _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
 _IN_WORDS = {6: "six", 8: "eight", 10: "ten"}
 _MARKS = {"benign": 0.0, "malignant": 1.0}  # as ISIC 2016 and 2020 write them
 
-_MEDMNIST_HEADER = ["image", *(DIAGNOSES.columns[INDEX_OF[dx]] for dx in MEDMNIST_DX)]
+_MEDMNIST_HEADER = ["image", *(DIAGNOSES.columns[HAM10000.index_of[dx]] for dx in MEDMNIST_DX)]
 
 _Rows = list[tuple[int, dict[str, str]]]  # each with its line number, as an editor counts them
 
@@ -170,7 +170,7 @@ def _holds_diagnoses(header: list[str]) -> bool:
 def _as_marks(path: Path, part: str | None, challenge: Challenge) -> tuple[Table, list[str]]:
     """Answer a challenge about one mark with the probabilities of the diagnoses that have it."""
     table, notes = read_predictions(path, part)
-    wanted = [INDEX_OF[dx] for dx in challenge.from_diagnoses]
+    wanted = [HAM10000.index_of[dx] for dx in challenge.from_diagnoses]
     names = " + ".join(DIAGNOSES.columns[index] for index in wanted)
     values = table.values[:, wanted].sum(axis=1, keepdims=True)
     return Table(table.images, values, table.weights), [*notes, f"{challenge.columns[0]} of {path} is {names}."]
@@ -179,7 +179,7 @@ def _as_marks(path: Path, part: str | None, challenge: Challenge) -> tuple[Table
 def _metadata_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
     column = challenge.column_of(row["dx"])
     if column is None:
-        known = INDEX_OF if challenge is DIAGNOSES else challenge.columns
+        known = HAM10000.index_of if challenge is DIAGNOSES else challenge.columns
         raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(known)}.")
     return [float(column == own) for own in challenge.columns]
 

@@ -1,1 +1,3 @@
 """A model file and images in, predictions out: neither Keras nor pandas is imported."""
+
+SHARD_FORMATS = ("parquet", "csv")

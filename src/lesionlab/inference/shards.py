@@ -86,7 +86,7 @@ def write_shards(
         model: whose answers they are; another model's folder is refused.
         engine: `local_engine(…)` or `lesionlab.inference.ray_engine.ray_engine(…)`.
         folder: made where it is absent; otherwise one that holds a job of the same kind, which goes on.
-        format: one of `lesionlab.choices.SHARD_FORMATS`.
+        format: one of `lesionlab.inference.SHARD_FORMATS`.
         shard_size: images a shard; brought up to whole batches.
         batch_size: images that go through the network together.
         report: called with each answer after its file is written.

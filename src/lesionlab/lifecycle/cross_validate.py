@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from lesionlab import environment, folders, tracking
+from lesionlab import environment, folders
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection, tasks
 from lesionlab.data.groups import groups_by_dx, groups_with, part_size, shuffled
@@ -33,6 +33,7 @@ from lesionlab.lifecycle.values import Request, Run
 from lesionlab.runs import directory, start
 from lesionlab.runs.stages import announce, say
 from lesionlab.taxonomy import Taxonomy
+from lesionlab.tracking.trackers import closing_trackers, open_stores, start_folds
 
 
 def assign_folds(table: pd.DataFrame, n_folds: int, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
@@ -105,7 +106,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     if engine == "ray":  # before the data are read, which takes longer
         connection.reach(address)
     request = validated(request)
-    settings = environment.settings() | tracking.open_stores(request.track)
+    settings = environment.settings() | open_stores(request.track)
     with folders.claimed(request.out, directory.MANIFEST):
         identity = msgspec.structs.replace(identify(request), folds=n_folds)
         finished = start.find_finished(request.out, identity, again=request.again)
@@ -117,8 +118,8 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
         head = start.new_head(identity, request.seed, _started(request))
         start.write_manifest(request.out, head)
         write_text(request.out / directory.RECIPE, request.recipe.to_toml())
-        trackers = tracking.start_folds(request.track, request.out, again=request.again)
-        with tracking.closing_trackers(trackers):
+        trackers = start_folds(request.track, request.out, again=request.again)
+        with closing_trackers(trackers):
             requests = _fold_requests(request, n_folds)
             for number, out in _finished_folds(requests, head.started, engine, address, settings):
                 say(f"fold {number} of {n_folds}: " + _headline(directory.open_run(out).figures()["test"]))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lesionlab.choices import EXPORT_FORMATS
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.joined import read_data
@@ -18,7 +17,7 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
 from lesionlab.folders import each
 from lesionlab.inference.facts import Facts
-from lesionlab.model.export import onnx, ood_score
+from lesionlab.model.export import EXPORT_FORMATS, onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import ImageChoice

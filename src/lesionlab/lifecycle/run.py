@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jinja2 import UndefinedError
 
-from lesionlab import folders, tracking
+from lesionlab import folders
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.joined import count_images
 from lesionlab.data.split import split_file_digest
@@ -24,6 +24,7 @@ from lesionlab.runs.directory import RunDirectory, damaged
 from lesionlab.runs.identity import Head, Identity
 from lesionlab.runs.stages import announce
 from lesionlab.taxonomy import HAM10000
+from lesionlab.tracking.trackers import closing_trackers, start_all
 
 _KEPT = (
     "metrics.json", "predictions.csv", "splits.csv", "history.csv", "exploration.json", "recipe.toml", "card.md", "figures",
@@ -52,8 +53,8 @@ def run(request: Request) -> Path:
         head = start.new_head(identity, request.seed)
         start.write_manifest(request.out, head)
         write_text(request.out / directory.RECIPE, request.recipe.to_toml())
-        trackers = tracking.start_all(request.track, request.out, again=request.again)
-        with tracking.closing_trackers(trackers):
+        trackers = start_all(request.track, request.out, again=request.again)
+        with closing_trackers(trackers):
             _fourteen_steps(Run(request, trackers=trackers), head)
     return request.out
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionlab.data.phantom.canvas import Canvas, Plane, Points, View, clouds, smooth_step
-from lesionlab.taxonomy import INDEX_OF
+from lesionlab.taxonomy import HAM10000
 
 TYPICALITY = (9.0, 1.5)  # of a beta distribution: its mean, 0.86, sets how far the diagnoses overlap
 TRAITS = {
@@ -115,7 +115,8 @@ def draw_body(rng: np.random.Generator, dx: str) -> tuple[Body, tuple[str, ...]]
     typicality = float(rng.beta(*TYPICALITY))
     traits = {}
     for name, ranges in TRAITS.items():
-        low, high = typicality * np.array(ranges[INDEX_OF[dx]]) + (1 - typicality) * np.array(ranges[INDEX_OF[other]])
+        own, mimic = (np.array(ranges[HAM10000.index_of[one]]) for one in (dx, other))
+        low, high = typicality * own + (1 - typicality) * mimic
         traits[name] = float(low + rng.beta(1.6, 1.6) * (high - low))
     chances = {name: chance * (1 - typicality) for name, chance in STRUCTURES[other].items()}
     for name, chance in STRUCTURES[dx].items():
