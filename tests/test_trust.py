@@ -16,6 +16,7 @@ from lesionlab.evaluation.operating_points import (
     net_benefit,
     operating_points,
 )
+from lesionlab.evaluation.prediction_sets import images_needed
 from lesionlab.taxonomy import DX, HAM10000
 
 
@@ -231,7 +232,7 @@ def test_a_diagnosis_without_images_has_no_coverage() -> None:
     assert np.isnan(found.per_class["df"].coverage) and found.per_class["df"].range is None
     measured = conformal.measure(part, conformal.calibrate(part))
     assert not measured.per_class["df"].is_promised and measured.per_class["nv"].is_promised
-    assert conformal.images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
+    assert images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
 
 
 def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:

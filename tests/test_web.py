@@ -25,7 +25,7 @@ from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.prediction_sets import prediction_sets
 from lesionlab.inference.model import load_model
 from lesionlab.inference.predictions import Prediction
 from lesionlab.model.export.ood_score import add_ood_score

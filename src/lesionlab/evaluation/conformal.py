@@ -13,15 +13,11 @@ run calibrates on its validation part, which has also chosen the epoch, the scal
 alone, coverage moved by at most 0.005 in simulations). What counts is the coverage measured on the test part.
 """
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 
 from lesionlab.evaluation.intervals import effective_number, folds, wilson_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.prediction_sets import Conformal, largest_score, prediction_sets, scores
 from lesionlab.evaluation.values import (
     DiagnosisSets,
     Interval,
@@ -33,42 +29,6 @@ from lesionlab.evaluation.values import (
 COVERAGE = 0.9
 RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned
 REPEATS = 200
-_FREE_RANKS = 2
-
-
-@dataclass(frozen=True)
-class Conformal:
-    """`thresholds` of the scores and `images` that each was found on, one a lesion, in the diagnoses' order, for `coverage`.
-
-    A threshold of 1 (of RAPS, of `largest_score`) or more takes a diagnosis into every set: its calibration images were too
-    few to promise anything else. `penalty` is that of RAPS, 0 for APS.
-    """
-
-    coverage: float
-    thresholds: tuple[float, ...]
-    images: tuple[int, ...]
-    penalty: float = 0.0
-
-    @property
-    def promised(self) -> tuple[bool, ...]:
-        """Whether the calibration images of each diagnosis, in their order, were enough for the promise."""
-        return tuple(number >= images_needed(self.coverage) for number in self.images)
-
-
-def read_promise(facts: Mapping[str, Any]) -> Conformal:
-    """Read what a model file's facts hold under `conformal`."""
-    names = {field.name for field in dataclasses.fields(Conformal)}
-    return Conformal(**{name: value for name, value in facts.items() if name in names})
-
-
-def images_needed(coverage: float) -> int:
-    """Calibration images of a diagnosis below which nothing can be promised of it: 9 for 90 %."""
-    return int(np.ceil(coverage / (1 - coverage) - 1e-9))
-
-
-def largest_score(n_diagnoses: int, penalty: float = 0.0) -> float:
-    """Give the largest score that a diagnosis can have: 1 for APS; sums of floats come out a little above it, or below."""
-    return 1.0 + penalty * max(n_diagnoses - _FREE_RANKS, 0)
 
 
 def calibrate(part: LabelledPredictions, coverage: float = COVERAGE, *, penalty: float = 0.0) -> Conformal:
@@ -92,25 +52,6 @@ def calibrate(part: LabelledPredictions, coverage: float = COVERAGE, *, penalty:
         thresholds.append(min(float(found[rank - 1]), largest) if rank <= len(found) else largest)
     counts = np.bincount(part.labels, minlength=part.n_diagnoses)
     return Conformal(coverage, tuple(thresholds), tuple(counts.tolist()), penalty)
-
-
-def scores(probabilities: np.ndarray, penalty: float = 0.0) -> np.ndarray:
-    """Score every diagnosis of every image, of probabilities (n, k): float (n, k), 0 and up, the smaller the more likely."""
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    ordered = np.take_along_axis(probabilities, order, axis=1)
-    ranks = np.arange(probabilities.shape[1])
-    beyond = penalty * np.maximum(ranks + 1 - _FREE_RANKS, 0)
-    result = np.empty_like(ordered)
-    np.put_along_axis(result, order, np.cumsum(ordered, axis=1) - ordered / 2 + beyond, axis=1)
-    return result
-
-
-def prediction_sets(probabilities: np.ndarray, thresholds: Sequence[float], penalty: float = 0.0) -> np.ndarray:
-    """Which diagnoses are in each image's set: bool (n, k); the likeliest one always is, and one of the largest threshold."""
-    largest = largest_score(probabilities.shape[1], penalty)
-    sets = (scores(probabilities, penalty) <= np.array(thresholds)) | (np.array(thresholds) >= largest)
-    sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
-    return sets
 
 
 def measure(part: LabelledPredictions, conformal: Conformal) -> SetFigures:

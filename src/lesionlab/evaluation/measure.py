@@ -15,13 +15,13 @@ import pandas as pd
 from lesionlab.evaluation import abstention, conformal, operating_points
 from lesionlab.evaluation.abstention import RISKS
 from lesionlab.evaluation.calibration import calibration
-from lesionlab.evaluation.conformal import Conformal
 from lesionlab.evaluation.costs import expected_cost
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.label_errors import suspects
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, curves, evaluate_part, headline, title
 from lesionlab.evaluation.metrics_file import DecisionFacts, Metrics, Robustness, as_written
+from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.evaluation.subgroups import subgroups
 from lesionlab.evaluation.tasks import MALIGNANT, as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties

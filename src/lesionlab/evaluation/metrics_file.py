@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from lesionlab.evaluation.conformal import Conformal
+from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.evaluation.values import (
     Abstention,
     ChosenThreshold,

@@ -13,7 +13,7 @@ import msgspec
 
 from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.errors import UsageError
-from lesionlab.evaluation.conformal import Conformal
+from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.inference.onnx_scan import scan
 from lesionlab.taxonomy import Taxonomy, from_facts, read_taxonomy
 

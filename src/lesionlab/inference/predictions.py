@@ -7,7 +7,7 @@ from typing import overload
 
 import numpy as np
 
-from lesionlab.evaluation.conformal import prediction_sets
+from lesionlab.evaluation.prediction_sets import prediction_sets
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.inference.facts import Facts, Thresholds
 from lesionlab.inference.image_sources import Source

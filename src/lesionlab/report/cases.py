@@ -17,8 +17,8 @@ from PIL import Image
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError
 from lesionlab.evaluation.answers import TIE, answers_of
-from lesionlab.evaluation.conformal import prediction_sets
 from lesionlab.evaluation.metrics_file import Metrics
+from lesionlab.evaluation.prediction_sets import prediction_sets
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs

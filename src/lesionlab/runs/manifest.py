@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.split_proof import SplitProof
-from lesionlab.evaluation.conformal import Conformal
+from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.inference.facts import OperatingThreshold, Thresholds
 from lesionlab.runs.identity import Identity, Kind
 from lesionlab.taxonomy import Taxonomy

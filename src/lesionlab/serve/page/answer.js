@@ -41,7 +41,7 @@ function decide(malignant, doubt, thresholds) {
   return malignant >= (thresholds.malignant ?? 0.5) ? "malignant" : "benign";
 }
 
-// As lesionlab.evaluation.conformal: the likelier diagnoses and half of its own probability, against the diagnosis's threshold.
+// As lesionlab.evaluation.prediction_sets: the likelier diagnoses and half of its own probability, against the diagnosis's threshold.
 // A threshold of 1 takes a diagnosis into every set, though sums of floats come out a little above 1.
 function predictionSet(row, { classes, conformal }) {
   if (!conformal.thresholds) return [];
