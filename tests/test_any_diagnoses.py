@@ -10,6 +10,7 @@ import pytest
 from sklearn import metrics as sk
 
 from labelled import labelled, taxonomy_of
+from lesionlab.data.explore import Explored
 from lesionlab.errors import UsageError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.compare import compare
@@ -211,7 +212,7 @@ def test_figures_are_drawn(name: str, request: pytest.FixtureRequest, tmp_path: 
         "by_column": {name: {"x": counts} for name in ("sex", "localization", "dataset", "dx_type")},
     }  # fmt: skip
     means = dict.fromkeys(taxonomy.dx, pixels[0].astype(float))
-    write_data_figures(table, taxonomy, pixels, explored, means, tmp_path, is_generated=True)
+    write_data_figures(table, taxonomy, pixels, msgspec.convert(explored, Explored), means, tmp_path, is_generated=True)
     assert (tmp_path / "eda-mean-images.jpg").stat().st_size and (tmp_path / "eda-samples.jpg").stat().st_size
 
 

@@ -232,7 +232,7 @@ def test_a_diagnosis_without_images_has_no_coverage() -> None:
     assert np.isnan(found.per_class["df"].coverage) and found.per_class["df"].range is None
     measured = conformal.measure(part, conformal.calibrate(part))
     assert not measured.per_class["df"].is_promised and measured.per_class["nv"].is_promised
-    assert images_needed(0.9) == 9 and conformal.images_needed(0.95) == 19
+    assert images_needed(0.9) == 9 and images_needed(0.95) == 19
 
 
 def test_lines_drawn_crosswise_are_not_judged_where_they_were_drawn() -> None:
