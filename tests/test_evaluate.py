@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -185,7 +186,7 @@ def test_a_map_lies_on_what_the_network_saw(phantoms: Path, tmp_path: Path) -> N
     path = next(phantoms.rglob("*.jpg"))
     table = pd.DataFrame({"image_id": [path.stem], "dx": ["nv"], "path": [str(path)]})
     seen = ModelOutputs(np.full((1, 7), 1 / 7), maps=np.zeros((1, 4, 8, 7)), frame=(64, 128, "stretch"))
-    write_cases(tmp_path / "cases", table, seen, {"suspects": []}, model_named("wide"), HAM10000)
+    write_cases(tmp_path / "cases", table, seen, SimpleNamespace(suspects=[]), model_named("wide"), HAM10000)
     shown = np.asarray(Image.open(tmp_path / "cases" / "1.jpg"), float)
     assert shown.shape[:2] == (224, 2 * 448 + 4)
     assert np.abs(shown[:, :448] - read_image(path, 224, 448, "stretch")).mean() < 6  # it is saved as JPEG

@@ -1,5 +1,6 @@
 """Exports: one input, the facts inside, equal to Keras on real images, or nothing is written."""
 
+import importlib.util
 import json
 import shutil
 import sys
@@ -198,7 +199,7 @@ def test_export_of_a_run(format: str, run: Path, capfd) -> None:
         assert written.card == "# A card" and written.training_data.startswith(
             "generated lesions, of no patient: 120 images"
         )
-        assert str(run) not in json.dumps(written.__dict__) and "/" not in written.training_data
+        assert str(run) not in json.dumps(written.to_json()) and "/" not in written.training_data
     elif format == "savedmodel":
         assert json.loads((run / "savedmodel" / "facts.json").read_text())["crop"] == "centre"
         assert main(["export", str(run), "--format", format]) == 0, "an older one is replaced"
@@ -277,7 +278,7 @@ def test_a_file_without_its_score_is_not_let_out(
     def fail(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export.ood_export, "add_ood_score", fail)
+    monkeypatch.setattr(export.ood_score, "add_ood_score", fail)
     with pytest.raises(KeyboardInterrupt):
         export.export_run(run, format, out, allowed_loss=1.0)
     assert out.read_bytes() == b"as it was" and list(tmp_path.iterdir()) == [out]
@@ -301,7 +302,8 @@ def test_what_is_no_finished_run(run: Path, tmp_path: Path, phantoms: Path) -> N
     table = pd.read_csv(run / "splits.csv")
     table.loc[0, "image_id"] = "ISIC_9999999"
     table.to_csv(tmp_path / "splits.csv", index=False)
-    (tmp_path / "manifest.json").write_text((run / "manifest.json").read_text())
+    for name in ("manifest.json", "recipe.toml"):
+        (tmp_path / name).write_text((run / name).read_text())
     with pytest.raises(LesionlabError, match=r"1 images of the run are gone \(ISIC_9999999\)"):
         export.export_run(tmp_path, "keras")
 
@@ -338,10 +340,10 @@ def test_a_folder_that_is_no_savedmodel_is_left_alone(run: Path, tmp_path: Path)
 
 
 def test_a_format_that_cannot_be_written_here(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx.importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else sys)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else sys)
     with pytest.raises(UsageError, match="The format onnx cannot be written here: ONNX needs tf2onnx: pip install"):
         export.export_run(run, "onnx")
-    monkeypatch.setattr(onnx.keras.backend, "backend", lambda: "torch")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(UsageError, match="LiteRT is written from the TensorFlow backend, this one is torch"):
         export.export_run(run, "litert")
 

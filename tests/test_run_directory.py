@@ -50,7 +50,7 @@ def test_an_older_run_opens_with_nothing_lost(old: Path) -> None:
     assert run.recipe.name == "quick" and run.card().startswith("# Model card")
     assert len(run.splits()) == len(run.predictions()) == run.manifest.data.images
     assert list(run.history()["epoch"]) == list(range(1, len(run.history()) + 1))
-    assert run.decision()["rule"] and run.exploration()["images"] == run.manifest.data.images
+    assert run.decision()["rule"] and run.exploration().images == run.manifest.data.images
     facts = facts_of_run(run)
     assert facts.taxonomy == HAM10000 and run.manifest.data.fingerprint[:16] in facts.training_data
     assert "trained by the recipe `quick` on all lesions" in facts_of_refit(run).card

@@ -17,6 +17,7 @@ from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.runs.directory import open_run
 from lesionlab.tracking import TRACKERS
 from lesionlab.tracking import trackers as tracking
+from lesionlab.tracking.tracker import Tracker
 
 pytest.importorskip("mlflow", reason="needs pip install 'lesionlab[track]'")
 pytest.importorskip("tensorboardX", reason="needs pip install 'lesionlab[track]'")
@@ -244,7 +245,7 @@ def test_a_tracker_that_fails_stops_no_training(run: Path, monkeypatch: pytest.M
     def fail(*_: object) -> str:
         raise LesionlabError("the server is gone.")
 
-    monkeypatch.setattr(tracking, "start", lambda name, folder, again: tracker.Tracker(name, fail, fail, fail))
+    monkeypatch.setattr(tracking, "start", lambda name, folder, again: Tracker(name, fail, fail, fail))
     (tracker,) = tracking.start_all(("mlflow",), run, again=False)
     tracker.epoch({"epoch": 1})
     tracker.epoch({"epoch": 2})

@@ -108,7 +108,7 @@ def test_public_functions_take_text_and_lists(phantoms: Path, tmp_path: Path) ->
     probabilities = np.full((12, 7), 1 / 7).tolist()
     given = LabelledPredictions(labels.tolist(), probabilities, list(table["lesion_id"]), HAM10000)
     part = lesionlab.evaluate_part(given, seed=0)
-    assert part["undecided"] == 12 and part["accuracy"] == 0
+    assert part.undecided == 12 and part.accuracy == 0
 
 
 def test_evaluate_takes_text_paths(phantoms: Path, tmp_path: Path) -> None:

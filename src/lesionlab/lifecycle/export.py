@@ -209,10 +209,15 @@ def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     facts = facts_of_refit(run) if is_final else facts_of_run(run)
     file = folder / (directory.FINAL if is_final else "model.keras")
     network = load_network(file)
-    if network.output_shape[1] != len(facts.taxonomy) or tuple(network.input_shape[1:3]) != (image.height, image.width):
+    if tuple(network.input_shape[1:3]) != (image.height, image.width):
         raise LesionlabError(
-            f"{file} takes other images, or gives other diagnoses, than {directory.RECIPE} has it: one of "
-            "the two is another run's. Repeat the run with --again."
+            f"{file} takes other images than {directory.RECIPE} has it: one of the two is another run's. Repeat the run with "
+            "--again."
+        )
+    if network.output_shape[1] != len(facts.taxonomy):
+        raise LesionlabError(
+            f"{file} gives {network.output_shape[1]} probabilities, and {directory.MANIFEST} names {len(facts.taxonomy)} "
+            "diagnoses: one of the two is another run's. Repeat the run with --again."
         )
     return _Source(folder, network, facts, image, table)
 
