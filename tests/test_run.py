@@ -377,7 +377,7 @@ def doubtful(phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFact
     out = tmp_path_factory.mktemp("doubtful") / "run"
     given = ("--data", phantoms, "--recipe", recipe, "--out", out, "--epochs", 1, "--limit", 90, "--split", "kaggle")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lesionlab.model.export.onnx.export_onnx", fail)
+        patch.setattr("lesionlab.lifecycle.evaluate.export_onnx", fail)
         done = lesionlab_here("run", *given)
     assert done.returncode == 0, done.stderr
     return out, done.stdout

@@ -41,7 +41,8 @@ def read_diagnosis_folders(
         [str(path) for path in inner],
         taxonomy,
         f"{folder} has no metadata table, so that each image's folder should be named by a diagnosis",
-        f"Name each folder by its diagnosis; to leave a folder of others out, move it out of {folder}.",
+        f"Name each folder by its diagnosis, or make a set of your own: lesionlab check {folder} --write-taxonomy "
+        f"FILE.toml. To leave a folder of others out, move it out of {folder}.",
     )
     shared = {without_suffix(path.name) for path in twice}
     is_shared = [without_suffix(path.name) in shared for path in pictures]

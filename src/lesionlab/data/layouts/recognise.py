@@ -157,7 +157,10 @@ def _with_images(scan: Scan, reading: Reading, predictions: list[Path]) -> Colle
             f"{len(there):,} images of the folder{_first(there)}. Name the images as the table does, or put them there."
         )
     if table.empty:
-        raise UsageError(f"{reading.table}: all {len(set_aside):,} rows are set aside{_counted(set_aside)}.")
+        raise UsageError(
+            f"{reading.table}: all {len(set_aside):,} rows are set aside{_counted(set_aside)}. Choose diagnoses that it has with "
+            "--taxonomy (isic2024: malignant and benign alone), or other kinds of image with --image-type."
+        )
     listed = {*table["image_id"], *set_aside["image_id"]}
     by_path = set(named.values())
     root = scan.folder.resolve()
