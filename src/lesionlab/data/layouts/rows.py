@@ -167,7 +167,9 @@ def _with_lesions(
     if rules.needs_lesions:
         return table.assign(lesion_id=_checked(table["lesion_id"], where, _check_lesion_id, faults)), []
     without = table["lesion_id"].str.lower().isin(UNKNOWN_WORDS)
-    decision = "each image counts as a lesion of its own; only near-duplicates keep a split from leaking"
+    has_patients = PATIENT in table and not table[PATIENT][without].str.lower().isin(UNKNOWN_WORDS).all()
+    keeps = "its patient and near-duplicates" if has_patients else "only near-duplicates"
+    decision = f"each image counts as a lesion of its own; {keeps} keep a split from leaking"
     what = f"{path.name} has images without lesion"
     found = finding("lesion-unknown", what, decision, table.loc[without, "image_id"])
     return table.assign(lesion_id=table["lesion_id"].where(~without, table["image_id"])), found
