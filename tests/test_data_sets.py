@@ -215,6 +215,8 @@ def test_isic_2024_as_the_challenge_gives_it(tmp_path: Path) -> None:
     collection = read_collection(tmp_path)
     assert dx_of(collection) == {"ISIC_1": "benign", "ISIC_2": "malignant"} and collection.layout == "ISIC 2024"
     assert list(collection.table["patient_id"]) == ["IP_1", "IP_2"] and list(collection.table["age"]) == [60, 65]
+    alone = next(one for one in collection.findings if one.kind == "lesion-unknown")
+    assert "its patient and near-duplicates keep a split from leaking" in alone.decision
 
 
 def test_other_tables_that_name_files_do_not_hide_the_metadata(tmp_path: Path) -> None:
@@ -461,6 +463,10 @@ def test_folders_of_ones_own_names(tmp_path: Path) -> None:
         draw(tmp_path / "data" / name, f"{name}1.jpg", f"{name}2.jpg")
     with pytest.raises(UsageError, match=r"folders are .*wart \(2\).*--write-taxonomy FILE.toml"):
         read_collection(tmp_path / "data")
+    draw(tmp_path / "mixed" / "nevus", "a.jpg")
+    draw(tmp_path / "mixed" / "wart", "b.jpg")
+    with pytest.raises(UsageError, match=r"unknown diagnosis 'wart' .*--write-taxonomy FILE.toml"):
+        read_collection(tmp_path / "mixed")
     file = write(
         tmp_path / "mine.toml",
         'name = "mine"',
