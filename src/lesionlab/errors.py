@@ -1,4 +1,6 @@
-"""The two ways in which lesionlab says no; the command line turns them into exit codes."""
+"""The two ways in which lesionlab says no, which the command line turns into exit codes, and the hint that goes with a name."""
+
+from collections.abc import Sequence
 
 
 class LesionlabError(Exception):
@@ -7,3 +9,11 @@ class LesionlabError(Exception):
 
 class UsageError(LesionlabError):
     """The request itself was wrong (a path, an option, a table, a recipe). Exit code 2."""
+
+
+def nearest(value: object, valid: Sequence[str]) -> str:
+    """Word a hint at the nearest valid name, or nothing where none is near."""
+    from difflib import get_close_matches  # of messages alone
+
+    found = get_close_matches(str(value), valid, n=1, cutoff=0.4)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -171,6 +171,32 @@ def as_toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
+def toml_names(room: str) -> list[str]:
+    """Names of the TOML files that come with lesionlab in one of its rooms, `recipes` or `taxonomies`."""
+    return sorted(path.stem for path in (Path(__file__).parent / room).glob("*.toml"))
+
+
+def read_toml(name: str, room: str) -> dict[str, object] | None:
+    """Read a TOML file of a room by its name, or any other by its path; None where there is no such file.
+
+    Raises:
+        UsageError: it is no UTF-8 text, or not TOML; says where.
+
+    """
+    import tomllib
+
+    own = name in toml_names(room)
+    path = Path(__file__).parent / room / f"{name}.toml" if own else Path(name)
+    if path.suffix != ".toml" or not path.is_file():
+        return None
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name} is not valid TOML: {error}.") from error
+
+
 def release_pages(array: "np.ndarray") -> None:
     """Let go of the memory that reading a memory-mapped array took; it stays as it is, and other arrays do too.
 

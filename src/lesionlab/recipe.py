@@ -5,16 +5,12 @@ mistyped, a value of the wrong type or out of range is an error that names the f
 """
 
 import dataclasses
-import difflib
 import os
-import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal, Self, get_args, get_origin
 
-from lesionlab.errors import UsageError
-from lesionlab.files import as_toml
+from lesionlab.errors import UsageError, nearest
+from lesionlab.files import as_toml, read_toml, toml_names
 from lesionlab.recipes import Calibration
 
 
@@ -197,8 +193,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with lesionlab."""
-    folder = resources.files("lesionlab") / "recipes"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return toml_names("recipes")
 
 
 def read_recipe(name_or_file: str) -> Recipe:
@@ -208,33 +203,18 @@ def read_recipe(name_or_file: str) -> Recipe:
         UsageError: no such recipe (the nearest name is given), not TOML, or a key or value that is not valid.
 
     """
-    if name_or_file in recipe_names():
-        text = (resources.files("lesionlab") / "recipes" / f"{name_or_file}.toml").read_text(encoding="utf-8")
-    else:
-        text = _read_file(name_or_file)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name_or_file} is not valid TOML: {error}.") from error
+    values = read_toml(name_or_file, "recipes")
+    if values is None:
+        names = recipe_names()
+        raise UsageError(
+            f"There is no recipe {name_or_file!r}{nearest(name_or_file, names)}. Recipes that come with lesionlab: "
+            f"{', '.join(names)}; or give the path of a .toml file."
+        )
     recipe: Recipe = _read_section(Recipe, values, name_or_file, "")
     _check_split(recipe.split, values.get("split", {}), name_or_file)
     if not recipe.name.strip() or set(recipe.name) & set("/\\") or recipe.name in (".", ".."):
         raise UsageError(f"{name_or_file}: name = {recipe.name!r} is no name of a folder, which runs are put into.")
     return recipe
-
-
-def _read_file(name: str) -> str:
-    path = Path(name)
-    if path.suffix != ".toml" or not path.is_file():
-        names = recipe_names()
-        raise UsageError(
-            f"There is no recipe {name!r}{nearest(name, names)}. Recipes that come with lesionlab: {', '.join(names)}; "
-            "or give the path of a .toml file."
-        )
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
 
 
 def _check_split(choice: SplitChoice, given: dict[str, Any], where: str) -> None:
@@ -285,9 +265,3 @@ def _checked(spec: dataclasses.Field, value: Any, where: str, key: str) -> Any:
     if low is not None and not low <= value <= high:
         raise UsageError(f"{where}: {key} = {value!r} is outside {low} to {high}.")
     return value
-
-
-def nearest(value: Any, valid: list[str]) -> str:
-    """Word a hint at the nearest valid name, or nothing where none is near."""
-    found = difflib.get_close_matches(str(value), valid, n=1, cutoff=0.4)
-    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -7,17 +7,15 @@ confusion matrix and table that is made with it.
 
 import dataclasses
 import re
-import tomllib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lesionlab.errors import UsageError
-from lesionlab.files import as_toml
+from lesionlab.errors import UsageError, nearest
+from lesionlab.files import as_toml, read_toml, toml_names
 
 _CODE = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _KEYS = {"name": str, "summary": str, "focus": str, "diagnosis": list}
@@ -148,8 +146,7 @@ def plain(written: str) -> str:
 
 def taxonomy_names() -> list[str]:
     """Names of the taxonomies that come with lesionlab."""
-    folder = resources.files("lesionlab") / "taxonomies"
-    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+    return toml_names("taxonomies")
 
 
 def read_taxonomy(name_or_file: str | Path) -> Taxonomy:
@@ -160,14 +157,13 @@ def read_taxonomy(name_or_file: str | Path) -> Taxonomy:
 
     """
     where = str(name_or_file)
-    if where in taxonomy_names():
-        text = (resources.files("lesionlab") / "taxonomies" / f"{where}.toml").read_text(encoding="utf-8")
-    else:
-        text = _read_file(where)
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not valid TOML: {error}.") from error
+    values = read_toml(where, "taxonomies")
+    if values is None:
+        known = taxonomy_names()
+        raise UsageError(
+            f"There is no taxonomy {where!r}{nearest(where, known)}. Those that come with lesionlab: {', '.join(known)}; or give "
+            "the path of a .toml file. 'lesionlab check DIR --write-taxonomy FILE.toml' drafts one."
+        )
     return _checked(values, where)
 
 
@@ -180,24 +176,6 @@ def from_facts(facts: Mapping[str, Any], where: str) -> Taxonomy:
     """
     values = {key: value for key, value in facts.items() if key != "diagnoses" and value is not None}
     return _checked(values | {"diagnosis": facts.get("diagnoses")}, where)
-
-
-def _read_file(name: str) -> str:
-    path = Path(name)
-    if path.suffix != ".toml" or not path.is_file():
-        from difflib import get_close_matches  # of messages alone
-
-        known = taxonomy_names()
-        near = get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise UsageError(
-            f"There is no taxonomy {name!r}{hint}. Those that come with lesionlab: {', '.join(known)}; or give the path of a "
-            ".toml file. 'lesionlab check DIR --write-taxonomy FILE.toml' drafts one."
-        )
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{name} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
 
 
 def _checked(values: Mapping[str, Any], where: str) -> Taxonomy:

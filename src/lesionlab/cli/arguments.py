@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lesionlab.cluster import ENGINES
+from lesionlab.errors import nearest
 
 if TYPE_CHECKING:
     from lesionlab.taxonomy import Taxonomy
@@ -33,8 +34,6 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            from lesionlab.recipe import nearest
-
             error.message += nearest(value, [str(choice) for choice in action.choices or ()])
             raise
 
@@ -46,8 +45,6 @@ class Parser(argparse.ArgumentParser):
     def _refuse(self, unknown: list[str]) -> None:
         if not unknown:
             return
-        from lesionlab.recipe import nearest
-
         options = [option for option in self._option_string_actions if option.startswith("--")]
         hints = [nearest(text.partition("=")[0], options) if text.startswith("-") else "" for text in unknown]
         self.error("unrecognized arguments: " + " ".join(f"{a}{hint}" for a, hint in zip(unknown, hints, strict=True)))

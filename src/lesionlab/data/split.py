@@ -17,8 +17,8 @@ from lesionlab.data.groups import groups_by_dx, groups_with, part_size, shuffled
 from lesionlab.data.layouts.metadata import PART, PATIENT, UNKNOWN, check_image_id, with_own_names
 from lesionlab.data.layouts.tables import ROW, read_table
 from lesionlab.data.split_proof import prove
-from lesionlab.errors import LesionlabError, UsageError
-from lesionlab.recipe import SplitChoice, nearest
+from lesionlab.errors import LesionlabError, UsageError, nearest
+from lesionlab.recipe import SplitChoice
 from lesionlab.taxonomy import Taxonomy
 
 PARTS = ("train", "validation", "test")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lesionlab.errors import UsageError
-from lesionlab.recipe import Recipe, nearest
+from lesionlab.errors import UsageError, nearest
+from lesionlab.recipe import Recipe
 
 _FIXED = {
     "split": "trials would be evaluated on different lesions",

@@ -9,11 +9,11 @@ import re
 
 import numpy as np
 
-from lesionlab.errors import UsageError
+from lesionlab.errors import UsageError, nearest
 from lesionlab.model import efficientnet_lite, fast_layers
 from lesionlab.model.backend import keras
 from lesionlab.model.decision_rule import MARGIN, Decision, fold_calibration
-from lesionlab.recipe import Recipe, nearest
+from lesionlab.recipe import Recipe
 
 # What the ImageNet weights of keras.applications expect. Families that normalise inside themselves take 0 to 255.
 _MINUS_ONE_TO_ONE = ("MobileNet", "NASNet", "Inception", "Xception")
