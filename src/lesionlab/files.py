@@ -176,7 +176,7 @@ def toml_names(room: str) -> list[str]:
     return sorted(path.stem for path in (Path(__file__).parent / room).glob("*.toml"))
 
 
-def read_toml(name: str, room: str) -> dict[str, object] | None:
+def read_toml(name: str, room: str) -> dict[str, Any] | None:
     """Read a TOML file of a room by its name, or any other by its path; None where there is no such file.
 
     Raises:

@@ -6,6 +6,7 @@ mistyped, a value of the wrong type or out of range is an error that names the f
 
 import dataclasses
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_origin
 
@@ -217,7 +218,7 @@ def read_recipe(name_or_file: str) -> Recipe:
     return recipe
 
 
-def _check_split(choice: SplitChoice, given: dict[str, Any], where: str) -> None:
+def _check_split(choice: SplitChoice, given: Container[str], where: str) -> None:
     """Refuse a section [split] whose keys contradict each other, or would be passed over."""
     for name in ("file", "source"):
         value = getattr(choice, name)
