@@ -16,6 +16,7 @@ from lesionlab.data.layouts.image_types import KINDS, read_kinds
 from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
 from lesionlab.data.pixels import decode_images
 from lesionlab.data.split import split
+from lesionlab.data.stored_images import entry_path, read_stored
 from lesionlab.errors import UsageError
 from lesionlab.recipe import SplitChoice
 from lesionlab.taxonomy import read_taxonomy, taxonomy_names
@@ -201,6 +202,17 @@ def test_isic_2024_is_read_out_of_its_hdf5(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(Path(path), 16, 16, "centre"), read_image(file, 16, 16, "centre"))
     by_name = read_collection(tmp_path, read_taxonomy("isic2019"))
     assert set(by_name.table["dx"]) == {"bcc"} and len(by_name.set_aside) == 4
+
+
+def test_entries_of_many_hdf5_files_are_read_in_any_order(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    for number in range(8):
+        with h5py.File(tmp_path / f"{number}.hdf5", "w") as file:
+            for entry in range(3):
+                file.create_dataset(f"{entry}", data=np.void(jpeg(10 * number + entry)))
+    chosen = np.random.default_rng(0).integers((8, 3), size=(300, 2))
+    read = [read_stored(entry_path(tmp_path / f"{number}.hdf5", f"{entry}")) for number, entry in chosen]
+    assert read == [jpeg(10 * number + entry) for number, entry in chosen.tolist()]
 
 
 def test_isic_2024_as_the_challenge_gives_it(tmp_path: Path) -> None:

@@ -132,6 +132,19 @@ def test_isic_2018_task_3(isic: Path) -> None:
     assert "image-unlisted" not in found
 
 
+def test_patients_of_training_images_alone_leave_the_others_without(isic: Path) -> None:
+    write(isic / "patients.csv", "image,patient_id\nISIC_1,P1\nISIC_2,P1\nISIC_3,P2\n")
+    table = read_collection(isic).table.sort_values("image_id")
+    assert list(table["patient_id"]) == ["P1", "P1", "P2", "unknown", "unknown"]
+
+
+def test_a_truth_whose_name_tells_no_part_is_of_no_part(isic: Path) -> None:
+    (isic / "ISIC2018_Task3_Test_GroundTruth" / "ISIC2018_Task3_Test_GroundTruth.csv").rename(isic / "more.csv")
+    write(isic / "lesions.csv", "image,lesion_id\nISIC_4,HAM_4\nISIC_5,HAM_5\n")
+    table = read_collection(isic).table.sort_values("image_id")
+    assert list(table["official_part"]) == ["train"] * 3 + ["unknown"] * 2
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

@@ -11,7 +11,7 @@ from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from lesionlab.data.image_limits import MAX_BYTES, ImageError, too_large
 from lesionlab.errors import LesionlabError, UsageError
@@ -78,7 +78,7 @@ def hdf5_names(file: Path) -> list[str]:
         UsageError: no such library, or no such file.
     """
     try:
-        return list(_hdf5(_key(file)))
+        return list(_opened(_key(file)).file)
     except OSError as error:
         raise UsageError(f"{file} is no HDF5 file, or cut short ({_words(error)}): download it again.") from error
 
@@ -120,10 +120,11 @@ def parquet_columns(file: Path) -> tuple[dict[str, list[Any]], str]:
 def _hdf5_bytes(key: tuple[str, int, int], name: str) -> bytes:
     """Bytes of an entry; where they lie in one piece, which is usual, they are read past HDF5: faster, and in threads."""
     try:
-        handle, (start, size) = _handle(key), _place(key, name)
-        if start is None or handle is None:
-            return bytes(_hdf5(key)[name][()].tobytes())
-        return os.pread(handle, size, start)
+        opened = _opened(key)  # held until its bytes are read, though others take its place in the cache
+        start, size = _place(key, name)
+        if start is None or opened.descriptor is None:
+            return bytes(opened.file[name][()].tobytes())
+        return os.pread(opened.descriptor, size, start)
     except KeyError as error:
         raise EntryError(f"{Path(key[0]).name} has no entry {name}") from error
     except (AttributeError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -133,28 +134,29 @@ def _hdf5_bytes(key: tuple[str, int, int], name: str) -> bytes:
 @lru_cache(maxsize=1 << 17)  # an image is read twice, to know it and to decode it; 20 MB at most
 def _place(key: tuple[str, int, int], name: str) -> tuple[int | None, int]:
     """Where an entry's bytes begin in the file, None where they are not in one piece, and how many they are."""
-    entry = _entry_opener()(_hdf5(key).id, name.encode())
+    entry = _entry_opener()(_opened(key).file.id, name.encode())
     if entry.get_type().get_class() not in _BYTES:
         raise EntryError(f"the entry {name} of {Path(key[0]).name} holds no bytes of an image")
     return entry.get_offset(), entry.get_storage_size()
 
 
+class _Opened(NamedTuple):
+    """An HDF5 file, and its descriptor, which is closed with it; None where its entries' places cannot be read from."""
+
+    file: Any
+    descriptor: int | None
+
+
 @lru_cache(maxsize=4)
-def _hdf5(key: tuple[str, int, int]) -> Any:
-    return _library("h5py", "HDF5 files").File(key[0], "r", rdcc_nbytes=0)
+def _opened(key: tuple[str, int, int]) -> _Opened:
+    file = _library("h5py", "HDF5 files").File(key[0], "r", rdcc_nbytes=0)
+    can_read = hasattr(os, "pread") and file.driver == "sec2" and not file.userblock_size
+    return _Opened(file, file.id.get_vfd_handle() if can_read else None)
 
 
 @lru_cache(maxsize=1)
 def _entry_opener() -> Any:
     return _library("h5py", "HDF5 files").h5d.open
-
-
-@lru_cache(maxsize=4)
-def _handle(key: tuple[str, int, int]) -> int | None:
-    """The descriptor of the file itself; None where its entries' places cannot be read from."""
-    file = _hdf5(key)
-    can_read = hasattr(os, "pread") and file.driver == "sec2" and not file.userblock_size
-    return file.id.get_vfd_handle() if can_read else None
 
 
 @lru_cache(maxsize=4)

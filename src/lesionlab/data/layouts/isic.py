@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import ALIASES, PART, UNKNOWN_WORDS, require
+from lesionlab.data.layouts.reading import joined
 from lesionlab.data.layouts.rows import OTHER_DIAGNOSES, Rows, Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, part_of
 from lesionlab.data.layouts.tables import ROW, number, read_table
@@ -70,13 +71,7 @@ def read_isic(scan: Scan, truths: list[Path], taxonomy: Taxonomy) -> Rows:
     """
     beside = _read_beside(scan, truths)
     parts = [_read_truth(truth, beside, taxonomy) for truth in scan.take(truths)]
-    table = pd.concat([rows.table for rows in parts], ignore_index=True)
-    twice = table.loc[table["image_id"].duplicated(), "image_id"]
-    if len(twice):
-        names = ", ".join(path.name for path in truths)
-        raise UsageError(f"image_id {twice.iloc[0]!r} stands in two tables ({names}). Keep the one that is meant.")
-    set_aside = pd.concat([rows.set_aside for rows in parts], ignore_index=True)
-    return Rows(table, [found for rows in parts for found in rows.findings], set_aside)
+    return joined(parts, truths)
 
 
 def layout_name(truths: list[Path]) -> str:
@@ -87,7 +82,7 @@ def layout_name(truths: list[Path]) -> str:
 def _read_truth(truth: Path, beside: pd.DataFrame, taxonomy: Taxonomy) -> Rows:
     table = read_table(truth)
     require(table, ["image"], truth)
-    table, labels = with_labels(table, truth, taxonomy)
+    labels = labels_of(table, truth, taxonomy)
     table["dx"] = read_marks(table, labels, truth, taxonomy)
     table = table.drop(columns=[name for name in table.columns if name in (*labels, *_HELPFUL, _UNKNOWN_LABEL)])
     table = table.merge(beside, on="image", how="left")
@@ -140,18 +135,16 @@ def _read_beside(scan: Scan, truths: list[Path]) -> pd.DataFrame:
             row, image = clashing[[ROW, "image"]].iloc[0]
             raise UsageError(f"{path}, row {row}: image {image!r} is listed twice. Keep one.")
         tables.append(table[["image", *(name for name in _HELPFUL if name in table)]])
-    joined = pd.concat(tables)
-    return joined.groupby("image", sort=False, as_index=False).first() if len(tables) > 2 else joined
+    known = pd.concat(tables)
+    return known.groupby("image", sort=False, as_index=False).first() if len(tables) > 2 else known
 
 
 def _image_column(header: list[str]) -> str:
-    return next(
-        (name for name in header if name == "image" or ALIASES.get(name) == "image_id" or name == "image_id"), ""
-    )
+    return next((name for name in header if ALIASES.get(name, name) == "image_id"), "")
 
 
-def with_labels(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Find the columns of diagnoses: the table, and the code of each such column (lower case) in the taxonomy's order.
+def labels_of(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> dict[str, str]:
+    """Find the columns of diagnoses: the code of each such column (lower case), in the taxonomy's order.
 
     Raises:
         UsageError: two columns of one diagnosis, or a diagnosis without column.
@@ -165,7 +158,7 @@ def with_labels(table: pd.DataFrame, path: Path, taxonomy: Taxonomy) -> tuple[pd
         if not same:
             require(table, [diagnosis.column.lower()], path)
         labels[same[0]] = diagnosis.dx
-    return table, labels
+    return labels
 
 
 def read_marks(table: pd.DataFrame, labels: dict[str, str], path: Path, taxonomy: Taxonomy) -> list[str]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lesionlab.data.layouts.isic import read_marks, with_labels
+from lesionlab.data.layouts.isic import labels_of, read_marks
 from lesionlab.data.layouts.reading import Options, Reading
 from lesionlab.data.layouts.rows import Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, one_of
@@ -37,7 +37,7 @@ def read_milk10k(scan: Scan, options: Options) -> Reading | None:
     path = one_of(scan.folder, metadata, _ADVICE)
     own = read_taxonomy("milk10k")
     marks = read_table(truth)
-    marks, labels = with_labels(marks, truth, own)
+    labels = labels_of(marks, truth, own)
     marks["dx"] = read_marks(marks, labels, truth, own)
     twice = marks[marks["lesion_id"].duplicated()]
     if len(twice):
