@@ -5,7 +5,6 @@ import platform
 import shlex
 import sys
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +52,8 @@ def n_cores() -> int:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata  # of a run alone: predict starts faster without
+
     found = {}
     for name in _PACKAGES:
         try:

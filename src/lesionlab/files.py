@@ -207,11 +207,6 @@ def release_pages(array: "np.ndarray") -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def as_json(value: Any) -> Any:
-    """Give what a file of `write_json` would give back."""
-    return json.loads(json.dumps(without_nan(value)))
-
-
 def without_nan(value: Any) -> Any:
     """Give the value with None for each NaN or infinity in it, as JSON lacks them."""
     if isinstance(value, dict):

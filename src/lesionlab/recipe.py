@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args, get_origin
 
 from lesionlab.errors import UsageError, nearest
-from lesionlab.files import as_toml, read_toml, toml_names
-from lesionlab.recipes import Calibration
+from lesionlab.files import as_toml, read_toml
+from lesionlab.recipes import RECIPES, Calibration
 
 
 def _between(default: Any, low: float, high: float) -> Any:
@@ -194,7 +194,7 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """Names of the recipes that come with lesionlab."""
-    return toml_names("recipes")
+    return list(RECIPES)
 
 
 def read_recipe(name_or_file: str) -> Recipe:

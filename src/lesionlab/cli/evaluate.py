@@ -81,7 +81,8 @@ def _add_further_options(group: Group) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from lesionlab.evaluation.abstention import RISKS
     from lesionlab.evaluation.measure import headline_in_words
-    from lesionlab.lifecycle.evaluate_elsewhere import ROBUSTNESS_LESIONS, evaluate
+    from lesionlab.evaluation.robustness import LESIONS
+    from lesionlab.lifecycle.evaluate_elsewhere import evaluate
     from lesionlab.runs import directory
 
     taxonomy, image_types = reading_of(options)
@@ -94,7 +95,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         split=options.split,
         costs=options.costs,
         risks=(options.risk,) if options.risk else RISKS,
-        robustness_lesions=options.robustness_lesions or (ROBUSTNESS_LESIONS if options.robustness else None),
+        robustness_lesions=options.robustness_lesions or (LESIONS if options.robustness else None),
         taxonomy=taxonomy,
         image_types=image_types,
         by_lesion=options.by_lesion,

@@ -1,7 +1,6 @@
 """`lesionlab run`, `train` and `ensemble`: the commands that make a classifier."""
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +101,8 @@ def _add_training_options(group: Group) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
+    import dataclasses
+
     from lesionlab.lifecycle.cross_validate import cross_validate
     from lesionlab.lifecycle.run import Request, run
     from lesionlab.recipe import read_recipe

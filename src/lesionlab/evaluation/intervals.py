@@ -8,6 +8,7 @@ section 3.8), and formulas count lesions.
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import brentq
 
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
@@ -110,8 +111,6 @@ def auc_interval(area: float, positives: float, negatives: float) -> list[float]
     Newcombe's method 5 (Stat. Med. 25, 2006, doi:10.1002/sim.2324): the areas from which the one found is 1.96 standard errors
     away, an error being that of Hanley and McNeil at the area in question. Positives and negatives count lesions.
     """
-    from scipy.optimize import brentq  # not at the top: predict goes without SciPy
-
     if not positives or not negatives or np.isnan(area):
         return None
     half = (positives + negatives) / 2 - 1

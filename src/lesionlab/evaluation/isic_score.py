@@ -186,7 +186,7 @@ def _area_above(fpr: np.ndarray, tpr: np.ndarray, sensitivity: float) -> float:
 
 
 def _balanced_accuracy(is_class: np.ndarray, is_right: np.ndarray, weights: np.ndarray) -> float:
-    support = weights @ is_class  # (7,)
+    support = weights @ is_class  # (k,)
     right = (weights * is_right) @ is_class
     return _mean([_ratio(hits, total, math.nan) for hits, total in zip(right, support, strict=True)])
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import grey_closing
 
+from lesionlab.data.colour_spaces import decoded
 from lesionlab.evaluation.corruptions import disc
 from lesionlab.files import release_pages
 from lesionlab.progress import track
@@ -87,9 +88,7 @@ def group_of(angle: float) -> str:
 
 def lab(pixels: np.ndarray) -> np.ndarray:
     """Convert sRGB uint8 (..., 3) to CIELAB under D65: float64 (..., 3), L* 0 to 100 (CIE 15:2004, IEC 61966-2-1)."""
-    values = pixels / 255.0
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    relative = linear @ _TO_XYZ.T / _WHITE
+    relative = decoded(pixels / 255.0) @ _TO_XYZ.T / _WHITE
     curved: Any = np.where(relative > (6 / 29) ** 3, np.cbrt(relative), relative / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = np.moveaxis(curved, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)

@@ -104,7 +104,7 @@ def _refuse_other_file(path: Path, columns: list[str]) -> None:
         first_row = file.readline(1024)
     is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
     if not is_ours:
-        raise _no_table(path, columns)
+        raise no_table(path, columns)
     if _is_one_hot(first_row):
         raise UsageError(
             f"{path} has ISIC's columns, but its first row holds a 1 and 0 for the rest: it is a truth, not predictions, "
@@ -121,7 +121,8 @@ def _is_one_hot(row: bytes) -> bool:
         return False
 
 
-def _no_table(path: Path, header: list[str]) -> UsageError:
+def no_table(path: Path, header: list[str]) -> UsageError:
+    """Word what is wrong with a file that is no table of predictions."""
     columns = ",".join(header)
     return UsageError(
         f"{path} is no table of predictions with the columns {columns}, and is left as it is. "
@@ -137,11 +138,11 @@ def _read_done(path: Path, end: int, header: list[str]) -> Done:
             row for row in csv.reader(lines) if row
         ]  # an editor or a spreadsheet leaves empty lines, and the mark above
         if rows and (rows[0] != header or any(len(row) != len(header) for row in rows)):
-            raise _no_table(path, header)
+            raise no_table(path, header)
         row_of = {row[0]: number for number, row in enumerate(rows[1:])}
         probabilities = np.array([row[1:] for row in rows[1:]], np.float32).reshape(-1, len(header) - 1)
     except (csv.Error, ValueError) as error:
-        raise _no_table(path, header) from error
+        raise no_table(path, header) from error
     is_right = np.abs(probabilities.sum(axis=1) - 1) < _SAME
     if not is_right.all():
         name = rows[1 + int(is_right.argmin())][0]

@@ -15,7 +15,7 @@ from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.inference.onnx_scan import scan
-from lesionlab.taxonomy import Taxonomy, from_facts, read_taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy, from_facts
 
 FORMAT = "lesionlab-1"
 _HAM10000_TASK = "ISIC 2018 Task 3"  # as files without a taxonomy name it
@@ -111,10 +111,6 @@ class Facts:
         }
         return {"format": FORMAT} | values | own
 
-    def to_properties(self) -> dict[str, str]:
-        """Give the file's metadata: of each entry its JSON."""
-        return {key: json.dumps(value) for key, value in self.to_json().items()}
-
 
 def make_facts(
     *,
@@ -198,7 +194,7 @@ def _taxonomy(found: Mapping[str, Any], where: str) -> Taxonomy:
     """Read the taxonomy; files of before it was written are HAM10000's, in the order that they name."""
     written, task, classes = found.get("taxonomy"), found.get("task"), found.get("classes")
     is_written = isinstance(written, dict)
-    taxonomy = from_facts(written or {}, f"{where}, its taxonomy") if is_written else read_taxonomy("ham10000")
+    taxonomy = from_facts(written or {}, f"{where}, its taxonomy") if is_written else HAM10000
     if task == _task_of(taxonomy) and classes == list(taxonomy.dx):
         return taxonomy
     needed = "its taxonomy is" if is_written else "without a taxonomy in its facts, needed is"

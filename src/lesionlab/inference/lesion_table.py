@@ -7,6 +7,7 @@ import numpy as np
 from lesionlab.data.layouts.tables import read_rows, read_start, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion
+from lesionlab.inference.csv_table import no_table
 from lesionlab.inference.predictions import Prediction, short
 
 _IMAGE_COLUMNS = ("image_id", "isic_id", "image")
@@ -48,10 +49,7 @@ def refuse_other_table(path: Path, header: list[str]) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"The folder {path.parent} does not exist. Choose another file with --out.")
     if path.exists() and read_start(path)[0] != [tidy(name) for name in header]:
-        raise UsageError(
-            f"{path} is no table of predictions with the columns {','.join(header)}, and is left as it is. Choose another file "
-            "with --out."
-        )
+        raise no_table(path, header)
 
 
 class LesionTable:

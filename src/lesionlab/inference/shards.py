@@ -15,9 +15,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count, islice
 from pathlib import Path
 
+from lesionlab.cluster.threads import in_batches
 from lesionlab.data.images import ImageError, read_file
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing
@@ -127,12 +127,7 @@ def local_engine(model: Model, batch_size: int) -> Engine:
 
 
 def _divided(sources: Iterable[Source], size: int) -> Iterator[Shard]:
-    remaining = iter(sources)
-    for number in count():
-        chosen = tuple(islice(remaining, size))
-        if not chosen:
-            return
-        yield Shard(number, chosen)
+    return (Shard(number, tuple(chosen)) for number, chosen in enumerate(in_batches(sources, size)))
 
 
 def opens_now(code: str, path: Path) -> bool:

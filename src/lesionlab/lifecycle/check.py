@@ -19,7 +19,7 @@ from lesionlab.errors import UsageError
 from lesionlab.files import write_csv
 from lesionlab.folders import Data
 from lesionlab.lifecycle.explore import write_exploration_page
-from lesionlab.lifecycle.prepare import LOOK_PX, decode, inspect
+from lesionlab.lifecycle.prepare import inspect, look_at
 from lesionlab.taxonomy import Taxonomy
 
 
@@ -79,14 +79,14 @@ def explore_folder(
     """
     _refuse_other_things(folder, out)
     collection = read_collection(folder, taxonomy, image_types)
-    cleaned = inspect(collection)
-    pixels = decode(collection, LOOK_PX, LOOK_PX, "centre").pixels
+    look = look_at(collection)
+    cleaned = inspect(collection, look)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{out} cannot be written ({error.strerror}). Choose another folder with --out.") from error
     is_generated = write.is_generated(collection.table["image_id"])
-    return write_exploration_page(cleaned.table, collection.taxonomy, pixels, out, is_generated)
+    return write_exploration_page(cleaned.table, collection.taxonomy, look.pixels, out, is_generated)
 
 
 def _refuse_other_things(folder: Path, out: Path) -> None:

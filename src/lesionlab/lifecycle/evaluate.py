@@ -19,7 +19,6 @@ from lesionlab.evaluation.vector_scaling import fit_vector_scaling, fitted_tempe
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
-from lesionlab.lifecycle.prepare import LOOK_PX, decode
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Steps, Trained
 from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import calibrate, choose_thresholds
@@ -44,8 +43,7 @@ def evaluate(run: Run, head: Head, steps: Steps) -> None:
         probabilities = predict(trained.network, data.pixels, split.table["row"].to_numpy())
         predictions = predictions_table(split.table, probabilities, split.taxonomy)
         write_csv(predictions, out / "predictions.csv")
-        look = decode(data.collection, LOOK_PX, LOOK_PX, "centre").pixels
-        metrics = measure_run(run, split, trained, probabilities, look, data.facts.is_generated)
+        metrics = measure_run(run, split, trained, probabilities, data.look, data.facts.is_generated)
         write_json(out / "metrics.json", msgspec.to_builtins(metrics))
         evaluated = now()
         card = write_card(out, metrics, evaluated, data.facts, split.facts, split.pixel_facts, trained.facts)
@@ -56,12 +54,7 @@ def evaluate(run: Run, head: Head, steps: Steps) -> None:
         )
         _understand(out, metrics, data, split, probabilities, run.request.seed)
     manifest = Manifest(
-        lesionlab=head.lesionlab,
-        command=head.command,
-        request=head.request,
-        seed=head.seed,
-        started=head.started,
-        finished=None,
+        **msgspec.structs.asdict(head),
         environment=steps.environment,
         data=data.facts,
         findings=data.findings,

@@ -39,7 +39,7 @@ from lesionlab.lifecycle.given_predictions import (
     predictions_of_model,
     predictions_of_table,
 )
-from lesionlab.lifecycle.prepare import LOOK_PX, decode, describe_data, fingerprint, inspect
+from lesionlab.lifecycle.prepare import describe_data, fingerprint, inspect, look_at
 from lesionlab.lifecycle.values import describe_set_aside
 from lesionlab.report.cases import write_cases
 from lesionlab.report.figures import write_part_figures
@@ -51,8 +51,6 @@ from lesionlab.runs.identity import EvaluationHead, Kind
 from lesionlab.runs.manifest import EvaluatedSplit, EvaluationManifest, SetAside
 from lesionlab.runs.predictions import predictions_table
 from lesionlab.taxonomy import Taxonomy
-
-ROBUSTNESS_LESIONS = 200  # by default
 
 
 def evaluate(
@@ -113,11 +111,10 @@ def evaluate(
         robustness = (
             measure_robustness(opened, test.table, robustness_lesions, seed) if opened and robustness_lesions else None
         )
-        pixels = decode(images.collection, LOOK_PX, LOOK_PX, "centre").pixels
-        toned = dataclasses.replace(test, table=with_skin_tone(test.table, pixels))
+        toned = dataclasses.replace(test, table=with_skin_tone(test.table, images.look))
         manifest = _describe(images, test, given, seed)
         metrics = _measure(toned, validation, manifest, costs=matrix, risks=risks, robustness=robustness)
-        return _write(out, metrics, manifest, test, pixels)
+        return _write(out, metrics, manifest, test, images.look)
 
 
 def _read(
@@ -131,9 +128,10 @@ def _read(
         collection = read_for_model(data, model.facts.taxonomy, taxonomy, image_types)
     else:
         collection = read_collection(data, taxonomy, image_types)
-    cleaned = inspect(collection)
+    look = look_at(collection)
+    cleaned = inspect(collection, look)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
-    return LabelledImages(collection, cleaned, split, parts)
+    return LabelledImages(collection, cleaned, look.pixels, split, parts)
 
 
 def _predicted(model: Model, images: LabelledImages, *, has_robustness: bool) -> GivenPredictions:

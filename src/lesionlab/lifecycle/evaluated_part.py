@@ -55,10 +55,11 @@ class EvaluatedPart:
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Labelled images: as they were read, what is kept, the file that splits them, and the part of each that is kept."""
+    """Labelled images: as they were read, what is kept, a look at all, the file that splits them, and the part of each kept."""
 
     collection: Collection
     cleaned: Cleaned
+    look: np.ndarray
     split: Path | None
     parts: pd.Series
 

@@ -10,13 +10,11 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.data.layouts.image_types import kinds_of_recipe
-from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
-from lesionlab.folders import each
 from lesionlab.inference.facts import Facts
+from lesionlab.lifecycle.prepare import collection_of
 from lesionlab.model.export import EXPORT_FORMATS, onnx, ood_score
 from lesionlab.model.export.int8 import ALLOWED_LOSS, Quantised, quantise
 from lesionlab.model.safe_load import load_network
@@ -41,6 +39,7 @@ _FINAL_FILES = dict(
         strict=True,
     )
 )
+_GONE = "An export is proved on them; put them back, or use the run's own model.onnx and model.keras."
 _OF_THE_RUN = ("model.onnx", "model.keras", "final.onnx", directory.FINAL)
 _WRITERS = {
     "litert": onnx.export_litert,
@@ -201,7 +200,8 @@ def _with_ood_score(source: _Source, path: Path) -> str:
 
 def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     folder = run.folder
-    table = run.splits().merge(_paths(run), on="image_id", how="left")
+    collection = collection_of(run, _GONE)
+    table = run.splits().merge(collection.table[["image_id", "path"]], on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")
@@ -220,17 +220,6 @@ def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
             "diagnoses: one of the two is another run's. Repeat the run with --again."
         )
     return _Source(folder, network, facts, image, table)
-
-
-def _paths(run: RunDirectory) -> pd.DataFrame:
-    data = run.data_folder
-    absent = [str(one) for one in each(data) if not one.exists()]
-    if absent:
-        raise LesionlabError(
-            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. An export is proved on "
-            "them; put them back, or use the run's own model.onnx and model.keras."
-        )
-    return read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types)).table[["image_id", "path"]]
 
 
 def _refuse_what_is_not_installed(format: str) -> None:

@@ -16,6 +16,7 @@ from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.explore import Explored
 from lesionlab.data.groups import take_lesions
+from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
 from lesionlab.data.layouts.recognise import Collection
@@ -27,12 +28,13 @@ from lesionlab.data.split_proof import count_patients, prove, unseen
 from lesionlab.data.split_proof import in_words as proof_in_words
 from lesionlab.data.statistics import channel_statistics, encode_labels
 from lesionlab.environment import default_cache_dir, record_environment
-from lesionlab.errors import UsageError
+from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_csv
-from lesionlab.folders import as_written, named
+from lesionlab.folders import as_written, each, named
 from lesionlab.lifecycle.explore import write_exploration
 from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.recipe import ImageChoice
+from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import DataFacts, Environment, PartCounts, Patients, PixelFacts, SplitFacts
 from lesionlab.runs.stages import Step, say
 from lesionlab.taxonomy import Taxonomy
@@ -70,7 +72,8 @@ def prepare(run: Run) -> CleanData:
         if request.recipe.split.name == "source":
             check_source(collection.table, request.recipe.split)  # before every image is decoded
     with run.stages.step(Step.CLEANING):
-        cleaned = inspect(collection)
+        look = look_at(collection)
+        cleaned = inspect(collection, look)
         pixels = decode(collection, image.height, image.width, image.crop).pixels
         n_findings = len(collection.findings) + len(cleaned.findings)
         say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {n_findings} findings")
@@ -85,7 +88,7 @@ def prepare(run: Run) -> CleanData:
                 f"{named(folder)}: all {len(cleaned.table):,} images kept are of one diagnosis ({', '.join(present)}). "
                 "Training needs two or more: add images of others."
             )
-    return CleanData(collection, cleaned, pixels, describe_data(collection, cleaned.table, n_kept))
+    return CleanData(collection, cleaned, pixels, look.pixels, describe_data(collection, cleaned.table, n_kept))
 
 
 def decode(collection: Collection, height: int, width: int, crop: str) -> PixelCache:
@@ -94,13 +97,32 @@ def decode(collection: Collection, height: int, width: int, crop: str) -> PixelC
     return decode_images(images, height=height, width=width, crop=crop, cache_dir=default_cache_dir())
 
 
-def inspect(collection: Collection) -> Cleaned:
-    """Judge a collection: faults in the table, in the files, and images of one lesion.
+def collection_of(run: RunDirectory, advice: str) -> Collection:
+    """Read the images of a run again, as it did.
+
+    Raises:
+        LesionlabError: a folder of theirs is gone; `advice` says what to do.
+    """
+    absent = [str(one) for one in each(run.data_folder) if not one.exists()]
+    if absent:
+        raise LesionlabError(
+            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. {advice}"
+        )
+    return read_data(run.data_folder, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
+
+
+def look_at(collection: Collection) -> PixelCache:
+    """Decode every image at `LOOK_PX`, whatever size a recipe trains at: what images are judged by."""
+    return decode(collection, LOOK_PX, LOOK_PX, "centre")
+
+
+def inspect(collection: Collection, look: PixelCache | None = None) -> Cleaned:
+    """Judge a collection, by a `look` at it: faults in the table, in the files, and images of one lesion.
 
     These are found point by point where OpenCV is installed, else by texture at `LOOK_PX`; whatever size a recipe trains at,
     so that every recipe splits the same groups.
     """
-    look = decode(collection, LOOK_PX, LOOK_PX, "centre")
+    look = look or look_at(collection)
     # Of a very small file too little is left to tell one lesion from another, also when scaled up.
     skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
     image_ids = list(collection.table["image_id"])

@@ -12,12 +12,10 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
-from lesionlab.data.layouts.image_types import kinds_of_recipe
-from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing
-from lesionlab.lifecycle.prepare import decode, fingerprint
+from lesionlab.lifecycle.prepare import collection_of, decode, fingerprint
 from lesionlab.runs import directory
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.model_facts import facts_of_refit
@@ -78,13 +76,8 @@ def train_on_all(folder: Path) -> Path:
 
 def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
-    data, image = run.data_folder, run.recipe.image
-    absent = [str(one) for one in folders.each(data) if not one.exists()]
-    if absent:
-        raise LesionlabError(
-            f"The images of the run in {run.folder} are gone: {' and '.join(absent)} does not exist. Put them back."
-        )
-    collection = read_data(data, run.taxonomy, kinds_of_recipe(run.recipe.image_types))
+    image = run.recipe.image
+    collection = collection_of(run, "Put them back.")
     cache = decode(collection, image.height, image.width, image.crop)
     row_of = pd.Series(np.arange(len(collection.table)), index=collection.table["image_id"])
     table = run.splits()
@@ -101,7 +94,7 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
     table = table.assign(row=rows, sha256=cache.facts["sha256"].to_numpy()[rows])
     if fingerprint(table) != run.manifest.data.fingerprint:
         raise LesionlabError(
-            f"The images in {folders.named(data)} have changed since the run in {run.folder}. Restore them, or "
+            f"The images in {folders.named(run.data_folder)} have changed since the run in {run.folder}. Restore them, or "
             "repeat the run with --again."
         )
     return table, cache.pixels

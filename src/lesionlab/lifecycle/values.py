@@ -68,11 +68,15 @@ class Run:
 
 @dataclass(frozen=True)
 class CleanData:
-    """Steps 2 to 4: the clean table, the decoded pixels that its column `row` points into, and what the manifest says of both."""
+    """Steps 2 to 4: the clean table, the decoded pixels that its column `row` points into, and what the manifest says of both.
+
+    `look` has the same images at the size that they were judged at.
+    """
 
     collection: Collection
     cleaned: Cleaned
     pixels: np.ndarray
+    look: np.ndarray
     facts: DataFacts
 
     @property

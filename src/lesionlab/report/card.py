@@ -9,7 +9,6 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.files import write_text
 from lesionlab.runs.manifest import DataFacts, ModelFacts, PixelFacts, SplitFacts
-from lesionlab.taxonomy import HAM10000
 
 
 def write_card(
@@ -43,7 +42,7 @@ def write_card(
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval
     facts = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
-    taxonomy = data.taxonomy or HAM10000  # of a run before taxonomies
+    taxonomy = data.diagnoses
     page = environment.get_template("card.md.j2")
     text = (
         page.render(

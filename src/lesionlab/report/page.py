@@ -25,7 +25,7 @@ from lesionlab.recipe import Recipe
 from lesionlab.report.checklists import checklists
 from lesionlab.runs.manifest import EvaluationManifest, Manifest
 from lesionlab.runs.stages import Step
-from lesionlab.taxonomy import HAM10000, Taxonomy
+from lesionlab.taxonomy import Taxonomy
 
 _SMALLEST_P = 0.001
 
@@ -54,7 +54,7 @@ def write_report(
         manifest=manifest,
         metrics=metrics,
         exploration=explored,
-        **_common(manifest.data.taxonomy, metrics.is_generated),
+        **_common(manifest.data.diagnoses, metrics.is_generated),
         n_epochs=len(history),
         is_ensemble="run" in history,
         **_galleries(folder),
@@ -72,7 +72,7 @@ def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: M
     text = page.render(
         manifest=manifest,
         metrics=metrics,
-        **_common(manifest.data.taxonomy, metrics.is_generated),
+        **_common(manifest.data.diagnoses, metrics.is_generated),
         **_galleries(folder),
         checklists=checklists(
             "evaluation", has_split=manifest.split is not None, has_patients=manifest.data.patients is not None
@@ -95,8 +95,7 @@ def _galleries(folder: Path) -> dict[str, Any]:
     return {name: json.loads((folder / "figures" / f"{name}.json").read_text(encoding="utf-8")) for name in names}
 
 
-def _common(taxonomy: Taxonomy | None, is_generated: bool) -> dict[str, Any]:
-    taxonomy = taxonomy or HAM10000  # of a run before taxonomies
+def _common(taxonomy: Taxonomy, is_generated: bool) -> dict[str, Any]:
     return {
         "diagnoses": taxonomy.diagnoses,
         "dx_order": taxonomy.dx,

@@ -1,8 +1,6 @@
-"""`manifest.json`: what was asked for, on what machine and data, and what each step found; every key is documented here.
+"""`manifest.json`: what was asked for, on what machine and data, and what each step found; docs/commands.md has the keys.
 
-It is written short when a run begins (`lesionlab.runs.identity.Head`), and whole, once, when it is done (`Manifest`); `lesionlab
-evaluate` writes an `EvaluationManifest`. All are checked where they are read, in `lesionlab.runs.directory`. The table of keys in
-docs/commands.md is made of the docstrings below.
+Short (`lesionlab.runs.identity.Head`) when a run begins, whole (`Manifest`) when it is done, `EvaluationManifest` elsewhere.
 """
 
 from msgspec import Struct
@@ -12,7 +10,7 @@ from lesionlab.data.split_proof import SplitProof
 from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.inference.facts import OperatingThreshold, Thresholds
 from lesionlab.runs.identity import Identity, Kind
-from lesionlab.taxonomy import Taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -77,6 +75,11 @@ class DataFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     taxonomy: Taxonomy | None = None
     patients: Patients | None = None
     kept: int | None = None
+
+    @property
+    def diagnoses(self) -> Taxonomy:
+        """`taxonomy`, of older files too."""
+        return self.taxonomy or HAM10000
 
 
 class SetAside(Struct, frozen=True):

@@ -3,12 +3,10 @@
 import dataclasses
 from typing import Any
 
-from lesionlab.files import without_nan
 from lesionlab.inference.facts import ON_ALL, Facts, make_facts
 from lesionlab.recipe import Recipe
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import DataFacts
-from lesionlab.taxonomy import HAM10000
 
 
 def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str) -> Facts:
@@ -22,10 +20,9 @@ def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card:
 
     """
     training_data, licence = describe_training_data(data)
-    decision = without_nan(decision)
     return make_facts(
         name=recipe.name,
-        taxonomy=data.taxonomy or HAM10000,
+        taxonomy=data.diagnoses,
         height=recipe.image.height,
         width=recipe.image.width,
         crop=recipe.image.crop,

@@ -15,7 +15,7 @@ from lesionlab.data.layouts.scan import Scan
 from lesionlab.data.layouts.tables import ROW, read_table
 from lesionlab.data.layouts.written_diagnoses import find_dx, find_in_levels
 from lesionlab.data.stored_images import entry_path, hdf5_names
-from lesionlab.taxonomy import Taxonomy, read_taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy, read_taxonomy
 
 ARCHIVE_NEEDS = frozenset(("isic_id", "diagnosis_1"))
 ISIC_2024_NEEDS = frozenset(("isic_id", "target", "tbp_tile_type"))
@@ -46,13 +46,14 @@ def read_archive(scan: Scan, options: Options) -> Reading | None:
         return None
     paths = scan.take(paths)
     tables = [read_table(path) for path in paths]
-    levels = pd.concat([_levels(table) for table in tables], ignore_index=True)
+    of_tables = [_levels(table) for table in tables]
+    levels = pd.concat(of_tables, ignore_index=True)
     groups = pd.concat([table.get("attribution", pd.Series("", table.index)) for table in tables])
     is_ham10000 = _is_ham10000(levels, groups)
     taxonomy = options.taxonomy or _taxonomy(levels, is_ham10000)
     parts = [
-        _rows(table, _levels(table), path, taxonomy, options, is_ham10000)
-        for table, path in zip(tables, paths, strict=True)
+        _rows(table, of_table, path, taxonomy, options, is_ham10000)
+        for table, of_table, path in zip(tables, of_tables, paths, strict=True)
     ]
     layout = "ISIC archive, HAM10000" if is_ham10000 else "ISIC archive"
     return Reading(layout, joined(parts, paths), taxonomy, paths[0])
@@ -113,7 +114,7 @@ def _is_ham10000(levels: pd.DataFrame, groups: pd.Series) -> bool:
 def _taxonomy(levels: pd.DataFrame, is_ham10000: bool) -> Taxonomy:
     """Give the first set that has all diagnoses; the last, which has most of the archive's, where none has."""
     if is_ham10000:
-        return read_taxonomy("ham10000")
+        return HAM10000
     rows = [row for row in set(levels.itertuples(index=False, name=None)) if any(row[1:])]
     for name in _SETS:
         taxonomy = read_taxonomy(name)
@@ -125,18 +126,19 @@ def _taxonomy(levels: pd.DataFrame, is_ham10000: bool) -> Taxonomy:
 def _rows(
     table: pd.DataFrame, levels: pd.DataFrame, path: Path, taxonomy: Taxonomy, options: Options, is_ham10000: bool
 ) -> Rows:
-    dx_of = {row: _dx(row, taxonomy, is_ham10000) for row in set(levels.itertuples(index=False, name=None))}
     keys = list(levels.itertuples(index=False, name=None))
+    dx_of = {key: _dx(key, taxonomy, is_ham10000) for key in set(keys)}
+    deepest = _deepest(levels)
     table = table.drop(columns=[name for name in _LEVELS if name in table]).assign(dx=[dx_of[key] for key in keys])
-    lines = dict(zip(table[ROW], _deepest(levels), strict=True))
     rules = Rules(options.image_types, frozenset((_NO_DIAGNOSIS,)), needs_lesions=False)
     rows = read_rows(table, path, taxonomy, rules)
-    names = dict(zip(table["isic_id"], _deepest(levels), strict=True))
+    names = dict(zip(table["isic_id"], deepest, strict=True))
     reasons = [
         _reason(reason, names.get(name, ""), taxonomy) for name, reason in rows.set_aside.itertuples(index=False)
     ]
     findings = list(rows.findings)
     if is_ham10000:
+        lines = dict(zip(table[ROW], deepest, strict=True))
         bowen = [str(row) for row in rows.table[ROW] if lines[row] == _BOWEN]
         decision = "read as akiec: HAM10000's Bowen's disease, which the archive calls so"
         findings += finding("dx-bowen", f"A diagnosis is {_BOWEN!r}", decision, bowen if "akiec" in taxonomy.dx else [])

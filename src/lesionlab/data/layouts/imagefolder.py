@@ -28,7 +28,7 @@ def read_imagefolder(scan: Scan, options: Options) -> Reading | None:
         return None
     paths = scan.take(paths)
     tables = [_read(path) for path in paths]
-    return _reading(scan, "Hugging Face imagefolder", tables, paths, options, _named_files(scan, tables, paths))
+    return _reading(scan, "Hugging Face imagefolder", tables, paths, options, _named_files(tables, paths))
 
 
 def read_parquet(scan: Scan, options: Options) -> Reading | None:
@@ -109,7 +109,7 @@ def _prepared(table: pd.DataFrame, path: Path, scan: Scan) -> pd.DataFrame:
     return table.drop(columns=["file_name", "stored", "split"], errors="ignore")
 
 
-def _named_files(scan: Scan, tables: Sequence[pd.DataFrame], paths: Sequence[Path]) -> list[list[str]]:
+def _named_files(tables: Sequence[pd.DataFrame], paths: Sequence[Path]) -> list[list[str]]:
     """The file that each row names, by its path from the table's folder; "" where it is not there."""
     return [
         [

@@ -91,7 +91,7 @@ def _joined(collections: Sequence[Collection]) -> Collection:
 
 def _united(taxonomies: Sequence[Taxonomy]) -> Taxonomy:
     """The diagnoses of all: the first one's, and behind them those that only others have."""
-    first, *others = taxonomies
+    first = taxonomies[0]
     diagnoses = {one.dx: one for several in reversed(taxonomies) for one in several.diagnoses}
     order = dict.fromkeys(one.dx for several in taxonomies for one in several.diagnoses)
     if set(order) == set(first.dx):

@@ -122,11 +122,12 @@ def read_published(scan: Scan, options: Options) -> Reading | None:
 def _read(scan: Scan, published: Published, paths: list[Path], options: Options) -> Reading:
     taxonomy = options.taxonomy or read_taxonomy(published.taxonomy)
     beside = [read_table(path) for path in scan.take(scan.tables_with(published.beside))] if published.beside else []
+    if beside:
+        known = pd.concat(beside).drop(columns=ROW).rename(columns=published.columns).drop_duplicates("image_id")
     parts = []
     for path in paths:
         table = published.prepare(read_table(path), path, taxonomy).rename(columns=published.columns)
         if beside:
-            known = pd.concat(beside).drop(columns=ROW).rename(columns=published.columns).drop_duplicates("image_id")
             table = table.merge(known, on="image_id", how="left").fillna("")
         rules = Rules(options.image_types, published.no_diagnosis, published.has_lesions)
         parts.append(read_rows(_with_part(table, path), path, taxonomy, rules))

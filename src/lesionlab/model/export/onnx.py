@@ -1,6 +1,6 @@
 """From a trained network to files for other runtimes, each proved equal to its source on real images.
 
-In: a Keras network from float32 (n, height, width, 3) 0 to 255 to (n, 7) probabilities. Out: a file that is whole or absent.
+In: a Keras network from float32 (n, height, width, 3) 0 to 255 to (n, k) probabilities. Out: a file that is whole or absent.
 The `.onnx` file takes uint8 pixels and holds its facts (`lesionlab.inference.bundle`). Opset 15 and plain operators:
 ONNX Runtime runs it on CPU, GPU and in the browser.
 """
@@ -49,11 +49,11 @@ def export_onnx(
 ) -> float:
     """Write the network as ONNX and return the largest difference in probability on the sample.
 
-    Outputs: `probabilities` (n, 7); for networks that end in a global average also `activation_maps` (n, grid height,
+    Outputs: `probabilities` (n, k); for networks that end in a global average also `activation_maps` (n, grid height,
     grid width, 7), class activation maps (Zhou et al., CVPR 2016), and `features` (n, channels).
 
     Args:
-        network: float32 (n, h, w, 3) 0 to 255 to (n, 7) probabilities.
+        network: float32 (n, h, w, 3) 0 to 255 to (n, k) probabilities.
         path: of the `.onnx` file; whole or not at all.
         facts: of `lesionlab.inference.facts.Facts.to_json`; written into the file's metadata, each value as JSON.
         sample: uint8 (k, h, w, 3), real images to compare on.
@@ -148,7 +148,7 @@ def with_explanation(network: keras.Model) -> keras.Model:
     if pool is None:
         return keras.Model(pixels, [network(image)])
     inner = keras.Model(network.inputs, [network.output, pool.input, pool.output])
-    probabilities, last_map, features = inner(image)  # (n, 7), (n, gh, gw, channels), (n, channels)
+    probabilities, last_map, features = inner(image)  # (n, k), (n, gh, gw, channels), (n, channels)
     kernel = network.get_layer("probabilities").get_weights()[0]  # (channels, 7)
     head = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="activation_maps")
     maps = head(last_map)  # (n, gh, gw, 7)

@@ -24,6 +24,7 @@ from lesionlab.evaluation.ood import (
     see_image,
 )
 from lesionlab.files import replacing
+from lesionlab.model.export.proof import open_session
 from lesionlab.progress import track
 
 MOST_TRAINING, MOST_REFERENCE = 1500, 1000
@@ -104,7 +105,7 @@ def _drawn(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
 
 def _see(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Look at images (n, h, w, 3): what `see_image` gives, and the network's features where it has such."""
-    session = _session(path)
+    session = open_session(path)
     seen = see_image(pixels)
     if not any(output.name == "features" for output in session.get_outputs()):
         return seen
@@ -113,14 +114,8 @@ def _see(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {"features": np.concatenate(parts)} | seen
 
 
-def _session(path: Path) -> Any:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
-
-
 def _prove(path: Path, pixels: np.ndarray, expected: np.ndarray) -> None:
-    (found,) = _session(path).run([OUTPUT], {"image": pixels})
+    (found,) = open_session(path).run([OUTPUT], {"image": pixels})
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:
         raise LesionlabError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,17 +13,22 @@ TOLERANCE = 1e-4
 
 
 def keras_probabilities(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """Probabilities (n, 7) of uint8 pixels (n, h, w, 3) by Keras, 32 images at a time."""
+    """Probabilities (n, k) of uint8 pixels (n, h, w, 3) by Keras, 32 images at a time."""
     parts = [pixels[at : at + 32].astype(np.float32) for at in range(0, len(pixels), 32)]
     with full_precision():
         return np.concatenate([np.asarray(network.predict_on_batch(part)) for part in parts])
 
 
-def onnx_probabilities(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Open an ONNX file; gives a function from uint8 pixels (n, h, w, 3) to probabilities (n, 7)."""
+def open_session(path: Path) -> Any:
+    """Open an ONNX file in ONNX Runtime, on the processor."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+
+
+def onnx_probabilities(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Open an ONNX file; gives a function from uint8 pixels (n, h, w, 3) to probabilities (n, k)."""
+    session = open_session(path)
     (taken,) = session.get_inputs()
 
     def predict(pixels: np.ndarray) -> np.ndarray:
