@@ -1,5 +1,6 @@
 """Pictures of one lesion are found at another zoom, turned, mirrored, stretched; strangers are not joined."""
 
+import dataclasses
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from lesionlab.data.images import read_whole
+from lesionlab.data.known_matches import known_matches
 from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.data.point_matches import MIN_POINTS, point_matches
@@ -83,6 +85,24 @@ def test_the_same_images_give_the_same_pairs(lesions: list[Path]) -> None:
     paths = [str(path) for path in [*lesions, *lesions[::-1]]]
     ids = [f"image {number}" for number in range(len(paths))]
     assert point_matches(paths, ids) == point_matches(paths, ids)
+
+
+def test_pairs_found_once_are_read_the_next_time(
+    lesions: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under other names too; other contents, or an entry that is damaged, are looked at anew."""
+    paths, contents = [str(lesions[0]), str(lesions[1]), str(lesions[0])], ["one", "two", "one"]
+    found = known_matches(paths, ["a", "b", "c"], contents, tmp_path / "cache")
+    assert [(pair.image_id_a, pair.image_id_b) for pair in found] == [("a", "c")]
+    asked: list[list[str]] = []
+    monkeypatch.setattr("lesionlab.data.known_matches.point_matches", lambda _, ids: asked.append(list(ids)) or [])
+    again = known_matches(paths, ["x", "y", "z"], contents, tmp_path / "cache")
+    assert not asked and again == [dataclasses.replace(found[0], image_id_a="x", image_id_b="z")]
+    known_matches(["", *paths[1:]], ["a", "b", "c"], contents, tmp_path / "cache")
+    (entry, other) = sorted((tmp_path / "cache").iterdir(), key=lambda file: -file.stat().st_size)
+    entry.write_bytes(other.read_bytes().replace(b"[]", b"[[0,7,20,1.0,false]]"))
+    known_matches(paths, ["d", "e", "f"], contents, tmp_path / "cache")
+    assert asked == [["a", "b", "c"], ["d", "e", "f"]]
 
 
 def test_an_image_is_read_whole(tmp_path: Path) -> None:

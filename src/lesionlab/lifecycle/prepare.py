@@ -16,13 +16,13 @@ from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.explore import Explored
 from lesionlab.data.groups import take_lesions
+from lesionlab.data.known_matches import known_matches
 from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.phantom import write
 from lesionlab.data.pixels import PixelCache, decode_images
-from lesionlab.data.point_matches import point_matches
 from lesionlab.data.split import SPLIT_COLUMNS, check_source, describe_parts, split
 from lesionlab.data.split_proof import count_patients, prove, unseen
 from lesionlab.data.split_proof import in_words as proof_in_words
@@ -128,7 +128,8 @@ def inspect(collection: Collection, look: PixelCache | None = None) -> Cleaned:
     image_ids = list(collection.table["image_id"])
     if local_features.is_available():
         paths = collection.table["path"].where(~skipped.to_numpy(), "")
-        return clean(collection, look.facts, point_matches(list(paths), image_ids))
+        pairs = known_matches(list(paths), image_ids, list(look.facts["sha256"]), default_cache_dir())
+        return clean(collection, look.facts, pairs)
     return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
 
 
