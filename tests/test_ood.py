@@ -69,6 +69,21 @@ def test_a_strange_look_alone_is_enough() -> None:
     assert (ood.ood_scores(model, fresh | {"thumbnail": fresh["thumbnail"] * 4}) > model.threshold).mean() > 0.99
 
 
+def test_a_small_set_beside_a_large_one_is_rejected_no_more_than_it() -> None:
+    """The last 60 of 1,060 images are another camera's: pooled, nearly all that is rejected would be theirs."""
+    rng = np.random.default_rng(0)
+    training, reference = ({"texture": rng.normal(size=(n, 3))} for n in (1000, 1060))
+    reference["texture"][1000:] *= 1.7
+    origin = np.repeat([0, 1], [1000, 60])
+    pooled, apart = ood.fit_ood_score(training, reference), ood.fit_ood_score(training, reference, origin)
+    other = {"texture": reference["texture"][1000:]}
+    assert (ood.ood_scores(pooled, other) > pooled.threshold).mean() > 0.05
+    assert (ood.ood_scores(apart, other) > apart.threshold).mean() <= ood.REFUSED and apart.images == 1060
+    assert apart.refused_share < pooled.refused_share <= ood.REFUSED
+    few = np.repeat([0, 1], [1020, 40])  # too few to say
+    assert ood.fit_ood_score(training, reference, few).threshold <= apart.threshold
+
+
 def test_the_file_scores_as_numpy_does(scored, lesions: np.ndarray, strange: np.ndarray) -> None:
     path, score = scored
     bundle = open_bundle(path)

@@ -396,6 +396,21 @@ def test_prior_correction_undoes_a_known_prior() -> None:
     assert choose_decision(CORRECTED, labels, probabilities, training_labels).exponent == 1.0
 
 
+def test_a_diagnosis_of_one_validation_image_is_moved_as_the_rarest_that_has_a_say() -> None:
+    """Three of 10,000 training images would move it by all their share, on the word of one."""
+    rng = np.random.default_rng(0)
+    training_labels = np.repeat([0, 1, 2], [9000, 997, 3])
+    labels = np.r_[rng.integers(0, 2, 2000), 2]
+    odds = np.exp(rng.normal(loc=labels == 1) - 0.5) / 9
+    probabilities = np.stack([1 / (1 + odds), odds / (1 + odds), np.full(2001, 1e-4)], axis=1)
+    found = choose_decision(CORRECTED, labels, probabilities, training_labels)
+    assert found.exponent == 1.0 and found.log_shift[2] == found.log_shift[1] > found.log_shift[0]
+    few = choose_decision(
+        CORRECTED, np.array([0, 1, 2]), probabilities[:3], training_labels
+    )  # none has a say: all have
+    assert few.exponent == 0 or few.log_shift[2] > few.log_shift[1]
+
+
 @pytest.mark.parametrize("true_temperature", [0.5, 1.0, 2.5])
 def test_a_known_temperature_is_found_and_folded_in(true_temperature: float) -> None:
     rng = np.random.default_rng(1)

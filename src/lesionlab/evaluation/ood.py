@@ -71,12 +71,16 @@ def see_image(pixels: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def fit_ood_score(training: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> OodScore:
+def fit_ood_score(
+    training: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], origin: np.ndarray | None = None
+) -> OodScore:
     """Fit Gaussians to training images, and choose the threshold on reference images that they have not seen.
 
     Args:
         training: looks at training images, float (n, d) each, by a name in `AXES`.
         reference: the same looks at other dermatoscopic images, (m, d) each.
+        origin: integers (m,), which data set each of these is from. The threshold then rejects at most `REFUSED` of each
+            that has `LEAST_IMAGES` or more: the small set beside a large one is not rejected for being different.
 
     """
     looks = {}
@@ -84,7 +88,9 @@ def fit_ood_score(training: Mapping[str, np.ndarray], reference: Mapping[str, np
         if name in training:
             looks[name] = _standardised(_fit(training[name], AXES[name]), reference[name])
     scores = _score(looks, reference)
-    threshold = float(np.quantile(scores, 1 - REFUSED, method="higher"))
+    sets = [] if origin is None else [scores[origin == one] for one in np.unique(origin)]
+    sets = [scores, *(one for one in sets if len(one) >= LEAST_IMAGES)]
+    threshold = max(float(np.quantile(one, 1 - REFUSED, method="higher")) for one in sets)
     return OodScore(looks, threshold, float((scores > threshold).mean()), len(scores))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
@@ -155,7 +156,8 @@ def export(
         return ExportFacts(onnx=None, reason=str(error))
     say(f"model.onnx equals model.keras: largest difference {difference:.0e} in probability on {len(sample)} images")
     training, validation = split.rows("train"), split.rows("validation")
-    say(in_words(add_ood_score(file, data.pixels, training, validation)))
+    origin = folder_of_row(data.collection).to_numpy()
+    say(in_words(add_ood_score(file, data.pixels, training, validation, origin)))
     return ExportFacts(onnx=file.name, largest_difference=difference, images=len(sample))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import replacing
@@ -77,7 +78,7 @@ class Exported:
 
 @dataclass(frozen=True)
 class _Source:
-    """A run's folder, network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`."""
+    """A run's folder, network, facts, image choice, and its images: `image_id`, `dx`, `part`, `path`, `origin`."""
 
     folder: Path
     network: Any
@@ -87,18 +88,23 @@ class _Source:
 
     def pixels(self, part: str, most: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Pixels uint8 (n, height, width, 3) and labels (n,) of a part, or of `most` images chosen from it."""
+        chosen = self.choose(part, most)
+        return self.read(chosen), encode_labels(chosen["dx"], self.facts.taxonomy)
+
+    def choose(self, part: str, most: int | None = None) -> pd.DataFrame:
+        """Rows of a part, or `most` of them, drawn at random."""
         chosen = self.table[self.table["part"] == part]
         if chosen.empty:
             raise damaged(self.folder, f"its splits.csv has no image of the part {part!r}")
-        if most is not None and len(chosen) > most:
-            chosen = chosen.sample(most, random_state=0)
+        return chosen.sample(most, random_state=0) if most is not None and len(chosen) > most else chosen
+
+    def read(self, rows: pd.DataFrame) -> np.ndarray:
+        """Pixels uint8 (n, height, width, 3) of rows of the table."""
+        image = self.image
         try:
-            images = [
-                read_image(Path(path), self.image.height, self.image.width, self.image.crop) for path in chosen["path"]
-            ]
+            return np.stack([read_image(Path(path), image.height, image.width, image.crop) for path in rows["path"]])
         except ImageError as error:
             raise LesionlabError(f"An image of the run cannot be read any more: {error}") from error
-        return np.stack(images), encode_labels(chosen["dx"], self.facts.taxonomy)
 
 
 def export_run(
@@ -190,18 +196,18 @@ def write_int8(
 
 
 def _with_ood_score(source: _Source, path: Path) -> str:
-    training, _ = source.pixels("train", ood_score.MOST_TRAINING)
-    reference, _ = source.pixels("validation", ood_score.MOST_REFERENCE)
-    rows = np.arange(len(training) + len(reference))
-    pixels = np.concatenate([training, reference])
-    score = ood_score.add_ood_score(path, pixels, rows[: len(training)], rows[len(training) :])
+    training = source.choose("train", ood_score.MOST_TRAINING)
+    table = pd.concat([training, source.choose("validation", ood_score.MOST_REFERENCE)])
+    rows, cut, origin = np.arange(len(table)), len(training), table["origin"].to_numpy()
+    score = ood_score.add_ood_score(path, source.read(table), rows[:cut], rows[cut:], origin)
     return ood_score.in_words(score)
 
 
 def _read_source(run: RunDirectory, *, is_final: bool = False) -> _Source:
     folder = run.folder
     collection = collection_of(run, _GONE)
-    table = run.splits().merge(collection.table[["image_id", "path"]], on="image_id", how="left")
+    there = collection.table[["image_id", "path"]].assign(origin=folder_of_row(collection))
+    table = run.splits().merge(there, on="image_id", how="left")
     gone = table.loc[table["path"].fillna("") == "", "image_id"]
     if len(gone):
         raise LesionlabError(f"{len(gone):,} images of the run are gone ({', '.join(gone[:5])}). Put them back.")

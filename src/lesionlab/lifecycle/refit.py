@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab import folders
+from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing
@@ -51,7 +52,7 @@ def train_on_all(folder: Path) -> Path:
         if not (member / directory.FINAL).exists():
             train_on_all(member)
     with folders.claimed(folder, directory.MANIFEST):
-        table, pixels = _images(run)
+        table, pixels, origin = _images(run)
         rows = table["row"].to_numpy()
         say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
         statistics = channel_statistics(pixels, rows)
@@ -67,15 +68,15 @@ def train_on_all(folder: Path) -> Path:
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
         with replacing(folder / "final.onnx") as temporary:
             difference = export_onnx(network, temporary, facts.to_json(), pixels[rows[:64]])
-            score = add_ood_score(temporary, pixels, training, reference)
+            score = add_ood_score(temporary, pixels, training, reference, origin)
         say(in_words(score))
         (folder / CHECKPOINT).unlink(missing_ok=True)
     say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on {len(rows[:64])} images")
     return folder / "final.onnx"
 
 
-def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
-    """The run's images as in `splits.csv`, with their `sha256` and their `row` in the pixels."""
+def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The run's images as in `splits.csv`, with `sha256` and `row` in the pixels; the pixels, and the folder of each."""
     image = run.recipe.image
     collection = collection_of(run, "Put them back.")
     cache = decode(collection, image.height, image.width, image.crop)
@@ -97,4 +98,4 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray]:
             f"The images in {folders.named(run.data_folder)} have changed since the run in {run.folder}. Restore them, or "
             "repeat the run with --again."
         )
-    return table, cache.pixels
+    return table, cache.pixels, folder_of_row(collection).to_numpy()

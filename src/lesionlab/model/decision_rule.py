@@ -23,6 +23,7 @@ from lesionlab.recipe import DecisionChoice
 
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 MARGIN = 5e-4  # by which the decided diagnosis leads: more than an export may differ by, and than three decimals round
+_LEAST = 5  # validation images of a diagnosis, from which they say anything of how far to move it
 _SENSITIVITY = 0.9
 _REFERRED = 0.1
 
@@ -48,7 +49,9 @@ def choose_decision(
     """Choose on the validation part: the calibration by log loss, then the exponent by balanced log loss.
 
     Balanced log loss, the mean over the diagnoses of each one's log loss, is to balanced accuracy what log loss is to
-    accuracy. Balanced accuracy itself jumps with each image of a diagnosis that has ten.
+    accuracy. Balanced accuracy itself jumps with each image of a diagnosis that has ten. A diagnosis with fewer than five
+    validation images has no say, and is moved no further than the rarest that has: one image in ten thousand would move it
+    by all its share, on no evidence.
 
     Args:
         choice: the recipe's: `argmax` or `prior-corrected`, with or without calibration.
@@ -58,12 +61,18 @@ def choose_decision(
     """
     decision = _choose_calibration(choice, labels, probabilities)
     probabilities = calibrate(probabilities, decision)
+    counts = np.bincount(labels, minlength=probabilities.shape[1])
+    has_say = counts >= min(_LEAST, counts.max())
+    log_prior = _log_prior(training_labels, probabilities.shape[1])
+    log_prior = np.maximum(log_prior, log_prior[has_say].min())
     exponent = 0.0
     if choice.rule == "prior-corrected":
-        losses = [_balanced_log_loss(labels, shifted_by_priors(probabilities, training_labels, e)) for e in EXPONENTS]
+        judged = has_say[labels]
+        losses = [
+            _balanced_log_loss(labels[judged], _shifted(probabilities[judged], -e * log_prior)) for e in EXPONENTS
+        ]
         exponent = EXPONENTS[int(np.argmin(losses))]
-    log_shift = tuple((-exponent * _log_prior(training_labels, probabilities.shape[1])).tolist())
-    return dataclasses.replace(decision, exponent=exponent, log_shift=log_shift)
+    return dataclasses.replace(decision, exponent=exponent, log_shift=tuple((-exponent * log_prior).tolist()))
 
 
 def _choose_calibration(choice: DecisionChoice, labels: np.ndarray, probabilities: np.ndarray) -> Decision:

@@ -34,14 +34,17 @@ TOLERANCE = 0.02  # of a score of 1 to 4
 _BATCH = 16
 
 
-def add_ood_score(path: Path, pixels: np.ndarray, training: np.ndarray, reference: np.ndarray) -> OodScore | None:
+def add_ood_score(
+    path: Path, pixels: np.ndarray, training: np.ndarray, reference: np.ndarray, origin: np.ndarray | None = None
+) -> OodScore | None:
     """Give a model file an out-of-distribution score; None, and the file as it was, where the images are too few.
 
     Args:
         path: of a `.onnx` file without a score.
         pixels: uint8 (n, height, width, 3), dermatoscopic images as the network takes them.
         training: which of them to fit to, integers: the training part; 1,500 are drawn of more.
-        reference: which of them to draw the line by: the validation part; 1,000 are drawn of more.
+        reference: which of them to choose the threshold on: the validation part; 1,000 are drawn of more.
+        origin: integers (n,), which data set each is from; see `fit_ood_score`.
 
     Raises:
         LesionlabError: the file's score differs from the one fitted; the file is then left as it was.
@@ -57,7 +60,7 @@ def add_ood_score(path: Path, pixels: np.ndarray, training: np.ndarray, referenc
     seen = _see(path, chosen)
     fitted = {name: values[: len(training)] for name, values in seen.items()}
     held = {name: values[len(training) :] for name, values in seen.items()}
-    score = fit_ood_score(fitted, held)
+    score = fit_ood_score(fitted, held, None if origin is None else origin[reference])
     model = onnx.load(path)
     _append(model.graph, score, pixels.shape[1:3])
     facts = {prop.key: prop.value for prop in model.metadata_props} | {"ood": json.dumps(describe(score))}
