@@ -87,7 +87,7 @@ def print_left_out(seen: list[dict], training: np.ndarray, reference: np.ndarray
     for index, dx in enumerate(DX):
         parts = zip(seen[:2], (training, reference), strict=True)
         kept = [{name: values[labels != index] for name, values in part.items()} for part, labels in parts]
-        scores = ood_scores(fit_ood_score(*kept), seen[2])
+        scores = ood_scores(fit_ood_score(kept[0], kept[1]), seen[2])
         out = test == index
         share = (scores[out] > np.quantile(scores[~out], 0.95)).mean()
         print(f"| {dx} | {out.sum()} | {roc_auc_score(out, scores):.3f} | {share:.3f} |")
