@@ -1,5 +1,6 @@
 """What several tests share: where the real data lies, one small folder of generated lesions, and one finished run on them."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -11,8 +12,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+# Two workers share the cores already: more threads of a library wait for each other, and burn a third of the time.
+for setting in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(setting, "1")  # before NumPy and TensorFlow are imported, here and in what tests start
+
 import pytest
 from filelock import FileLock
+from PIL import Image
 
 import tiny_onnx
 from lesionlab.cli import main
@@ -148,6 +154,20 @@ def lesionlab_here(*arguments: object) -> SimpleNamespace:
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         code = main([str(argument) for argument in arguments])
     return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def write_blank(_: object, path: Path, *, format: str, **__: object) -> None:
+    """Write a figure's file without drawing it."""
+    if format == "svg":
+        path.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4 3"></svg>', encoding="utf-8")
+    else:
+        Image.new("RGB", (4, 3)).save(path, format)
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, and written blank: drawing them is a third of a run, and most of an evaluation."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from conftest import lesionlab, lesionlab_here
+from conftest import lesionlab_here
 from lesionlab import environment
 from lesionlab.cli import main
 from lesionlab.data.split_proof import prove
@@ -87,6 +87,7 @@ def test_options_of_folds(options: list[str], message: str, capsys) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to the collector
 def test_two_folds_by_ray_are_judged_together(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +99,7 @@ def test_two_folds_by_ray_are_judged_together(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
     out = tmp_path / "folds"
     options = ["--data", phantoms, "--recipe", recipe, "--epochs", 1, "--out", out, "--folds", 2, "--engine", "ray"]
-    done = lesionlab("run", *options, "--track", "mlflow")
+    done = lesionlab_here("run", *options, "--track", "mlflow")
     assert done.returncode == 0, done.stderr
     with closing(sqlite3.connect(store / "mlflow.db")) as database:
         tracked = database.execute("SELECT name, status, run_uuid FROM runs ORDER BY name").fetchall()
@@ -117,7 +118,7 @@ def test_two_folds_by_ray_are_judged_together(
     assert kept["folds.accuracy_mean"] == pytest.approx(summary["accuracy"]["mean"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'later.db'}")
     for _ in range(2):
-        handed_in = lesionlab("track", out, "--to", "mlflow")
+        handed_in = lesionlab_here("track", out, "--to", "mlflow")
         assert handed_in.returncode == 0, handed_in.stderr
     with closing(sqlite3.connect(tmp_path / "later.db")) as database:
         assert database.execute("SELECT count(*) FROM runs").fetchone() == (3,)

@@ -39,6 +39,7 @@ def evaluated(model: Path | str, data: Path, out: Path, *more: str) -> tuple[dic
     return json.loads((out / "metrics.json").read_text()), json.loads((out / "manifest.json").read_text())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_both_share(model: Path, tmp_path: Path) -> None:
     names = ["melanoma", "nevus", "basal cell carcinoma", "squamous cell carcinoma"]
     metrics, manifest = evaluated(model, folders(tmp_path / "data", names), tmp_path / "out")
@@ -93,6 +94,7 @@ def test_a_table_in_other_diagnoses(tmp_path: Path) -> None:
     assert metrics["test"]["per_class"]["scc"]["sensitivity"] == 1.0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_by_lesion(model: Path, tmp_path: Path) -> None:
     data, rows = tmp_path / "data", []
     for number in range(12):
