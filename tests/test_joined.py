@@ -127,7 +127,7 @@ def test_a_made_id_that_is_taken_is_refused(tmp_path: Path) -> None:
 def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two folders of generated lesions; the second holds scaled copies of 20 images of the first, under other ids."""
     root = tmp_path_factory.mktemp("halves")
-    for name, seed, lesions in (("first", 1, 150), ("second", 2, 60)):
+    for name, seed, lesions in (("first", 1, 70), ("second", 2, 56)):
         write_phantoms(root / name, lesions=lesions, seed=seed, size_px=(225, 300))
     first, second = (read_data(root / name) for name in ("first", "second"))
     table_path = next((root / "second").glob("*etadata*"))
@@ -141,9 +141,14 @@ def halves(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "first", root / "second"
 
 
-def test_no_lesion_of_two_folders_lies_on_two_sides(halves: tuple[Path, Path]) -> None:
-    collection = read_data(halves)
-    table = inspect(collection).table
+@pytest.fixture(scope="module")
+def inspected(halves: tuple[Path, Path]) -> pd.DataFrame:
+    """What is kept of both."""
+    return inspect(read_data(halves)).table
+
+
+def test_no_lesion_of_two_folders_lies_on_two_sides(halves: tuple[Path, Path], inspected: pd.DataFrame) -> None:
+    collection, table = read_data(halves), inspected
     is_copy = table["image_id"].str.startswith("COPY_")
     joined = table[is_copy]["group"].isin(table[~is_copy]["group"])
     assert joined.sum() == is_copy.sum() == 20
@@ -153,10 +158,9 @@ def test_no_lesion_of_two_folders_lies_on_two_sides(halves: tuple[Path, Path]) -
         assert set(parts) == {"train", "validation", "test"}
 
 
-def test_a_folder_can_be_held_out(halves: tuple[Path, Path]) -> None:
+def test_a_folder_can_be_held_out(halves: tuple[Path, Path], inspected: pd.DataFrame) -> None:
     """Trained on one folder, tested on the other, with what they have in common on the side of the test."""
-    collection = read_data(halves)
-    table = inspect(collection).table
+    collection, table = read_data(halves), inspected
     second = table["row"] >= collection.sizes[0]
     table = table.assign(dataset=np.where(second, "second", "first"))
     parts = split(table, SplitChoice(name="source", source="second"), collection.taxonomy, seed=0)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import command, lesionlab_here, write_blank
+from conftest import lesionlab_here, undrawn_command, write_blank
 from lesionlab.cli import main
 from lesionlab.errors import LesionlabError
 from lesionlab.recipe import read_recipe
@@ -285,11 +285,11 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
 ) -> None:
     """Row 8: SIGKILL while it trains, and at a random moment; then the run is through."""
     out = tmp_path / "killed"
-    arguments = command("run", "--data", phantoms, "--recipe", recipe, "--out", out)
+    arguments = ("run", "--data", phantoms, "--recipe", recipe, "--out", out)
     stages = json.loads((finished[0] / "manifest.json").read_text())["stages"]
     seconds = 2 + sum(stage["seconds"] for stage in stages)  # two for the start of Python and the report
     for is_training in (True, False):
-        process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(undrawn_command(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         if is_training:
             while not (out / "checkpoint.npz").exists():
                 assert process.poll() is None
@@ -301,7 +301,7 @@ def test_a_killed_run_goes_on_to_the_same_numbers(
         for file in out.rglob("*.json"):
             if not file.name.startswith("."):
                 json.loads(file.read_text())
-    assert lesionlab_here(*arguments[3:]).returncode == 0
+    assert lesionlab_here(*arguments).returncode == 0
     same_numbers(finished[0], out)
     assert not [path for path in out.iterdir() if path.name.startswith(".") and path.name != ".lock"]
 
