@@ -147,6 +147,7 @@ def inspected(halves: tuple[Path, Path]) -> pd.DataFrame:
     return inspect(read_data(halves)).table
 
 
+@pytest.mark.slow
 def test_no_lesion_of_two_folders_lies_on_two_sides(halves: tuple[Path, Path], inspected: pd.DataFrame) -> None:
     collection, table = read_data(halves), inspected
     is_copy = table["image_id"].str.startswith("COPY_")
@@ -158,6 +159,7 @@ def test_no_lesion_of_two_folders_lies_on_two_sides(halves: tuple[Path, Path], i
         assert set(parts) == {"train", "validation", "test"}
 
 
+@pytest.mark.slow
 def test_a_folder_can_be_held_out(halves: tuple[Path, Path], inspected: pd.DataFrame) -> None:
     """Trained on one folder, tested on the other, with what they have in common on the side of the test."""
     collection, table = read_data(halves), inspected
@@ -168,6 +170,7 @@ def test_a_folder_can_be_held_out(halves: tuple[Path, Path], inspected: pd.DataF
     assert (parts[~second] == "test").sum() == table[~second]["group"].isin(table[second]["group"]).sum() < 40
 
 
+@pytest.mark.slow
 def test_check_of_two_folders_says_what_they_have_in_common(
     halves: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

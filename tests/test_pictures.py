@@ -43,6 +43,7 @@ def test_each_file_is_read_as_it_is_meant_or_refused(name: str) -> None:
     assert difference.mean() <= min(2, case.tolerance)
 
 
+@pytest.mark.slow
 def test_the_service_gives_the_prediction_of_python_or_its_refusal(tiny: Path) -> None:
     model = load_model(tiny)
     with serving("--model", tiny, "--max-files", len(CASES)) as (url, _):

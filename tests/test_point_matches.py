@@ -53,6 +53,7 @@ def lesions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", ALTERED)
+@pytest.mark.slow
 def test_an_altered_copy_is_found_and_nothing_else(name: str, lesions: list[Path], tmp_path: Path) -> None:
     copies = []
     for number, path in enumerate(lesions[:4]):

@@ -43,6 +43,7 @@ def by_the_model(folders: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("given", ["{data}", "{data}/nv {data}/mel {data}/bcc", "{relative}", "{data}/*/*.png"])
+@pytest.mark.slow
 def test_a_table_of_predict_is_taken_by_evaluate(
     given: str, folders: Path, by_the_model: pd.DataFrame, tmp_path: Path, monkeypatch
 ) -> None:
@@ -121,6 +122,7 @@ def test_public_functions_take_text_and_lists(phantoms: Path, tmp_path: Path) ->
     assert part.undecided == 12 and part.accuracy == 0
 
 
+@pytest.mark.slow
 def test_evaluate_takes_text_paths(phantoms: Path, tmp_path: Path) -> None:
     images = pd.read_csv(next(phantoms.glob("*.csv")))["image_id"]
     table = pd.DataFrame({"image": images, **dict.fromkeys(HAM10000.columns, 0.1)}).assign(NV=0.4)
@@ -129,6 +131,7 @@ def test_evaluate_takes_text_paths(phantoms: Path, tmp_path: Path) -> None:
     assert report == tmp_path / "e" / "report.html" and report.is_file()
 
 
+@pytest.mark.slow
 def test_results_as_medmnist_writes_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}
