@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from conftest import lesionlab_here
+from conftest import lesionlab, lesionlab_here
 from lesionlab import environment
 from lesionlab.cli import main
 from lesionlab.data.split_proof import prove
@@ -87,7 +87,9 @@ def test_options_of_folds(options: list[str], message: str, capsys) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to the collector
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
+)  # MLflow's
 def test_two_folds_by_ray_are_judged_together(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +101,7 @@ def test_two_folds_by_ray_are_judged_together(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store / 'mlflow.db'}")
     out = tmp_path / "folds"
     options = ["--data", phantoms, "--recipe", recipe, "--epochs", 1, "--out", out, "--folds", 2, "--engine", "ray"]
-    done = lesionlab_here("run", *options, "--track", "mlflow")
+    done = lesionlab("run", *options, "--track", "mlflow")
     assert done.returncode == 0, done.stderr
     with closing(sqlite3.connect(store / "mlflow.db")) as database:
         tracked = database.execute("SELECT name, status, run_uuid FROM runs ORDER BY name").fetchall()

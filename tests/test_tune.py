@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from conftest import lesionlab_here
+from conftest import lesionlab, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.errors import UsageError
 from lesionlab.lifecycle.search_space import Choices, Range, changed, read_space
@@ -167,14 +167,11 @@ def test_a_trial_that_died_after_its_last_epoch_is_told_of_again(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # Ray leaves sockets and files to the collector
 def test_more_cores_than_a_node_has_are_refused(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     """Ray would wait for a node that never comes."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
     space = written(tmp_path, SPACE)
-    done = lesionlab_here(
-        "tune", recipe, "--space", space, "--data", phantoms, "--out", tmp_path / "out", "--cpus", 4096
-    )
+    done = lesionlab("tune", recipe, "--space", space, "--data", phantoms, "--out", tmp_path / "out", "--cpus", 4096)
     assert done.returncode == 2 and "--cpus 4096: no node has so many cores; the largest has" in done.stderr
 
 
@@ -194,12 +191,11 @@ def test_a_trials_number_is_found_whatever_id_its_search_was_given(name: str, nu
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.filterwarnings("ignore")
 def test_a_search_gives_the_best_recipe_and_is_not_done_again(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
     out, space = tmp_path / "search", written(tmp_path, SPACE)
     options = [recipe, "--space", space, "--data", phantoms, "--out", out, "--trials", 2, "--epochs", 2, "--limit", 150]
-    done = lesionlab_here("tune", *options)
+    done = lesionlab("tune", *options)
     assert done.returncode == 0, done.stderr
     assert "--seed 0 --limit 150\n" in done.stdout  # else lesions that were searched on would be tested on
     trials = pd.read_csv(out / "trials.csv")
