@@ -22,7 +22,7 @@ from PIL import Image
 
 import tiny_onnx
 from builders import png
-from conftest import command, lesionlab_here
+from conftest import command, lesionlab, lesionlab_here
 from lesionlab.inference.model import load_model
 from lesionlab.serve.settings import make_settings
 
@@ -409,9 +409,9 @@ def test_the_token_opens_the_api(model: Path, photos: list[Path]) -> None:
 def test_what_cannot_be_served_is_said(tmp_path: Path, url: str, model: Path) -> None:
     done = lesionlab_here("serve", "--model", tmp_path / "none.onnx")
     assert done.returncode == 2 and "no model file" in done.stderr
-    done = lesionlab_here("serve", "--model", model, "--reference", tmp_path)
+    done = lesionlab("serve", "--model", model, "--reference", tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    done = lesionlab_here("serve", "--model", model, "--port", url.rsplit(":", 1)[1])
+    done = lesionlab("serve", "--model", model, "--port", url.rsplit(":", 1)[1])
     assert done.returncode == 1 and "Choose another --port" in done.stderr
 
 
