@@ -1,5 +1,6 @@
 """What several tests share: where the real data lies, one small folder of generated lesions, and one finished run on them."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,10 @@ from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
+
+# Two workers share the cores already: more threads of a library wait for each other, and burn a third of the time.
+for setting in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+    os.environ.setdefault(setting, "1")  # before NumPy and TensorFlow are imported, here and in what tests start
 
 import pytest
 from filelock import FileLock
@@ -139,6 +144,20 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "lesionlab", *map(str, arguments)]
 
 
+UNDRAWN = """
+import sys
+from matplotlib.figure import Figure
+Figure.savefig = lambda self, path, **_: path.write_text("<svg></svg>")
+from lesionlab.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def undrawn_command(*arguments: object) -> list[str]:
+    """The same, with blank figures: as the fixture `undrawn` has them in this process."""
+    return [sys.executable, "-c", UNDRAWN, *map(str, arguments)]
+
+
 def lesionlab(*arguments: object, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=580, **options)
 
@@ -148,6 +167,17 @@ def lesionlab_here(*arguments: object) -> SimpleNamespace:
     with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
         code = main([str(argument) for argument in arguments])
     return SimpleNamespace(returncode=code, stdout=out.getvalue(), stderr=err.getvalue())
+
+
+def write_blank(_: object, path: Path, **__: object) -> None:
+    """Write a figure's file without drawing it."""
+    path.write_text("<svg></svg>", encoding="utf-8")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, and written blank: drawing them is a third of a run, and most of an evaluation."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", write_blank)
 
 
 @pytest.fixture(scope="session")

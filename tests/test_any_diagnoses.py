@@ -186,6 +186,7 @@ def test_every_diagnosis_has_a_colour_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("name", ["of_two", "of_eleven"])
+@pytest.mark.slow
 def test_figures_are_drawn(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     metrics, taxonomy = request.getfixturevalue(name), TWO if name == "of_two" else ELEVEN
     part, k = drawn(taxonomy, len(metrics.suspects) + 60, 3), len(taxonomy)

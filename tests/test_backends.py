@@ -12,7 +12,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from conftest import MakeOnce, command, lesionlab
+from conftest import MakeOnce, lesionlab, undrawn_command
 from lesionlab.taxonomy import HAM10000
 from test_devices import outputs, pair
 
@@ -33,7 +33,8 @@ def ran(request, phantoms: Path, recipe: Path, make_once: MakeOnce) -> tuple[str
 
     def train(folder: Path) -> None:
         given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2, "--out", folder / "run")
-        done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": request.param})
+        environment = os.environ | {"KERAS_BACKEND": request.param}
+        done = subprocess.run(undrawn_command("run", *given), env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
         (folder / "shown").write_text(done.stdout, encoding="utf-8")
@@ -54,7 +55,7 @@ def test_the_whole_run_works_on_another_backend(ran: tuple[str, Path, str]) -> N
 def test_two_hosts_train_as_one_does(ran: tuple[str, Path, str], phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     """Two processes of two devices each, that find each other by the environment, against one process of one device."""
     given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--epochs", 2, "--out", tmp_path / "together")
-    hosts = pair(command("run", *given), 2)
+    hosts = pair(undrawn_command("run", *given), 2)
     shown = outputs(hosts, 400)
     assert [host.returncode for host in hosts] == [0, 0], shown
     histories = [pd.read_csv(out / "history.csv") for out in (tmp_path / "together", ran[1])]

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from conftest import lesionlab
+from conftest import lesionlab_here
 from labelled import labelled
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
@@ -155,7 +155,7 @@ def test_the_command(finished: tuple[Path, str], tmp_path: Path, capsys) -> None
         table["truth"].map(dict(zip("mel nv bcc akiec bkl df vasc".split(), range(7), strict=True)))
     ]
     table.to_csv(second / "predictions.csv", index=False)
-    done = lesionlab("compare", finished[0], second)
+    done = lesionlab_here("compare", finished[0], second)
     assert done.returncode == 0 and "second is better than first" in done.stdout, done.stderr
     assert main(["compare", str(finished[0]), str(second), str(second), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

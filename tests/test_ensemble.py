@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from conftest import lesionlab_here
+from conftest import lesionlab_here, write_blank
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import UsageError
@@ -26,22 +26,10 @@ def members(
     """The shared run, and one of another seed on the same split."""
     folder = tmp_path_factory.mktemp("members")
     shutil.copytree(finished[0], folder / "a")
-    split = folder / "a" / "splits.csv"
-    done = lesionlab_here(
-        "run",
-        "--data",
-        phantoms,
-        "--recipe",
-        recipe,
-        "--seed",
-        5,
-        "--split",
-        split,
-        "--epochs",
-        2,
-        "--out",
-        folder / "b",
-    )
+    options = ("--seed", 5, "--split", folder / "a" / "splits.csv", "--epochs", 2, "--out", folder / "b")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.figure.Figure.savefig", write_blank)
+        done = lesionlab_here("run", "--data", phantoms, "--recipe", recipe, *options)
     assert done.returncode == 0, done.stderr
     return [folder / "a", folder / "b"]
 

@@ -55,6 +55,7 @@ def test_a_model_on_a_folder(evaluated: Path, finished: tuple[Path, str]) -> Non
     assert 0 <= metrics["conformal"]["coverage"] <= 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_it_counts_what_predict_refuses_and_calls_uncertain(
     evaluated: Path, finished: tuple[Path, str], phantoms: Path, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_the_report_shows_its_numbers_and_warns(evaluated: Path) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_of_the_test_part_gives_the_runs_own_figures(
     finished: tuple[Path, str], phantoms: Path, tmp_path: Path, capsys
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_table_of_the_test_part_gives_the_runs_own_figures(
     assert sum(item["reason"] == "no prediction" for item in missing) == (own["part"] != "test").sum()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_split_gives_the_runs_own_figures_and_lines(
     finished: tuple[Path, str], phantoms: Path, tmp_path: Path
 ) -> None:
@@ -217,6 +220,7 @@ def evaluated_table(table: pd.DataFrame, phantoms: Path, tmp_path: Path, *more: 
     return main(["evaluate", str(tmp_path / "p.csv"), "--data", str(phantoms), "--out", str(tmp_path / "e"), *more])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_predictions_of_unknown_images_are_listed(phantoms: Path, tmp_path: Path, capsys) -> None:
     table = table_of(phantoms)
     strangers = table[:2].assign(image=["stranger-1", "stranger-2"])
@@ -232,6 +236,7 @@ def test_predictions_of_unknown_images_are_listed(phantoms: Path, tmp_path: Path
     assert "stranger-2: predicted" in (tmp_path / "e" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_id_of_two_different_files_is_refused(phantoms: Path, tmp_path: Path, capsys) -> None:
     """Which of them a prediction is of, a bare id does not say; equal copies are no matter."""
     data, table = shutil.copytree(phantoms, tmp_path / "data"), table_of(phantoms)
@@ -250,6 +255,7 @@ def test_an_id_of_two_different_files_is_refused(phantoms: Path, tmp_path: Path,
     assert "A prediction may be of another file of this name" in (tmp_path / "e" / "report.html").read_text()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_columns_in_another_order_and_by_name(phantoms: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     table = table_of(phantoms)
@@ -270,6 +276,7 @@ def test_rounded_probabilities_are_taken_as_they_are(phantoms: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 2, 3])
+@pytest.mark.usefixtures("undrawn")
 def test_score_and_evaluate_give_a_table_the_same_figures(
     decimals: int, phantoms: Path, tmp_path: Path, capsys
 ) -> None:
@@ -334,6 +341,7 @@ def test_one_lesion_alone(phantoms: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_evaluations_can_be_compared(phantoms: Path, tmp_path: Path, capsys) -> None:
     folders = [tmp_path / "constant", tmp_path / "random"]
     for folder, table in zip(folders, (table_of(phantoms), random_table(phantoms)), strict=True):
@@ -367,6 +375,7 @@ def test_a_mistake_leaves_an_earlier_evaluation_whole(evaluated: Path, phantoms:
     assert {path: path.read_bytes() for path in (tmp_path / "e").rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_that_breaks_off_leaves_no_older_report(
     evaluated: Path, phantoms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -387,6 +396,7 @@ def test_results_among_the_images_are_refused(phantoms: Path, tmp_path: Path, ca
     assert sorted(phantoms.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_predictions_of_images_that_were_set_aside_are_known(phantoms: Path, tmp_path: Path) -> None:
     """A copy of an image is not judged, but the data hold it."""
     data = tmp_path / "data"

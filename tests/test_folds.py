@@ -87,6 +87,7 @@ def test_options_of_folds(options: list[str], message: str, capsys) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore")  # MLflow leaves its store to the collector
 def test_two_folds_by_ray_are_judged_together(
     phantoms: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +118,7 @@ def test_two_folds_by_ray_are_judged_together(
     assert kept["folds.accuracy_mean"] == pytest.approx(summary["accuracy"]["mean"])
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'later.db'}")
     for _ in range(2):
-        handed_in = lesionlab("track", out, "--to", "mlflow")
+        handed_in = lesionlab_here("track", out, "--to", "mlflow")
         assert handed_in.returncode == 0, handed_in.stderr
     with closing(sqlite3.connect(tmp_path / "later.db")) as database:
         assert database.execute("SELECT count(*) FROM runs").fetchone() == (3,)

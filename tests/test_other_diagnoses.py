@@ -39,6 +39,8 @@ def evaluated(model: Path | str, data: Path, out: Path, *more: str) -> tuple[dic
     return json.loads((out / "metrics.json").read_text()), json.loads((out / "manifest.json").read_text())
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_what_both_share(model: Path, tmp_path: Path) -> None:
     names = ["melanoma", "nevus", "basal cell carcinoma", "squamous cell carcinoma"]
     metrics, manifest = evaluated(model, folders(tmp_path / "data", names), tmp_path / "out")
@@ -47,6 +49,7 @@ def test_what_both_share(model: Path, tmp_path: Path) -> None:
     assert len(aside) == 4 and {row["reason"].split(": ")[1] for row in aside} == {"squamous cell carcinoma"}
 
 
+@pytest.mark.slow
 def test_malignant_against_benign(model: Path, tmp_path: Path) -> None:
     data = folders(tmp_path / "data", ["benign", "malignant"], 6)
     metrics, _ = evaluated(model, data, tmp_path / "out")
@@ -76,6 +79,7 @@ def test_another_set_is_refused_but_for_two_kinds(model: Path, tmp_path: Path, c
     assert "--robustness needs the model's own diagnoses" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_table_in_other_diagnoses(tmp_path: Path) -> None:
     names = ["melanoma", "nevus", "squamous cell carcinoma", "actinic keratosis"]
     data = folders(tmp_path / "data", names)
@@ -93,6 +97,8 @@ def test_a_table_in_other_diagnoses(tmp_path: Path) -> None:
     assert metrics["test"]["per_class"]["scc"]["sensitivity"] == 1.0
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.slow
 def test_by_lesion(model: Path, tmp_path: Path) -> None:
     data, rows = tmp_path / "data", []
     for number in range(12):

@@ -43,9 +43,10 @@ def test_each_file_is_read_as_it_is_meant_or_refused(name: str) -> None:
     assert difference.mean() <= min(2, case.tolerance)
 
 
-def test_the_service_gives_the_prediction_of_python_or_its_refusal() -> None:
-    model = load_model()
-    with serving("--max-files", len(CASES)) as (url, _):
+@pytest.mark.slow
+def test_the_service_gives_the_prediction_of_python_or_its_refusal(tiny: Path) -> None:
+    model = load_model(tiny)
+    with serving("--model", tiny, "--max-files", len(CASES)) as (url, _):
         form = [("image", (name, case.data)) for name, case in CASES.items()]
         results = httpx.post(f"{url}/v1/predict", files=form, timeout=120).json()["results"]
     for case, result in zip(CASES.values(), results, strict=True):

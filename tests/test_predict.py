@@ -20,6 +20,7 @@ from PIL import Image
 
 import tiny_onnx
 from builders import photographs
+from conftest import lesionlab_here
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.data.image_formats import SUFFIXES
@@ -317,9 +318,9 @@ def test_lists_and_patterns(photos: Path, tiny: Path) -> None:
     names = f"{photos / 'z4.png'}\n\n{photos / 'a1.png'}\n"
     listed = run("-", "--model", tiny, input=names)
     assert (listed.returncode, [row[0] for row in rows(listed.stdout)]) == (0, ["z4", "a1"])
-    matched = run(str(photos / "**" / "b*.[bt]*"), "--model", tiny)
+    matched = lesionlab_here("predict", str(photos / "**" / "b*.[bt]*"), "--model", tiny)
     assert [row[0] for row in rows(matched.stdout)] == ["b1", "b2"]
-    twice = run(photos / "a1.png", photos / "a1.png", photos / "a1.png", "--model", tiny)
+    twice = lesionlab_here("predict", photos / "a1.png", photos / "a1.png", photos / "a1.png", "--model", tiny)
     assert [row[0] for row in rows(twice.stdout)] == ["a1", str(photos / "a1.png"), f"{photos / 'a1.png'}#2"]
 
 
@@ -426,14 +427,16 @@ def test_a_line_an_image_fits_the_terminal(
 
 
 def test_overlays(photos: Path, tiny: Path, tmp_path: Path) -> None:
-    done = run(photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv")
+    done = lesionlab_here(
+        "predict", photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv"
+    )
     assert done.returncode == 0
     pages = sorted((tmp_path / "why").iterdir())
     assert [page.name for page in pages] == ["a1.png", "b1.png", "b2.png"]
     with Image.open(pages[0]) as page:
         assert page.format == "PNG" and page.width > 2 * 448 and page.height > 448
     no_maps = tiny_onnx.write(tmp_path / "m.onnx", maps=False)
-    refused = run(photos / "b", "--model", no_maps, "--explain", tmp_path / "why")
+    refused = lesionlab_here("predict", photos / "b", "--model", no_maps, "--explain", tmp_path / "why")
     assert refused.returncode == 2 and "has no activation maps" in refused.stderr
 
 
@@ -484,7 +487,9 @@ def test_overlays_of_names_that_are_odd_or_too_long(photos: Path, tiny: Path, tm
     deep.mkdir(parents=True)
     (deep / "b1.tif").write_bytes((photos / "z4.png").read_bytes())
     for _ in range(2):  # by the same names again
-        done = run(photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv")
+        done = lesionlab_here(
+            "predict", photos / "b", "--model", tiny, "--explain", tmp_path / "why", "--out", tmp_path / "p.csv"
+        )
         assert done.returncode == 0, done.stderr
         pages = [path.name for path in (tmp_path / "why").iterdir()]
         assert len(pages) == len(rows((tmp_path / "p.csv").read_text("utf-8"))) == len(names) + 4
@@ -695,7 +700,7 @@ def test_a_full_disk(photos: Path, tiny: Path) -> None:
 def test_names_that_a_terminal_would_obey(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "evil\x1b[31m\nname.png").write_bytes(b"bad")
     image(np.zeros((30, 40, 3))).save(tmp_path / "a,b\x07.png")
-    done = run(tmp_path, "--model", tiny)
+    done = lesionlab_here("predict", tmp_path, "--model", tiny)
     assert done.returncode == 1 and "\x1b" not in done.stderr + done.stdout
     assert r"evil\x1b[31m\nname.png: the file is no image" in done.stderr
     assert rows(done.stdout)[0][0] == r"a,b\x07"

@@ -22,7 +22,7 @@ from PIL import Image
 
 import tiny_onnx
 from builders import png
-from conftest import command, lesionlab
+from conftest import command, lesionlab, lesionlab_here
 from lesionlab.inference.model import load_model
 from lesionlab.serve.settings import make_settings
 
@@ -382,9 +382,9 @@ def test_a_storm_gets_503_and_passes(hasty: str, photos: list[Path]) -> None:
 
 
 def test_beyond_this_machine_only_with_a_token() -> None:
-    done = lesionlab("serve", "--host", "0.0.0.0", "--port", 0)
+    done = lesionlab_here("serve", "--host", "0.0.0.0", "--port", 0)
     assert done.returncode == 2 and "give --token" in done.stderr and "--insecure-no-token" in done.stderr
-    done = lesionlab("serve", "--host", "0.0.0.0", "--port", 0, "--token", "short")
+    done = lesionlab_here("serve", "--host", "0.0.0.0", "--port", 0, "--token", "short")
     assert done.returncode == 2 and "16 characters" in done.stderr
 
 
@@ -407,7 +407,7 @@ def test_the_token_opens_the_api(model: Path, photos: list[Path]) -> None:
 
 
 def test_what_cannot_be_served_is_said(tmp_path: Path, url: str, model: Path) -> None:
-    done = lesionlab("serve", "--model", tmp_path / "none.onnx")
+    done = lesionlab_here("serve", "--model", tmp_path / "none.onnx")
     assert done.returncode == 2 and "no model file" in done.stderr
     done = lesionlab("serve", "--model", model, "--reference", tmp_path)
     assert done.returncode == 2 and "Traceback" not in done.stderr

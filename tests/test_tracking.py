@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import requests
 
-from conftest import lesionlab_here
+from conftest import MakeOnce, lesionlab_here
 from lesionlab.cli import main
 from lesionlab.environment import settings
 from lesionlab.errors import LesionlabError, UsageError
@@ -31,9 +31,22 @@ def run(finished: tuple[Path, str], tmp_path: Path) -> Path:
     return Path(shutil.copytree(finished[0], tmp_path / "first"))
 
 
+@pytest.fixture(scope="module")
+def empty_store(make_once: MakeOnce) -> Path:
+    """A store with its tables and no experiment of ours: MLflow takes seconds to lay the tables of each anew."""
+
+    def lay(folder: Path) -> None:
+        from mlflow.tracking import MlflowClient
+
+        MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return make_once("mlflow", lay) / "mlflow.db"
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def store(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A local store in the current folder, as without any setting."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
@@ -108,6 +121,7 @@ def test_a_finished_run_becomes_event_files(run: Path) -> None:
     assert scalars["test/balanced_accuracy"] == pytest.approx([metrics["test"]["balanced_accuracy"]])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_is_tracked_while_it_trains(phantoms: Path, recipe: Path, tmp_path: Path, store: str) -> None:
     given = ("--data", phantoms, "--recipe", recipe, "--limit", 90, "--out", "run", "--track", "mlflow")
     done = lesionlab_here("run", *given, "--track", "tensorboard")

@@ -20,11 +20,13 @@ from lesionlab.lifecycle.evaluate_elsewhere import evaluate
 from lesionlab.lifecycle.predicted_names import as_in_data
 from lesionlab.taxonomy import HAM10000
 
+pytestmark = pytest.mark.usefixtures("undrawn")
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Path:
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three diagnoses, a folder each; in each two files, `1.png` and `2.png`, and one of its own."""
-    rng = np.random.default_rng(0)
+    tmp_path, rng = tmp_path_factory.mktemp("folders"), np.random.default_rng(0)
     for number, dx in enumerate(("mel", "nv", "bcc")):
         (tmp_path / "data" / dx).mkdir(parents=True)
         for name in ("1", "2", f"only-{dx}"):
@@ -33,16 +35,25 @@ def folders(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture(scope="module")
+def by_the_model(folders: Path) -> pd.DataFrame:
+    """What the model itself says of them, by `evaluate`."""
+    assert main(["evaluate", "--data", str(folders), "--out", str(folders.parent / "model")]) == 0
+    return pd.read_csv(folders.parent / "model" / "predictions.csv").set_index("image")
+
+
 @pytest.mark.parametrize("given", ["{data}", "{data}/nv {data}/mel {data}/bcc", "{relative}", "{data}/*/*.png"])
-def test_a_table_of_predict_is_taken_by_evaluate(given: str, folders: Path, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.slow
+def test_a_table_of_predict_is_taken_by_evaluate(
+    given: str, folders: Path, by_the_model: pd.DataFrame, tmp_path: Path, monkeypatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    paths = given.format(data=folders, relative=os.path.join("..", tmp_path.name, "data")).split()
+    paths = given.format(data=folders, relative=os.path.relpath(folders, tmp_path)).split()
     assert main(["predict", *paths, "--out", "p.csv"]) == 0
     assert main(["evaluate", "p.csv", "--data", str(folders), "--out", "table"]) == 0
-    assert main(["evaluate", "--data", str(folders), "--out", "model"]) == 0
-    table, model = (pd.read_csv(tmp_path / name / "predictions.csv").set_index("image") for name in ("table", "model"))
-    assert list(table.index) == list(model.index) and len(table) == 9
-    np.testing.assert_allclose(table[list(HAM10000.columns)], model[list(HAM10000.columns)], atol=2e-6)
+    table = pd.read_csv(tmp_path / "table" / "predictions.csv").set_index("image")
+    assert list(table.index) == list(by_the_model.index) and len(table) == 9
+    np.testing.assert_allclose(table[list(HAM10000.columns)], by_the_model[list(HAM10000.columns)], atol=2e-6)
 
 
 def test_a_bare_name_that_could_be_either_is_neither(tmp_path: Path) -> None:
@@ -111,6 +122,7 @@ def test_public_functions_take_text_and_lists(phantoms: Path, tmp_path: Path) ->
     assert part.undecided == 12 and part.accuracy == 0
 
 
+@pytest.mark.slow
 def test_evaluate_takes_text_paths(phantoms: Path, tmp_path: Path) -> None:
     images = pd.read_csv(next(phantoms.glob("*.csv")))["image_id"]
     table = pd.DataFrame({"image": images, **dict.fromkeys(HAM10000.columns, 0.1)}).assign(NV=0.4)
@@ -119,6 +131,7 @@ def test_evaluate_takes_text_paths(phantoms: Path, tmp_path: Path) -> None:
     assert report == tmp_path / "e" / "report.html" and report.is_file()
 
 
+@pytest.mark.slow
 def test_results_as_medmnist_writes_them(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     arrays: dict[str, np.ndarray] = {}

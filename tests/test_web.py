@@ -93,6 +93,12 @@ def page(browser: Browser, url: str) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
+def modules(browser: Browser, url: str) -> Iterator[Page]:
+    """A page for tests of its modules' functions, which leave the page itself as it is: to open one takes seconds."""
+    yield from opened(browser, url)
+
+
+@pytest.fixture(scope="module")
 def lesions(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("lesions") / "full"
     write_phantoms(folder, lesions=7, seed=5)  # 600 x 450
@@ -227,13 +233,13 @@ def test_a_run_whose_model_has_other_facts(
     assert len({len(answer["result"]["prediction_set"]) for answer in found}) >= 2
 
 
-def test_a_threshold_of_one_takes_a_diagnosis_into_every_set(page: Page) -> None:
+def test_a_threshold_of_one_takes_a_diagnosis_into_every_set(modules: Page) -> None:
     """Of rows whose probabilities sum to a little more than 1 too; the sets are those of Python."""
     rows = np.random.default_rng(11).dirichlet(np.full(7, 0.3), 2000)
     rows[:, 5] = 0
     rows = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
     thresholds = [0.5, 0.9, 0.7, 1.0, 0.2, 1.0, 1.0]
-    found = page.evaluate(
+    found = modules.evaluate(
         """async ([rows, classes, thresholds]) => {
             const { answer } = await import("./answer.js");
             const facts = { classes, class_names: classes, malignant: ["mel"], thresholds: {}, conformal: { thresholds } };
@@ -268,20 +274,23 @@ SCALINGS = [
 
 
 @pytest.mark.parametrize(("size", "to_size", "crop"), SCALINGS)
-def test_scaling_is_pythons_to_the_bit(page: Page, size: tuple[int, int], to_size: tuple[int, int], crop: str) -> None:
+def test_scaling_is_pythons_to_the_bit(
+    modules: Page, size: tuple[int, int], to_size: tuple[int, int], crop: str
+) -> None:
     pixels = np.random.default_rng(2).integers(0, 256, (*size, 3), dtype=np.uint8)
-    found = page.evaluate(
+    found = modules.evaluate(
         """async ([data, [height, width], [toHeight, toWidth], crop]) => {
             const { box, resize } = await import("./pixels.js");
             const rgb = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
             const rows = (first, count) => Uint8ClampedArray.from({ length: 4 * width * count }, (_, at) =>
                 at % 4 === 3 ? 255 : rgb[3 * (first * width + (at >> 2)) + at % 4]);
-            return [...resize(rows, [width, height], [toWidth, toHeight], box(width, height, toWidth, toHeight, crop))];
+            const scaled = resize(rows, [width, height], [toWidth, toHeight], box(width, height, toWidth, toHeight, crop));
+            return Array.from(scaled, (value) => String.fromCharCode(value)).join("");
         }""",
         [base64.b64encode(pixels.tobytes()).decode(), size, to_size, crop],
     )
     expected = read_image(saved(Image.fromarray(pixels)), *to_size, crop)
-    assert np.array_equal(np.array(found, np.uint8).reshape(expected.shape), expected)
+    assert np.array_equal(np.frombuffer(found.encode("latin-1"), np.uint8).reshape(expected.shape), expected)
 
 
 def turned_webps(source: Path, folder: Path) -> list[Path]:
@@ -298,11 +307,11 @@ def turned_webps(source: Path, folder: Path) -> list[Path]:
     return paths
 
 
-def test_a_turned_webp_gives_the_pixels_of_python(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+def test_a_turned_webp_gives_the_pixels_of_python(modules: Page, lesions: list[Path], tmp_path: Path) -> None:
     """In one orientation after the other."""
     paths = turned_webps(lesions[0], tmp_path)
     expected = read_image(paths[0], 224, 224, "centre")
-    for path, found in zip(paths, pixels_in(page, paths), strict=True):
+    for path, found in zip(paths, pixels_in(modules, paths), strict=True):
         assert np.array_equal(read_image(path, 224, 224, "centre"), expected)
         assert np.array_equal(found, expected), path.name
 
@@ -310,7 +319,10 @@ def test_a_turned_webp_gives_the_pixels_of_python(page: Page, lesions: list[Path
 def pixels_in(page: Page, paths: list[Path]) -> list[np.ndarray]:
     """What the page reads of each file for a model of 224 px."""
     page.evaluate(
-        "document.body.append(Object.assign(document.createElement('input'), { type: 'file', multiple: true, id: 'asked' }))"
+        """() => {
+            document.querySelector("#asked")?.remove();
+            document.body.append(Object.assign(document.createElement("input"), { type: "file", multiple: true, id: "asked" }));
+        }"""
     )
     page.set_input_files("#asked", paths)
     found = page.locator("#asked").evaluate(
@@ -340,7 +352,7 @@ def odd_profiles() -> dict[str, bytes]:
     return {"outside": outside, "overhanging": overhanging, "crowded": crowded}
 
 
-def test_colours_of_a_profile_are_pythons_to_the_bit(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+def test_colours_of_a_profile_are_pythons_to_the_bit(modules: Page, lesions: list[Path], tmp_path: Path) -> None:
     image = Image.open(lesions[0]).convert("RGB")
     paths = []
     for name, tag in CURVES.items():
@@ -354,18 +366,18 @@ def test_colours_of_a_profile_are_pythons_to_the_bit(page: Page, lesions: list[P
         paths.append(tmp_path / f"{name}.png")
         image.save(paths[-1], icc_profile=profile)
     without = read_image(lesions[0], 224, 224, "centre")
-    for path, found in zip(paths, pixels_in(page, paths), strict=True):
+    for path, found in zip(paths, pixels_in(modules, paths), strict=True):
         expected = read_image(path, 224, 224, "centre")
         assert np.array_equal(found, expected), path.name
         assert not np.array_equal(expected, without), path.name
 
 
-def test_profiles_without_a_conversion_have_none_here_either(page: Page) -> None:
+def test_profiles_without_a_conversion_have_none_here_either(modules: Page) -> None:
     whole = icc_profile(DISPLAY_P3)
     profiles = [icc_profile(DISPLAY_P3, curve(1, 2.2, 0, 0.1)), icc_profile(DISPLAY_P3, curve(2, 2.2, 0, 0.1, 0))]
     profiles += [whole[:128] + (300).to_bytes(4) + whole[132:], whole[:200]]
     assert all(conversion_of(profile) is None for profile in profiles)
-    found = page.evaluate(
+    found = modules.evaluate(
         """async (profiles) => {
             const { conversionOf } = await import("./icc.js");
             return profiles.map((profile) => conversionOf(Uint8Array.from(atob(profile), (c) => c.charCodeAt(0))) === null);
@@ -488,8 +500,8 @@ def test_axe_and_the_keyboard(browser: Browser, url: str, lesions: list[Path], o
         assert page.locator("#detail-title").inner_text() == lesions[1].name
 
 
-def test_a_browser_that_alters_pixels_is_noticed(page: Page) -> None:
-    noticed = page.evaluate(
+def test_a_browser_that_alters_pixels_is_noticed(modules: Page) -> None:
+    noticed = modules.evaluate(
         """async () => {
             const { readsBackExactly } = await import("./pixels.js");
             const context = OffscreenCanvasRenderingContext2D.prototype;
