@@ -58,7 +58,7 @@ def main() -> int:
     write_page(options.runtime)
     (SOURCE / "api.md").write_text(api(), encoding="utf-8")
     (SOURCE / "taxonomies.md").write_text(taxonomies(), encoding="utf-8")
-    for page in SOURCE.rglob("*.md"):
+    for page in list(SOURCE.glob("*.md")):
         page.write_text(inside(page.read_text(encoding="utf-8")), encoding="utf-8")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(ROOT / "mkdocs.yml")]
     if subprocess.run(build, check=False).returncode:

@@ -30,12 +30,12 @@ def execute(out: Path) -> Path:
     """
     work = out / MADE
     work.mkdir(parents=True, exist_ok=True)
-    os.environ |= {"LESIONLAB_CACHE": str((out / "cache").resolve()), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {"LESIONLAB_CACHE": str((out / "cache").resolve()), "TF_CPP_MIN_LOG_LEVEL": "3"}
     for name in NAMES:
         notebook = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
         client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(work)}})
         try:
-            client.execute()
+            client.execute(env=environment)
         finally:
             nbformat.write(notebook, out / f"{name}.ipynb")
     return work

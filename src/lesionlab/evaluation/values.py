@@ -95,10 +95,9 @@ class PartFigures(Headline, frozen=True, kw_only=True):
             (name.replace("_", " ").replace("auc", "AUC"), getattr(self, name), self.intervals.get(name), whole)
             for name in ("balanced_accuracy", "macro_auc", "accuracy")
         ]
-        rows += [
-            (f"sensitivity, {dx}", each.sensitivity, each.intervals.get("sensitivity"), f"{each.images:,} image{'s' * (each.images != 1)}")
-            for dx, each in self.per_class.items()
-        ]
+        for dx, each in self.per_class.items():
+            support = f"{each.images:,} image{'s' * (each.images != 1)}"
+            rows.append((f"sensitivity, {dx}", each.sensitivity, each.intervals.get("sensitivity"), support))
         return figures_table(rows)
 
 
