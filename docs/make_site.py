@@ -34,7 +34,7 @@ _API = {
     "Predictions": ("load_model", "LabelledPredictions"),
     "Choices": ("Recipe", "read_recipe", "read_taxonomy", "DIAGNOSES", "DX"),
     "Generated lesions": ("write_phantoms",),
-    "Errors": ("LesionlabError", "UsageError"),
+    "Errors, and in notebooks": ("LesionlabError", "UsageError", "load_ipython_extension"),
 }  # fmt: skip
 _SHOWN_TOO = {"Runs": ("lesionlab.runs.opened.OpenedRun",), "Predictions": (
     "lesionlab.inference.model.Model", "lesionlab.inference.predictions.Predictions",
@@ -114,8 +114,11 @@ def parts_of(notebook: nbformat.NotebookNode, name: str, folder: Path) -> Iterat
             yield cell.source
             continue
         yield f"```python\n{cell.source}\n```"
+        said = "".join(output.text for output in cell.outputs if output.output_type == "stream").strip("\n")
+        if said:
+            yield f"```text\n{said}\n```"
         for place, output in enumerate(cell.outputs):
-            data = output.get("data", {"text/plain": output.get("text", "")})
+            data = output.get("data", {})
             if "text/html" in data:
                 held = re.sub(r"\n\s*\n", "\n", data["text/html"])
                 yield f'<div class="notebook-output">{held}</div>'
@@ -123,7 +126,7 @@ def parts_of(notebook: nbformat.NotebookNode, name: str, folder: Path) -> Iterat
                 file = f"{name}-{number}-{place}.png"
                 (folder / file).write_bytes(base64.b64decode(data["image/png"]))
                 yield f"![Output of the cell above]({file})"
-            elif data["text/plain"].strip():
+            elif "text/plain" in data:
                 yield f"```text\n{data['text/plain'].rstrip()}\n```"
 
 

@@ -30,10 +30,15 @@ def execute(out: Path) -> Path:
     """
     work = out / MADE
     work.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"LESIONLAB_CACHE": str((out / "cache").resolve()), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = os.environ | {
+        "LESIONLAB_CACHE": str((out / "cache").resolve()),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     for name in NAMES:
         notebook = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
-        client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(work)}})
+        client = NotebookClient(
+            notebook, timeout=SECONDS, resources={"metadata": {"path": str(work)}}
+        )
         try:
             client.execute(env=environment)
         finally:
@@ -55,9 +60,17 @@ def strip(path: Path) -> None:
 
 def main() -> int:
     """Do what is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, nargs="?", help="folder for the executed notebooks")
-    parser.add_argument("--strip", action="store_true", help="take the outputs out of the notebooks beside this file")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "out", type=Path, nargs="?", help="folder for the executed notebooks"
+    )
+    parser.add_argument(
+        "--strip",
+        action="store_true",
+        help="take the outputs out of the notebooks beside this file",
+    )
     options = parser.parse_args()
     if options.strip == bool(options.out):
         parser.error("give a folder, or --strip")

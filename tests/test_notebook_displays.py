@@ -1,5 +1,6 @@
 """What notebooks show of a prediction, a figure, a comparison and a run; and of a mistake: a sentence, no stack of frames."""
 
+import errno
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import lesionlab
 from builders import write
 from labelled import labelled, taxonomy_of
+from lesionlab.cli.notebook import word_os_error
 from lesionlab.evaluation.compare import compare
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 
@@ -100,3 +102,25 @@ def test_what_is_no_run_is_refused_and_an_error_shows_its_sentence_alone(tmp_pat
     with pytest.raises(lesionlab.UsageError, match="is no run directory") as raised:
         lesionlab.open_run(tmp_path)
     assert raised.value._render_traceback_() == [f"UsageError: {raised.value}"]  # what IPython prints in its place
+
+
+def test_what_the_system_refuses_lesionlab_is_a_sentence_in_a_cell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After `%load_ext lesionlab`; what it refuses other code keeps its frames, and the cell fails all the same."""
+    shell_class = pytest.importorskip("IPython.core.interactiveshell", reason="needs IPython").InteractiveShell
+    shell = shell_class(user_ns={"folder": write(tmp_path / "file", "") / "inside"})
+    shell.run_line_magic("load_ext", "lesionlab")
+    capsys.readouterr()
+    drawn = shell.run_cell("import lesionlab\nlesionlab.write_phantoms(folder, lesions=60, seed=1, size_px=(90, 120))")
+    out, shown = capsys.readouterr()
+    assert not drawn.success and "Traceback" not in out + shown and str(tmp_path / "file") in shown
+    assert not shell.run_cell("folder.read_text()").success
+    assert "Traceback" in "".join(capsys.readouterr())
+    assert not shell.run_cell("lesionlab.read_collection(folder)").success
+    assert "UsageError: There is no folder" in (said := "".join(capsys.readouterr())) and "Traceback" not in said
+
+
+def test_a_full_disk_and_a_closed_folder_are_told_what_helps() -> None:
+    assert "Free some space" in word_os_error(OSError(errno.ENOSPC, "No space left", "x.csv"))
+    assert word_os_error(OSError(errno.EROFS, "Read-only", "x")).startswith("Access is not permitted (x).")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lesionlab._version import __version__
 
 if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
+    from lesionlab.cli.notebook import load_ipython_extension as load_ipython_extension
     from lesionlab.data.clean import clean as clean
     from lesionlab.data.duplicates import near_duplicates as near_duplicates
     from lesionlab.data.layouts.recognise import index_images as index_images
@@ -66,6 +67,7 @@ _HOME = {
     "encode_labels": "lesionlab.data.statistics",
     "evaluate": "lesionlab.lifecycle.evaluate_elsewhere",
     "evaluate_part": "lesionlab.evaluation.metrics",
+    "load_ipython_extension": "lesionlab.cli.notebook",
     "load_model": "lesionlab.inference.model",
     "index_images": "lesionlab.data.layouts.recognise",
     "near_duplicates": "lesionlab.data.duplicates",
