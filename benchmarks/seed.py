@@ -10,7 +10,7 @@ whatever runs are finished.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +19,9 @@ import pandas as pd
 
 import lesionlab
 from lesionlab.data.split import kaggle_split
-from lesionlab.evaluation.intervals import in_words
 
 SPLITS = ("kaggle", "lesion")
+PARTS = ("train", "validation", "test")
 NOTEBOOK = 0.7703
 
 
@@ -47,9 +47,6 @@ def print_split(data: Path) -> None:
     print(f"  its balanced accuracy: {recalls.mean():.3f}; its sensitivity for melanoma: {recalls['mel']:.3f}")
 
 
-PARTS = ("train", "validation", "test")
-
-
 def train(data: Path, out: Path, seeds: list[int], epochs: int | None) -> None:
     """Train the notebook's network on both splits, for each seed; what is finished is left as it is."""
     for split in SPLITS:
@@ -61,37 +58,56 @@ def train(data: Path, out: Path, seeds: list[int], epochs: int | None) -> None:
 
 
 def print_table(out: Path) -> None:
-    """Print a row for each finished run, as docs/seed.md shows them."""
+    """Print a row for each finished run, as docs/seed.md shows them, and the mean of each split's."""
     print("| split, seed | test images | accuracy | lesion trained on | lesion not trained on | balanced accuracy | "
           "melanoma sensitivity |")  # fmt: skip
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for folder in sorted(out.glob("*-*")):
-        if not (folder / "metrics.json").exists():
+    for split in SPLITS:
+        folders = sorted(out.glob(f"{split}-*"))
+        finished = [folder for folder in folders if (folder / "report.html").exists()]
+        rows = [row(folder) for folder in finished]
+        for folder, cells in zip(finished, rows, strict=True):
+            print("| " + " | ".join([folder.name.replace("-", ", "), *(text for _, text in cells)]) + " |")
+        if len(rows) > 1:
+            means = [np.mean([value for value, _ in column]) for column in zip(*rows, strict=True)]
+            print(f"| {split}, mean | " + " | ".join("" if np.isnan(mean) else f"{mean:.4g}" for mean in means) + " |")
+        for folder in sorted(set(folders) - set(finished)):
             print(f"(not finished: {folder})")
-            continue
-        print("| " + " | ".join(row(folder)) + " |")
-    print(f"\nThe notebook's own figure: accuracy {NOTEBOOK:.4f}.")
+    print(f"\nThe notebook's own figure: accuracy {NOTEBOOK:.4f}. In brackets: 95 % intervals over lesions.")
 
 
-def row(folder: Path) -> Iterator[str]:
-    """Give the cells of one run."""
+def row(folder: Path) -> list[tuple[float, str]]:
+    """Give the cells of one run: a value, and how it is written."""
     run = lesionlab.open_run(folder)
-    table, test = run.predictions, run.labelled("test")
+    table, test, figures = run.predictions, run.labelled("test"), run.metrics.test
     trained = set(table.loc[table["part"] == "train", "lesion_id"])
     is_known = np.array([lesion in trained for lesion in test.lesions])
-    figures = run.metrics.test
     melanoma = figures.per_class["mel"]
-    yield folder.name.replace("-", ", ")
-    yield f"{len(test):,}"
-    yield in_words(figures.accuracy, figures.intervals["accuracy"])
-    for chosen in (is_known, ~is_known):
-        if not chosen.any():
-            yield "none"
-            continue
-        part = lesionlab.evaluate_part(test.take(chosen), seed=0)
-        yield f"{in_words(part.accuracy, part.intervals['accuracy'])}, n = {len(test.take(chosen)):,}"
-    yield in_words(figures.balanced_accuracy, figures.intervals["balanced_accuracy"])
-    yield in_words(melanoma.sensitivity, melanoma.intervals["sensitivity"])
+    return [
+        (len(test), f"{len(test):,}"),
+        figure(figures.accuracy, figures.intervals["accuracy"]),
+        *(group(test.take(chosen)) for chosen in (is_known, ~is_known)),
+        figure(figures.balanced_accuracy, figures.intervals["balanced_accuracy"]),
+        figure(melanoma.sensitivity, melanoma.intervals["sensitivity"]),
+    ]
+
+
+def group(part: lesionlab.LabelledPredictions) -> tuple[float, str]:
+    """Give the accuracy on some of the test images, beside what always saying "nevus" would have on them."""
+    if not len(part):
+        return float("nan"), "none"
+    figures = lesionlab.evaluate_part(part, seed=0)
+    nevi = float((part.labels == part.taxonomy.index_of["nv"]).mean())
+    value, text = figure(figures.accuracy, figures.intervals["accuracy"])
+    return value, f"{text}; n = {len(part):,}, nevi {nevi:.3f}"
+
+
+def figure(value: float | None, interval: Sequence[float | None] | None) -> tuple[float, str]:
+    """Write a figure with its interval."""
+    if value is None:
+        return float("nan"), "not defined"
+    low, high = interval or (None, None)
+    return value, f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f} to {high:.3f})")
 
 
 def main() -> None:
