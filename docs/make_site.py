@@ -61,7 +61,7 @@ def main() -> int:
     for page in list(SOURCE.glob("*.md")):
         page.write_text(inside(page.read_text(encoding="utf-8")), encoding="utf-8")
     build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(ROOT / "mkdocs.yml")]
-    if subprocess.run(build, check=False).returncode:
+    if subprocess.run(build, cwd=ROOT, check=False).returncode:
         return 1
     broken = list(broken_links(HTML))
     print(*broken, sep="\n", end="\n" if broken else "", file=sys.stderr)
