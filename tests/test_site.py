@@ -67,6 +67,7 @@ def test_the_notebooks_run_and_the_site_is_built_of_them(cache: Path) -> None:
     site = ROOT / "build" / "site" / "html"
     life = (site / "notebooks" / "lifecycle.html").read_text(encoding="utf-8")
     assert "images of" in life and "95 % interval" in life and "data:image/svg+xml" in life
+    assert not [page for page in site.glob("*.html") if '<script src="http' in page.read_text(encoding="utf-8")]
     searched = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
     assert {"commands.html", "api.html", "notebooks/trust.html"} <= {doc["location"].split("#")[0] for doc in searched}
     assert (site / "in-the-browser" / "model.onnx").is_file()
