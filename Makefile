@@ -1,6 +1,6 @@
 # What a contributor runs; `make` alone lists it. The environment is the README's: its command for the tests.
 .DEFAULT_GOAL := help
-.PHONY: help test fast lint docs bench
+.PHONY: help test fast lint docs site bench
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\): .*## /\1	/p' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ lint: ## what CI asks of the code: style, types, layers
 
 docs: ## what docs/commands.md takes from the code, written anew; the tests compare the two
 	python docs/make_commands.py
+
+site: ## the site, with the notebooks executed, into build/site/html
+	python docs/make_site.py
 
 DATA ?= ../shared/ham10000/HAM10000_images
 bench: ## how fast prediction (of the images in DATA=DIR) and the input pipeline are, and how much memory training takes

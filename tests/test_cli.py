@@ -9,7 +9,7 @@ import pytest
 
 import lesionlab
 from conftest import command
-from lesionlab.cli import data, evaluate, main, make_parser, predict, run
+from lesionlab.cli import data, evaluate, main, make_parser, next_steps, predict, run
 from lesionlab.data.phantom.write import write_phantoms
 
 HEAVY = ("numpy", "PIL", "keras", "tensorflow", "pandas", "matplotlib", "sklearn", "jax", "torch", "rich")
@@ -35,6 +35,39 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     assert main([]) == 2
     out, shown = capsys.readouterr()
     assert out == "" and all(f"\n    {name} " in shown for name in commands())
+
+
+@pytest.mark.parametrize(
+    ("files", "first"),
+    [
+        ((), "lesionlab run"),
+        (("a.jpg",), "lesionlab predict ."),
+        (("my data/HAM10000_metadata.csv",), "lesionlab check 'my data'"),
+        (("runs/x/report.html", "runs/x/model.onnx", "a.jpg"), "lesionlab predict photo.jpg --model runs/x/model.onnx"),
+        (("runs/x/report.html",), "lesionlab run"),
+    ],
+)
+def test_without_a_command_three_are_suggested_by_what_lies_here(
+    files: tuple[str, ...],
+    first: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 2
+    steps = capsys.readouterr().err.partition("\nnext, here:\n")[2].splitlines()
+    assert len(steps) == 3 and steps[0].startswith(f"  {first}  ")
+
+
+def test_without_an_extra_its_installation_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(next_steps, "find_spec", lambda _: None)
+    assert [command for command, _ in next_steps.next_steps(tmp_path)] == [
+        "pip install 'lesionlab[cpu]'", "pip install 'lesionlab[serve]'", "lesionlab predict photo.jpg",
+    ]  # fmt: skip
 
 
 def test_only_the_command_line_parses_and_prints() -> None:

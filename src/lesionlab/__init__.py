@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lesionlab._version import __version__
 
 if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
+    from lesionlab.cli.notebook import load_ipython_extension as load_ipython_extension
     from lesionlab.data.clean import clean as clean
     from lesionlab.data.duplicates import near_duplicates as near_duplicates
     from lesionlab.data.layouts.recognise import index_images as index_images
@@ -32,11 +33,14 @@ if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
     from lesionlab.evaluation.labelled_predictions import LabelledPredictions as LabelledPredictions
     from lesionlab.evaluation.metrics import evaluate_part as evaluate_part
     from lesionlab.inference.model import load_model as load_model
+    from lesionlab.lifecycle.compare import compare_runs as compare_runs
+    from lesionlab.lifecycle.evaluate_elsewhere import evaluate as evaluate
     from lesionlab.lifecycle.run import Request as Request
     from lesionlab.lifecycle.run import run as run
     from lesionlab.recipe import Recipe as Recipe
     from lesionlab.recipe import read_recipe as read_recipe
     from lesionlab.report.page import write_report as write_report
+    from lesionlab.runs.opened import open_run as open_run
     from lesionlab.taxonomy import DIAGNOSES as DIAGNOSES
     from lesionlab.taxonomy import DX as DX
     from lesionlab.taxonomy import read_taxonomy as read_taxonomy
@@ -58,12 +62,16 @@ _HOME = {
     "UsageError": "lesionlab.errors",
     "channel_statistics": "lesionlab.data.statistics",
     "clean": "lesionlab.data.clean",
+    "compare_runs": "lesionlab.lifecycle.compare",
     "decode_images": "lesionlab.data.pixels",
     "encode_labels": "lesionlab.data.statistics",
+    "evaluate": "lesionlab.lifecycle.evaluate_elsewhere",
     "evaluate_part": "lesionlab.evaluation.metrics",
+    "load_ipython_extension": "lesionlab.cli.notebook",
     "load_model": "lesionlab.inference.model",
     "index_images": "lesionlab.data.layouts.recognise",
     "near_duplicates": "lesionlab.data.duplicates",
+    "open_run": "lesionlab.runs.opened",
     "prove": "lesionlab.data.split_proof",
     "read_collection": "lesionlab.data.layouts.recognise",
     "read_recipe": "lesionlab.recipe",

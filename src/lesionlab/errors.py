@@ -6,6 +6,10 @@ from collections.abc import Sequence
 class LesionlabError(Exception):
     """The work failed: what was wrong, where, and what mends it. Exit code 1."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Give what IPython shows in a notebook: the sentence, without the frames that led to it."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class UsageError(LesionlabError):
     """The request itself was wrong (a path, an option, a table, a recipe). Exit code 2."""

@@ -249,4 +249,7 @@ _KINDS: dict[Any, str] = {
 }
 
 HAM10000 = read_taxonomy("ham10000")
-DIAGNOSES, DX = HAM10000.diagnoses, HAM10000.dx  # public names: those of HAM10000, as before there were others
+DIAGNOSES = HAM10000.diagnoses
+"""The diagnoses of HAM10000, in its order; other data have others: `read_taxonomy`."""
+DX = HAM10000.dx
+"""Their codes."""

@@ -11,6 +11,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.cli import data, evaluate, export, predict, run, serve, track, tune
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser, given = make_parser(), sys.argv[1:] if arguments is None else arguments
     if not given:
         parser.print_help(sys.stderr)
+        _suggest()
         return 2
     options = parser.parse_args(given)
     try:
@@ -58,6 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except OSError:
             _drop_output()
         return _fail(_word_os_error(error, options), 1)
+
+
+def _suggest() -> None:
+    """Say under the help what to do next, by what lies here."""
+    from lesionlab.cli.next_steps import next_steps  # with Pillow, which `--help` does not need
+
+    steps = next_steps(Path())
+    width = max(len(command) for command, _ in steps)
+    lines = "\n".join(f"  {command:{width}}  {what}" for command, what in steps)
+    print(f"\nnext, here:\n{lines}", file=sys.stderr)
 
 
 def _stop_once() -> None:

@@ -15,6 +15,7 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluation.intervals import bootstrap, percentile_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, auc, headline
+from lesionlab.evaluation.notebook_html import interval_text, number, table
 from lesionlab.evaluation.tasks import as_task, has_malignant_task
 
 _NO_INTERVAL = (float("nan"), float("nan"))
@@ -73,6 +74,21 @@ class Comparison:
         if not found.is_clear:
             return f"{second} has {points} against {first}: the data cannot tell the two apart."
         return f"{second} is {'better' if found.difference > 0 else 'worse'} than {first}: {points}."
+
+    def _repr_html_(self) -> str:
+        """Show the verdict, and each difference with its interval, in a notebook."""
+        named = {name.replace("_", " ").replace("auc", "AUC"): each for name, each in self.figures.items()}
+        if not np.isnan(self.malignant_auc.difference):
+            named["AUC, malignant against benign"] = self.malignant_auc
+        rows = [
+            (name, number(each.first), number(each.second), number(each.difference, signed=True),
+             interval_text(each.interval, signed=True))
+            for name, each in named.items()
+        ]  # fmt: skip
+        head = ("", "first", "second", "difference", "95 % interval, paired")
+        counts = f"{self.images:,} images of {self.lesions:,} lesions; only the first right {self.only_first_right:,}, "
+        counts += f"only the second {self.only_second_right:,} (McNemar p = {self.mcnemar_p:.3f})"
+        return f"<div><b>{self.verdict('The first', 'the second').capitalize()}</b>{table(head, rows)}{counts}</div>"
 
 
 def compare(first: LabelledPredictions, second: LabelledPredictions, *, seed: int = 0) -> Comparison:

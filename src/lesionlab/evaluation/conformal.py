@@ -18,13 +18,8 @@ import numpy as np
 from lesionlab.evaluation.intervals import effective_number, folds, wilson_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.prediction_sets import Conformal, largest_score, prediction_sets, scores
-from lesionlab.evaluation.values import (
-    DiagnosisSets,
-    Interval,
-    RepeatedDiagnosisSets,
-    RepeatedSets,
-    SetFigures,
-)
+from lesionlab.evaluation.set_values import DiagnosisSets, RepeatedDiagnosisSets, RepeatedSets, SetFigures
+from lesionlab.evaluation.values import Interval
 
 COVERAGE = 0.9
 RAPS_PENALTY = 0.01  # for each rank beyond the second; fixed beforehand, not tuned

@@ -22,6 +22,7 @@ from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, curves, evaluate_part, headline, title
 from lesionlab.evaluation.metrics_file import DecisionFacts, Metrics, Robustness, as_written
 from lesionlab.evaluation.prediction_sets import Conformal
+from lesionlab.evaluation.set_values import RepeatedSets, SetFigures
 from lesionlab.evaluation.subgroups import subgroups
 from lesionlab.evaluation.tasks import MALIGNANT, as_task, tasks_of
 from lesionlab.evaluation.uncertainty import uncertainties
@@ -32,8 +33,6 @@ from lesionlab.evaluation.values import (
     HistologyFigures,
     ModelThreshold,
     NetBenefit,
-    RepeatedSets,
-    SetFigures,
     Stage,
     TaskFigures,
 )

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 
 from lesionlab.evaluation.prediction_sets import Conformal
+from lesionlab.evaluation.set_values import RepeatedSets, SetFigures
 from lesionlab.evaluation.values import (
     Abstention,
     ChosenThreshold,
@@ -19,9 +20,7 @@ from lesionlab.evaluation.values import (
     ModelThreshold,
     NetBenefit,
     PartFigures,
-    RepeatedSets,
     RiskCoverage,
-    SetFigures,
     Stage,
     Subgroup,
     TaskFigures,

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from lesionlab.evaluation.notebook_html import figures_table
+
 Figure = float | None
 Interval = Sequence[Figure] | None
 
@@ -85,6 +87,18 @@ class PartFigures(Headline, frozen=True, kw_only=True):
     confusion: Annotated[
         list[list[int]], doc("images by true (row) and predicted (column) diagnosis, as in `diagnoses`")
     ]
+
+    def _repr_html_(self) -> str:
+        """Show the headline figures, and the sensitivity of each diagnosis, with their intervals in a notebook."""
+        whole = f"{self.images:,} images of {self.lesions:,} lesions"
+        rows = [
+            (name.replace("_", " ").replace("auc", "AUC"), getattr(self, name), self.intervals.get(name), whole)
+            for name in ("balanced_accuracy", "macro_auc", "accuracy")
+        ]
+        for dx, each in self.per_class.items():
+            support = f"{each.images:,} image{'s' * (each.images != 1)}"
+            rows.append((f"sensitivity, {dx}", each.sensitivity, each.intervals.get("sensitivity"), support))
+        return figures_table(rows)
 
 
 class Bin(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,50 +246,6 @@ class NetBenefit(msgspec.Struct, frozen=True, kw_only=True):
     threshold: Annotated[float, doc("probability from which on a lesion is called positive")]
     model: Annotated[float, doc("net benefit of the model, an image")]
     all: Annotated[float, doc("that of calling every lesion positive")]
-
-
-class DiagnosisSets(msgspec.Struct, frozen=True, kw_only=True):
-    """Prediction sets of a diagnosis's images."""
-
-    images: Images
-    coverage: Annotated[Figure, doc("share of sets that hold the truth")]
-    interval: Annotated[Interval, doc("Wilson's, counting lesions")]
-    mean_size: Annotated[Figure, doc("diagnoses in a set")]
-    calibrated_on: Annotated[int, doc("lesions")]
-    is_promised: Annotated[bool, doc("whether these were enough for the promise")]
-
-
-class SetFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Prediction sets measured on the test part."""
-
-    promised: Annotated[float, doc("share of sets that were to hold the truth, of each diagnosis")]
-    penalty: Annotated[float, doc("of RAPS; 0 of APS")]
-    coverage: Annotated[float, doc("share of sets that hold the truth")]
-    interval: Annotated[Interval, doc("Wilson's, counting lesions")]
-    mean_size: Annotated[float, doc("diagnoses in a set")]
-    single: Annotated[float, doc("share of sets of one diagnosis")]
-    per_class: Annotated[dict[str, DiagnosisSets], doc("of each diagnosis, by code")]
-
-
-class RepeatedCoverage(msgspec.Struct, frozen=True, kw_only=True):
-    """Coverage over random halves."""
-
-    coverage: Annotated[Figure, doc("mean over the halves")]
-    range: Annotated[Interval, doc("5th and 95th percentile of single halves")]
-
-
-class RepeatedDiagnosisSets(RepeatedCoverage, frozen=True, kw_only=True):
-    """That of a diagnosis's images."""
-
-    images: Images
-
-
-class RepeatedSets(RepeatedCoverage, frozen=True, kw_only=True):
-    """That of all images."""
-
-    repeats: Annotated[int, doc("random halves by lesion: one calibrates, the other is measured")]
-    mean_size: Annotated[float, doc("diagnoses in a set")]
-    per_class: Annotated[dict[str, RepeatedDiagnosisSets], doc("of each diagnosis, by code")]
 
 
 class RiskCoverage(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,11 @@ from lesionlab.evaluation.prediction_sets import prediction_sets
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.inference.facts import Facts, Thresholds
 from lesionlab.inference.image_sources import Source
+from lesionlab.inference.notebook_html import image_row, images_table
 from lesionlab.taxonomy import Taxonomy
 
 NOT_DERMATOSCOPIC = "not dermatoscopic"
+_MOST_SHOWN = 12  # images, in a notebook
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,17 @@ class Prediction:
             "is_dermatoscopic": self.is_dermatoscopic,
         }
 
+    def _repr_html_(self) -> str:
+        """Show the image and its probabilities in a notebook."""
+        return images_table([self.as_row()], [])
+
+    def as_row(self) -> tuple[str, str, str]:
+        """Give the row of a notebook's table: cells of HTML."""
+        answer = [self.decision, self.name, f"malignant {self.malignant_probability:.3f}"]
+        if self.prediction_set:
+            answer.append(f"not ruled out: {', '.join(self.prediction_set)}")
+        return image_row(self.image, self.file, answer, self.probabilities)
+
 
 @dataclass(frozen=True)
 class Unreadable:
@@ -111,6 +124,13 @@ class Predictions:
     def probabilities(self) -> np.ndarray:
         """Probabilities of all predictions: float64 (n, k) in the order of the taxonomy."""
         return np.array([list(item.probabilities.values()) for item in self.items]).reshape(-1, len(self.taxonomy))
+
+    def _repr_html_(self) -> str:
+        """Show the first twelve images, and what could not be read, in a notebook."""
+        more = len(self) - _MOST_SHOWN
+        beside = [f"and {more:,} more"] if more > 0 else []
+        beside += [f"not read: {item.source}: {item.reason}" for item in self.unreadable[:_MOST_SHOWN]]
+        return images_table([item.as_row() for item in self.items[:_MOST_SHOWN]], beside)
 
 
 def short(value: float) -> float:
