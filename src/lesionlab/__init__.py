@@ -31,6 +31,8 @@ if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
     from lesionlab.errors import UsageError as UsageError
     from lesionlab.evaluation.labelled_predictions import LabelledPredictions as LabelledPredictions
     from lesionlab.evaluation.metrics import evaluate_part as evaluate_part
+    from lesionlab.inference.features import Embeddings as Embeddings
+    from lesionlab.inference.features import embed as embed
     from lesionlab.inference.model import load_model as load_model
     from lesionlab.lifecycle.run import Request as Request
     from lesionlab.lifecycle.run import run as run
@@ -51,6 +53,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _HOME = {
     "DIAGNOSES": "lesionlab.taxonomy",
     "DX": "lesionlab.taxonomy",
+    "Embeddings": "lesionlab.inference.features",
     "LabelledPredictions": "lesionlab.evaluation.labelled_predictions",
     "LesionlabError": "lesionlab.errors",
     "Recipe": "lesionlab.recipe",
@@ -59,6 +62,7 @@ _HOME = {
     "channel_statistics": "lesionlab.data.statistics",
     "clean": "lesionlab.data.clean",
     "decode_images": "lesionlab.data.pixels",
+    "embed": "lesionlab.inference.features",
     "encode_labels": "lesionlab.data.statistics",
     "evaluate_part": "lesionlab.evaluation.metrics",
     "load_model": "lesionlab.inference.model",

@@ -22,8 +22,9 @@ from lesionlab.data.images import ImageError, read_file
 from lesionlab.errors import UsageError
 from lesionlab.files import replacing
 from lesionlab.folders import claimed
+from lesionlab.inference.batches import BATCH_SIZE
 from lesionlab.inference.image_sources import Source
-from lesionlab.inference.model import BATCH_SIZE, Model
+from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.inference.shard_files import csv_writer, parquet_writer
 from lesionlab.inference.shard_log import JOB, LOG, Job, Line, begin, read_log, write_line
