@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.cli import data, evaluate, export, predict, run, serve, track, tune
+from lesionlab.cli import data, embed, evaluate, export, predict, run, serve, track, tune
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -25,7 +25,7 @@ examples:
   lesionlab predict photo.jpg          use the model that comes with lesionlab
   lesionlab COMMAND --help             every option of a command
 """
-_GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
+_GO_ON = ("run", "train", "tune", "fetch", "predict", "embed")  # predict's tables with --resume
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,6 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_score(commands)
     evaluate.add_compare(commands)
     predict.add_predict(commands)
+    embed.add_embed(commands)
     serve.add_serve(commands)
     export.add_export(commands)
     track.add_track(commands)
@@ -115,8 +116,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
     """Say whether what was done is kept: not every command goes on."""
-    is_table = options.command_name == "predict" and not options.shards
-    if is_table and options.out:
+    is_table = options.command_name in ("predict", "embed") and not options.shards
+    if is_table and options.command_name == "predict" and options.out:
         return "The same command with --resume goes on where it stopped."
     if is_table or options.command_name not in _GO_ON:
         return "Start it again."
