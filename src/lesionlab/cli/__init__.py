@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.cli import data, embed, evaluate, export, predict, run, serve, track, tune
+from lesionlab.cli import data, embed, evaluate, export, predict, probe, run, serve, track, tune
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -25,7 +25,7 @@ examples:
   lesionlab predict photo.jpg          use the model that comes with lesionlab
   lesionlab COMMAND --help             every option of a command
 """
-_GO_ON = ("run", "train", "tune", "fetch", "predict", "embed")  # predict's tables with --resume
+_GO_ON = ("run", "probe", "train", "tune", "fetch", "predict", "embed")  # predict's tables with --resume
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_explore(commands)
     data.add_phantom(commands)
     run.add_run(commands)
+    probe.add_probe(commands)
     run.add_train(commands)
     run.add_ensemble(commands)
     tune.add_tune(commands)
