@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.cli import data, embed, evaluate, export, predict, probe, run, serve, track, tune
+from lesionlab.cli import compare_data, data, embed, evaluate, export, predict, probe, run, serve, track, tune
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -107,6 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)
     evaluate.add_compare(commands)
+    compare_data.add_compare_data(commands)
     predict.add_predict(commands)
     embed.add_embed(commands)
     serve.add_serve(commands)
