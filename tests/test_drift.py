@@ -24,7 +24,6 @@ def pictures(folder: Path, n: int, *, seed: int, light: int = 0) -> Path:
 
 def energy_coefficient(a: np.ndarray, b: np.ndarray) -> float:
     """By its definition, image by image."""
-    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
 
     def mean(x: np.ndarray, y: np.ndarray) -> float:
         return float(np.linalg.norm(x[:, None] - y[None], axis=2).mean())
@@ -36,14 +35,14 @@ def test_the_coefficient_is_that_of_its_definition() -> None:
     random = np.random.default_rng(1)
     a, b = random.normal(size=(30, 6)), random.normal(size=(40, 6)) + 0.4
     found = feature_shift(a, b, (np.arange(30) // 2, np.arange(40)))
-    assert found.coefficient == pytest.approx(energy_coefficient(a, b), abs=1e-9)
+    assert found.coefficient == pytest.approx(energy_coefficient(a, b), abs=1e-6)
     assert found.lesions == (15, 40) and len(found.permuted) == drift.PERMUTATIONS
 
 
 def test_lesions_of_many_images_do_not_make_one_source_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drift, "PERMUTATIONS", 99)
     by_lesion, by_image = [], []
-    for seed in range(40):
+    for seed in range(10):
         random = np.random.default_rng(seed)
         sides = [
             np.repeat(random.normal(size=(20, 4)), 5, axis=0) + 0.05 * random.normal(size=(100, 4)) for _ in range(2)
@@ -51,9 +50,7 @@ def test_lesions_of_many_images_do_not_make_one_source_two(monkeypatch: pytest.M
         lesions = np.repeat(np.arange(20), 5)
         by_lesion.append(feature_shift(*sides, (lesions, lesions), seed=seed).p <= 0.05)
         by_image.append(feature_shift(*sides, (np.arange(100), np.arange(100)), seed=seed).p <= 0.05)
-    assert (
-        sum(by_lesion) <= 6 < 20 < sum(by_image)
-    )  # 2 of 40 are expected; image by image nearly all are called shifted
+    assert sum(by_lesion) <= 2 < 7 < sum(by_image)  # image by image nearly all are called shifted
 
 
 def test_changes_hold_together() -> None:

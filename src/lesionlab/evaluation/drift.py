@@ -66,7 +66,7 @@ def feature_shift(
     (a, groups_a), (b, groups_b) = (_drawn(*side, random) for side in ((first, lesions[0]), (second, lesions[1])))
     n_a, n_b = int(groups_a.max()) + 1, int(groups_b.max()) + 1
     groups = np.concatenate([groups_a, groups_b + n_a])
-    sums, sizes = _distances(_unit(np.concatenate([a, b])), groups)
+    sums, sizes = _distances(np.concatenate([a, b]), groups)
     seen = np.arange(n_a + n_b) < n_a
     assigned = np.stack([seen, *(random.permutation(seen) for _ in range(PERMUTATIONS))]).astype(np.float64)
     found = _coefficients(assigned, sums, sizes)
@@ -83,20 +83,20 @@ def _drawn(features: np.ndarray, lesions: np.ndarray, random: np.random.Generato
     return features, groups
 
 
-def _unit(features: np.ndarray) -> np.ndarray:
-    rows = features.astype(np.float64)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
 def _distances(rows: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the distances between the images of each two lesions: (l, l); and count the images of each: (l,)."""
+    """Sum the distances between the images of each two lesions: (l, l); and count the images of each: (l,).
+
+    Features keep their length: a paler picture may have the same ones, only smaller.
+    """
+    rows = rows.astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    squares = (rows**2).sum(axis=1)
     number = int(groups.max()) + 1
     member = np.zeros((len(rows), number))
     member[np.arange(len(rows)), groups] = 1
     sums = np.zeros((number, number))
     for at in range(0, len(rows), 500):
         block = slice(at, at + 500)
-        distances = np.sqrt(np.maximum(0, 2 - 2 * rows[block] @ rows.T))  # of rows of length 1
+        distances = np.sqrt(np.maximum(0, squares[block, None] + squares - 2 * rows[block] @ rows.T))
         sums += member[block].T @ (distances @ member)
     return sums, member.sum(axis=0)
 

@@ -1,7 +1,7 @@
 """`lesionlab compare-data A B`: whether the pictures of B come from where those of A come.
 
-In: two folders of images, labelled or not, and a model. Out: a `DataComparison`. Lesions are known where a folder has a table that
-names them; else each image counts as one.
+In: two folders of images, labelled or not, and a model. Out: a `DataComparison`. Lesions are known where a folder has a table
+that names them; else each image counts as one.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,12 @@ class DataComparison:
             f"{change.name} {change.first:.1f} to {change.second:.1f}" for change in self.quality if change.is_clear
         ]
         mixes = [f"{change.name} {change.first:.0%} to {change.second:.0%}" for change in self.mix if change.is_clear]
-        if not self.is_shifted:
+        if not self.is_shifted and (looks or mixes):
+            start = (
+                f"The features show no difference between {a} and {b} that {counts} can show (p = {self.shift.p:.3f}), but the "
+                "pictures are not alike in all:"
+            )
+        elif not self.is_shifted:
             start = (
                 f"No difference between {a} and {b} was found that {counts} can show (p = {self.shift.p:.3f}). That is no proof "
                 "that there is none."
