@@ -53,7 +53,7 @@ def finish(
     head: Head,
     steps: Steps,
     predict: Callable[[], np.ndarray],
-    write_model: Callable[[dict[str, Any], str], ExportFacts],
+    write_model: Callable[[dict[str, object], str], ExportFacts],
 ) -> None:
     """Step 14 of any model; see `evaluate`.
 
