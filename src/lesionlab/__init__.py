@@ -32,6 +32,8 @@ if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
     from lesionlab.errors import UsageError as UsageError
     from lesionlab.evaluation.labelled_predictions import LabelledPredictions as LabelledPredictions
     from lesionlab.evaluation.metrics import evaluate_part as evaluate_part
+    from lesionlab.inference.features import Embeddings as Embeddings
+    from lesionlab.inference.features import embed as embed
     from lesionlab.inference.model import load_model as load_model
     from lesionlab.lifecycle.compare import compare_runs as compare_runs
     from lesionlab.lifecycle.evaluate_elsewhere import evaluate as evaluate
@@ -55,6 +57,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _HOME = {
     "DIAGNOSES": "lesionlab.taxonomy",
     "DX": "lesionlab.taxonomy",
+    "Embeddings": "lesionlab.inference.features",
     "LabelledPredictions": "lesionlab.evaluation.labelled_predictions",
     "LesionlabError": "lesionlab.errors",
     "Recipe": "lesionlab.recipe",
@@ -64,6 +67,7 @@ _HOME = {
     "clean": "lesionlab.data.clean",
     "compare_runs": "lesionlab.lifecycle.compare",
     "decode_images": "lesionlab.data.pixels",
+    "embed": "lesionlab.inference.features",
     "encode_labels": "lesionlab.data.statistics",
     "evaluate": "lesionlab.lifecycle.evaluate_elsewhere",
     "evaluate_part": "lesionlab.evaluation.metrics",

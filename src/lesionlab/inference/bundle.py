@@ -12,7 +12,7 @@ other libraries, nested graphs) is refused. ONNX Runtime is then given the bytes
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.inference.facts import Facts, read_facts
+from lesionlab.inference.feature_output import with_features
 
 MODELS = Path(__file__).parents[1] / "models"
 MAX_BYTES = 512 * 2**20
@@ -42,6 +43,11 @@ class Bundle:
     def has_activation_maps(self) -> bool:
         """Whether the graph explains itself: networks that end in a global average do."""
         return self._gives("activation_maps")
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the graph gives its features: networks that end in a global average do."""
+        return self._gives("features")
 
     @property
     def has_ood_score(self) -> bool:
@@ -76,6 +82,25 @@ class Bundle:
         if not (np.abs(sums - 1) < 1e-3).all() or probabilities.min() < 0:
             raise LesionlabError(f"The model {self.facts.name!r} is damaged: its outputs are not probabilities.")
         return found | {"probabilities": probabilities / sums}
+
+    def with_features(self) -> "Bundle":
+        """Give the model with the output `features`: the input of its last dense layer, where the file does not give it.
+
+        The bytes, and so the SHA-256, stay the file's own.
+
+        Raises:
+            UsageError: the network has no one last dense layer.
+
+        """
+        if self.has_features:
+            return self
+        data = with_features(self.data)
+        if data is None:
+            raise UsageError(
+                f"The model {self.facts.name!r} has no features: it does not end in one dense layer. Give a model of one "
+                "network, or one whose networks were joined by 'lesionlab ensemble'."
+            )
+        return replace(self, session=_open_session(data, self.facts, Path(self.facts.name)))
 
     def _gives(self, name: str) -> bool:
         return any(output.name == name for output in self.session.get_outputs())
@@ -138,6 +163,11 @@ def _read(file: Path) -> bytes:
     if not file.is_file():
         known = ", ".join(model.stem for model in packaged_models()) or "none"
         raise UsageError(f"There is no model file {file}. Models that come with lesionlab: {known}.")
+    return read_model_file(file)
+
+
+def read_model_file(file: Path) -> bytes:
+    """Read an ONNX file; raises UsageError where it is none by its name, too large, or cannot be read."""
     if file.suffix != ".onnx":
         raise UsageError(f"{file} is no model for prediction: give a .onnx file, as 'lesionlab export' writes.")
     try:
@@ -150,21 +180,26 @@ def _read(file: Path) -> bytes:
 
 
 def _open_session(data: bytes, facts: Facts, file: Path) -> Any:
+    session = make_session(data, file)
+    inputs = [(item.name, item.type, list(item.shape[1:])) for item in session.get_inputs()]
+    outputs = {item.name: list(item.shape[1:]) for item in session.get_outputs()}
+    wanted = ("image", "tensor(uint8)", [facts.height, facts.width, 3])
+    if inputs != [wanted] or outputs.get("probabilities") != [len(facts.taxonomy)]:
+        raise UsageError(f"{file} does not take and give what its facts say: inputs {inputs}, outputs {outputs}.")
+    return session
+
+
+def make_session(data: bytes, file: Path) -> Any:
+    """Open an ONNX file that was scanned; messages call it `file`. Raises UsageError where ONNX Runtime cannot."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # its errors are raised, and worded below
     options.intra_op_num_threads = 1  # `predict` runs batches side by side, which no core has to wait for
     try:
-        session = onnxruntime.InferenceSession(
+        return onnxruntime.InferenceSession(
             data, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )  # its fallback would print, and try the same again
-        inputs = [(item.name, item.type, list(item.shape[1:])) for item in session.get_inputs()]
-        outputs = {item.name: list(item.shape[1:]) for item in session.get_outputs()}
     except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
         first = " ".join(str(error).split())[:200]
         raise UsageError(f"{file} cannot be opened by ONNX Runtime {onnxruntime.__version__}: {first}") from error
-    wanted = ("image", "tensor(uint8)", [facts.height, facts.width, 3])
-    if inputs != [wanted] or outputs.get("probabilities") != [len(facts.taxonomy)]:
-        raise UsageError(f"{file} does not take and give what its facts say: inputs {inputs}, outputs {outputs}.")
-    return session

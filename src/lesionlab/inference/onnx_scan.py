@@ -28,12 +28,12 @@ def _scan_model(data: memoryview, facts: dict[str, str]) -> Iterator[str]:
     """Yield what makes an ONNX file dangerous; fill `facts` with its metadata. Field numbers are those of onnx.proto."""
     budget = [_MAX_PARTS]
     has_graph = False
-    for number, value in _fields(data, budget):
+    for number, value in fields(data, budget):
         if number == 7:
             has_graph = True
             yield from _scan_graph(value, budget)
         elif number == 14:
-            entry = dict(_fields(value, budget))
+            entry = dict(fields(value, budget))
             key, text = (_text(entry.get(part, memoryview(b""))).decode() for part in (1, 2))
             facts[key] = text
         elif number in (20, 25):
@@ -43,7 +43,7 @@ def _scan_model(data: memoryview, facts: dict[str, str]) -> Iterator[str]:
 
 
 def _scan_graph(graph: memoryview, budget: list[int]) -> Iterator[str]:
-    for number, value in _fields(graph, budget):
+    for number, value in fields(graph, budget):
         if number == 1:
             yield from _scan_node(value, budget)
         elif number == 5:
@@ -53,11 +53,11 @@ def _scan_graph(graph: memoryview, budget: list[int]) -> Iterator[str]:
 
 
 def _scan_node(node: memoryview, budget: list[int]) -> Iterator[str]:
-    for number, value in _fields(node, budget):
+    for number, value in fields(node, budget):
         if number == 7 and (domain := _text(value)) not in _OWN_OPERATORS:
             yield f"needs operators of {domain.decode(errors='replace')!r}"
         if number == 5:
-            for part, content in _fields(value, budget):
+            for part, content in fields(value, budget):
                 if part in (5, 10):
                     yield from _scan_tensor(content, budget)
                 elif part in (6, 11, 22, 23):
@@ -65,7 +65,7 @@ def _scan_node(node: memoryview, budget: list[int]) -> Iterator[str]:
 
 
 def _scan_tensor(tensor: memoryview, budget: list[int]) -> Iterator[str]:
-    for number, value in _fields(tensor, budget):
+    for number, value in fields(tensor, budget):
         if number == 13 or (number == 14 and value != 0):
             yield "points to data in other files"
 
@@ -76,9 +76,10 @@ def _text(value: Any) -> bytes:
     return bytes(value)
 
 
-def _fields(data: memoryview, budget: list[int]) -> Iterator[tuple[int, Any]]:
+def fields(data: memoryview, budget: list[int] | None = None) -> Iterator[tuple[int, Any]]:
     """Yield number and value of each field of a protobuf message: int for numbers, memoryview for all else.
 
+    `budget` holds how many more parts may be read, and is drawn on; by default a million.
     A message where a string or number was expected, or the other way round, is not told apart; the callers compare.
 
     Raises:
@@ -87,6 +88,7 @@ def _fields(data: memoryview, budget: list[int]) -> Iterator[tuple[int, Any]]:
     """
     if not isinstance(data, memoryview):
         raise ValueError("a number stands where a message should")
+    budget = [_MAX_PARTS] if budget is None else budget
     at, end = 0, len(data)
     while at < end:
         budget[0] -= 1

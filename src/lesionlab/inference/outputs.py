@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lesionlab.cluster.threads import in_batches, in_order
+from lesionlab.inference.batches import BATCH_SIZE
 from lesionlab.inference.bundle import Bundle
-from lesionlab.inference.model import BATCH_SIZE
 from lesionlab.progress import track
 
 _OUTPUTS = {"probabilities": np.float64, "features": np.float32, "activation_maps": np.float32, "ood_score": np.float64}
