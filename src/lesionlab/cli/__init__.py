@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.cli import data, evaluate, export, predict, run, serve, track, tune
+from lesionlab.cli import adapt, data, evaluate, export, predict, run, serve, track, tune
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -106,6 +106,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)
     evaluate.add_compare(commands)
+    adapt.add_adapt(commands)
     predict.add_predict(commands)
     serve.add_serve(commands)
     export.add_export(commands)
