@@ -14,9 +14,9 @@ def add_adapt(commands: Commands) -> None:
         "adapt",
         help="adapt a model to a clinic's labelled images: a new model file",
         description="Adapt a model to the labelled images of a clinic, in its own diagnoses, and write a new model file. Chosen "
-        "by cross-validation over lesions: the model as it is, recalibrated, corrected for the clinic's mix of diagnoses, or with "
-        "a head that starts from the old one. Without labels (--unlabelled alone) the mix of diagnoses is corrected for. Needs the "
-        "extra 'adapt', and neither Keras nor TensorFlow.",
+        "by cross-validation over lesions: the model as it is, recalibrated, corrected for the clinic's mix of diagnoses, or "
+        "with a head that starts from the old one. Without labels (--unlabelled alone) the mix of diagnoses is corrected for. "
+        "Needs the extra 'adapt', and neither Keras nor TensorFlow.",
     )
     adapt.add_argument(
         "model",

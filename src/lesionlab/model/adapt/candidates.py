@@ -18,7 +18,7 @@ from lesionlab.model.adapt.priors import counted_mix
 from lesionlab.model.adapt.start import Start
 from lesionlab.model.export.head import Head
 
-STRENGTHS = (3.0, 1.0, 0.3)  # of the pull towards the old head
+STRENGTHS = ((0, 3.0), (150, 1.0), (500, 0.3))  # groups from which a pull towards the old head may be so weak
 USUAL = "held head, 3"  # what few lesions cannot prove wrong: on MILK10k from 50 lesions on not worse than any other
 _MOST_DIRECTIONS = 300  # of features; on MILK10k 150 and 500 give the same
 _NEVER = -30.0  # logit of a diagnosis that a model without it can never answer
@@ -104,7 +104,8 @@ def candidates(images: ClinicImages) -> list[Candidate]:
     ]
     new = " (a new one where a diagnosis is new)" if images.start.new else ""
     warm: dict[tuple[int, ...], Change] = {}  # of the same images at the strength before
-    for strength in STRENGTHS:
+    n_groups = len(np.unique(images.groups))
+    for strength in (strength for least, strength in STRENGTHS if n_groups >= least):
         words = f"a head that starts from the old one{new} and is held to it, strength {strength:g}"
         ways.append(Candidate(f"held head, {strength:g}", words, _Held(strength, warm), strength))
     return ways
