@@ -19,7 +19,7 @@ from lesionlab.runs.manifest import EvaluationManifest, Manifest
 
 PAGE = Path(__file__).parent / "commands.md"
 FILES = {"manifest": Manifest, "evaluation": EvaluationManifest, "metrics": Metrics}
-_HELP = re.compile(r"(?<=<!-- help: )(\w+) -->\n.*?<!-- end -->", re.DOTALL)
+_HELP = re.compile(r"(?<=<!-- help: )([\w-]+) -->\n.*?<!-- end -->", re.DOTALL)
 _KEYS = re.compile(r"(?<=<!-- keys: )(\w+) -->\n.*?<!-- end -->", re.DOTALL)
 _DESCRIBED = re.compile(r"^    (\w+): (.+(?:\n        .+)*)$", re.MULTILINE)
 

@@ -69,7 +69,7 @@ def test_every_key_of_a_recipe_is_documented_with_its_default() -> None:
 
 def test_every_command_and_option_is_documented() -> None:
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    sections = dict(re.findall(r"^## `lesionlab (\w+)`\n(.*?)(?=^## )", text, flags=re.DOTALL | re.MULTILINE))
+    sections = dict(re.findall(r"^## `lesionlab ([\w-]+)`\n(.*?)(?=^## )", text, flags=re.DOTALL | re.MULTILINE))
     assert set(sections) == set(commands())
     for name, command in commands().items():
         options = {option for action in command._actions for option in action.option_strings} - {"-h", "--help"}
@@ -79,7 +79,7 @@ def test_every_command_and_option_is_documented() -> None:
 def test_the_help_in_the_documentation_is_what_the_commands_print() -> None:
     script = runpy.run_path(str(ROOT / "docs" / "make_commands.py"))
     text = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"<!-- help: (\w+) -->", text)) == {"lesionlab", *commands()}
+    assert set(re.findall(r"<!-- help: ([\w-]+) -->", text)) == {"lesionlab", *commands()}
     assert script["with_help"](text).split() == text.split(), "Run: python docs/make_commands.py"
 
 

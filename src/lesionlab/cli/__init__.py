@@ -13,7 +13,20 @@ import textwrap
 from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.cli import adapt, data, evaluate, export, predict, run, serve, track, tune
+from lesionlab.cli import (
+    adapt,
+    compare_data,
+    data,
+    embed,
+    evaluate,
+    export,
+    predict,
+    probe,
+    run,
+    serve,
+    track,
+    tune,
+)
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -25,7 +38,7 @@ examples:
   lesionlab predict photo.jpg          use the model that comes with lesionlab
   lesionlab COMMAND --help             every option of a command
 """
-_GO_ON = ("run", "train", "tune", "fetch", "predict")  # predict's tables with --resume
+_GO_ON = ("run", "probe", "train", "tune", "fetch", "predict", "embed")  # predict's tables with --resume
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,14 +113,17 @@ def make_parser() -> argparse.ArgumentParser:
     data.add_explore(commands)
     data.add_phantom(commands)
     run.add_run(commands)
+    probe.add_probe(commands)
     run.add_train(commands)
     run.add_ensemble(commands)
     tune.add_tune(commands)
     evaluate.add_evaluate(commands)
     evaluate.add_score(commands)
     evaluate.add_compare(commands)
+    compare_data.add_compare_data(commands)
     adapt.add_adapt(commands)
     predict.add_predict(commands)
+    embed.add_embed(commands)
     serve.add_serve(commands)
     export.add_export(commands)
     track.add_track(commands)
@@ -116,8 +132,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _how_to_go_on(options: argparse.Namespace) -> str:
     """Say whether what was done is kept: not every command goes on."""
-    is_table = options.command_name == "predict" and not options.shards
-    if is_table and options.out:
+    is_table = options.command_name in ("predict", "embed") and not options.shards
+    if is_table and options.command_name == "predict" and options.out:
         return "The same command with --resume goes on where it stopped."
     if is_table or options.command_name not in _GO_ON:
         return "Start it again."

@@ -37,7 +37,7 @@ def predict_paths(options: Namespace) -> int:
     if options.explain:
         _refuse_folder_of_images(options.explain, options.paths)
     left_out = SkippedFiles()
-    sources = unique_names(_sources(options.paths, left_out))
+    sources = unique_names(sources_of(options.paths, left_out))
     code = _predict_into(sources, options)
     if left_out.n:
         _say(f"{left_out}. Read are {', '.join(SUFFIXES)}.")
@@ -145,7 +145,8 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
     return 1 if n_unreadable else 0
 
 
-def _sources(paths: list[str], left_out: SkippedFiles) -> Iterator[Source]:
+def sources_of(paths: list[str], left_out: SkippedFiles) -> Iterator[Source]:
+    """Find the images that paths stand for; `-` stands for a list on standard input."""
     listed = [_standard_input() if path == "-" else find_images([path], left_out) for path in paths]
     return map(Source.of_file, chain.from_iterable(listed))
 

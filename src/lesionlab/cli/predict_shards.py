@@ -1,4 +1,4 @@
-"""`lesionlab predict --shards`: an archive's predictions in files of a thousand rows, by this machine or by Ray."""
+"""`lesionlab predict --shards` and `embed --shards`: an archive's rows in files of a thousand rows, by this machine or by Ray."""
 
 import sys
 from argparse import Namespace
@@ -8,15 +8,29 @@ from contextlib import ExitStack, contextmanager
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cluster import connection
 from lesionlab.inference import SHARD_FORMATS, ray_engine
+from lesionlab.inference.feature_files import facts_of, features_writer
+from lesionlab.inference.features import Embedder
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Unreadable
-from lesionlab.inference.shards import SHARD_SIZE, UNREADABLE, Answer, local_engine, write_shards
+from lesionlab.inference.shards import SHARD_SIZE, UNREADABLE, Answer, Write, local_engine, write_shards
 from lesionlab.progress import counter
 
 
 def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) -> int:
-    """Write shards by the engine asked for; exit code 1 where images could not be read."""
+    """Write shards of predictions by the engine asked for; exit code 1 where images could not be read."""
+    return _write(sources, model, options, options.shard_format or SHARD_FORMATS[0])
+
+
+def embed_shards(sources: Iterable[Source], embedder: Embedder, options: Namespace) -> int:
+    """Write shards of features, likewise."""
+    format = options.shard_format or "parquet"
+    return _write(sources, embedder, options, format, features_writer(format, facts_of(embedder)))
+
+
+def _write(
+    sources: Iterable[Source], model: Model | Embedder, options: Namespace, format: str, write: Write | None = None
+) -> int:
     with ExitStack() as stack:
         if options.engine == "ray":
             engine = ray_engine.ray_engine(
@@ -24,13 +38,14 @@ def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) 
             )
         else:
             engine = local_engine(model, options.batch_size)
-        show = stack.enter_context(_shown(options))
+        show = stack.enter_context(_shown("predicting" if isinstance(model, Model) else "embedding"))
         tally = write_shards(
             sources,
             model,
             engine,
             options.shards,
-            format=options.shard_format or SHARD_FORMATS[0],
+            format=format,
+            write=write,
             shard_size=options.shard_size or SHARD_SIZE,
             batch_size=options.batch_size,
             report=show,
@@ -44,9 +59,9 @@ def predict_shards(sources: Iterable[Source], model: Model, options: Namespace) 
 
 
 @contextmanager
-def _shown(options: Namespace) -> Iterator[Callable[[Answer], None]]:
+def _shown(what: str) -> Iterator[Callable[[Answer], None]]:
     """Name unreadable images as they come, under a bar of the images done."""
-    with counter("predicting") as advance:
+    with counter(what) as advance:
 
         def show(answer: Answer) -> None:
             for item in answer.results:

@@ -118,7 +118,7 @@ def _run(options: argparse.Namespace) -> None:
     if options.epochs:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
     if options.split:
-        recipe = recipe.with_changes("split", **_split_choice(options.split))
+        recipe = recipe.with_changes("split", **split_choice(options.split))
     data_name = "-".join(folder.resolve().name for folder in options.data or ()) or "generated"
     out = options.out or Path("runs") / f"{data_name}-{recipe.name}"
     choices: dict[str, Any] = {"devices": options.devices, "track": tuple(dict.fromkeys(options.track))}
@@ -144,7 +144,8 @@ def _check_folds(options: argparse.Namespace, engine: str) -> None:
         raise UsageError("--folds divides the lesions itself: leave out --split.")
 
 
-def _split_choice(text: str) -> dict[str, str]:
+def split_choice(text: str) -> dict[str, str]:
+    """Read what `--split` asks for, as a recipe's section [split]."""
     if text.lower().endswith(".csv"):
         return {"name": "file", "file": text}
     name, _, source = text.partition(":")

@@ -80,6 +80,10 @@ class Embedder:
 
     network: Bundle | Encoder
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process as the network does, whose features are then found again."""
+        return embedder_of, (self.network,)
+
     @property
     def name(self) -> str:
         """Of the model."""
@@ -132,8 +136,13 @@ def load_embedder(path: str | Path | None = None) -> Embedder:
 
     """
     if path is not None and Path(path).suffix == ".toml":
-        return Embedder(open_encoder(path))
-    return Embedder(open_bundle(path).with_features())
+        return embedder_of(open_encoder(path))
+    return embedder_of(open_bundle(path))
+
+
+def embedder_of(network: Bundle | Encoder) -> Embedder:
+    """Have an open model give its features; raises UsageError where it has none."""
+    return Embedder(network if isinstance(network, Encoder) else network.with_features())
 
 
 def embed(images: Any, model: str | Path | None = None, *, batch_size: int = BATCH_SIZE) -> Embeddings:

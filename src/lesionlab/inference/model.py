@@ -34,6 +34,16 @@ class Model:
         """What the model file says of itself."""
         return self.bundle.facts
 
+    @property
+    def name(self) -> str:
+        """Of the model."""
+        return self.facts.name
+
+    @property
+    def sha256(self) -> str:
+        """By which the model is known again."""
+        return self.bundle.sha256
+
     def predict(self, images: Any, *, batch_size: int = BATCH_SIZE, explain: bool = False) -> Predictions:
         """Predict one image, many, or all of a folder.
 

@@ -3,7 +3,9 @@
 In: shards, lazily. Out: their answers as they are ready, checked to be of the shard's own images.
 """
 
+import hashlib
 import os
+import pickle
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -14,22 +16,23 @@ import numpy as np
 from lesionlab._version import __version__
 from lesionlab.cluster.tasks import in_parallel, node_name, worded
 from lesionlab.errors import LesionlabError
-from lesionlab.inference.bundle import open_bytes
+from lesionlab.inference.features import Embedder
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Unreadable
 from lesionlab.inference.shards import Answer, Engine, Shard, opens_now
 
 _MUST_AGREE = ("numpy", "onnxruntime", "pillow")  # other versions may give other last digits
-_OPEN: dict[str, Model] = {}  # of a worker process: the model that it opened last
+_OPEN: dict[str, Model | Embedder] = {}  # of a worker process: the model that it opened last
 
 
-def ray_engine(ray: Any, model: Model, batch_size: int) -> Engine:
+def ray_engine(ray: Any, model: Model | Embedder, batch_size: int) -> Engine:
     """Answer shards by a connected Ray, one core a shard; see `lesionlab.inference.shards`."""
 
     def engine(shards: Iterator[Shard]) -> Iterator[Answer]:
-        stored = _put(ray, np.frombuffer(model.bundle.data, dtype=np.uint8))
-        digest, versions = model.bundle.sha256, _versions()
+        data = pickle.dumps(model)  # the bytes of its file
+        stored = _put(ray, np.frombuffer(data, dtype=np.uint8))
+        digest, versions = hashlib.sha256(data).hexdigest(), _versions()
         calls = (((stored, digest, _absolute(shard), batch_size, versions), shard) for shard in shards)
         for shard, (results, node) in in_parallel(ray, _answer, calls):
             yield Answer(shard, _checked_images(results, shard), _checked_node(results, shard, node))
@@ -40,11 +43,11 @@ def ray_engine(ray: Any, model: Model, batch_size: int) -> Engine:
 def _answer(
     data: np.ndarray, digest: str, shard: Shard, batch_size: int, versions: dict[str, str]
 ) -> tuple[tuple, str]:
-    """Predict a shard in a worker: the results, and the node's name."""
+    """Answer a shard in a worker: the results, and the node's name."""
     _check_versions(versions)
     if digest not in _OPEN:
         _OPEN.clear()
-        _OPEN[digest] = Model(open_bytes(data.tobytes(), Path("the model")))
+        _OPEN[digest] = pickle.loads(data.tobytes())
     return tuple(_OPEN[digest].stream(shard.sources, batch_size=batch_size, workers=1)), node_name()
 
 

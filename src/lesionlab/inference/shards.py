@@ -1,4 +1,4 @@
-"""Predictions of an archive, a file of a thousand rows after the other: streamed, resumed, the same whoever computes them.
+"""Predictions or features of an archive, a file of a thousand rows after the other: streamed, resumed, the same by any engine.
 
 In: sources (lazily), an engine that answers shards, a folder. Out: `part-000000.parquet` (or `.csv`, in ISIC's columns) and
 so on, each written whole by this process alone, in the order of the images; `_shards.jsonl`, a line for each file that is
@@ -12,10 +12,11 @@ every engine gives the same bits on processors of the same kind.
 import csv
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from lesionlab.cluster.threads import in_batches
 from lesionlab.data.images import ImageError, read_file
@@ -23,6 +24,7 @@ from lesionlab.errors import UsageError
 from lesionlab.files import replacing
 from lesionlab.folders import claimed
 from lesionlab.inference.batches import BATCH_SIZE
+from lesionlab.inference.features import Embedded, Embedder
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Prediction, Unreadable
@@ -52,10 +54,11 @@ class Answer:
     """What an engine makes of a shard, in the order of its images; `node` is where."""
 
     shard: Shard
-    results: tuple[Prediction | Unreadable, ...]
+    results: tuple[Prediction | Embedded | Unreadable, ...]
     node: str = "this machine"
 
 
+Write = Callable[[Sequence[Any], Path], None]
 Engine = Callable[[Iterator[Shard]], Iterator[Answer]]
 
 
@@ -71,11 +74,12 @@ class JobProgress:
 
 def write_shards(
     sources: Iterable[Source],
-    model: Model,
+    model: Model | Embedder,
     engine: Engine,
     folder: Path,
     *,
     format: str = "parquet",
+    write: Write | None = None,
     shard_size: int = SHARD_SIZE,
     batch_size: int = BATCH_SIZE,
     report: Callable[[Answer], None] = lambda answer: None,
@@ -87,7 +91,8 @@ def write_shards(
         model: whose answers they are; another model's folder is refused.
         engine: `local_engine(…)` or `lesionlab.inference.ray_engine.ray_engine(…)`.
         folder: made where it is absent; otherwise one that holds a job of the same kind, which goes on.
-        format: one of `lesionlab.inference.SHARD_FORMATS`.
+        format: the suffix of the files; of predictions one of `lesionlab.inference.SHARD_FORMATS`.
+        write: writes a file of what was made of images; by default predictions, as `format` has them.
         shard_size: images a shard; brought up to whole batches.
         batch_size: images that go through the network together.
         report: called with each answer after its file is written.
@@ -97,17 +102,19 @@ def write_shards(
         LesionlabError: the engine fails; what was written stays, and the same call goes on with it.
 
     """
-    write = {"parquet": parquet_writer, "csv": csv_writer}[format](model.facts.taxonomy.columns)
+    columns = model.facts.taxonomy.columns if isinstance(model, Model) else ()
+    write_rows: Write = write or {"parquet": parquet_writer, "csv": csv_writer}[format](columns)
+    kind = format if isinstance(model, Model) else f"features in {format}"
     shard_size = -(-shard_size // batch_size) * batch_size
     with ExitStack() as stack:
         stack.enter_context(claimed(folder, JOB, "shards", "--shards"))
-        done = begin(folder, Job(model.facts.name, model.bundle.sha256, format, shard_size))
+        done = begin(folder, Job(model.name, model.sha256, kind, shard_size))
         log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
         tally = JobProgress()
         for answer in engine(_left(_divided(sources, shard_size), done, tally, folder)):
             name = f"part-{answer.shard.number:06d}.{format}"
             with replacing(folder / name) as temporary:
-                write([item for item in answer.results if isinstance(item, Prediction)], temporary)
+                write_rows([item for item in answer.results if not isinstance(item, Unreadable)], temporary)
             line = _line(answer, folder / name)
             write_line(log, line)
             _count(tally, line)
@@ -117,7 +124,7 @@ def write_shards(
     return tally
 
 
-def local_engine(model: Model, batch_size: int) -> Engine:
+def local_engine(model: Model | Embedder, batch_size: int) -> Engine:
     """Answer shards one after the other on the cores of this machine."""
 
     def answer(shards: Iterator[Shard]) -> Iterator[Answer]:

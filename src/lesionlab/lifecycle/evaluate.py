@@ -1,6 +1,7 @@
 """Step 14: what the trained network is worth, on every part; its export, its figures, its card and its report."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,7 @@ from lesionlab.files import write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Steps, Trained
-from lesionlab.model.batches import predict
 from lesionlab.model.decision_rule import calibrate, choose_thresholds
-from lesionlab.model.export.onnx import export_onnx, why_no_onnx
-from lesionlab.model.export.ood_score import add_ood_score, in_words
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
@@ -38,16 +36,45 @@ from lesionlab.runs.stages import Step, say
 
 def evaluate(run: Run, head: Head, steps: Steps) -> None:
     """Step 14: metrics of every part, export, figures, card and report; then the run counts as finished."""
+    from lesionlab.model.batches import predict
+
+    data, split, trained = steps.data, steps.split, steps.trained
+    finish(
+        run,
+        head,
+        steps,
+        lambda: predict(trained.network, data.pixels, split.table["row"].to_numpy()),
+        lambda decision, card: export(run, data, split, trained, decision, card),
+    )
+
+
+def finish(
+    run: Run,
+    head: Head,
+    steps: Steps,
+    predict: Callable[[], np.ndarray],
+    write_model: Callable[[dict[str, Any], str], ExportFacts],
+) -> None:
+    """Step 14 of any model; see `evaluate`.
+
+    Args:
+        run: at work.
+        head: what its manifest begins with.
+        steps: what the others gave.
+        predict: gives the probabilities of every image (n, k), in the order of the table.
+        write_model: writes `model.onnx`, given the decision and the model card.
+
+    """
     out, data, split, trained = run.request.out, steps.data, steps.split, steps.trained
     with run.stages.step(Step.EVALUATION):
-        probabilities = predict(trained.network, data.pixels, split.table["row"].to_numpy())
+        probabilities = predict()
         predictions = predictions_table(split.table, probabilities, split.taxonomy)
         write_csv(predictions, out / "predictions.csv")
         metrics = measure_run(run, split, trained, probabilities, data.look, data.facts.is_generated)
         write_json(out / "metrics.json", msgspec.to_builtins(metrics))
         evaluated = now()
         card = write_card(out, metrics, evaluated, data.facts, split.facts, split.pixel_facts, trained.facts)
-        exported = export(run, data, split, trained, msgspec.to_builtins(metrics.decision), card)
+        exported = write_model(msgspec.to_builtins(metrics.decision), card)
         _say_result(metrics)
         write_run_figures(
             out / "figures", metrics, split.taxonomy, trained.history, predictions, data.pixels, split.table
@@ -141,6 +168,9 @@ def export(
     run: Run, data: CleanData, split: SplitData, trained: Trained, decision: dict[str, Any], card: str
 ) -> ExportFacts:
     """Write model.onnx with its facts inside, or say why this installation cannot."""
+    from lesionlab.model.export.onnx import export_onnx, why_no_onnx
+    from lesionlab.model.export.ood_score import add_ood_score, in_words
+
     reason = why_no_onnx()
     if reason:
         say(f"model.onnx was not written: {reason}")

@@ -7,6 +7,7 @@ does them again and goes on with the training where it stood.
 import dataclasses
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from jinja2 import UndefinedError
@@ -42,6 +43,20 @@ def run(request: Request) -> Path:
     request = validated(request)
     if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
         return _help_to_train(request)
+    return carry_out(request, _fourteen_steps)
+
+
+def carry_out(request: Request, steps: Callable[[Run, Head], None]) -> Path:
+    """Have the steps of a run done in its directory, unless they are done, and return it.
+
+    Args:
+        request: `validated`.
+        steps: what the run does; given what its manifest begins with.
+
+    Raises:
+        UsageError: the directory holds something else.
+
+    """
     with folders.claimed(request.out, directory.MANIFEST):
         identity = identify(request)
         finished = start.find_finished(request.out, identity, again=request.again)
@@ -55,7 +70,7 @@ def run(request: Request) -> Path:
         write_text(request.out / directory.RECIPE, request.recipe.to_toml())
         trackers = start_all(request.track, request.out, again=request.again)
         with closing_trackers(trackers):
-            _fourteen_steps(Run(request, trackers=trackers), head)
+            steps(Run(request, trackers=trackers), head)
     return request.out
 
 

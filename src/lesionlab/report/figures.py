@@ -60,7 +60,7 @@ def write_run_figures(
     folder.mkdir(exist_ok=True)
     with matplotlib.rc_context(STYLE):
         drawn = {
-            "history.svg": _history(history),
+            "history.svg": _strengths(history) if "l2" in history else _history(history),
             "split.svg": _split(predictions, taxonomy),
         }
     for name, figure in drawn.items():
@@ -147,6 +147,28 @@ def _history(history: pd.DataFrame) -> Any:
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     for axes in (loss, score):
+        axes.legend(fontsize=7)
+    return figure
+
+
+def _strengths(history: pd.DataFrame) -> Any:
+    """Draw what each strength of L2 came to, of a linear head."""
+    figure = new_figure(7.4, 2.4)
+    loss, score = figure.subplots(1, 2)
+    for axes, column, colour, label in (
+        (loss, "loss", GREY, "training"),
+        (loss, "val_loss", BLUE, "validation"),
+        (score, "accuracy", GREY, "training accuracy"),
+        (score, "val_accuracy", BLUE, "validation accuracy"),
+        (score, "val_balanced_accuracy", RED, "validation balanced"),
+    ):
+        axes.plot(history["l2"], history[column], color=colour, label=label, marker="o", markersize=3)
+    loss.set_title("Log loss")
+    score.set_title("Accuracy")
+    score.set_ylim(0, 1)
+    for axes in (loss, score):
+        axes.set_xscale("log")
+        axes.set_xlabel("strength of L2")
         axes.legend(fontsize=7)
     return figure
 

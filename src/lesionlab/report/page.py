@@ -57,6 +57,7 @@ def write_report(
         **_common(manifest.data.diagnoses, metrics.is_generated),
         n_epochs=len(history),
         is_ensemble="run" in history,
+        is_probe="l2" in history,
         **_galleries(folder),
         checklists=checklists("run", has_patients=manifest.data.patients is not None),
         recipe_text=recipe.to_toml(),

@@ -8,6 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from lesionlab.inference.predictions import Prediction, Unreadable
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
+_SHARES = tuple(step / 10 for step in range(1, 11))
+_SCORES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
 
 
 class Meter:
@@ -25,6 +27,18 @@ class Meter:
             buckets=_SECONDS,
             registry=self._registry,
         )
+        self._diagnoses = Counter(
+            "lesionlab_diagnoses",
+            "Dermatoscopic images answered, by predicted diagnosis",
+            ["dx"],
+            registry=self._registry,
+        )
+        self._uncertainty = Histogram(
+            "lesionlab_uncertainty", "Uncertainty of the predictions", buckets=_SHARES, registry=self._registry
+        )
+        self._ood = Histogram(
+            "lesionlab_ood_score", "How little images look dermatoscopic", buckets=_SCORES, registry=self._registry
+        )
         self._waiting = Gauge("lesionlab_images_waiting", "Images under way or waiting", registry=self._registry)
 
     def count_request(self, status: int) -> None:
@@ -36,6 +50,17 @@ class Meter:
         self._seconds.observe(seconds)
         for decision in _decisions(answers):
             self._images.labels(decision).inc()
+        for answer in answers:
+            if isinstance(answer, Prediction):
+                self._count_drift(answer)
+
+    def _count_drift(self, prediction: Prediction) -> None:
+        """Count what shows from month to month whether other pictures come in; `compare-data` tests it on the pictures."""
+        if prediction.ood_score is not None:
+            self._ood.observe(prediction.ood_score)
+        if prediction.is_dermatoscopic is not False:
+            self._diagnoses.labels(prediction.dx).inc()
+            self._uncertainty.observe(prediction.uncertainty)
 
     def page(self, waiting: int) -> Response:
         """Write the figures in Prometheus's text format."""

@@ -216,7 +216,7 @@ def _add_head(graph: Any, features: str, head: Head, prefix: str, *, has_axes_at
     """Append the dense layer, the softmax and the rule of `lesionlab.model.decision_rule.apply_decision`."""
     from onnx import TensorProto, helper, numpy_helper
 
-    def constant(name: str, value: np.ndarray) -> str:
+    def constant(name: str, value: np.ndarray | np.floating) -> str:
         graph.initializer.append(numpy_helper.from_array(np.asarray(value), prefix + name))
         return prefix + name
 

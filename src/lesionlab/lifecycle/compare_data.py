@@ -1,0 +1,141 @@
+"""`lesionlab compare-data A B`: whether the pictures of B come from where those of A come.
+
+In: two folders of images, labelled or not, and a model. Out: a `DataComparison`. Lesions are known where a folder has a table that
+names them; else each image counts as one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lesionlab.cluster.threads import in_order
+from lesionlab.data.images import ImageError, read_drafted
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.errors import UsageError
+from lesionlab.evaluation.drift import LEAST_LESIONS, LEVEL, Change, FeatureShift, changes, feature_shift
+from lesionlab.inference.features import Embedded, Embedder, Embeddings, collected, load_embedder
+from lesionlab.inference.image_sources import Source, find_images
+from lesionlab.progress import track
+
+_LOOK_PX = 128
+QUALITY = {
+    "brightness": "mean of the pixels, 0 to 255",
+    "sharpness": f"spread of the edges at {_LOOK_PX} px: lower is blurred",
+    "red cast": "mean of red less green",
+    "blue cast": "mean of blue less green",
+    "shorter side, px": "of the file",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """One folder: its name, what the model makes of its images, their lesions, and how they look (by `QUALITY`)."""
+
+    name: str
+    made: Embeddings
+    lesions: np.ndarray
+    quality: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class DataComparison:
+    """Two folders, how far their features are apart, and what changed: shares of predictions, and the look of pictures."""
+
+    first: Side
+    second: Side
+    shift: FeatureShift
+    mix: list[Change]
+    quality: list[Change]
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the test of the features finds a difference."""
+        return self.shift.p <= LEVEL
+
+    def verdict(self) -> str:
+        """Say in words what was found."""
+        a, b = self.first.name, self.second.name
+        counts = f"{self.shift.lesions[0]:,} lesions of {a} and {self.shift.lesions[1]:,} of {b}"
+        looks = [
+            f"{change.name} {change.first:.1f} to {change.second:.1f}" for change in self.quality if change.is_clear
+        ]
+        mixes = [f"{change.name} {change.first:.0%} to {change.second:.0%}" for change in self.mix if change.is_clear]
+        if not self.is_shifted:
+            start = (
+                f"No difference between {a} and {b} was found that {counts} can show (p = {self.shift.p:.3f}). That is no proof "
+                "that there is none."
+            )
+        else:
+            start = (
+                f"The pictures of {b} do not come from where those of {a} come: their features differ more than chance allows "
+                f"({counts}, p = {self.shift.p:.3f}, energy coefficient {self.shift.coefficient:.3f} of 1). Figures of a model "
+                f"that were measured on {a} may not hold on {b}: evaluate it on labelled images of {b}."
+            )
+        found = [f"What looks different: {', '.join(looks)}."] if looks else []
+        found += [f"What is predicted in another share: {', '.join(mixes)}."] if mixes else []
+        return " ".join([start, *found])
+
+
+def compare_data(first: Path, second: Path, model: str | Path | None = None, *, seed: int = 0) -> DataComparison:
+    """Compare two folders of images by what a model makes of them.
+
+    Raises:
+        UsageError: no images in a folder, fewer than ten lesions, or as of `lesionlab.inference.features.load_embedder`.
+
+    """
+    embedder = load_embedder(model)
+    sides = [_side(folder, embedder) for folder in (first, second)]
+    a, b = sides
+    lesions = (a.lesions, b.lesions)
+    shift = feature_shift(a.made.features, b.made.features, lesions, seed=seed)
+    mix = changes(_shares(a.made, embedder), _shares(b.made, embedder), lesions, seed=seed)
+    return DataComparison(a, b, shift, mix, changes(a.quality, b.quality, lesions, seed=seed))
+
+
+def _side(folder: Path, embedder: Embedder) -> Side:
+    sources, lesion_of = _images(folder)
+    results = list(track(embedder.stream(sources), f"{folder.name}: embedding", total=len(sources)))
+    made = collected(embedder, results)
+    paths = [source.given for source, result in zip(sources, results, strict=True) if isinstance(result, Embedded)]
+    lesions = np.array([lesion_of.get(str(path), str(path)) for path in paths])
+    if (number := len(np.unique(lesions))) < LEAST_LESIONS:
+        raise UsageError(
+            f"{folder} shows {number} lesions: a comparison needs {LEAST_LESIONS} or more on each side, and tells "
+            "little with fewer than 50. Give more images."
+        )
+    looks = track(in_order(_look, paths), f"{folder.name}: looking", total=len(paths))
+    values = np.array(list(looks)).T  # (5, n)
+    return Side(folder.name or str(folder), made, lesions, dict(zip(QUALITY, values, strict=True)))
+
+
+def _images(folder: Path) -> tuple[list[Source], dict[str, str]]:
+    """Give a folder's images, and the lesion of each path where a table says so."""
+    try:
+        table = read_collection(folder).table
+    except UsageError:
+        return list(map(Source.of_file, find_images([folder]))), {}
+    table = table[table["path"] != ""]
+    lesion_of = dict(zip(map(str, table["path"]), table["lesion_id"].astype(str), strict=True))
+    return [Source.of_file(path) for path in table["path"]], lesion_of
+
+
+def _look(path: Path) -> tuple[float, ...]:
+    """Measure how a picture looks, in the order of `QUALITY`; NaN where it cannot be read again."""
+    try:
+        pixels, facts = read_drafted(Path(path), _LOOK_PX, _LOOK_PX, "centre")
+    except ImageError:
+        return (float("nan"),) * len(QUALITY)
+    red, green, blue = pixels.reshape(-1, 3).astype(np.float64).mean(axis=0)
+    grey = pixels.astype(np.float64).mean(axis=2)
+    edges = 4 * grey[1:-1, 1:-1] - grey[:-2, 1:-1] - grey[2:, 1:-1] - grey[1:-1, :-2] - grey[1:-1, 2:]
+    return grey.mean(), edges.std(), red - green, blue - green, float(min(facts.width, facts.height))
+
+
+def _shares(made: Embeddings, embedder: Embedder) -> dict[str, np.ndarray]:
+    """Say of each image which diagnosis is predicted, as zeros and ones by diagnosis; nothing of an encoder."""
+    taxonomy = getattr(embedder.network.facts, "taxonomy", None)
+    if made.probabilities is None or taxonomy is None:
+        return {}
+    predicted = made.probabilities.argmax(axis=1)
+    return {dx: (predicted == place).astype(np.float64) for place, dx in enumerate(taxonomy.dx)}

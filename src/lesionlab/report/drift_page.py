@@ -1,0 +1,95 @@
+"""The page of a comparison of two folders: a verdict in words, plots, and the tables behind them, in one HTML file."""
+
+from collections.abc import Mapping, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.evaluation.drift import Change, FeatureShift
+from lesionlab.files import write_text
+from lesionlab.report.style import BLUE, GREY, RED, STYLE, new_figure
+
+
+def write_drift_page(
+    path: Path,
+    names: tuple[str, str],
+    verdict: str,
+    shift: FeatureShift,
+    mix: Sequence[Change],
+    quality: Sequence[Change],
+    values: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    model: str,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: of the `.html` file.
+        names: of the folders.
+        verdict: in words.
+        shift: of the features.
+        mix: changes of the shares of predictions.
+        quality: changes of the look of pictures, of the same names as `values`.
+        values: of each image of either folder, by name.
+        model: name of the model whose features were compared.
+
+    """
+    with matplotlib.rc_context(STYLE):
+        figures = {"shift": _svg(_permuted(shift)), "quality": _svg(_looks(names, values))}
+        if mix:
+            figures["mix"] = _svg(_mix(names, mix))
+    environment = Environment(
+        loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    page = environment.get_template("drift.html.j2")
+    facts: dict[str, object] = {"names": names, "verdict": verdict, "shift": shift, "mix": mix, "quality": quality}
+    write_text(path, page.render(**facts, figures=figures, model=model, notice=NOT_A_DEVICE))
+
+
+def _svg(figure: Any) -> Markup:
+    text = StringIO()
+    figure.savefig(text, format="svg", bbox_inches="tight", metadata={"Date": None})
+    drawn = text.getvalue()
+    return Markup(drawn[drawn.index("<svg") :])  # noqa: S704  drawn here, of numbers and names that matplotlib escapes
+
+
+def _permuted(shift: FeatureShift) -> Any:
+    figure = new_figure(6.4, 2.2)
+    axes = figure.subplots()
+    axes.hist(shift.permuted, bins=40, color=GREY, label="lesions dealt anew to both folders")
+    axes.axvline(shift.coefficient, color=RED, label="as they are")
+    axes.set_xlabel("energy coefficient of the features")
+    axes.set_ylabel("permutations")
+    axes.legend(fontsize=7)
+    return figure
+
+
+def _looks(names: tuple[str, str], values: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]) -> Any:
+    figure = new_figure(9.0, 2.2)
+    for axes, name in zip(figure.subplots(1, len(values[0])), values[0], strict=True):
+        both = np.concatenate([side[name] for side in values])
+        bins = np.linspace(np.nanmin(both), max(np.nanmax(both), np.nanmin(both) + 1e-6), 25)
+        for side, colour, of in zip(values, (BLUE, RED), names, strict=True):
+            axes.hist(side[name], bins=bins, density=True, histtype="step", color=colour, label=of)
+        axes.set_title(name, fontsize=8)
+        axes.set_yticks([])
+    figure.axes[0].legend(fontsize=6)
+    return figure
+
+
+def _mix(names: tuple[str, str], mix: Sequence[Change]) -> Any:
+    figure = new_figure(6.4, 0.6 + 0.3 * len(mix))
+    axes = figure.subplots()
+    places = np.arange(len(mix))
+    axes.barh(places - 0.2, [100 * change.first for change in mix], height=0.36, color=BLUE, label=names[0])
+    axes.barh(places + 0.2, [100 * change.second for change in mix], height=0.36, color=RED, label=names[1])
+    axes.set_yticks(places, [change.name for change in mix])
+    axes.invert_yaxis()
+    axes.set_xlabel("% of the images predicted as")
+    axes.legend(fontsize=7)
+    return figure

@@ -1,0 +1,115 @@
+"""A map of images as one HTML page: near on the map is alike to the network; a picture chosen shows its nearest.
+
+In: features and the paths of their images. Out: a page with small pictures inside, that needs nothing else. Places are of UMAP
+(McInnes et al., arXiv:1802.03426) where it is installed, else of t-SNE (van der Maaten and Hinton, JMLR 9, 2008), both behind
+a PCA. Distances on a map are those of neighbours alone: how far two clumps are apart means nothing.
+"""
+
+import base64
+import importlib.util
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image
+
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.cluster.threads import in_order
+from lesionlab.data.images import ImageError, read_drafted
+from lesionlab.errors import UsageError
+from lesionlab.files import write_text
+from lesionlab.inference.features import Embeddings
+from lesionlab.inference.neighbours import neighbour_index
+from lesionlab.progress import track
+
+MOST_IMAGES = 3000  # of a page: some 10 MB
+_THUMB_PX, _QUALITY = 72, 70
+_NEIGHBOURS = 8
+_COMPONENTS = 50
+_LEAST = 3
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A point of the page: `x` and `y` from 0 to 1, a small JPEG in base64, the places of its nearest and their cosines."""
+
+    name: str
+    x: float
+    y: float
+    jpeg: str
+    nearest: tuple[tuple[int, float], ...]
+
+
+def write_feature_map(path: Path, made: Embeddings, *, seed: int = 0) -> str:
+    """Write a page with a map of images, and return the name of the method that placed them.
+
+    Args:
+        path: of the `.html` file.
+        made: features of images that lie where their paths say; of more than `MOST_IMAGES`, as many are drawn.
+        seed: of what is drawn, and of the map.
+
+    Raises:
+        UsageError: fewer than three images.
+
+    """
+    if len(made) < _LEAST:
+        raise UsageError(
+            f"A map needs {_LEAST} images or more, and {len(made)} could be read: give more, or leave out --map."
+        )
+    chosen = np.arange(len(made))
+    if len(made) > MOST_IMAGES:
+        chosen = np.sort(np.random.default_rng(seed).choice(len(made), MOST_IMAGES, replace=False))
+    features = made.features[chosen]
+    method = "UMAP" if importlib.util.find_spec("umap") else "t-SNE"
+    places = places_of(features, seed=seed)
+    index = neighbour_index(features)
+    thumbs = track(in_order(_thumbnail, [made.path[row] for row in chosen]), "pictures", total=len(chosen))
+    pictures = []
+    for row, jpeg in enumerate(thumbs):
+        near, cosines = index.nearest(features[row], _NEIGHBOURS + 1)
+        nearest = [(int(i), round(float(c), 3)) for i, c in zip(near, cosines, strict=True) if i != row][:_NEIGHBOURS]
+        x, y = (round(float(value), 4) for value in places[row])
+        pictures.append(Picture(made.image_id[chosen[row]], x, y, jpeg, tuple(nearest)))
+    environment = Environment(loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined)
+    page = environment.get_template("feature_map.html.j2")
+    data = [[p.name, p.x, p.y, p.jpeg, p.nearest] for p in pictures]
+    shown = {"data": data, "total": len(made), "method": method, "model": made.model, "notice": NOT_A_DEVICE}
+    write_text(path, page.render(**shown, thumb_px=_THUMB_PX, width=features.shape[1]))
+    return method
+
+
+def places_of(features: np.ndarray, *, seed: int) -> np.ndarray:
+    """Place rows (n, d), n of 3 or more, on a map: float (n, 2), each axis from 0 to 1."""
+    from sklearn.decomposition import PCA
+
+    components = min(_COMPONENTS, *features.shape)
+    reduced = PCA(components, random_state=seed).fit_transform(features.astype(np.float64))
+    if importlib.util.find_spec("umap"):
+        import umap
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a seed makes it use one core
+            near = min(15, len(features) - 1)
+            places = umap.UMAP(n_neighbors=near, init="random", random_state=seed).fit_transform(reduced)
+    else:
+        from sklearn.manifold import TSNE
+
+        perplexity = min(30.0, (len(features) - 1) / 3)
+        start = "pca" if components > 1 else "random"
+        places = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(reduced)
+    low, high = places.min(axis=0), places.max(axis=0)
+    return (places - low) / np.where(high > low, high - low, 1)
+
+
+def _thumbnail(path: str) -> str:
+    """Give a small JPEG in base64; nothing where the file is gone or was given as pixels."""
+    try:
+        pixels, _ = read_drafted(Path(path), _THUMB_PX, _THUMB_PX, "centre")
+    except ImageError:
+        return ""
+    buffer = BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=_QUALITY)
+    return base64.b64encode(buffer.getvalue()).decode()

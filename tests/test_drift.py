@@ -1,0 +1,90 @@
+"""`lesionlab compare-data`: one source is taken for one, two for two, and lesions stay whole."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import lesionlab_here
+from lesionlab.evaluation import drift
+from lesionlab.evaluation.drift import changes, feature_shift
+
+
+def pictures(folder: Path, n: int, *, seed: int, light: int = 0) -> Path:
+    """Small pictures of one source; `light` is added to every pixel."""
+    random = np.random.default_rng(seed)
+    folder.mkdir()
+    for number in range(n):
+        shade = random.integers(60, 140, 3)
+        pixels = np.clip(random.normal(shade + light, 10, (32, 40, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}-{number}.png")
+    return folder
+
+
+def energy_coefficient(a: np.ndarray, b: np.ndarray) -> float:
+    """By its definition, image by image."""
+    a, b = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (a, b))
+
+    def mean(x: np.ndarray, y: np.ndarray) -> float:
+        return float(np.linalg.norm(x[:, None] - y[None], axis=2).mean())
+
+    return (2 * mean(a, b) - mean(a, a) - mean(b, b)) / (2 * mean(a, b))
+
+
+def test_the_coefficient_is_that_of_its_definition() -> None:
+    random = np.random.default_rng(1)
+    a, b = random.normal(size=(30, 6)), random.normal(size=(40, 6)) + 0.4
+    found = feature_shift(a, b, (np.arange(30) // 2, np.arange(40)))
+    assert found.coefficient == pytest.approx(energy_coefficient(a, b), abs=1e-9)
+    assert found.lesions == (15, 40) and len(found.permuted) == drift.PERMUTATIONS
+
+
+def test_lesions_of_many_images_do_not_make_one_source_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drift, "PERMUTATIONS", 99)
+    by_lesion, by_image = [], []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        sides = [
+            np.repeat(random.normal(size=(20, 4)), 5, axis=0) + 0.05 * random.normal(size=(100, 4)) for _ in range(2)
+        ]
+        lesions = np.repeat(np.arange(20), 5)
+        by_lesion.append(feature_shift(*sides, (lesions, lesions), seed=seed).p <= 0.05)
+        by_image.append(feature_shift(*sides, (np.arange(100), np.arange(100)), seed=seed).p <= 0.05)
+    assert (
+        sum(by_lesion) <= 6 < 20 < sum(by_image)
+    )  # 2 of 40 are expected; image by image nearly all are called shifted
+
+
+def test_changes_hold_together() -> None:
+    random = np.random.default_rng(0)
+    n = 200
+    first = {"same": random.normal(size=n), "other": random.normal(size=n)}
+    second = {"same": random.normal(size=n), "other": random.normal(size=n) + 1}
+    same, other = changes(first, second, (np.arange(n), np.arange(n)))
+    assert not same.is_clear and other.is_clear
+    assert other.interval[0] < 1 < other.interval[1] and other.first == pytest.approx(first["other"].mean(), abs=1e-6)
+
+
+def test_two_sources_are_told_from_one(tiny: Path, tmp_path: Path) -> None:
+    a, b, c = (pictures(tmp_path / "a", 30, seed=1), pictures(tmp_path / "b", 30, seed=2), tmp_path / "c")
+    pictures(c, 30, seed=3, light=70)
+    same = lesionlab_here("compare-data", a, b, "--model", tiny)
+    assert same.returncode == 0 and "No difference between a and b was found" in same.stdout
+    other = lesionlab_here("compare-data", a, c, "--model", tiny, "--out", tmp_path / "page.html")
+    words = " ".join(other.stdout.split())
+    assert "The pictures of c do not come from where those of a come" in words
+    assert "What looks different: brightness" in words
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 3 and "p = 0.001" in page and "brightness" in page
+
+
+def test_what_cannot_be_compared_is_said(tiny: Path, tmp_path: Path) -> None:
+    few, none = pictures(tmp_path / "few", 9, seed=1), tmp_path / "none"
+    none.mkdir()
+    done = lesionlab_here("compare-data", few, few, "--model", tiny)
+    assert done.returncode == 2 and "shows 9 lesions: a comparison needs 10 or more" in done.stderr
+    done = lesionlab_here("compare-data", none, few, "--model", tiny)
+    assert done.returncode == 2 and "holds no images" in done.stderr
+    done = lesionlab_here("compare-data", few, few, "--out", tmp_path / "page.txt")
+    assert done.returncode == 2 and "give --out FILE.html" in done.stderr
