@@ -1,6 +1,7 @@
 """`lesionlab adapt`: on generated lesions and a model of three features, whose head is fitted in milliseconds."""
 
 import csv
+import dataclasses
 import re
 import shlex
 from pathlib import Path
@@ -23,7 +24,7 @@ from lesionlab.lifecycle.adapted_facts import ood_of, training_mix
 from lesionlab.model.adapt.anchored import fit_change, make_coordinates
 from lesionlab.model.adapt.candidates import ClinicImages
 from lesionlab.model.adapt.choose import choose
-from lesionlab.model.adapt.priors import corrected, estimated_mix
+from lesionlab.model.adapt.priors import corrected, counted_mix, estimated_mix
 from lesionlab.model.adapt.start import start_from
 from lesionlab.model.export.head import Head, read_head, with_head
 from lesionlab.taxonomy import HAM10000, Diagnosis, Taxonomy, read_taxonomy
@@ -139,6 +140,7 @@ def test_the_model_is_left_as_it_is_where_nothing_is_better() -> None:
     rng, head = np.random.default_rng(0), a_head(seed=4)
     features = rng.normal(size=(150, 3))
     labels = np.array([rng.choice(7, p=p) for p in head.probabilities(features)])
+    head = dataclasses.replace(head, log_shift=-np.log(counted_mix(labels, 7)).astype(np.float32))
     choice = choose(clinic_images(features, labels, head))
     assert choice.name == "as it is" and not choice.is_changed
     np.testing.assert_allclose(choice.head.probabilities(features), head.probabilities(features), atol=1e-3)
@@ -157,7 +159,7 @@ def test_a_model_that_is_wrong_gets_a_new_head() -> None:
 def test_a_strong_pull_gives_the_old_head_back_and_a_weak_one_fits() -> None:
     rng = np.random.default_rng(0)
     features, labels = rng.normal(size=(60, 3)), np.arange(60) % 2
-    features[:, 0] += 3 * labels
+    features[:, 0] += 5 * labels
     coordinates, old = make_coordinates(features, 3).of(features), np.zeros((60, 2))
     strong, weak = (fit_change(coordinates, old, labels, s, log_mix=np.log([0.5, 0.5])) for s in (1e6, 1e-3))
     assert np.abs(strong.weights).max() < 1e-3
@@ -287,6 +289,6 @@ def test_the_walk_in_the_documentation_runs(
     assert {"check", "adapt", "predict", "evaluate"} <= {words[1] for words in run}
     for words in run:
         if words[1] != "serve":  # does not end
-            own = [str(tiny)] if words[1] == "adapt" else []
+            own = [str(small)] if words[1] == "adapt" else []
             done = lesionlab_here(words[1], *own, *words[2:])
             assert done.returncode == 0, f"{words}: {done.stderr}"

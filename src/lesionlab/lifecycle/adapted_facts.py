@@ -16,7 +16,7 @@ from lesionlab.model.decision_rule import choose_thresholds
 from lesionlab.model.export.head import Head
 from lesionlab.taxonomy import Taxonomy
 
-MOST_REJECTED = 0.02  # of the clinic's own pictures; at most 3 % of other pictures of the clinic are to be
+MOST_REJECTED = 0.01  # of the clinic's own pictures; at most 3 % of its other pictures are to be
 _FEWEST = 34  # images from which the largest score of all rejects less than 3 % of others
 
 
@@ -111,7 +111,7 @@ def facts_of_mix(
 
 
 def ood_of(old: Ood | None, scores: np.ndarray | None) -> Ood | None:
-    """Set the threshold of what is not dermatoscopic by a clinic's own pictures (n,): 2 % of them lie above it.
+    """Set the threshold of what is not dermatoscopic by a clinic's own pictures (n,): 1 % of them lies above it.
 
     It is never lowered: pictures that are like the training images are dermatoscopic at every clinic. With few pictures nothing
     is known of the rare ones; the largest of their scores stands for them, with a margin below 34 pictures.
