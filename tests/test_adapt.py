@@ -39,11 +39,11 @@ RULE = {
 
 @pytest.fixture(scope="module")
 def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty generated lesions, small."""
+    """Sixty generated lesions, small."""
     from lesionlab.data.phantom.write import write_phantoms
 
     folder = tmp_path_factory.mktemp("clinic") / "clinic"
-    write_phantoms(folder, lesions=42, seed=5, size_px=(60, 80))
+    write_phantoms(folder, lesions=60, seed=5, size_px=(60, 80))
     return folder
 
 
@@ -65,10 +65,8 @@ def a_head(d: int = 3, k: int = 7, seed: int = 0) -> Head:
 
 
 def clinic_images(features: np.ndarray, labels: np.ndarray, head: Head) -> ClinicImages:
-    names, none = np.arange(len(labels)).astype(str), np.zeros(len(HAM10000))
-    return ClinicImages(
-        features.astype(np.float32), labels, names, names, start_from(head, HAM10000, HAM10000), none, none
-    )
+    names, start = np.arange(len(labels)).astype(str), start_from(head, HAM10000, HAM10000)
+    return ClinicImages(features.astype(np.float32), labels, names, names, start, head.log_shift, head.log_shift)
 
 
 def test_the_new_file_predicts_as_any_model(adapted: SimpleNamespace, photos: list[Path], tmp_path: Path) -> None:
@@ -83,16 +81,16 @@ def test_the_new_file_predicts_as_any_model(adapted: SimpleNamespace, photos: li
 def test_the_facts_say_what_it_was_made_of(adapted: SimpleNamespace) -> None:
     facts = open_bundle(adapted.model).facts
     assert facts.name == "tiny-adapted"
-    assert "images of 42 lesions" in facts.training_data and "made of tiny" in facts.training_data
+    assert "images of 60 lesions" in facts.training_data and "made of tiny" in facts.training_data
     assert facts.thresholds.malignant is not None and facts.thresholds.uncertainty is not None
-    assert facts.conformal is not None and sum(facts.conformal.images) == 42
+    assert facts.conformal is not None and sum(facts.conformal.images) == 60
     assert "What cross-validation measured" in facts.card and len(facts.operating) > 0
 
 
 def test_the_terminal_and_the_report_promise_no_more_than_the_lesions_bear(adapted: SimpleNamespace) -> None:
     page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
     for text in (adapted.shown, page):
-        assert "42 lesions tell little" in text
+        assert "60 lesions tell little" in text
         assert "Nothing is promised of diagnoses with fewer than 10 lesions" in text
         assert "balanced accuracy" in text
     assert "generated, of no patient" in page and "<svg" in page
@@ -169,9 +167,6 @@ def test_a_strong_pull_gives_the_old_head_back_and_a_weak_one_fits() -> None:
 def test_the_mix_is_found_without_labels() -> None:
     rng, mix, new = np.random.default_rng(0), np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.3, 0.5])
     labels = rng.choice(3, 4000, p=new)
-    densities = np.exp(
-        -((rng.normal(size=(4000, 3)) + 2 * np.eye(3)[labels] - 2) ** 2).sum(axis=1, keepdims=True) * 0 + 0
-    )
     values = rng.normal(size=4000) + 2.5 * labels
     densities = np.exp(-((values[:, None] - 2.5 * np.arange(3)) ** 2) / 2)
     given = densities * mix / (densities * mix).sum(axis=1, keepdims=True)
@@ -276,11 +271,11 @@ def test_before_and_after_tell_a_gain_from_chance() -> None:
     assert by_diagnosis(before, after.take(np.arange(140)))[0].lesions == 20
 
 
-def test_the_walk_in_the_documentation_runs(
-    clinic: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """docs/your-clinic.md, its commands in their order, with the small model in place of the one that comes with lesionlab."""
+@pytest.mark.slow
+def test_the_walk_in_the_documentation_runs(clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/your-clinic.md, its commands in their order, with a small model in place of the one that comes with lesionlab."""
     monkeypatch.chdir(tmp_path)
+    small = tiny_onnx.write(tmp_path / "small.onnx", tiny_onnx.facts(decision=RULE))
     (tmp_path / "clinic").symlink_to(clinic)
     (tmp_path / "new-pictures").symlink_to(clinic / "HAM10000_images")
     text = (DOCS / "your-clinic.md").read_text(encoding="utf-8")

@@ -2,10 +2,14 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.arguments import Commands, add_reading, reading_of, whole_number
 from lesionlab.errors import UsageError
+
+if TYPE_CHECKING:
+    from lesionlab.lifecycle.adapt import Adapted
 
 
 def add_adapt(commands: Commands) -> None:
@@ -73,15 +77,12 @@ def _adapt(options: argparse.Namespace) -> None:
     print(f"Use it: lesionlab predict IMAGE --model {options.out}\n{NOT_A_DEVICE}")
 
 
-def _write_further(options: argparse.Namespace, adapted: object) -> None:
+def _write_further(options: argparse.Namespace, adapted: "Adapted") -> None:
     """Write the report and the tables that were asked for."""
-    from lesionlab.lifecycle.adapt import Adapted
     from lesionlab.lifecycle.adapted_words import write_report
     from lesionlab.lifecycle.clinic_images import see_unlabelled
     from lesionlab.lifecycle.rank_images import sheet_of, write_ranking, write_suspects
 
-    if not isinstance(adapted, Adapted):
-        return
     if options.report:
         write_report(adapted, options.report, options.out)
         print(f"Report: {options.report}")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.evaluation.before_after import FEWEST_LESIONS, DiagnosisGain, Gain
@@ -101,7 +102,7 @@ def _figures(report: AdaptedReport) -> Mapping[str, Markup]:
     return made
 
 
-def _reliability(report: AdaptedReport):  # type: ignore[no-untyped-def]
+def _reliability(report: AdaptedReport) -> Figure:
     """Draw what was stated against what happened, before and after."""
     figure = new_figure(4.6, 3.8)
     axes = figure.add_subplot(xlabel="stated probability of the prediction", ylabel="share that is right")
@@ -116,7 +117,7 @@ def _reliability(report: AdaptedReport):  # type: ignore[no-untyped-def]
     return figure
 
 
-def _confusion(part: LabelledPredictions):  # type: ignore[no-untyped-def]
+def _confusion(part: LabelledPredictions) -> Figure:
     """Draw which diagnoses are taken for which, as shares of the true one, out of fold."""
     k = part.n_diagnoses
     counts = np.zeros((k, k))
