@@ -73,7 +73,7 @@ def test_the_new_file_predicts_as_any_model(adapted: SimpleNamespace, photos: li
     table = tmp_path / "answers.csv"
     done = lesionlab_here("predict", *photos[:3], "--model", adapted.model, "--out", table)
     assert done.returncode == 0, done.stderr
-    rows = list(csv.reader(table.open(encoding="utf-8")))
+    rows = list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
     assert rows[0] == ["image", *HAM10000.columns] and len(rows) == 4
     assert all(abs(sum(map(float, row[1:])) - 1) < 1e-6 for row in rows[1:])
 
