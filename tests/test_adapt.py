@@ -100,7 +100,7 @@ def test_the_terminal_and_the_report_promise_no_more_than_the_lesions_bear(adapt
 def test_what_to_label_next_and_what_to_look_at_again(adapted: SimpleNamespace) -> None:
     ranked = pd.read_csv(adapted.folder / "next.csv")
     assert list(ranked["rank"]) == list(range(1, len(ranked) + 1)) and ranked["image"].is_unique
-    assert (ranked["distance"] < 1e-5).all(), "all of these images are labelled already"
+    assert (ranked["distance"] < 0.02).all(), "all of these images are labelled already"
     again = pd.read_csv(adapted.folder / "again.csv")
     assert (again["margin"] < 0).all() and (again["given"] != again["suggested"]).all()
     assert (adapted.folder / "next.png").read_bytes().startswith(b"\x89PNG")

@@ -27,7 +27,8 @@ class LabelNext:
         order: integers (n,), the images from the first to label to the last.
         uncertainty: float (n,), 0 to 1, see `lesionlab.evaluation.uncertainty`.
         margin: float (n,), by how much the likeliest diagnosis leads, 0 to 1.
-        distance: float (n,), to the nearest labelled image, 0 (the same features) to 2.
+        distance: float (n,), to the nearest labelled image: 0 are the same features, 1 is how far a labelled image lies from the
+            middle of all.
         reasons: (n,), in words: `uncertain`, `far`, `uncertain and far`, or `` for neither.
 
     """
@@ -48,11 +49,11 @@ def label_next(features: np.ndarray, probabilities: np.ndarray, labelled: np.nda
         labelled: float (m, d), features of the images that have labels; may be empty.
 
     """
-    directions, known = _unit(features, labelled), _unit(labelled, labelled)
-    distance = _nearest(directions, known)
+    placed, known = _placed(features, labelled), _placed(labelled, labelled)
+    distance = _nearest(placed, known)
     uncertainty = uncertainties(probabilities)
     ordered = np.sort(probabilities, axis=1)
-    order = _pick(directions, distance, np.maximum(uncertainty, _LEAST_UNCERTAINTY))
+    order = _pick(placed, distance, np.maximum(uncertainty, _LEAST_UNCERTAINTY))
     return LabelNext(
         order,
         uncertainty,
@@ -62,28 +63,37 @@ def label_next(features: np.ndarray, probabilities: np.ndarray, labelled: np.nda
     )
 
 
-def _unit(features: np.ndarray, labelled: np.ndarray) -> np.ndarray:
-    """Directions from the mean of the labelled images, of length 1: float32 (n, d)."""
-    middle = labelled.mean(axis=0) if len(labelled) else features.mean(axis=0) if len(features) else 0.0
-    centred = np.asarray(features, np.float32) - np.asarray(middle, np.float32)
-    return centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
-
-
-def _nearest(directions: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Distance (1 - cosine) of each direction (n, d) to the nearest known one (m, d): float (n,); 2 where none is known."""
+def _placed(features: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+    """Give features from the middle of the labelled images, in units of how far these lie from it: float32 (n, d)."""
+    known = labelled if len(labelled) else features
     if not len(known):
-        return np.full(len(directions), 2.0)
-    blocks = (directions[at : at + _BLOCK] @ known.T for at in range(0, len(directions), _BLOCK))
-    return np.concatenate([1 - block.max(axis=1) for block in blocks] or [np.zeros(0)]).clip(0, 2).astype(np.float64)
+        return np.asarray(features, np.float32)
+    middle = known.mean(axis=0)
+    spread = np.sqrt(((known - middle) ** 2).sum(axis=1).mean())
+    return ((np.asarray(features) - middle) / max(float(spread), 1e-12)).astype(np.float32)
 
 
-def _pick(directions: np.ndarray, distance: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def _distances(placed: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Distances of places (n, d) and others (m, d): float32 (n, m)."""
+    squares = (placed**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * placed @ others.T
+    return np.sqrt(np.maximum(squares, 0))
+
+
+def _nearest(placed: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Distance of each place (n, d) to the nearest known one (m, d): float64 (n,); 1 where none is known."""
+    if not len(known):
+        return np.ones(len(placed))
+    blocks = [_distances(placed[at : at + _BLOCK], known).min(axis=1) for at in range(0, len(placed), _BLOCK)]
+    return np.concatenate(blocks or [np.zeros(0)]).astype(np.float64)
+
+
+def _pick(placed: np.ndarray, distance: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Pick the image of the greatest weight times distance, again and again, each pick making those like it less far."""
     left, picked = distance.copy(), []
     for _ in range(min(MOST_PICKED, len(left))):
         best = int(np.argmax(weight * left))
         picked.append(best)
-        left = np.minimum(left, (1 - directions @ directions[best]).clip(0, 2))
+        left = np.minimum(left, _distances(placed, placed[best : best + 1])[:, 0])
         left[picked] = -1.0
     rest = np.setdiff1d(np.arange(len(left)), picked)
     return np.array([*picked, *rest[np.argsort(-(weight * left)[rest], kind="stable")]], int)

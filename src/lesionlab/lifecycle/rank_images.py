@@ -19,7 +19,7 @@ def write_ranking(adapted: Adapted, unlabelled: Unlabelled, path: Path) -> pd.Da
     """Write which unlabelled images to label next, the first to label first, and a contact sheet beside the table; return it.
 
     Columns: `rank`, `image`, `path`, `dx` (as the adapted model has it), `probability`, `uncertainty`, `margin`, `distance` (to
-    the nearest labelled image, 0 to 2) and `why`.
+    the nearest labelled image) and `why`.
     """
     features, labelled = unlabelled.seen.features, adapted.labelled.seen.features
     if features is None or labelled is None:
