@@ -14,7 +14,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lesionlab._version import NOT_A_DEVICE, __version__
-from lesionlab.cli import compare_data, data, embed, evaluate, export, predict, probe, run, serve, track, tune
+from lesionlab.cli import (
+    adapt,
+    compare_data,
+    data,
+    embed,
+    evaluate,
+    export,
+    predict,
+    probe,
+    run,
+    serve,
+    track,
+    tune,
+)
 from lesionlab.cli.arguments import Parser
 from lesionlab.errors import LesionlabError, UsageError
 
@@ -120,6 +133,7 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_score(commands)
     evaluate.add_compare(commands)
     compare_data.add_compare_data(commands)
+    adapt.add_adapt(commands)
     predict.add_predict(commands)
     embed.add_embed(commands)
     serve.add_serve(commands)

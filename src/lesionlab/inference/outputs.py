@@ -26,6 +26,7 @@ class ModelOutputs:
         features: float32 (n, channels), after the global average; None where the network has none.
         maps: float32 (n, grid height, grid width, k), class activation maps; None where the network has none.
         is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.
+        ood_scores: float64 (n,), by which it does so; None likewise.
         frame: height and width in px, and crop, of the input that the maps cover.
 
     """
@@ -35,16 +36,20 @@ class ModelOutputs:
     maps: np.ndarray | None = None
     frame: tuple[int, int, str] = (1, 1, "centre")
     is_refused: np.ndarray | None = None
+    ood_scores: np.ndarray | None = None
 
     def take(self, chosen: np.ndarray) -> "ModelOutputs":
         """Take some of the images: bool or integers (m,)."""
-        features, maps, is_refused = (
-            None if values is None else values[chosen] for values in (self.features, self.maps, self.is_refused)
+        features, maps, is_refused, ood_scores = (
+            None if values is None else values[chosen]
+            for values in (self.features, self.maps, self.is_refused, self.ood_scores)
         )
-        return ModelOutputs(self.probabilities[chosen], features, maps, self.frame, is_refused)
+        return ModelOutputs(self.probabilities[chosen], features, maps, self.frame, is_refused, ood_scores)
 
 
-def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -> ModelOutputs:
+def see(
+    bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None], *, has_maps: bool = True
+) -> ModelOutputs:
     """Run a model on images and keep what it makes of them.
 
     Args:
@@ -52,12 +57,14 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
         number: of images.
         read: gives the pixels of an image by its number, uint8 (height, width, 3) of the bundle's size, or None where it
             cannot be read; called from several threads.
+        has_maps: whether to keep the activation maps, which are the most of it.
 
     Raises:
         LesionlabError: as of `Bundle.run`.
 
     """
-    shapes = {output.name: output.shape[1:] for output in bundle.session.get_outputs() if output.name in _OUTPUTS}
+    wanted = _OUTPUTS.keys() if has_maps else _OUTPUTS.keys() - {"activation_maps"}
+    shapes = {output.name: output.shape[1:] for output in bundle.session.get_outputs() if output.name in wanted}
     made = {name: np.full((number, *shape), np.nan, _OUTPUTS[name]) for name, shape in shapes.items()}
 
     def run(rows: list[int]) -> None:
@@ -72,5 +79,7 @@ def see(bundle: Bundle, number: int, read: Callable[[int], np.ndarray | None]) -
         pass
     frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
     ood = bundle.facts.ood
-    is_refused = made["ood_score"] > ood.threshold if ood and bundle.has_ood_score else None
-    return ModelOutputs(made["probabilities"], made.get("features"), made.get("activation_maps"), frame, is_refused)
+    scores = made["ood_score"] if ood and bundle.has_ood_score else None
+    is_refused = scores > ood.threshold if ood and scores is not None else None
+    maps = made.get("activation_maps")
+    return ModelOutputs(made["probabilities"], made.get("features"), maps, frame, is_refused, scores)

@@ -162,12 +162,12 @@ def _figure(path: Path, alt: str) -> Markup:
     """Put a figure into the page itself: SVG as text, a picture as base64."""
     label = Markup.escape(alt)
     if path.suffix == ".svg":
-        return Markup(f'<div class="figure" role="img" aria-label="{label}">{_inline_svg(path)}</div>')
+        return Markup(f'<div class="figure" role="img" aria-label="{label}">{inline_svg(path)}</div>')
     data = base64.b64encode(path.read_bytes()).decode()
     return Markup(f'<img alt="{label}" src="data:image/jpeg;base64,{data}">')
 
 
-def _inline_svg(path: Path) -> str:
+def inline_svg(path: Path) -> str:
     """Take the `<svg>` element, with ids of its own: several figures stand in one page."""
     text = path.read_text(encoding="utf-8")
     text = text[text.index("<svg") :]

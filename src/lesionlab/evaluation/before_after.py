@@ -1,0 +1,121 @@
+"""Two models on the same lesions, before and after a change: each figure, the difference, and intervals over lesions.
+
+In: `LabelledPredictions` twice, of the same images. Out: a `Gain` a figure. Both models are measured on the same 2,000 draws of
+lesions, so that the interval of a difference is of pairs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lesionlab.evaluation.calibration import expected_calibration_error
+from lesionlab.evaluation.intervals import bootstrap, draw_weights, percentile_interval, ranking
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.metrics import headline
+from lesionlab.evaluation.tasks import MALIGNANT, as_task, tasks_of
+
+FEWEST_LESIONS = 10  # of a diagnosis whose sensitivity is stated
+_FIGURES = {"balanced_accuracy": True, "accuracy": True, "macro_auc": True, "log_loss": False}
+_FLOOR = 1e-3  # what a log loss takes a smaller probability for: a diagnosis that the old model lacks would make it boundless
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A figure of both models.
+
+    Attributes:
+        name: in words; `is_better_high`: whether more of it is better.
+        before: value, with its 95 % interval `before_interval`; likewise `after`.
+        difference: after less before, with the interval of pairs.
+
+    """
+
+    name: str
+    is_better_high: bool
+    before: float
+    before_interval: list[float]
+    after: float
+    after_interval: list[float]
+    difference: float
+    difference_interval: list[float]
+
+    @property
+    def verdict(self) -> str:
+        """`better`, `worse`, or `not told apart` where the interval of the difference holds 0."""
+        low, high = self.difference_interval
+        if not (low > 0 or high < 0):
+            return "not told apart"
+        return "better" if (low > 0) == self.is_better_high else "worse"
+
+
+@dataclass(frozen=True)
+class DiagnosisGain:
+    """A diagnosis: its lesions, and its sensitivity before and after; None where its lesions are too few to say one."""
+
+    dx: str
+    name: str
+    lesions: int
+    before: float | None
+    after: float | None
+
+
+def before_after(before: LabelledPredictions, after: LabelledPredictions, *, seed: int) -> list[Gain]:
+    """Compare the figures of two models on the same images.
+
+    Args:
+        before: of the first model.
+        after: of the second, the same images in the same order.
+        seed: of the bootstrap.
+
+    """
+    parts = [
+        part.with_probabilities(np.maximum(part.probabilities, _FLOOR / part.n_diagnoses)) for part in (before, after)
+    ]
+    draws, points = [bootstrap(part, seed=seed) for part in parts], [headline(p.labels, p.probabilities) for p in parts]
+    gains = [
+        _gain(
+            name.replace("_", " ").replace("auc", "AUC"),
+            is_high,
+            [getattr(p, name) for p in points],
+            [d[name] for d in draws],
+        )
+        for name, is_high in _FIGURES.items()
+    ]
+    if codes := tasks_of(after.taxonomy).get(MALIGNANT):
+        gains.append(_malignant(before, after, codes, seed))
+    return [*gains, _calibration(before, after, seed)]
+
+
+def by_diagnosis(before: LabelledPredictions, after: LabelledPredictions) -> list[DiagnosisGain]:
+    """Give the sensitivity of each diagnosis before and after, where it has `FEWEST_LESIONS` or more."""
+    rows = []
+    for place, diagnosis in enumerate(after.taxonomy.diagnoses):
+        own = after.labels == place
+        lesions = len(np.unique(after.lesions[own]))
+        is_enough = lesions >= FEWEST_LESIONS
+        shares = [float(part.is_right[own].mean()) if is_enough else None for part in (before, after)]
+        rows.append(DiagnosisGain(diagnosis.dx, diagnosis.name, lesions, *shares))
+    return rows
+
+
+def _malignant(before: LabelledPredictions, after: LabelledPredictions, codes: tuple[str, ...], seed: int) -> Gain:
+    weights, ones = draw_weights(after.lesions, seed), np.ones((1, len(after)), np.uint8)
+    areas = [[ranking(*as_task(part, codes), w)[0] for w in (ones, weights)] for part in (before, after)]
+    return _gain(
+        "AUC of malignant against benign", True, [float(one[0]) for one, _ in areas], [drawn for _, drawn in areas]
+    )
+
+
+def _calibration(before: LabelledPredictions, after: LabelledPredictions, seed: int) -> Gain:
+    """Compare how far stated probabilities are from what happened, by the mean over draws: errors of bins do not average."""
+    weights = draw_weights(after.lesions, seed, 200)
+    stated = [(part.probabilities.max(axis=1), part.is_right) for part in (before, after)]
+    points = [expected_calibration_error(*one) for one in stated]
+    drawn = [np.array([expected_calibration_error(*(np.repeat(v, w) for v in one)) for w in weights]) for one in stated]
+    return _gain("calibration error", False, points, drawn)
+
+
+def _gain(name: str, is_better_high: bool, points: list[float], draws: list[np.ndarray]) -> Gain:
+    (before, after), (first, second) = points, draws
+    intervals = [percentile_interval(values) for values in (first, second, second - first)]
+    return Gain(name, is_better_high, before, intervals[0], after, intervals[1], after - before, intervals[2])

@@ -1,0 +1,94 @@
+"""`lesionlab adapt --unlabelled` alone: a model corrected for a clinic's mix of diagnoses, which it estimates without labels.
+
+In: a model file, and images without labels. Out: a new model file in the same diagnoses. Nothing is measured, and so nothing
+promised: the correction is right where pictures of a diagnosis look alike at both places, and only their mix differs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lesionlab._version import NOT_A_DEVICE
+from lesionlab.errors import UsageError
+from lesionlab.files import replacing
+from lesionlab.inference.bundle import Bundle, open_bundle
+from lesionlab.inference.facts import Facts
+from lesionlab.lifecycle.adapt import proved
+from lesionlab.lifecycle.adapted_facts import facts_of_mix, own_rule, training_mix
+from lesionlab.lifecycle.clinic_images import FEWEST_UNLABELLED, Unlabelled, see_unlabelled
+from lesionlab.model.adapt.priors import estimated_mix
+from lesionlab.model.export.head import Head, read_head, refuse_without_onnx, with_head
+
+_PROVED_ON = 32
+
+
+@dataclass(frozen=True, eq=False)
+class AdaptedMix:
+    """A model that was corrected, not yet written: the shares (k,) of the diagnoses in training, and as estimated here."""
+
+    old: Bundle
+    facts: Facts
+    head: Head
+    unlabelled: Unlabelled
+    mix_before: np.ndarray
+    mix_after: np.ndarray
+
+
+def adapt_mix(model: str | Path | None, unlabelled: Sequence[str | Path]) -> AdaptedMix:
+    """Correct a model for the mix of diagnoses of unlabelled images; `write_mix` writes it.
+
+    Raises:
+        UsageError: the package onnx is missing, fewer than 50 images that can be read, a model whose head cannot be replaced, or
+            one that does not say in which mix it was trained.
+
+    """
+    refuse_without_onnx("lesionlab adapt")
+    bundle = open_bundle(model).with_features()
+    old, rule = read_head(bundle.data, own_rule(bundle.facts), bundle.facts.name), own_rule(bundle.facts)
+    before = training_mix(bundle.facts)
+    if before is None:
+        raise UsageError(
+            f"{bundle.facts.name} does not say in which mix of diagnoses it was trained, so that it cannot be corrected without "
+            "labels. Label ten lesions or more and give them by --data."
+        )
+    seen = see_unlabelled(bundle, unlabelled)
+    features = seen.seen.features
+    if features is None or len(seen.images) < FEWEST_UNLABELLED:
+        raise UsageError(
+            f"{len(seen.images)} unlabelled images are too few to estimate the mix of diagnoses from: give {FEWEST_UNLABELLED} "
+            "or more, or labelled ones by --data."
+        )
+    after = estimated_mix(replace(old, log_shift=np.zeros_like(old.log_shift)).probabilities(features), before)
+    moved, exponent = np.log(after / before), float(bundle.facts.decision.get("exponent") or 0.0)
+    shift = -exponent * np.log(after) if rule.any() else rule
+    head = Head(old.kernel, (old.bias + moved).astype(np.float32), shift.astype(np.float32))
+    described = f"{len(seen.images):,} images without labels"
+    facts = facts_of_mix(
+        bundle.facts,
+        head,
+        head.probabilities(features),
+        seen.seen.ood_scores,
+        data=described,
+        card=_card(bundle.facts, described),
+    )
+    return AdaptedMix(bundle, facts, head, seen, before, after)
+
+
+def write_mix(adapted: AdaptedMix, out: Path) -> float:
+    """Write the new model file, whole or not at all; return as `lesionlab.lifecycle.adapt.write_model`."""
+    data = with_head(adapted.old.data, adapted.head, adapted.facts.to_json(), adapted.old.facts.name)
+    difference = proved(data, adapted.head, adapted.old, list(adapted.unlabelled.files[:_PROVED_ON]))
+    with replacing(out) as temporary:
+        temporary.write_bytes(data)
+    return difference
+
+
+def _card(old: Facts, data: str) -> str:
+    return (
+        f"# Model card: {old.name}, corrected for a mix of diagnoses\n\n**{NOT_A_DEVICE}**\n\nCorrected for the mix of diagnoses "
+        f"of {data}, estimated by expectation maximisation (doi:10.1162/089976602753284446). Nothing was measured: there were no "
+        "labels. The prediction sets and operating points of the old model are left out, since they hold for its mix alone.\n\n"
+        f"## The model that was corrected\n\nIt says of its training: {old.training_data}. Licence: {old.licence}.\n"
+    )

@@ -1,0 +1,138 @@
+"""An adaptation in words: what was done, what it promises, what it cannot; for the terminal and for the report."""
+
+from pathlib import Path
+
+from lesionlab.data.phantom.write import is_generated
+from lesionlab.evaluation.before_after import FEWEST_LESIONS
+from lesionlab.evaluation.prediction_sets import images_needed
+from lesionlab.lifecycle.adapt import Adapted
+from lesionlab.lifecycle.adapt_mix import AdaptedMix
+from lesionlab.model.adapt.start import otherwise_malignant
+from lesionlab.report.adapted import AdaptedReport, Candidate, write_adapted_html
+
+_FEW = 100  # lesions below which intervals are wide
+_SHOWN = 5
+
+
+def adapted_in_words(adapted: Adapted) -> list[str]:
+    """Say what was adapted and what it brings, a line each."""
+    choice, n = adapted.choice, adapted.after.n_lesions
+    lines = [f"{len(adapted.after):,} labelled images of {n:,} lesions, {len(adapted.labelled.taxonomy)} diagnoses."]
+    lines.append(f"Chosen by cross-validation: {choice.words}.")
+    for gain in adapted.gains:
+        low, high = gain.difference_interval
+        lines.append(
+            f"  {gain.name:32} {gain.before:.3f} -> {gain.after:.3f}   difference {gain.difference:+.3f} "
+            f"({low:+.3f} to {high:+.3f}): {gain.verdict}"
+        )
+    return lines + remarks(adapted)
+
+
+def remarks(adapted: Adapted) -> list[str]:
+    """Say what the lesions can and cannot bear, and what the new file does otherwise, a sentence or two each."""
+    found = [_on_number(adapted.after.n_lesions)]
+    few = [f"{d.dx} ({d.lesions})" for d in adapted.diagnoses if d.lesions < FEWEST_LESIONS]
+    if few:
+        found.append(
+            f"Nothing is promised of diagnoses with fewer than {FEWEST_LESIONS} lesions: {', '.join(few)}. Label more."
+        )
+    found += [
+        text for text in (_on_sets(adapted), _on_malignant(adapted), _on_lacking(adapted), _on_ood(adapted)) if text
+    ]
+    return found
+
+
+def write_report(adapted: Adapted, path: Path, file: Path) -> None:
+    """Write the report of an adaptation, which names the new model `file`."""
+    choice, start, old = adapted.choice, adapted.start, adapted.old.facts
+    rows = [Candidate(s.words, s.loss, s.gain, s.error, s.name == choice.name) for s in choice.scores]
+    write_adapted_html(
+        path,
+        AdaptedReport(
+            old=old,
+            new=adapted.facts,
+            file=file.name,
+            words=choice.words,
+            is_changed=choice.is_changed,
+            before=adapted.before,
+            after=adapted.after,
+            gains=adapted.gains,
+            diagnoses=adapted.diagnoses,
+            candidates=rows,
+            added=start.new,
+            left_out=[dx for place, dx in enumerate(old.taxonomy.dx) if place not in start.origin],
+            suspects=adapted.suspects,
+            not_dermatoscopic=adapted.not_dermatoscopic,
+            remarks=remarks(adapted),
+            is_generated=is_generated(adapted.labelled.table["image_id"]),
+        ),
+    )
+
+
+def mix_in_words(adapted: AdaptedMix) -> list[str]:
+    """Say what a correction without labels has found, a line each."""
+    taxonomy = adapted.old.facts.taxonomy
+    pairs = zip(taxonomy.dx, adapted.mix_before, adapted.mix_after, strict=True)
+    shares = ", ".join(f"{dx} {after:.1%} (in training {before:.1%})" for dx, before, after in pairs)
+    unread = len(adapted.unlabelled.unreadable)
+    return [
+        f"{len(adapted.unlabelled.images):,} images without labels"
+        + (f", {unread} more cannot be read." if unread else "."),
+        f"Estimated mix of diagnoses: {shares}.",
+        "Probabilities are corrected for it. Nothing is measured without labels, so that nothing is promised: prediction sets "
+        "and operating points are left out. Label ten lesions or more, of two diagnoses or more, to measure.",
+    ]
+
+
+def _on_number(lesions: int) -> str:
+    if lesions < _FEW:
+        return f"{lesions} lesions tell little: the figures may be off by as much as their intervals say. Label {_FEW} or more."
+    return (
+        "The figures hold for lesions of this clinic, taken with the same dermatoscopes, in the same mix of diagnoses."
+    )
+
+
+def _on_sets(adapted: Adapted) -> str:
+    promise = adapted.facts.conformal
+    if promise is None:
+        return ""
+    needed = images_needed(promise.coverage)
+    kept = [dx for dx, is_promised in zip(adapted.labelled.taxonomy.dx, promise.promised, strict=True) if is_promised]
+    if not kept:
+        return f"Prediction sets promise nothing: no diagnosis has the {needed} lesions that this needs."
+    return (
+        f"Prediction sets hold the true diagnosis in {promise.coverage:.0%} of the lesions of {', '.join(kept)}; of other "
+        "diagnoses nothing is promised."
+    )
+
+
+def _on_malignant(adapted: Adapted) -> str:
+    own = otherwise_malignant(adapted.start, adapted.old.facts.taxonomy)
+    if not own:
+        return ""
+    return (
+        f"{', '.join(own)}: only one of the model and {adapted.labelled.taxonomy.name} counts this as malignant; the new file "
+        f"follows {adapted.labelled.taxonomy.name}. If that is not meant, change is_malignant in the taxonomy."
+    )
+
+
+def _on_lacking(adapted: Adapted) -> str:
+    present = set(adapted.labelled.table["dx"])
+    absent = [dx for dx in adapted.labelled.taxonomy.dx if dx not in present]
+    if not absent:
+        return ""
+    return f"No labelled lesion shows {', '.join(absent)}: what the file says of these is the old model's, and was not measured."
+
+
+def _on_ood(adapted: Adapted) -> str:
+    strange, ood = adapted.not_dermatoscopic, adapted.facts.ood
+    if ood is None:
+        return "The model has no score of what is not dermatoscopic, so that the new file rejects nothing."
+    said = f"The new file rejects {ood.refused_share:.1%} of the labelled images as not dermatoscopic."
+    if not strange:
+        return said
+    shown = ", ".join(strange[:_SHOWN]) + (", …" if len(strange) > _SHOWN else "")
+    return (
+        f"{len(strange):,} labelled images look unlike those that the model was trained on ({shown}): "
+        f"look at them, take out those that are not dermatoscopic, and adapt again. {said}"
+    )

@@ -1,0 +1,289 @@
+"""`lesionlab adapt`: on generated lesions and a model of three features, whose head is fitted in milliseconds."""
+
+import csv
+import dataclasses
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import tiny_onnx
+from builders import draw, photographs
+from conftest import lesionlab_here
+from lesionlab.errors import UsageError
+from lesionlab.evaluation.before_after import before_after, by_diagnosis
+from lesionlab.evaluation.label_next import label_next
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.inference.bundle import open_bundle, open_bytes
+from lesionlab.inference.facts import Ood
+from lesionlab.lifecycle.adapted_facts import ood_of, training_mix
+from lesionlab.model.adapt.anchored import fit_change, make_coordinates
+from lesionlab.model.adapt.candidates import ClinicImages
+from lesionlab.model.adapt.choose import choose
+from lesionlab.model.adapt.priors import corrected, counted_mix, estimated_mix
+from lesionlab.model.adapt.start import start_from
+from lesionlab.model.export.head import Head, read_head, with_head
+from lesionlab.taxonomy import HAM10000, Diagnosis, Taxonomy, read_taxonomy
+
+DOCS = Path(__file__).parents[1] / "docs"
+RULE = {
+    "rule": "prior-corrected",
+    "exponent": 1.0,
+    "log_shift": (-np.log([0.1, 0.6, 0.1, 0.05, 0.1, 0.03, 0.02])).tolist(),
+}
+
+
+@pytest.fixture(scope="module")
+def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty generated lesions, small."""
+    from lesionlab.data.phantom.write import write_phantoms
+
+    folder = tmp_path_factory.mktemp("clinic") / "clinic"
+    write_phantoms(folder, lesions=60, seed=5, size_px=(60, 80))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def adapted(clinic: Path, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """What the command writes and prints."""
+    out = tmp_path_factory.mktemp("adapted")
+    done = lesionlab_here(
+        *("adapt", tiny, "--data", clinic, "--out", out / "mine.onnx", "--report", out / "mine.html"),
+        *("--unlabelled", clinic / "HAM10000_images", "--rank", out / "next.csv", "--suspects", out / "again.csv"),
+    )
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(folder=out, model=out / "mine.onnx", shown=done.stdout)
+
+
+def a_head(d: int = 3, k: int = 7, seed: int = 0) -> Head:
+    kernel = np.random.default_rng(seed).normal(size=(d, k)).astype(np.float32)
+    return Head(kernel, np.zeros(k, np.float32), np.zeros(k, np.float32))
+
+
+def clinic_images(features: np.ndarray, labels: np.ndarray, head: Head) -> ClinicImages:
+    names, start = np.arange(len(labels)).astype(str), start_from(head, HAM10000, HAM10000)
+    return ClinicImages(features.astype(np.float32), labels, names, names, start, head.log_shift, head.log_shift)
+
+
+def test_the_new_file_predicts_as_any_model(adapted: SimpleNamespace, photos: list[Path], tmp_path: Path) -> None:
+    table = tmp_path / "answers.csv"
+    done = lesionlab_here("predict", *photos[:3], "--model", adapted.model, "--out", table)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.reader(table.read_text(encoding="utf-8").splitlines()))
+    assert rows[0] == ["image", *HAM10000.columns] and len(rows) == 4
+    assert all(abs(sum(map(float, row[1:])) - 1) < 1e-6 for row in rows[1:])
+
+
+def test_the_facts_say_what_it_was_made_of(adapted: SimpleNamespace) -> None:
+    facts = open_bundle(adapted.model).facts
+    assert facts.name == "tiny-adapted"
+    assert "images of 60 lesions" in facts.training_data and "made of tiny" in facts.training_data
+    assert facts.thresholds.malignant is not None and facts.thresholds.uncertainty is not None
+    assert facts.conformal is not None and sum(facts.conformal.images) == 60
+    assert "What cross-validation measured" in facts.card and len(facts.operating) > 0
+
+
+def test_the_terminal_and_the_report_promise_no_more_than_the_lesions_bear(adapted: SimpleNamespace) -> None:
+    page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
+    for text in (adapted.shown, page):
+        assert "60 lesions tell little" in text
+        assert "Nothing is promised of diagnoses with fewer than 10 lesions" in text
+        assert "balanced accuracy" in text
+    assert "generated, of no patient" in page and "<svg" in page
+    assert not re.search(r"(src|href)=\"(?!#|data:)", page), "the report needs nothing from outside"
+
+
+def test_what_to_label_next_and_what_to_look_at_again(adapted: SimpleNamespace) -> None:
+    ranked = pd.read_csv(adapted.folder / "next.csv")
+    assert list(ranked["rank"]) == list(range(1, len(ranked) + 1)) and ranked["image"].is_unique
+    assert (ranked["distance"] < 0.02).all(), "all of these images are labelled already"
+    again = pd.read_csv(adapted.folder / "again.csv")
+    assert (again["margin"] < 0).all() and (again["given"] != again["suggested"]).all()
+    assert (adapted.folder / "next.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_adapted_file_can_be_adapted_again(adapted: SimpleNamespace) -> None:
+    bundle = open_bundle(adapted.model)
+    head = read_head(bundle.data, np.array(bundle.facts.decision["log_shift"]), "mine")
+    again = open_bytes(with_head(bundle.data, head, bundle.facts.to_json(), "mine"), Path("again.onnx"))
+    pixels = np.random.default_rng(0).integers(0, 256, (3, tiny_onnx.HEIGHT, tiny_onnx.WIDTH, 3)).astype(np.uint8)
+    first, second = (one.run(["probabilities", "features", "activation_maps"], pixels) for one in (bundle, again))
+    for name in first:
+        np.testing.assert_allclose(first[name], second[name], atol=1e-6)
+    np.testing.assert_allclose(head.probabilities(first["features"]), first["probabilities"], atol=1e-6)
+
+
+def test_a_head_of_eleven_diagnoses_with_a_rule_is_what_numpy_says(tiny: Path) -> None:
+    bundle, eleven = open_bundle(tiny), read_taxonomy("milk10k")
+    head = Head(a_head(k=11).kernel, np.arange(11, dtype=np.float32) / 9, np.linspace(0, 2, 11).astype(np.float32))
+    facts = bundle.facts.to_json() | {"taxonomy": eleven.to_facts(), "classes": list(eleven.dx), "task": "milk10k"}
+    made = open_bytes(with_head(bundle.data, head, facts, "tiny"), Path("eleven.onnx"))
+    pixels = np.random.default_rng(1).integers(0, 256, (5, tiny_onnx.HEIGHT, tiny_onnx.WIDTH, 3)).astype(np.uint8)
+    found = made.run(["probabilities", "features", "activation_maps"], pixels)
+    np.testing.assert_allclose(head.probabilities(found["features"]), found["probabilities"], atol=1e-6)
+    assert found["activation_maps"].shape[-1] == 11
+
+
+def test_a_head_of_other_features_is_refused(tiny: Path) -> None:
+    bundle = open_bundle(tiny)
+    with pytest.raises(UsageError, match="takes 5 features, and tiny gives 3: they are of another model"):
+        with_head(bundle.data, a_head(d=5), bundle.facts.to_json(), "tiny")
+
+
+def test_the_model_is_left_as_it_is_where_nothing_is_better() -> None:
+    rng, head = np.random.default_rng(0), a_head(seed=4)
+    features = rng.normal(size=(150, 3))
+    labels = np.array([rng.choice(7, p=p) for p in head.probabilities(features)])
+    head = dataclasses.replace(head, log_shift=-np.log(counted_mix(labels, 7)).astype(np.float32))
+    choice = choose(clinic_images(features, labels, head))
+    assert choice.name == "as it is" and not choice.is_changed
+    np.testing.assert_allclose(choice.head.probabilities(features), head.probabilities(features), atol=1e-3)
+
+
+def test_a_model_that_is_wrong_gets_a_new_head() -> None:
+    rng, truth = np.random.default_rng(0), a_head(seed=5)
+    features = 2 * rng.normal(size=(200, 3))
+    labels = truth.probabilities(features).argmax(axis=1)
+    choice = choose(clinic_images(features, labels, a_head(seed=6)))
+    assert choice.name.startswith("held head") and choice.scores[0].loss > 1.5 * min(s.loss for s in choice.scores)
+    assert (choice.out_of_fold.argmax(axis=1) == labels).mean() > 0.5
+    np.testing.assert_allclose(choice.out_of_fold.sum(axis=1), 1, atol=1e-9)
+
+
+def test_a_strong_pull_gives_the_old_head_back_and_a_weak_one_fits() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(60, 3)), np.arange(60) % 2
+    features[:, 0] += 5 * labels
+    coordinates, old = make_coordinates(features, 3).of(features), np.zeros((60, 2))
+    strong, weak = (fit_change(coordinates, old, labels, s, log_mix=np.log([0.5, 0.5])) for s in (1e6, 1e-3))
+    assert np.abs(strong.weights).max() < 1e-3
+    assert (weak.logits(coordinates, old).argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_the_mix_is_found_without_labels() -> None:
+    rng, mix, new = np.random.default_rng(0), np.array([0.7, 0.2, 0.1]), np.array([0.2, 0.3, 0.5])
+    labels = rng.choice(3, 4000, p=new)
+    values = rng.normal(size=4000) + 2.5 * labels
+    densities = np.exp(-((values[:, None] - 2.5 * np.arange(3)) ** 2) / 2)
+    given = densities * mix / (densities * mix).sum(axis=1, keepdims=True)
+    found = estimated_mix(given, mix)
+    np.testing.assert_allclose(found, new, atol=0.03)
+    np.testing.assert_allclose(corrected(given, mix, mix), given)
+
+
+def test_without_labels_the_mix_alone_is_corrected(clinic: Path, tmp_path: Path) -> None:
+    ruled = tiny_onnx.write(tmp_path / "ruled.onnx", tiny_onnx.facts(decision=RULE))
+    done = lesionlab_here("adapt", ruled, "--unlabelled", clinic / "HAM10000_images", "--out", tmp_path / "mix.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "Estimated mix of diagnoses: mel" in done.stdout and "nothing is promised" in done.stdout
+    facts = open_bundle(tmp_path / "mix.onnx").facts
+    assert facts.conformal is None and not facts.operating and "without labels" in facts.training_data
+
+
+def test_the_training_mix_is_in_the_rule(tmp_path: Path) -> None:
+    facts = open_bundle(tiny_onnx.write(tmp_path / "ruled.onnx", tiny_onnx.facts(decision=RULE))).facts
+    np.testing.assert_allclose(training_mix(facts), [0.1, 0.6, 0.1, 0.05, 0.1, 0.03, 0.02], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--out", "a.onnx"], "Give labelled images by --data DIR, or images without labels by --unlabelled"),
+        (["--unlabelled", "x", "--report", "r.html", "--out", "a.onnx"], "need labelled images: give them by --data"),
+        (["--data", "x", "--rank", "r.csv", "--out", "a.onnx"], "--rank ranks images without labels"),
+        (["--data", "x", "--out", "a.bin"], "a.bin does not end in .onnx"),
+        (["--data", "x", "--out", "nowhere/a.onnx"], "The folder nowhere does not exist"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(arguments: list[str], said: str) -> None:
+    done = lesionlab_here("adapt", *arguments)
+    assert done.returncode == 2 and said in done.stderr
+
+
+def test_too_little_is_refused_with_the_remedy(tiny: Path, tmp_path: Path) -> None:
+    draw(tmp_path / "one" / "mel", *(f"m{n}" for n in range(12)))
+    draw(tmp_path / "few" / "mel", *(f"m{n}" for n in range(4)))
+    draw(tmp_path / "few" / "nv", *(f"n{n}" for n in range(4)))
+    photographs(tmp_path / "some", [f"p{n}.png" for n in range(3)], seed=0)
+    out = tmp_path / "out.onnx"
+    one, few = (lesionlab_here("adapt", tiny, "--data", tmp_path / name, "--out", out) for name in ("one", "few"))
+    assert "one diagnosis" in one.stderr and "--unlabelled" in one.stderr
+    assert "8 labelled lesions" in few.stderr and "fewer than 10" in few.stderr
+    told = lesionlab_here("adapt", tiny, "--unlabelled", tmp_path / "some", "--out", out)
+    assert "does not say in which mix" in told.stderr and "--data" in told.stderr
+    ruled = tiny_onnx.write(tmp_path / "ruled.onnx", tiny_onnx.facts(decision=RULE))
+    some = lesionlab_here("adapt", ruled, "--unlabelled", tmp_path / "some", "--out", out)
+    assert "3 unlabelled images are too few" in some.stderr and "50 or more" in some.stderr
+    assert {done.returncode for done in (one, few, told, some)} == {2} and not out.exists()
+
+
+def test_diagnoses_that_the_model_lacks_and_a_taxonomy_that_contradicts_it() -> None:
+    def clinics(*pairs: tuple[str, str]) -> Taxonomy:
+        return Taxonomy("ours", tuple(Diagnosis(dx, dx.upper(), name, False) for dx, name in pairs))
+
+    with pytest.raises(UsageError, match="None of the diagnoses of ours .wart, scar. is one of the model's"):
+        start_from(a_head(), HAM10000, clinics(("wart", "wart"), ("scar", "scar")))
+    with pytest.raises(UsageError, match="'nv' is 'dermatofibroma', which the model calls 'df'.*another dx"):
+        start_from(a_head(), HAM10000, clinics(("nv", "dermatofibroma"), ("bkl", "benign keratosis")))
+    start = start_from(a_head(), HAM10000, clinics(("nv", "melanocytic nevus"), ("wart", "wart")))
+    assert start.new == ("wart",) and start.origin == (1, -1)
+
+
+def test_old_answers_in_the_clinics_diagnoses_sum_to_one() -> None:
+    start = start_from(a_head(), HAM10000, read_taxonomy("milk10k"))
+    found = start.probabilities_of(np.random.default_rng(0).dirichlet(np.ones(7), 5))
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert (found[:, np.array(start.origin) < 0] == 0).all()
+
+
+def test_few_of_a_clinics_own_pictures_are_rejected() -> None:
+    scores = np.random.default_rng(0).normal(4, 1, 1000)
+    moved = ood_of(Ood(3.3, "score"), scores[:200])
+    assert moved is not None and (scores[200:] > moved.threshold).mean() <= 0.03
+    kept = ood_of(Ood(9.0, "score"), scores)
+    assert kept is not None and kept.threshold == 9.0, "the threshold is never lowered"
+    assert ood_of(None, scores) is None
+
+
+def test_the_first_to_label_are_unsure_and_unlike_each_other() -> None:
+    rng = np.random.default_rng(0)
+    near, far = rng.normal(0, 0.1, (20, 4)) + [1, 0, 0, 0], rng.normal(0, 0.01, (10, 4)) + [0, 5, 0, 0]
+    features, sure = np.concatenate([near, far]), np.tile([0.98, 0.02], (30, 1))
+    sure[3] = [0.5, 0.5]
+    found = label_next(features, sure, near + 0.01)
+    assert found.order[0] >= 20, "what is far from all that is labelled comes first"
+    assert set(found.order.tolist()) == set(range(30)) and (np.sort(found.order[:3]) < 20).any(), "not ten of one kind"
+    assert found.uncertainty.argmax() == 3 and found.margin[3] == 0
+
+
+def test_before_and_after_tell_a_gain_from_chance() -> None:
+    rng, labels = np.random.default_rng(0), np.arange(140) % 7
+    good = np.full((140, 7), 0.02) + 0.86 * np.eye(7)[np.where(rng.random(140) < 0.8, labels, (labels + 1) % 7)]
+    chance = rng.dirichlet(np.ones(7), 140)
+    before, after = (LabelledPredictions(labels, p, np.arange(140).astype(str), HAM10000) for p in (chance, good))
+    gains = {gain.name: gain for gain in before_after(before, after, seed=0)}
+    assert gains["balanced accuracy"].verdict == "better" and gains["log loss"].verdict == "better"
+    assert {gain.verdict for gain in before_after(before, before, seed=0)} == {"not told apart"}
+    assert by_diagnosis(before, after.take(np.arange(140)))[0].lesions == 20
+
+
+@pytest.mark.slow
+def test_the_walk_in_the_documentation_runs(clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/your-clinic.md, its commands in their order, with a small model in place of the one that comes with lesionlab."""
+    monkeypatch.chdir(tmp_path)
+    small = tiny_onnx.write(tmp_path / "small.onnx", tiny_onnx.facts(decision=RULE))
+    (tmp_path / "clinic").symlink_to(clinic)
+    (tmp_path / "new-pictures").symlink_to(clinic / "HAM10000_images")
+    text = (DOCS / "your-clinic.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    run = [shlex.split(line) for line in lines if line.startswith("lesionlab ")]
+    assert {"check", "adapt", "predict", "evaluate"} <= {words[1] for words in run}
+    for words in run:
+        if words[1] != "serve":  # does not end
+            own = [str(small)] if words[1] == "adapt" else []
+            done = lesionlab_here(words[1], *own, *words[2:])
+            assert done.returncode == 0, f"{words}: {done.stderr}"
