@@ -53,8 +53,10 @@ def embedded(bundle: Bundle, data: Path, cache: Path) -> dict[str, np.ndarray]:
             return found
     table = read_collection(data, None, None).table
     started = time.perf_counter()
-    seen = see(bundle, len(table), reader(bundle, table["path"]), has_maps=False)
+    seen = see(bundle, len(table), reader(bundle, list(table["path"])), has_maps=False)
     print(f"embedded {len(table):,} images in {time.perf_counter() - started:.0f} s")
+    if seen.features is None or seen.ood_scores is None:
+        raise SystemExit(f"{bundle.facts.name} gives no features, or no score of what is not dermatoscopic.")
     made = {
         "features": seen.features,
         "probabilities": seen.probabilities,
@@ -63,7 +65,7 @@ def embedded(bundle: Bundle, data: Path, cache: Path) -> dict[str, np.ndarray]:
         "dx": table["dx"].to_numpy(str),
         "model": np.array(bundle.sha256),
     }
-    np.savez(cache, **made)
+    np.savez(cache, allow_pickle=False, **made)
     return made
 
 

@@ -54,7 +54,10 @@ def read(file: Path, truth: pd.DataFrame, wanted: set[str]) -> LabelledPredictio
     rows = truth.loc[ids]
     values = table.loc[ids, list(HAM10000.columns)].to_numpy(float)
     return LabelledPredictions(
-        encode_labels(rows["dx"], HAM10000), values / values.sum(axis=1, keepdims=True), rows["lesion_id"].to_numpy(), HAM10000
+        encode_labels(rows["dx"], HAM10000),
+        values / values.sum(axis=1, keepdims=True),
+        rows["lesion_id"].to_numpy(),
+        HAM10000,
     )
 
 
@@ -63,7 +66,7 @@ def figures(part: LabelledPredictions) -> str:
     found = evaluate_part(part, seed=0)
     cells = []
     for name in FIGURES:
-        low, high = found.intervals[name]
+        low, high = found.intervals[name] or (np.nan, np.nan)
         cells.append(f"{getattr(found, name):.3f} ({low:.3f} to {high:.3f})")
     return ", ".join(cells)
 

@@ -35,7 +35,7 @@ def training_mix(facts: Facts) -> np.ndarray | None:
     if exponent > 0 and shift.any():
         weights = np.exp(-shift / exponent)
         return weights / weights.sum()
-    if facts.conformal is not None and sum(facts.conformal.images):
+    if facts.conformal is not None and any(facts.conformal.images):
         counts = np.array(facts.conformal.images) + 0.5
         return counts / counts.sum()
     return None

@@ -78,7 +78,7 @@ def read_labelled(
     _refuse_few(collection.table, data)
     cleaned = inspect(collection, by_points=False)
     _refuse_few(cleaned.table, data)
-    seen = see(bundle, len(cleaned.table), reader(bundle, cleaned.table["path"]), has_maps=False)
+    seen = see(bundle, len(cleaned.table), reader(bundle, list(cleaned.table["path"])), has_maps=False)
     is_seen = ~np.isnan(seen.probabilities[:, 0])
     table = cleaned.table[is_seen].reset_index(drop=True)
     _refuse_few(table, data)

@@ -61,7 +61,8 @@ def _flip_by_slices(graph: Any) -> None:
     """
     from onnx import helper, numpy_helper
 
-    nodes, made = [], {}
+    nodes: list[Any] = []
+    made: dict[str, np.ndarray] = {}
     for node in graph.node:
         if node.op_type != "ReverseSequence" or "ReverseV2" not in node.name:
             nodes.append(node)
