@@ -24,7 +24,7 @@ from lesionlab.taxonomy import read_taxonomy
 
 pytestmark = pytest.mark.slow
 
-HEADER = ("image", *read_taxonomy("ham10000").columns)
+HEADER = ("image", *read_taxonomy("milk10k").columns)
 ROOT = Path(__file__).parents[1]
 
 
@@ -55,7 +55,9 @@ def test_its_licence_is_in_the_package_and_in_its_metadata() -> None:
     (file,) = [ROOT / name for name in project["license-files"] if name != "LICENSE"]
     assert file.samefile(MODELS / "LICENSE.txt")
     text = file.read_text(encoding="utf-8")
-    assert all(word in text for word in ("CC BY-NC 4.0", "Tschandl", "10.1038/sdata.2018.161", "MobileNet"))
+    assert all(
+        word in text for word in ("CC BY-NC 4.0", "Tschandl", "10.1038/sdata.2018.161", "MILK10k", "MobileNetV2")
+    )
     assert all(model.name in text for model in packaged_models())
 
 
@@ -126,14 +128,14 @@ def test_the_same_picture_gets_the_same_answer(model: Model, ham10000: Path) -> 
 
 
 def test_mirrored_pictures_get_nearly_the_same_answer(model: Model, ham10000: Path) -> None:
-    """Nearly: the two networks share the four mirrored views, so that mirrored pictures swap them."""
+    """Nearly: one network that looks once has learnt to pass mirroring over, which no symmetry of its own ensures."""
     largest = []
     for file in sorted((ham10000 / "full_size").glob("*.jpg")):
         with Image.open(file) as image:
             mirrored = [image.convert("RGB").transpose(Image.Transpose(turn)) for turn in (0, 1, 3)]
         (expected,) = model.predict(file).probabilities
         largest.append(np.abs(model.predict(mirrored).probabilities - expected).max())
-    assert np.median(largest) < 0.02 and max(largest) < 0.25
+    assert np.median(largest) < 0.03 and max(largest) < 0.5
 
 
 def test_the_readmes_three_lines(model: Model, ham10000: Path) -> None:

@@ -2,8 +2,9 @@
 
 Quantise-dequantise pairs (QDQ), weights int8 with a scale per output channel, activations uint8. The head (global average,
 dense, softmax, activation maps) stays float32: it is a thousandth of the work and gives the probabilities. So do the first
-three convolutions: measured on MobileNet at 128 px with a linear head, 600 images of HAM10000, 93 % of the answers are then
-those of float32; with two of them 91 %, with none 83 %; other ways of calibration, or 16-bit activations, changed nothing.
+seven convolutions: of the packaged MobileNetV2, 97.6 % of the predictions on 1,021 validation images are then those of float32,
+with thirteen as many, with three 88.8 %. (MobileNet at 128 px: three 93 %, two 91 %, none 83 %.) Other ways of calibration,
+or 16-bit activations, changed nothing.
 """
 
 import json
@@ -22,7 +23,7 @@ from lesionlab.model.export.proof import onnx_probabilities
 
 ALLOWED_LOSS = 0.01
 _BATCH = 16
-_FLOAT_CONVOLUTIONS = 3
+_FLOAT_CONVOLUTIONS = 7
 
 
 @dataclass(frozen=True)
