@@ -385,7 +385,7 @@ def doubtful(phantoms: Path, recipe: Path, tmp_path_factory: pytest.TempPathFact
     out = tmp_path_factory.mktemp("doubtful") / "run"
     given = ("--data", phantoms, "--recipe", recipe, "--out", out, "--epochs", 1, "--limit", 90, "--split", "kaggle")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lesionlab.lifecycle.evaluate.export_onnx", fail)
+        patch.setattr("lesionlab.model.export.onnx.export_onnx", fail)
         patch.setattr("matplotlib.figure.Figure.savefig", write_blank)
         done = lesionlab_here("run", *given)
     assert done.returncode == 0, done.stderr
