@@ -1,5 +1,6 @@
 import ast
 import errno
+import re
 import shutil
 import subprocess
 import sys
