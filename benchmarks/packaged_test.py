@@ -1,0 +1,59 @@
+"""The packaged model's test part of MILK10k, with and without the lesions that HAM10000 shows too.
+
+The lesions that both sets show are the easier ones, and are not among those of a clinic that HAM10000 never saw.
+
+    python benchmarks/packaged_test.py runs/bundled
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import f1_score, roc_auc_score
+
+from lesionlab.taxonomy import HAM10000, read_taxonomy
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def main() -> None:
+    """Print a row for all test lesions of MILK10k, and one for those that HAM10000 does not show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--shared", type=Path, default=SHARED)
+    options = parser.parse_args()
+    table = pd.read_csv(options.run / "predictions.csv")
+    ham10000 = set(pd.read_csv(options.shared / "ham10000" / "HAM10000_metadata.csv")["image_id"])
+    common = set(pd.read_csv(options.shared / "milk10k" / "lesions_in_ham10000.csv")["isic_id"])
+    table = table[(table["part"] == "test") & ~table["image"].isin(ham10000)]
+    print("| lesions | n | sensitivity, mean of seven | macro AUC of seven | macro F1 of eleven | malignant, AUC |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, part in (("all", table), ("not in HAM10000", table[~table["image"].isin(common)])):
+        print(f"| {name} | {len(part)} | " + " | ".join(f"{value:.3f}" for value in figures(part)) + " |")
+
+
+def figures(part: pd.DataFrame) -> list[float]:
+    """The four figures; a diagnosis that the part lacks is left out of the means over seven."""
+    taxonomy = read_taxonomy("milk10k")
+    dx, truth = np.array(taxonomy.dx), part["truth"].str.lower().to_numpy()
+    probabilities = part[list(taxonomy.columns)].to_numpy()
+    predicted = dx[probabilities.argmax(axis=1)]
+    places = [taxonomy.dx.index(one) for one in HAM10000.dx]
+    is_seven = np.isin(truth, HAM10000.dx)
+    seven = probabilities[is_seven][:, places]
+    seven /= seven.sum(axis=1, keepdims=True)
+    there = [number for number, one in enumerate(HAM10000.dx) if (truth == one).any()]
+    areas = [roc_auc_score(truth[is_seven] == HAM10000.dx[number], seven[:, number]) for number in there]
+    sensitivities = [(predicted[truth == HAM10000.dx[number]] == HAM10000.dx[number]).mean() for number in there]
+    is_malignant = [one in taxonomy.malignant for one in taxonomy.dx]
+    return [
+        float(np.mean(sensitivities)),
+        float(np.mean(areas)),
+        f1_score(truth, predicted, average="macro", labels=dx, zero_division=0),
+        roc_auc_score(np.isin(truth, list(taxonomy.malignant)), probabilities[:, is_malignant].sum(axis=1)),
+    ]
+
+
+if __name__ == "__main__":
+    main()
