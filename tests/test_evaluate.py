@@ -199,7 +199,10 @@ def test_other_diagnoses_than_the_models_are_refused(phantoms: Path, tmp_path: P
     out = tmp_path / "e"
     assert main(["evaluate", "--data", str(phantoms), "--out", str(out), "--taxonomy", "isic2019"]) == 2
     said = capsys.readouterr().err
-    assert "predicts mel, nv, bcc, akiec, bkl, df, vasc (ham10000), not mel, nv, bcc, " in said
+    assert (
+        "predicts akiec, bcc, ben_oth, bkl, df, inf, mal_oth, mel, nv, sccka, vasc (milk10k), not mel, nv, bcc, "
+        in said
+    )
     assert "Leave out --taxonomy" in said and not out.exists()
 
 

@@ -38,6 +38,7 @@ from lesionlab.lifecycle.given_predictions import (
     overlap_with_training,
     predictions_of_model,
     predictions_of_table,
+    wider_taxonomy,
 )
 from lesionlab.lifecycle.prepare import describe_data, fingerprint, inspect, look_at
 from lesionlab.lifecycle.values import describe_set_aside
@@ -95,7 +96,7 @@ def evaluate(
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
-    images = _read(data, opened, taxonomy, image_types, split)
+    images = _read(data, opened or str(model), taxonomy, image_types, split)
     matrix = read_costs(costs, images.collection.taxonomy) if costs else None
     with _held(out):
         if opened:
@@ -119,15 +120,17 @@ def evaluate(
 
 def _read(
     data: Path,
-    model: Model | None,
+    model_or_table: Model | str,
     taxonomy: Taxonomy | None,
     image_types: tuple[str, ...] | None,
     split: Path | None,
 ) -> LabelledImages:
-    if model:
-        collection = read_for_model(data, model.facts.taxonomy, taxonomy, image_types)
+    if isinstance(model_or_table, Model):
+        collection = read_for_model(data, model_or_table.facts.taxonomy, taxonomy, image_types)
     else:
         collection = read_collection(data, taxonomy, image_types)
+        if taxonomy is None and (wider := wider_taxonomy(Path(model_or_table), collection.taxonomy)):
+            collection = read_collection(data, wider, image_types)
     look = look_at(collection)
     cleaned = inspect(collection, look)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
