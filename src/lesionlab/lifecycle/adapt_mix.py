@@ -12,16 +12,14 @@ import numpy as np
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import UsageError
-from lesionlab.files import replacing
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
-from lesionlab.lifecycle.adapt import proved
+from lesionlab.lifecycle.adapt import PROVED_ON
 from lesionlab.lifecycle.adapted_facts import facts_of_mix, own_rule, training_mix
-from lesionlab.lifecycle.clinic_images import FEWEST_UNLABELLED, Unlabelled, see_unlabelled
+from lesionlab.lifecycle.clinic_images import FEWEST_UNLABELLED, Unlabelled, reader, see_unlabelled
+from lesionlab.lifecycle.new_head import write_with_head
 from lesionlab.model.adapt.priors import estimated_mix
-from lesionlab.model.export.head import Head, read_head, refuse_without_onnx, with_head
-
-_PROVED_ON = 32
+from lesionlab.model.export.head import Head, read_head, refuse_without_onnx
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +76,15 @@ def adapt_mix(model: str | Path | None, unlabelled: Sequence[str | Path]) -> Ada
 
 def write_mix(adapted: AdaptedMix, out: Path) -> float:
     """Write the new model file, whole or not at all; return as `lesionlab.lifecycle.adapt.write_model`."""
-    data = with_head(adapted.old.data, adapted.head, adapted.facts.to_json(), adapted.old.facts.name)
-    difference = proved(data, adapted.head, adapted.old, list(adapted.unlabelled.files[:_PROVED_ON]))
-    with replacing(out) as temporary:
-        temporary.write_bytes(data)
-    return difference
+    old, head, seen = adapted.old, adapted.head, adapted.unlabelled
+    return write_with_head(
+        old,
+        head,
+        adapted.facts,
+        out,
+        reader(old, seen.files),
+        head.probabilities(np.asarray(seen.seen.features)[:PROVED_ON]),
+    )
 
 
 def _card(old: Facts, data: str) -> str:

@@ -7,7 +7,7 @@ what is not dermatoscopic, are the same in both files.
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 
 from lesionlab.errors import UsageError
 from lesionlab.model.decision_rule import MARGIN, Decision, apply_decision
+from lesionlab.model.export.onnx_graph import drop_unused, needed_nodes
 
 _PASS_ON = {"Transpose", "Identity", "Reshape"}
 
@@ -107,7 +108,7 @@ def with_head(data: bytes, head: Head, facts: Mapping[str, object], where: str) 
     _add_head(graph, place.features, head, prefix, has_axes_attribute=version < 18)
     _name_features(graph, place.features, len(head.kernel))
     _set_outputs(graph, head.kernel.shape[1])
-    _drop_unused(graph)
+    drop_unused(graph)
     onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
@@ -161,25 +162,13 @@ def _constant(graph: Any, name: str) -> np.ndarray:
     stored = {item.name: item for item in graph.initializer}
     if name in stored:
         return onnx.numpy_helper.to_array(stored[name])
-    nodes = list(_needed(graph, [name]))
+    nodes = list(needed_nodes(graph, [name]))
     taken = [stored[one] for node in nodes for one in node.input if one in stored]
     output = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
     alone = onnx.helper.make_graph(nodes, "constant", [], [output], list({item.name: item for item in taken}.values()))
     made = onnx.helper.make_model(alone, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8)
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     return session.run([name], {})[0]
-
-
-def _needed(graph: Any, names: list[str]) -> Iterator[Any]:
-    """Give the nodes that some tensors need, in the graph's order."""
-    made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
-    waiting, wanted = list(names), set[int]()
-    while waiting:
-        number = made_by.get(waiting.pop())
-        if number is not None and number not in wanted:
-            wanted.add(number)
-            waiting += graph.node[number].input
-    return (graph.node[number] for number in sorted(wanted))
 
 
 def _free_prefix(graph: Any) -> str:
@@ -206,7 +195,7 @@ def _replace_maps(graph: Any, kernel: np.ndarray, prefix: str) -> None:
 
 
 def _drop_producer(graph: Any, name: str) -> None:
-    """Take out what makes a tensor: what was needed for it alone goes with `_drop_unused`."""
+    """Take out what makes a tensor: what was needed for it alone goes with `drop_unused`."""
     kept = [node for node in graph.node if name not in node.output]
     del graph.node[:]
     graph.node.extend(kept)
@@ -270,14 +259,3 @@ def _set_outputs(graph: Any, k: int) -> None:
         if output.name in ("probabilities", "activation_maps"):
             output.type.tensor_type.shape.dim[-1].ClearField("dim_param")
             output.type.tensor_type.shape.dim[-1].dim_value = k
-
-
-def _drop_unused(graph: Any) -> None:
-    """Drop nodes that no output needs, and constants that no node takes."""
-    nodes = list(_needed(graph, [output.name for output in graph.output]))
-    del graph.node[:]
-    graph.node.extend(nodes)
-    taken = {name for node in nodes for name in node.input}
-    kept = [item for item in graph.initializer if item.name in taken]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)

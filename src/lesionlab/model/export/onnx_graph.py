@@ -1,5 +1,6 @@
 """What tf2onnx leaves to do until a graph is plain ONNX with the inputs and outputs that `lesionlab.inference.bundle` reads."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def _flip_by_slices(graph: Any) -> None:
     """Write a flip, for which tf2onnx takes ReverseSequence of whole lengths, as a Slice with step -1.
 
     ONNX Runtime moves transpositions through a Slice, and joins them, which it cannot with the other: the same bits in less
-    time (docs/performance.md).
+    time.
     """
     from onnx import helper, numpy_helper
 
@@ -74,17 +75,29 @@ def _flip_by_slices(graph: Any) -> None:
         nodes.append(helper.make_node("Slice", [node.input[0], *names], list(node.output), node.name))
     if made:
         graph.initializer.extend(numpy_helper.from_array(value.astype(np.int64), name) for name, value in made.items())
-        _keep_needed(graph, nodes)
+        del graph.node[:]
+        graph.node.extend(nodes)
+        drop_unused(graph)
 
 
-def _keep_needed(graph: Any, nodes: list[Any]) -> None:
-    """Give the graph those nodes, in their order, and those constants that its outputs need."""
-    needed, kept = {output.name for output in graph.output}, []
-    for node in reversed(nodes):
-        if needed.intersection(node.output):
-            kept.append(node)
-            needed.update(node.input)
+def needed_nodes(graph: Any, names: list[str]) -> Iterator[Any]:
+    """Give the nodes that some tensors need, in the graph's order."""
+    made_by = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    waiting, wanted = list(names), set[int]()
+    while waiting:
+        number = made_by.get(waiting.pop())
+        if number is not None and number not in wanted:
+            wanted.add(number)
+            waiting += graph.node[number].input
+    return (graph.node[number] for number in sorted(wanted))
+
+
+def drop_unused(graph: Any) -> None:
+    """Drop nodes that no output needs, and constants that no node takes."""
+    nodes = list(needed_nodes(graph, [output.name for output in graph.output]))
     del graph.node[:]
-    graph.node.extend(kept[::-1])
-    for constant in [constant for constant in graph.initializer if constant.name not in needed]:
-        graph.initializer.remove(constant)
+    graph.node.extend(nodes)
+    taken = {name for node in nodes for name in node.input}
+    kept = [item for item in graph.initializer if item.name in taken]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
