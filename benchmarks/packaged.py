@@ -13,6 +13,7 @@ r"""What the packaged model is trained from, made from ../shared: see docs/exper
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -40,13 +41,18 @@ def main() -> None:
 
 def leave_out_seen(data: Path, out: Path) -> int:
     """Lay HAM10000 out again without the images that the official test shows; give the number of rows."""
-    out.mkdir(exist_ok=True)
+    seen = set(pd.read_csv(data / "seen_in_official_test.csv")["image_id"])
+    return lay_out(data, out, lambda image_id: image_id not in seen)
+
+
+def lay_out(data: Path, out: Path, is_wanted: Callable[[str], bool]) -> int:
+    """Lay some of HAM10000's images out again: a link to the images, and their rows of the metadata; give their number."""
+    out.mkdir(parents=True, exist_ok=True)
     images = out / "HAM10000_images"
     if not images.exists():
         images.symlink_to((data / "HAM10000_images").resolve(), target_is_directory=True)
     table = pd.read_csv(data / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
-    seen = pd.read_csv(data / "seen_in_official_test.csv")["image_id"]
-    table = table[~table["image_id"].isin(seen)]
+    table = table[table["image_id"].map(is_wanted)]
     table.to_csv(out / "HAM10000_metadata.csv", index=False)
     return len(table)
 

@@ -122,7 +122,9 @@ def test_what_is_computed_anew_is_what_was_kept(is_reduced: bool, monkeypatch: p
         loss, gradients = step()
         found.append([loss, *gradients])
     for kept, anew in zip(*found, strict=True):
-        np.testing.assert_allclose(anew, kept, rtol=1e-3, atol=1e-5 * float(tf.norm(kept)))
+        # Products that the processor sums in another order may be rounded to the neighbouring number of 8 bits.
+        rtol = 2**-7 if is_reduced else 1e-3
+        np.testing.assert_allclose(anew, kept, rtol=rtol, atol=1e-5 * float(tf.norm(kept)))
 
 
 def test_reduced_training_follows_full_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

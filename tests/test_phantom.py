@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from conftest import MakeOnce
 from lesionlab.data.phantom import write
 from lesionlab.data.phantom.lesion import MIMICS, STRUCTURES, TRAITS
 from lesionlab.data.phantom.structures import PAINTERS
@@ -27,8 +28,11 @@ COLUMNS = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_phantoms(tmp_path_factory.mktemp("phantom") / "ham", lesions=360, seed=3, size_px=SMALL)
+def folder(make_once: MakeOnce) -> Path:
+    def write(out: Path) -> None:
+        write_phantoms(out / "ham", lesions=360, seed=3, size_px=SMALL)
+
+    return make_once("many-phantoms", write) / "ham"
 
 
 @pytest.fixture(scope="module")

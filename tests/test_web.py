@@ -145,7 +145,7 @@ def answers(page: Page, paths: list[Path]) -> list[dict]:
     page.evaluate(
         """async () => {
             const engine = await import("./engine-browser.js");
-            await engine.start(() => {});
+            document.querySelector("#asked")?.remove();
             const input = document.createElement("input");
             document.body.append(Object.assign(input, { type: "file", multiple: true, id: "asked" }));
             input.ask = async () => {
@@ -177,22 +177,22 @@ def assert_same(result: dict, expected: Prediction) -> None:
     assert wanted.items() <= result.items()
 
 
-def test_answers_are_those_of_python(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+def test_answers_are_those_of_python(modules: Page, lesions: list[Path], tmp_path: Path) -> None:
     paths = lesions + variants(lesions[0], tmp_path)
     model = load_model()
-    for path, found in zip(paths, answers(page, paths), strict=True):
+    for path, found in zip(paths, answers(modules, paths), strict=True):
         assert "error" not in found, (path.name, found)
         assert_same(found["result"], model.predict(path, explain=True)[0])
 
 
-def test_pictures_get_the_prediction_of_python_or_its_refusal(page: Page, tmp_path: Path) -> None:
+def test_pictures_get_the_prediction_of_python_or_its_refusal(modules: Page, tmp_path: Path) -> None:
     """Every file of `tests/pictures.py`; where the page alone refuses, it says what a browser cannot read."""
     known = cases()
     for name, case in known.items():
         (tmp_path / name).write_bytes(case.data)
     model = load_model()
     wrong = {}
-    for (name, case), found in zip(known.items(), answers(page, [tmp_path / name for name in known]), strict=True):
+    for (name, case), found in zip(known.items(), answers(modules, [tmp_path / name for name in known]), strict=True):
         refused = found.get("error", {}).get("reason")
         words = case.page or (case.right if isinstance(case.right, str) else "")
         if words:
@@ -425,7 +425,7 @@ def png_of(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def test_bad_files_get_the_reasons_of_python(page: Page, lesions: list[Path], tmp_path: Path) -> None:
+def test_bad_files_get_the_reasons_of_python(modules: Page, lesions: list[Path], tmp_path: Path) -> None:
     whole = lesions[0].read_bytes()
     tiny, tall, scans = io.BytesIO(), io.BytesIO(), io.BytesIO()
     Image.new("L", (3000, 3000)).save(scans, "JPEG", progressive=True)
@@ -449,7 +449,7 @@ def test_bad_files_get_the_reasons_of_python(page: Page, lesions: list[Path], tm
     large = tmp_path / "large.jpg"
     large.write_bytes(whole + bytes(20_000_001))
     unread = load_model().predict(list(bad.values())).unreadable
-    found = answers(page, [tmp_path / name for name in (*bad, *cut)] + [large])
+    found = answers(modules, [tmp_path / name for name in (*bad, *cut)] + [large])
     for answer, expected in zip(found, unread, strict=False):
         assert answer["error"]["reason"] == expected.reason
     codes = [answer["error"]["code"] for answer in found]
