@@ -302,12 +302,14 @@ def test_the_walk_in_the_documentation_runs(clinic: Path, tmp_path: Path, monkey
     small = tiny_onnx.write(tmp_path / "small.onnx", tiny_onnx.facts(decision=RULE))
     (tmp_path / "clinic").symlink_to(clinic)
     (tmp_path / "new-pictures").symlink_to(clinic / "HAM10000_images")
+    (tmp_path / "picture.jpg").symlink_to(min((clinic / "HAM10000_images").iterdir()))
     text = (DOCS / "your-clinic.md").read_text(encoding="utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     run = [shlex.split(line) for line in lines if line.startswith("lesionlab ")]
-    assert {"check", "adapt", "predict", "evaluate"} <= {words[1] for words in run}
+    assert {"check", "adapt", "predict", "evaluate", "embed", "compare-data"} <= {words[1] for words in run}
+    model = {"adapt": [small], "embed": ["--model", small], "compare-data": ["--model", small]}
     for words in run:
         if words[1] != "serve":  # does not end
-            own = [str(small)] if words[1] == "adapt" else []
+            own = model.get(words[1], [])
             done = lesionlab_here(words[1], *own, *words[2:])
             assert done.returncode == 0, f"{words}: {done.stderr}"
