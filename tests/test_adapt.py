@@ -180,6 +180,7 @@ def test_without_labels_the_mix_alone_is_corrected(clinic: Path, tmp_path: Path)
     done = lesionlab_here("adapt", ruled, "--unlabelled", clinic / "HAM10000_images", "--out", tmp_path / "mix.onnx")
     assert done.returncode == 0, done.stderr
     assert "Estimated mix of diagnoses: mel" in done.stdout and "nothing is promised" in done.stdout
+    assert "does not count its training images" in done.stdout and "nv" in done.stdout
     facts = open_bundle(tmp_path / "mix.onnx").facts
     assert facts.conformal is None and not facts.operating and "without labels" in facts.training_data
 
@@ -187,6 +188,29 @@ def test_without_labels_the_mix_alone_is_corrected(clinic: Path, tmp_path: Path)
 def test_the_training_mix_is_in_the_rule(tmp_path: Path) -> None:
     facts = open_bundle(tiny_onnx.write(tmp_path / "ruled.onnx", tiny_onnx.facts(decision=RULE))).facts
     np.testing.assert_allclose(training_mix(facts), [0.1, 0.6, 0.1, 0.05, 0.1, 0.03, 0.02], atol=1e-9)
+
+
+def test_a_file_that_counts_its_training_images_needs_no_rule_for_their_mix(clinic: Path, tmp_path: Path) -> None:
+    """The rule takes the three rarest for equally rare; what it adds to each is kept where the mix stays as it is."""
+    counts = [100, 600, 100, 50, 140, 8, 2]
+    clipped = np.maximum(np.array(counts) / 1000, 0.05)
+    rule = RULE | {"log_shift": (-np.log(clipped)).tolist()}
+    counted = tiny_onnx.write(tmp_path / "counted.onnx", tiny_onnx.facts(decision=rule, diagnosis_counts=counts))
+    facts = open_bundle(counted).facts
+    np.testing.assert_allclose(training_mix(facts), (np.array(counts) + 0.5) / 1003.5)
+    done = lesionlab_here("adapt", counted, "--unlabelled", clinic / "HAM10000_images", "--out", tmp_path / "mix.onnx")
+    assert done.returncode == 0, done.stderr
+    assert "vasc" in done.stdout and "(in training 0.2%)" in done.stdout and "does not count" not in done.stdout
+    mixed = open_bundle(tmp_path / "mix.onnx").facts
+    assert sum(mixed.diagnosis_counts) == pytest.approx(90)
+    moved = np.log(np.array(mixed.diagnosis_counts) / 90) - np.log(training_mix(facts))
+    np.testing.assert_allclose(mixed.decision["log_shift"], -np.log(clipped) - moved, atol=1e-4)
+
+
+@pytest.mark.parametrize("counts", [[1, 2, 3], [0] * 7, [1, 1, 1, 1, 1, 1, -1]])
+def test_counts_that_fit_no_taxonomy_are_refused(tmp_path: Path, counts: list[int]) -> None:
+    with pytest.raises(UsageError, match="its fact 'diagnosis_counts' has no valid value"):
+        open_bundle(tiny_onnx.write(tmp_path / "wrong.onnx", tiny_onnx.facts(diagnosis_counts=counts)))
 
 
 @pytest.mark.parametrize(
@@ -278,12 +302,14 @@ def test_the_walk_in_the_documentation_runs(clinic: Path, tmp_path: Path, monkey
     small = tiny_onnx.write(tmp_path / "small.onnx", tiny_onnx.facts(decision=RULE))
     (tmp_path / "clinic").symlink_to(clinic)
     (tmp_path / "new-pictures").symlink_to(clinic / "HAM10000_images")
+    (tmp_path / "picture.jpg").symlink_to(min((clinic / "HAM10000_images").iterdir()))
     text = (DOCS / "your-clinic.md").read_text(encoding="utf-8")
     lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
     run = [shlex.split(line) for line in lines if line.startswith("lesionlab ")]
-    assert {"check", "adapt", "predict", "evaluate"} <= {words[1] for words in run}
+    assert {"check", "adapt", "predict", "evaluate", "embed", "compare-data"} <= {words[1] for words in run}
+    model = {"adapt": [small], "embed": ["--model", small], "compare-data": ["--model", small]}
     for words in run:
         if words[1] != "serve":  # does not end
-            own = [str(small)] if words[1] == "adapt" else []
+            own = model.get(words[1], [])
             done = lesionlab_here(words[1], *own, *words[2:])
             assert done.returncode == 0, f"{words}: {done.stderr}"

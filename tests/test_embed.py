@@ -132,6 +132,19 @@ def test_the_map_holds_every_picture_and_its_nearest(tiny: Path, pictures: Path,
     assert [line.split()[-1] for line in shown[1:]] == [made.path[row] for row in order[:10]]
 
 
+def test_the_nearest_are_found_among_features_that_were_written(tiny: Path, pictures: Path, tmp_path: Path) -> None:
+    lesionlab_here("embed", pictures, "--model", tiny, "--out", tmp_path / "all.npz")
+    asked = [pictures / "p03.png", pictures / "p07.png"]
+    done = lesionlab_here("embed", *asked, "--model", tiny, "--among", tmp_path / "all.npz", "--neighbours", 2)
+    assert done.returncode == 0, done.stderr
+    for image in asked:
+        first = done.stdout.split(f"nearest to {image}:\ncosine  image\n")[1].splitlines()[0]
+        assert first.split() == ["1.000", str(image)]
+    other = tiny_onnx.write(tmp_path / "other.onnx", scale=4.0)
+    done = lesionlab_here("embed", asked[0], "--model", other, "--among", tmp_path / "all.npz")
+    assert done.returncode == 2 and "holds features of another model (tiny, " in done.stderr
+
+
 def test_neighbours_are_exact_with_a_shadow_and_without() -> None:
     random = np.random.default_rng(0)
     low = random.normal(size=(20_000, 12)) @ random.normal(size=(12, 160)) + 0.05 * random.normal(size=(20_000, 160))

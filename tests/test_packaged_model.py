@@ -47,6 +47,7 @@ def test_it_fits_and_says_what_it_is(model: Model) -> None:
     assert facts.notice == NOT_A_DEVICE and "CC BY-NC 4.0" in facts.licence
     assert None not in (facts.thresholds.malignant, facts.thresholds.uncertainty) and facts.temperature > 0
     assert model.bundle.has_activation_maps
+    assert f"train: {int(sum(facts.diagnosis_counts)):,} images" in facts.card  # what `adapt --unlabelled` starts from
 
 
 def test_its_licence_is_in_the_package_and_in_its_metadata() -> None:

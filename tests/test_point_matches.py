@@ -106,6 +106,18 @@ def test_pairs_found_once_are_read_the_next_time(
     assert asked == [["a", "b", "c"], ["d", "e", "f"]]
 
 
+def test_what_a_check_has_found_serves_where_there_is_no_time_to_look(lesions: list[Path], tmp_path: Path) -> None:
+    """`adapt` does not look for points itself; a copy that is turned by 17 degrees has another texture."""
+    for dx, lesion in (("mel", lesions[0]), ("nv", lesions[1])):
+        (tmp_path / "clinic" / dx).mkdir(parents=True)
+        with Image.open(lesion) as image:
+            image.save(tmp_path / "clinic" / dx / f"{dx}one.png")
+            turned(17)(image).save(tmp_path / "clinic" / dx / f"{dx}other.png")
+    collection = read_data(tmp_path / "clinic", None, None)
+    groups = [inspect(collection, by_points=by_points).table["group"].nunique() for by_points in (False, True, False)]
+    assert groups == [4, 2, 2]
+
+
 def test_an_image_is_read_whole(tmp_path: Path) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 400, 3)).astype(np.uint8))
     image.save(tmp_path / "image.png")

@@ -13,6 +13,7 @@ from conftest import MakeOnce, lesionlab_here
 from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.model import load_model
 from lesionlab.model.linear_head import fit_linear_head
+from lesionlab.model.nearest_head import NUMBERS, fit_nearest
 from lesionlab.runs.directory import open_run
 
 PROBE = """
@@ -47,6 +48,7 @@ def test_a_probe_is_a_whole_run(probed: Path, phantoms: Path, tiny: Path) -> Non
     assert run.metrics().test.images == run.manifest.split.parts["test"].images
     assert (run.manifest.export.largest_difference or 1) < 1e-4
     page = (probed / "report.html").read_text(encoding="utf-8")
+    assert "nearest training images instead" in page and 0 < run.metrics().stages["neighbours"].balanced_accuracy <= 1
     assert "strengths of L2" in page and "model.keras" not in page.split("checklists")[0]
     again = lesionlab_here("probe", "--data", phantoms, "--model", tiny, "--out", probed)
     assert again.returncode == 0 and "Nothing was done again" in again.stdout
@@ -101,3 +103,21 @@ def test_a_linear_head_is_the_logistic_regression_of_its_strength(labels: tuple[
     )
     expected = LogisticRegression(C=1 / (head.l2 * 120), tol=1e-8, max_iter=10_000).fit(standard[:120], truth[:120])
     np.testing.assert_allclose(found[:, list(labels)], expected.predict_proba(standard[120:]), atol=5e-3)
+
+
+def test_the_nearest_training_images_vote() -> None:
+    """As scikit-learn's classifier by cosine, of as many neighbours, where all that vote are equally near."""
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 3, 400)
+    features = (random.normal(size=(400, 6)) + 3 * np.eye(6)[truth]).astype(np.float32)
+    training, validation = (features[:200], truth[:200]), (features[200:300], truth[200:300])
+    head = fit_nearest(training, validation, 4)
+    found = head.probabilities(features[300:] * 7)
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert found[:, 3].max() == 0 and head.number in NUMBERS
+    from sklearn.neighbors import KNeighborsClassifier
+
+    sharp = {"weights": lambda distance: np.exp(-distance / 0.07), "metric": "cosine"}
+    other = KNeighborsClassifier(head.number, **sharp).fit(*training).predict_proba(features[300:])
+    mix = np.bincount(truth[:200], minlength=3) / 200
+    np.testing.assert_allclose(found[:, :3], (other * head.number + mix) / (head.number + 1), atol=1e-4)

@@ -54,6 +54,9 @@ def test_an_older_run_opens_with_nothing_lost(old: Path) -> None:
     facts = facts_of_run(run)
     assert facts.taxonomy == HAM10000 and run.manifest.data.fingerprint[:16] in facts.training_data
     assert "trained by the recipe `quick` on all lesions" in facts_of_refit(run).card
+    trained = run.splits().query("part == 'train'")["dx"]
+    assert list(facts.diagnosis_counts) == [(trained == dx).sum() for dx in HAM10000.dx]
+    assert sum(facts_of_refit(run).diagnosis_counts) == len(run.splits())
 
 
 def test_an_older_run_is_known_again(old: Path, capsys) -> None:

@@ -207,6 +207,8 @@ def read_recipe(name_or_file: str) -> Recipe:
     values = read_toml(name_or_file, "recipes")
     if values is None:
         names = recipe_names()
+        if name_or_file == "probe":
+            raise UsageError("A probe trains no network and is a command of its own: lesionlab probe --data DIR.")
         raise UsageError(
             f"There is no recipe {name_or_file!r}{nearest(name_or_file, names)}. Recipes that come with lesionlab: "
             f"{', '.join(names)}; or give the path of a .toml file."

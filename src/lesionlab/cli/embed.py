@@ -44,6 +44,12 @@ def add_embed(commands: Commands) -> None:
     embed.add_argument(
         "--neighbours-of", type=Path, metavar="IMAGE", help="print the images nearest to this one, by cosine"
     )
+    embed.add_argument(
+        "--among",
+        type=Path,
+        metavar="FILE",
+        help="print, for each image given, the nearest of those whose features FILE holds: an --out, or a folder of shards",
+    )
     embed.add_argument("--neighbours", type=positive, default=10, metavar="K", help="how many of them (default: 10)")
     embed.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images per batch (default: 4)")
     scale = embed.add_argument_group("large archives", "An interrupted command resumes: repeat it.")
@@ -62,6 +68,7 @@ def _embed(options: argparse.Namespace) -> int:
 
     embedder = load_embedder(options.model)
     query = _features_of(embedder, options.neighbours_of) if options.neighbours_of else None
+    archive = _archive(embedder, options.among) if options.among else None
     left_out = SkippedFiles()
     sources = unique_names(sources_of(options.paths, left_out))
     sources = chain(list(islice(sources, 1)), sources)  # bad arguments show here, before anything is written
@@ -73,6 +80,8 @@ def _embed(options: argparse.Namespace) -> int:
         code, made = _write(sources, embedder, options)
         if made:
             _show(made, query, options)
+            if archive is not None:
+                _print_nearest(made, archive, options.neighbours)
     if left_out.n:
         _say(f"{left_out}.")
     return code
@@ -80,7 +89,7 @@ def _embed(options: argparse.Namespace) -> int:
 
 def _check_options(options: argparse.Namespace) -> None:
     options.engine = engine_of(options)
-    apart = ("out", "map", "neighbours_of")
+    apart = ("out", "map", "neighbours_of", "among")
     if options.shards:
         given = [f"--{name.replace('_', '-')}" for name in apart if getattr(options, name)]
         if given:
@@ -88,7 +97,7 @@ def _check_options(options: argparse.Namespace) -> None:
         return
     if not any(getattr(options, name) for name in apart):
         raise UsageError(
-            "Nothing is asked for: give --out FILE.npz, --map FILE.html, --neighbours-of IMAGE or --shards DIR."
+            "Nothing is asked for: give --out FILE.npz, --map FILE.html, --neighbours-of IMAGE, --among FILE or --shards DIR."
         )
     if options.engine == "ray":
         raise UsageError("--engine ray writes shards: give --shards DIR.")
@@ -113,7 +122,7 @@ def _write(
     with ExitStack() as stack:
         add = stack.enter_context(new_feature_file(options.out, facts_of(embedder))) if options.out else None
         for item in track(embedder.stream(sources, batch_size=options.batch_size), "embedding"):
-            if options.map or options.neighbours_of:
+            if options.map or options.neighbours_of or options.among:
                 kept.append(item)
             if isinstance(item, Unreadable):
                 n_unreadable += 1
@@ -140,12 +149,39 @@ def _show(made: "Embeddings", query: "Embeddings | None", options: argparse.Name
         method = write_feature_map(options.map, made)
         _say(f"Map of {len(made):,} images, by {method}: {options.map}")
     if query is not None:
-        from lesionlab.inference.neighbours import neighbour_index
+        _print_nearest(query, made, options.neighbours)
 
-        places, cosines = neighbour_index(made.features).nearest(query.features[0], options.neighbours)
+
+def _print_nearest(queries: "Embeddings", among: "Embeddings", k: int) -> None:
+    """Print the images of `among` that are nearest to each query."""
+    from lesionlab.inference.neighbours import neighbour_index
+
+    index = neighbour_index(among.features)
+    for name, features in zip(queries.path, queries.features, strict=True):
+        places, cosines = index.nearest(features, k)
+        if len(queries) > 1:
+            print(f"nearest to {name}:")
         print("cosine  image")
         for place, cosine in zip(places, cosines, strict=True):
-            print(f"{cosine:6.3f}  {made.path[place]}")
+            print(f"{cosine:6.3f}  {among.path[place]}")
+
+
+def _archive(embedder: "Embedder", file: Path) -> "Embeddings":
+    """Read the features to search in.
+
+    Raises:
+        UsageError: they cannot be read, or are of another model.
+
+    """
+    from lesionlab.inference.feature_files import read_features
+
+    found = read_features(file)
+    if found.model_sha256 != embedder.sha256:
+        raise UsageError(
+            f"{file} holds features of another model ({found.model}, {found.model_sha256[:12]}) than {embedder.name} "
+            f"({embedder.sha256[:12]}): they cannot be compared. Give that model by --model, or embed anew."
+        )
+    return found
 
 
 def _features_of(embedder: "Embedder", image: Path) -> "Embeddings":

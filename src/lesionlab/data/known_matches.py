@@ -36,12 +36,10 @@ def known_matches(
         contents: SHA-256 of each file.
         cache_dir: where found pairs are kept.
     """
-    lines = [digest if path else "-" for path, digest in zip(paths, contents, strict=True)]
-    name = hashlib.sha256("\n".join([str(VERSION), *lines]).encode()).hexdigest()[:32]
-    file = cache_dir / f"{name}.pairs.json"
-    if (rows := _read(file, len(paths))) is not None:
-        return [PointMatch(image_ids[row.a], image_ids[row.b], row.points, row.scale, row.is_mirrored) for row in rows]
-    pairs = point_matches(paths, image_ids)
+    kept = kept_matches(paths, image_ids, contents, cache_dir)
+    if kept is not None:
+        return kept
+    file, pairs = _file(paths, contents, cache_dir), point_matches(paths, image_ids)
     place = {image_id: number for number, image_id in enumerate(image_ids)}
     rows = [_Row(place[p.image_id_a], place[p.image_id_b], p.points, float(p.scale), p.is_mirrored) for p in pairs]
     with suppress(OSError):  # found anew next time
@@ -49,6 +47,22 @@ def known_matches(
         with replacing(file) as temporary:
             temporary.write_bytes(msgspec.json.encode(rows))
     return pairs
+
+
+def kept_matches(
+    paths: Sequence[str], image_ids: Sequence[str], contents: Sequence[str], cache_dir: Path
+) -> list[PointMatch] | None:
+    """Read what an earlier command found in the same files, as `known_matches`; None where none has looked."""
+    rows = _read(_file(paths, contents, cache_dir), len(paths))
+    if rows is None:
+        return None
+    return [PointMatch(image_ids[row.a], image_ids[row.b], row.points, row.scale, row.is_mirrored) for row in rows]
+
+
+def _file(paths: Sequence[str], contents: Sequence[str], cache_dir: Path) -> Path:
+    lines = [digest if path else "-" for path, digest in zip(paths, contents, strict=True)]
+    name = hashlib.sha256("\n".join([str(VERSION), *lines]).encode()).hexdigest()[:32]
+    return cache_dir / f"{name}.pairs.json"
 
 
 def _read(file: Path, n: int) -> list[_Row] | None:

@@ -147,7 +147,9 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     decision: Annotated[DecisionFacts | None, doc("what the run has chosen on its validation part")] = None
     stages: Annotated[
         dict[str, Stage],
-        doc("the test part with other probabilities: `as_trained`, `before_rule`, `temperature`, `vector`"),
+        doc(
+            "the test part with other probabilities: `as_trained`, `before_rule`, `temperature`, `vector`, `neighbours`"
+        ),
     ]
     given: Annotated[str, doc("what was done to the probabilities that `test` is of, in words")]
     histology: Annotated[

@@ -5,7 +5,7 @@ In: the bytes of a `.onnx` file. Out: `Facts`. Each field is one entry of the fi
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from lesionlab.inference.onnx_scan import scan
 from lesionlab.taxonomy import HAM10000, Taxonomy, from_facts
 
 FORMAT = "lesionlab-1"
+_LATER = ("ood", "diagnosis_counts")  # facts that older files lack
 _HAM10000_TASK = "ISIC 2018 Task 3"  # as files without a taxonomy name it
 ON_ALL = (
     "; all of them, those too that the card's figures were measured on"  # ends the training data of a refitted model
@@ -25,6 +26,7 @@ ON_ALL = (
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Side = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Count = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -74,6 +76,8 @@ class Facts:
         card: the model card, in Markdown.
         ood: None where the file has no such score.
         taxonomy: the diagnoses, in the order of the outputs; HAM10000's where an older file names none.
+        diagnosis_counts: images of each diagnosis in whose mix the probabilities are right: those of training, or, after a
+            correction without labels, as they were estimated; empty where a file does not tell.
 
     """
 
@@ -92,6 +96,7 @@ class Facts:
     card: str
     taxonomy: Taxonomy
     ood: Ood | None = None
+    diagnosis_counts: tuple[Count, ...] = ()
 
     @property
     def operating(self) -> tuple[OperatingThreshold, ...]:
@@ -126,6 +131,7 @@ def make_facts(
     temperature: float = 1.0,
     thresholds: Mapping[str, float] | None = None,
     conformal: Mapping[str, Any] | None = None,
+    diagnosis_counts: Sequence[int] = (),
 ) -> Facts:
     """Put together the facts of a model that this lesionlab writes; see `Facts` for their meaning."""
     values = {
@@ -142,6 +148,7 @@ def make_facts(
         "licence": licence,
         "notice": NOT_A_DEVICE,
         "card": card,
+        "diagnosis_counts": list(diagnosis_counts),
     }
     return _converted(values, taxonomy, f"the model {name!r}")
 
@@ -177,10 +184,10 @@ def facts_from_json(found: Mapping[str, Any], where: str) -> Facts:
             f"by lesionlab {found.get('lesionlab', '?')}: pip install --upgrade lesionlab."
         )
     taxonomy = _taxonomy(found, where)
-    needed = [f.name for f in dataclasses.fields(Facts) if f.name not in ("taxonomy", "ood")]
+    needed = [f.name for f in dataclasses.fields(Facts) if f.name not in ("taxonomy", *_LATER)]
     if missing := [name for name in needed if name not in found]:
         raise UsageError(f"{where} lacks the facts {', '.join(missing)}. Export it again with 'lesionlab export'.")
-    return _converted({name: found[name] for name in [*needed, "ood"] if name in found}, taxonomy, where)
+    return _converted({name: found[name] for name in [*needed, *_LATER] if name in found}, taxonomy, where)
 
 
 def _json_value(key: str, text: str, where: str) -> Any:
@@ -230,6 +237,10 @@ def _invalid_fact(facts: Facts) -> str | None:
         facts.operating  # noqa: B018  converts
     except msgspec.ValidationError:
         return "decision"
+    if facts.diagnosis_counts and (
+        len(facts.diagnosis_counts) != len(facts.taxonomy) or not sum(facts.diagnosis_counts)
+    ):
+        return "diagnosis_counts"
     promise = facts.conformal
     if promise is None:
         return None

@@ -159,8 +159,10 @@ def _adapted(bundle: Bundle, labelled: Labelled, images: ClinicImages, choice: C
         f"{len(kept):,} images of {kept['lesion_id'].nunique():,} lesions, fingerprint {fingerprint(kept)[:16]}, read as "
         f"{labelled.collection.layout}"
     )
+    counts = images.start.counts_of(bundle.facts.diagnosis_counts) if choice.has_own_rule else ()
+    seen = labelled.seen.ood_scores
     facts = facts_of_adapted(
-        bundle.facts, taxonomy, choice.head, exponent, after, labelled.seen.ood_scores, data=described, card=""
+        bundle.facts, taxonomy, choice.head, exponent, after, seen, data=described, card="", counts=counts
     )
     made = Adapted(bundle, facts, labelled, images.start, choice, before, after, seed)
     card = adapted_card(

@@ -33,6 +33,11 @@ class AdaptedMix:
     mix_before: np.ndarray
     mix_after: np.ndarray
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the old file counts its training images; else their mix is worked out from what else it tells."""
+        return bool(self.old.facts.diagnosis_counts)
+
 
 def adapt_mix(model: str | Path | None, unlabelled: Sequence[str | Path]) -> AdaptedMix:
     """Correct a model for the mix of diagnoses of unlabelled images; `write_mix` writes it.
@@ -60,7 +65,7 @@ def adapt_mix(model: str | Path | None, unlabelled: Sequence[str | Path]) -> Ada
         )
     after = estimated_mix(replace(old, log_shift=np.zeros_like(old.log_shift)).probabilities(features), before)
     moved, exponent = np.log(after / before), float(bundle.facts.decision.get("exponent") or 0.0)
-    shift = -exponent * np.log(after) if rule.any() else rule
+    shift = rule - exponent * moved if rule.any() else rule
     head = Head(old.kernel, (old.bias + moved).astype(np.float32), shift.astype(np.float32))
     described = f"{len(seen.images):,} images without labels"
     facts = facts_of_mix(
@@ -70,6 +75,7 @@ def adapt_mix(model: str | Path | None, unlabelled: Sequence[str | Path]) -> Ada
         seen.seen.ood_scores,
         data=described,
         card=_card(bundle.facts, described),
+        counts=after * len(seen.images),
     )
     return AdaptedMix(bundle, facts, head, seen, before, after)
 

@@ -1,7 +1,7 @@
 """What an adapted model file says of itself: thresholds, sets and the score of what is not dermatoscopic set anew."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from lesionlab.model.export.head import Head
 from lesionlab.taxonomy import Taxonomy
 
 MOST_REJECTED = 0.01  # of the clinic's own pictures; at most 3 % of its other pictures are to be
+_IMAGINED = 0.5  # of an image of each diagnosis, so that none is impossible
 _FEWEST = 34  # images from which the largest score of all rejects less than 3 % of others
 
 
@@ -29,14 +30,18 @@ def own_rule(facts: Facts) -> np.ndarray:
 def training_mix(facts: Facts) -> np.ndarray | None:
     """Give the shares (k,) of the diagnoses where the model was trained; None where the file does not tell.
 
-    The decision rule holds them; else the images that the prediction sets were calibrated on have about the same.
+    Files that do not count them hold them in their decision rule, which takes rare diagnoses for less rare than they are; else
+    the images that the prediction sets were calibrated on have about the same.
     """
+    if facts.diagnosis_counts:
+        counts = np.array(facts.diagnosis_counts) + _IMAGINED
+        return counts / counts.sum()
     exponent, shift = float(facts.decision.get("exponent") or 0.0), own_rule(facts)
     if exponent > 0 and shift.any():
         weights = np.exp(-shift / exponent)
         return weights / weights.sum()
     if facts.conformal is not None and any(facts.conformal.images):
-        counts = np.array(facts.conformal.images) + 0.5
+        counts = np.array(facts.conformal.images) + _IMAGINED
         return counts / counts.sum()
     return None
 
@@ -51,6 +56,7 @@ def facts_of_adapted(
     *,
     data: str,
     card: str,
+    counts: Sequence[float],
 ) -> Facts:
     """Give the facts of a file that was adapted to labelled images.
 
@@ -63,6 +69,7 @@ def facts_of_adapted(
         ood_scores: (n,) of the images; None where the model has no such score.
         data: what it was adapted to, in words.
         card: the model card.
+        counts: as `Facts.diagnosis_counts`; empty where the rule tells the mix that the probabilities hold.
 
     """
     return dataclasses.replace(
@@ -78,13 +85,23 @@ def facts_of_adapted(
         card=card,
         taxonomy=taxonomy,
         ood=ood_of(old.ood, ood_scores),
+        diagnosis_counts=tuple(counts),
     )
 
 
 def facts_of_mix(
-    old: Facts, head: Head, probabilities: np.ndarray, ood_scores: np.ndarray | None, *, data: str, card: str
+    old: Facts,
+    head: Head,
+    probabilities: np.ndarray,
+    ood_scores: np.ndarray | None,
+    *,
+    data: str,
+    card: str,
+    counts: np.ndarray,
 ) -> Facts:
-    """Give the facts of a file that was corrected for the mix of unlabelled images, whose new probabilities are given (n, k).
+    """Give the facts of a file that was corrected for the mix of unlabelled images.
+
+    The new probabilities of these are given (n, k), and how many of each diagnosis they are, as estimated (k,).
 
     Without labels nothing can be promised: there are no sets and no operating points. The threshold of malignant is where the
     probabilities themselves expect nine of ten malignant images to lie above it.
@@ -107,6 +124,7 @@ def facts_of_mix(
         training_data=f"corrected for the mix of diagnoses of {data}; made of {old.name}, trained on {old.training_data}",
         card=card,
         ood=ood_of(old.ood, ood_scores),
+        diagnosis_counts=tuple(counts.tolist()),
     )
 
 

@@ -12,6 +12,10 @@ from lesionlab.report.adapted import AdaptedReport, Candidate, write_adapted_htm
 
 _FEW = 100  # lesions below which intervals are wide
 _SHOWN = 5
+_NOT_COUNTED = (
+    "The model file does not count its training images: their mix is worked out from its decision rule, which takes rare "
+    "diagnoses for less rare than they were."
+)
 
 
 def adapted_in_words(adapted: Adapted) -> list[str]:
@@ -79,6 +83,7 @@ def mix_in_words(adapted: AdaptedMix) -> list[str]:
         f"{len(adapted.unlabelled.images):,} images without labels"
         + (f", {unread} more cannot be read." if unread else "."),
         f"Estimated mix of diagnoses: {shares}.",
+        *([] if adapted.is_counted else [_NOT_COUNTED]),
         "Probabilities are corrected for it. Nothing is measured without labels, so that nothing is promised: prediction sets "
         "and operating points are left out. Label ten lesions or more, of two diagnoses or more, to measure.",
     ]

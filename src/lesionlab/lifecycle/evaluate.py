@@ -141,7 +141,7 @@ def measure_run(
 
 
 def stages_of_run(trained: Trained, validation_labels: np.ndarray) -> Stages:
-    """Give the test part's probabilities as trained, calibrated, and with the other calibrations.
+    """Give the test part's probabilities as trained, calibrated, with the other calibrations, and of what was fitted beside.
 
     The decision curve takes calibrated probabilities: the network's own, or after vector scaling where it has none.
     """
@@ -157,6 +157,8 @@ def stages_of_run(trained: Trained, validation_labels: np.ndarray) -> Stages:
     if not decision.scale:
         found["vector"] = fit_vector_scaling(validation_labels, trained.validated)(as_trained)
         labels["vector"] = "with vector scaling instead"
+    for key, (words, probabilities) in trained.beside.items():
+        found[key], labels[key] = probabilities, words
     return Stages(
         found,
         labels,
@@ -178,7 +180,7 @@ def export(
         return ExportFacts(onnx=None, reason=reason)
     file = run.request.out / "model.onnx"
     sample = data.pixels[data.cleaned.table["row"].to_numpy()[:64]]
-    facts = model_facts(run.request.recipe, data.facts, decision, card).to_json()
+    facts = model_facts(run.request.recipe, data.facts, decision, card, split.counts_of("train")).to_json()
     try:
         difference = export_onnx(trained.network, file, facts, sample)
     except LesionlabError as error:  # hours of training are not lost for it

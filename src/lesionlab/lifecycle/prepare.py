@@ -16,7 +16,7 @@ from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
 from lesionlab.data.explore import Explored
 from lesionlab.data.groups import take_lesions
-from lesionlab.data.known_matches import known_matches
+from lesionlab.data.known_matches import kept_matches, known_matches
 from lesionlab.data.layouts.image_types import kinds_of_recipe
 from lesionlab.data.layouts.joined import count_images, read_data
 from lesionlab.data.layouts.metadata import PATIENT
@@ -120,16 +120,18 @@ def inspect(collection: Collection, look: PixelCache | None = None, *, by_points
     """Judge a collection, by a `look` at it: faults in the table, in the files, and images of one lesion.
 
     These are found point by point where OpenCV is installed, else by texture at `LOOK_PX`; whatever size a recipe trains at,
-    so that every recipe splits the same groups. Without `by_points` texture does in any case, which takes a tenth of the time.
+    so that every recipe splits the same groups. Without `by_points`, texture does, which takes a tenth of the time, unless an
+    earlier command, such as `lesionlab check`, has looked for points in the same files.
     """
     look = look or look_at(collection)
     # Of a very small file too little is left to tell one lesion from another, also when scaled up.
     skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
     image_ids = list(collection.table["image_id"])
+    given = list(collection.table["path"].where(~skipped.to_numpy(), "")), image_ids, list(look.facts["sha256"])
     if by_points and local_features.is_available():
-        paths = collection.table["path"].where(~skipped.to_numpy(), "")
-        pairs = known_matches(list(paths), image_ids, list(look.facts["sha256"]), default_cache_dir())
-        return clean(collection, look.facts, pairs)
+        return clean(collection, look.facts, known_matches(*given, default_cache_dir()))
+    if not by_points and (kept := kept_matches(*given, default_cache_dir())) is not None:
+        return clean(collection, look.facts, kept)
     return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
 
 

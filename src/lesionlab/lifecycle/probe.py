@@ -27,6 +27,7 @@ from lesionlab.model.decision_rule import Decision, apply_decision, choose_decis
 from lesionlab.model.export.head import Head as ModelHead
 from lesionlab.model.export.head import refuse_without_onnx
 from lesionlab.model.linear_head import LinearHead, fit_linear_head
+from lesionlab.model.nearest_head import fit_nearest
 from lesionlab.recipe import DecisionChoice, ImageChoice, ModelChoice, Recipe, SplitChoice
 from lesionlab.runs.identity import Head
 from lesionlab.runs.manifest import Environment, ExportFacts, ModelFacts
@@ -127,13 +128,30 @@ def _fit(run: Run, data: CleanData, split: SplitData, base: Bundle) -> tuple[Tra
         validated_, as_trained = (linear.probabilities(features[parts == part]) for part in ("validation", "test"))
         choice = run.request.recipe.decision
         decision = choose_decision(choice, split.labels_of("validation"), validated_, split.labels_of("train"))
+        beside = _by_neighbours(of["train"], of["validation"], features[parts == "test"], len(split.taxonomy), choice)
     facts = ModelFacts(
         architecture=run.request.recipe.model.architecture,
         parameters=linear.kernel.size + linear.bias.size,
         weights=f"none; the features are of {base.facts.name} ({base.sha256[:16]}), trained on {base.facts.training_data}",
         optimizer=f"{optimizer}: {linear.l2:g}",
     )
-    return Trained(None, decision, as_trained, validated_, history, facts), linear, features
+    trained = Trained(None, decision, as_trained, validated_, history, facts, {"neighbours": beside})
+    return trained, linear, features
+
+
+def _by_neighbours(
+    training: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    features: np.ndarray,
+    n_diagnoses: int,
+    choice: DecisionChoice,
+) -> tuple[str, np.ndarray]:
+    """Predict other images (n, d) by the nearest training images: in words, and probabilities (n, k) with a rule of their own."""
+    nearest = fit_nearest(training, validation, n_diagnoses)
+    rule = choose_decision(choice, validation[1], nearest.probabilities(validation[0]), training[1])
+    words = f"by the {nearest.number} nearest training images instead, with a decision rule of their own"
+    say(f"to compare: {words}")
+    return words, apply_decision(nearest.probabilities(features), rule)
 
 
 def _history(linear: LinearHead) -> pd.DataFrame:
@@ -153,7 +171,7 @@ def _write_model(
     card: str,
 ) -> ExportFacts:
     """Write model.onnx: the model with the new head and its rule, proved on images to give what the head computes."""
-    facts = model_facts(run.request.recipe, data.facts, decision, card)
+    facts = model_facts(run.request.recipe, data.facts, decision, card, split.counts_of("train"))
     told = f"{facts.training_data}; its features were trained on {base.facts.training_data}"
     facts = dataclasses.replace(facts, training_data=told, ood=base.facts.ood)
     kernel, bias = fold_calibration(linear.kernel, linear.bias, rule)

@@ -124,12 +124,17 @@ class SplitData:
         """Integer labels of a part, in the order of `rows`."""
         return self.labels[(self.table["part"] == part).to_numpy()]
 
+    def counts_of(self, part: str) -> list[int]:
+        """Images of each diagnosis in a part, in the taxonomy's order."""
+        return np.bincount(self.labels_of(part), minlength=len(self.taxonomy)).tolist()
+
 
 @dataclass(frozen=True)
 class Trained:
     """Steps 11 to 13: the network with its decision rule inside; probabilities of test and validation part without it.
 
-    `history`: a row an epoch; `facts`: what the manifest says of the network.
+    `history`: a row an epoch; `facts`: what the manifest says of the network. `beside`: what else was fitted, to compare: by a
+    key of `Metrics.stages`, in words and in probabilities of the test part.
     """
 
     network: Any
@@ -138,6 +143,7 @@ class Trained:
     validated: np.ndarray
     history: pd.DataFrame
     facts: ModelFacts
+    beside: dict[str, tuple[str, np.ndarray]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a run's model file says of itself: made of the run's recipe, data, decision and card."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from lesionlab.inference.facts import ON_ALL, Facts, make_facts
@@ -9,7 +10,9 @@ from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import DataFacts
 
 
-def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str) -> Facts:
+def model_facts(
+    recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str, diagnosis_counts: Sequence[int]
+) -> Facts:
     """Facts for a run's model file.
 
     Args:
@@ -17,6 +20,7 @@ def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card:
         data: of its manifest.
         decision: of its `metrics.json`: rule, calibration, thresholds, sets and operating points.
         card: the model card, in Markdown.
+        diagnosis_counts: training images of each diagnosis, in the order of the data's.
 
     """
     training_data, licence = describe_training_data(data)
@@ -33,12 +37,13 @@ def model_facts(recipe: Recipe, data: DataFacts, decision: dict[str, Any], card:
         training_data=training_data,
         licence=licence,
         card=card,
+        diagnosis_counts=diagnosis_counts,
     )
 
 
 def facts_of_run(run: RunDirectory) -> Facts:
     """Facts for the model file of a finished run."""
-    return model_facts(run.recipe, run.manifest.data, run.decision(), run.card())
+    return model_facts(run.recipe, run.manifest.data, run.decision(), run.card(), _counts(run, ["train"]))
 
 
 def facts_of_refit(run: RunDirectory) -> Facts:
@@ -48,7 +53,16 @@ def facts_of_refit(run: RunDirectory) -> Facts:
         f"> These weights were trained by the recipe `{facts.name}` on all lesions named below. The figures are those of the "
         "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
     )
-    return dataclasses.replace(facts, training_data=facts.training_data + ON_ALL, card=about + facts.card)
+    counts = tuple(map(float, _counts(run, ["train", "validation", "test"])))
+    told = facts.training_data + ON_ALL
+    return dataclasses.replace(facts, training_data=told, card=about + facts.card, diagnosis_counts=counts)
+
+
+def _counts(run: RunDirectory, parts: Sequence[str]) -> list[int]:
+    """Images of each diagnosis in some parts."""
+    table = run.splits()
+    found = table.loc[table["part"].isin(parts), "dx"].value_counts()
+    return [int(found.get(dx, 0)) for dx in run.taxonomy.dx]
 
 
 def describe_training_data(data: DataFacts) -> tuple[str, str]:

@@ -4,6 +4,7 @@ A diagnosis that model and clinic both know has the old head's row. One that is 
 the mean of the known rows. One that the clinic does not know is left out, and the others share its probability.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,10 @@ class Start:
         found = old[:, taken] / np.maximum(times[taken], 1) * (origin >= 0)
         sums = found.sum(axis=1, keepdims=True)
         return np.where(sums > 0, found / np.where(sums > 0, sums, 1), (origin >= 0) / (origin >= 0).sum())
+
+    def counts_of(self, old: Sequence[float]) -> tuple[float, ...]:
+        """Give how many images of each diagnosis (old k,) in the clinic's diagnoses; empty where they are not known."""
+        return tuple((self.probabilities_of(np.array([old]))[0] * sum(old)).tolist()) if old else ()
 
 
 def start_from(head: Head, model: Taxonomy, clinic: Taxonomy) -> Start:
