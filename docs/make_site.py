@@ -1,12 +1,13 @@
 """Build the site: the pages of docs/, the notebooks executed, the API, live reports, and the page that runs in a browser.
 
-    python docs/make_site.py      # into build/site/html; about a minute of one core, most of it the notebooks
+    python docs/make_site.py      # into build/site/html; the notebooks are executed where they, or the code, have changed
 
 Every link must lead somewhere, every notebook's cell must work and every page must be written: else nothing is built.
 """
 
 import argparse
 import base64
+import hashlib
 import re
 import runpy
 import shutil
@@ -14,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -50,9 +52,7 @@ def main() -> int:
     options = parser.parse_args()
     shutil.rmtree(BUILD, ignore_errors=True)
     shutil.copytree(DOCS, SOURCE, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    executed = options.executed or BUILD / "notebooks"
-    if not options.executed:
-        runpy.run_path(str(ROOT / "notebooks" / "execute.py"))["execute"](executed)
+    executed = options.executed or execute_notebooks()
     write_notebooks(executed)
     write_gallery(executed / "made")
     write_page(options.runtime)
@@ -67,6 +67,27 @@ def main() -> int:
     print(*broken, sep="\n", end="\n" if broken else "", file=sys.stderr)
     print(f"The site is in {HTML}. To look at it: python3 -m http.server --bind 127.0.0.1 --directory {HTML}")
     return 1 if broken else 0
+
+
+def execute_notebooks() -> Path:
+    """Execute the notebooks, and give the folder: the former one where neither they nor what they call has changed since."""
+    folder = ROOT / "build" / "notebooks" / state()
+    if not (folder / "done").exists():
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        runpy.run_path(str(ROOT / "notebooks" / "execute.py"))["execute"](folder)
+        (folder / "done").touch()
+    return folder
+
+
+def state() -> str:
+    """Digest what the notebooks' outputs follow from: they themselves, lesionlab's code, and what is installed."""
+    digest = hashlib.sha256(sys.version.encode())
+    for path in sorted([*(ROOT / "notebooks").glob("*.*"), *(ROOT / "src").rglob("*.*")]):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(str(path.relative_to(ROOT)).encode() + hashlib.sha256(path.read_bytes()).digest())
+    for name, version in sorted((each.metadata["Name"], each.version) for each in distributions()):
+        digest.update(f"{name} {version}".encode())
+    return digest.hexdigest()[:16]
 
 
 def inside(text: str) -> str:

@@ -1,12 +1,14 @@
 """Execute the notebooks, or take the outputs out of them again, as git holds them.
 
-Each has a kernel of its own; all work in one folder, one after the other, so that later ones find what the first has trained.
+Each has a kernel of its own. Those of one lane work in one folder, one after the other, so that the second finds what the
+first has trained; the lanes run beside each other.
 
     python notebooks/execute.py OUT      # OUT/lifecycle.ipynb and the others, with outputs; what they make, in OUT/made
     python notebooks/execute.py --strip
 """
 
 import argparse
+import asyncio
 import os
 import sys
 from pathlib import Path
@@ -16,34 +18,46 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 HERE = Path(__file__).parent
-NAMES = ("lifecycle", "trust", "seed")
+LANES = (("lifecycle", "trust"), ("seed",))  # trust takes the run of lifecycle
+NAMES = tuple(name for lane in LANES for name in lane)
 MADE = "made"
 SECONDS = 600  # for a cell, on a busy machine
 
 
 def execute(out: Path) -> Path:
-    """Execute all notebooks into a folder; return the folder in which they have worked.
+    """Execute all notebooks into a folder; return the folder in which the first lane has worked.
 
     Raises:
         CellExecutionError: a cell fails; the notebook is written as far as it came.
 
     """
-    work = out / MADE
+    asyncio.run(_in_lanes(out))
+    return out / MADE
+
+
+async def _in_lanes(out: Path) -> None:
+    async with asyncio.TaskGroup() as group:
+        for number, lane in enumerate(LANES):
+            group.create_task(
+                _one_after_another(lane, out, out / (MADE + "-2" * number))
+            )
+
+
+async def _one_after_another(names: tuple[str, ...], out: Path, work: Path) -> None:
     work.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "LESIONLAB_CACHE": str((out / "cache").resolve()),
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    for name in NAMES:
+    for name in names:
         notebook = nbformat.read(HERE / f"{name}.ipynb", as_version=4)
         client = NotebookClient(
             notebook, timeout=SECONDS, resources={"metadata": {"path": str(work)}}
         )
         try:
-            client.execute(env=environment)
+            await client.async_execute(env=environment)
         finally:
             nbformat.write(notebook, out / f"{name}.ipynb")
-    return work
 
 
 def strip(path: Path) -> None:
@@ -80,8 +94,8 @@ def main() -> int:
         return 0
     try:
         execute(options.out)
-    except CellExecutionError as error:
-        print(error, file=sys.stderr)
+    except* CellExecutionError as failed:
+        print(*failed.exceptions, sep="\n", file=sys.stderr)
         return 1
     return 0
 

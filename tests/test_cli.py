@@ -1,5 +1,6 @@
 import ast
 import errno
+import json
 import re
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import lesionlab
+from builders import write
 from conftest import command
 from lesionlab.cli import data, evaluate, main, make_parser, next_steps, predict, run
 from lesionlab.data.phantom.write import write_phantoms
@@ -38,26 +40,38 @@ def test_without_a_command_the_commands_are_listed(capsys: pytest.CaptureFixture
     assert out == "" and all(re.search(rf"\n    {name}\s", shown) for name in commands())
 
 
+FINISHED = json.dumps({"lesionlab": "0.2.0", "command": "lesionlab run", "finished": "2026-11-30T00:00:00Z"})
+STOPPED = FINISHED.replace('"2026-11-30T00:00:00Z"', "null")
+
+
 @pytest.mark.parametrize(
     ("files", "first"),
     [
-        ((), "lesionlab run"),
-        (("a.jpg",), "lesionlab predict ."),
-        (("my data/HAM10000_metadata.csv",), "lesionlab check 'my data'"),
-        (("runs/x/report.html", "runs/x/model.onnx", "a.jpg"), "lesionlab predict photo.jpg --model runs/x/model.onnx"),
-        (("runs/x/report.html",), "lesionlab run"),
+        ({}, "lesionlab demo"),
+        ({"a.jpg": ""}, "lesionlab predict ."),
+        ({"my photos/a.jpg": ""}, "lesionlab predict 'my photos'"),
+        ({"my data/HAM10000_metadata.csv": ""}, "lesionlab check 'my data'"),
+        ({"ISIC_metadata.csv": "", "a.jpg": ""}, "lesionlab check ."),
+        (
+            {"runs/x/manifest.json": FINISHED, "runs/x/model.onnx": "", "a.jpg": ""},
+            "lesionlab predict photo.jpg --model runs/x/model.onnx",
+        ),
+        ({"runs/x/manifest.json": STOPPED.replace("run", "run --seed 3")}, "lesionlab run --seed 3"),
+        ({"x/manifest.json": STOPPED.replace("run", "run; rm -r ~")}, "lesionlab 'run;' rm -r '~'"),
+        ({"x/manifest.json": STOPPED.replace("lesionlab run", "rm -r ~")}, "lesionlab demo"),
+        ({"x/manifest.json": STOPPED.replace("run", "\\u001b[2J")}, "lesionlab demo"),
+        ({"x/manifest.json": "[1]", "y/manifest.json": "no JSON", "z/manifest.json": FINISHED}, "lesionlab demo"),
     ],
-)
+)  # fmt: skip
 def test_without_a_command_three_are_suggested_by_what_lies_here(
-    files: tuple[str, ...],
+    files: dict[str, str],
     first: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in files:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    for name, text in files.items():
+        write(tmp_path / name, text)
     monkeypatch.chdir(tmp_path)
     assert main([]) == 2
     steps = capsys.readouterr().err.partition("\nnext, here:\n")[2].splitlines()
@@ -67,8 +81,40 @@ def test_without_a_command_three_are_suggested_by_what_lies_here(
 def test_without_an_extra_its_installation_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(next_steps, "find_spec", lambda _: None)
     assert [command for command, _ in next_steps.next_steps(tmp_path)] == [
-        "pip install 'lesionlab[cpu]'", "pip install 'lesionlab[serve]'", "lesionlab predict photo.jpg",
+        "pip install 'lesionlab[serve]'", "pip install 'lesionlab[cpu]'", "lesionlab predict photo.jpg",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["compl"], {"completion"}),
+        (["predict", "--js"], {"--json"}),
+        (["check", "fold"], {"folder"}),  # a folder is wanted: the file is not offered
+        (["evaluate", "f"], {"folder", "file.onnx"}),
+    ],
+)
+def test_bash_completes_commands_options_and_files(
+    typed: list[str], offered: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["completion", "bash"]) == 0
+    write(tmp_path / "file.onnx", "")
+    (tmp_path / "folder").mkdir()
+    words = " ".join(["lesionlab", *typed])
+    asked = f'COMP_WORDS=({words}); COMP_CWORD={len(typed)}; _shtab_lesionlab lesionlab "{typed[-1]}"; echo "${{COMPREPLY[@]}}"'
+    script = f"{capsys.readouterr().out}\n{asked}\n"
+    done = subprocess.run(["bash", "--norc"], input=script, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert set(done.stdout.split()) == offered, done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_are_given_every_command(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(re.search(rf"\b{name}\b", script) for name in commands()) and "no-browser" in script
+    if shutil.which(shell):
+        done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_only_the_command_line_parses_and_prints() -> None:

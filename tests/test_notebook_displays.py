@@ -1,9 +1,12 @@
 """What notebooks show of a prediction, a figure, a comparison and a run; and of a mistake: a sentence, no stack of frames."""
 
 import errno
+import re
 import shutil
+import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 
@@ -124,3 +127,49 @@ def test_what_the_system_refuses_lesionlab_is_a_sentence_in_a_cell(
 def test_a_full_disk_and_a_closed_folder_are_told_what_helps() -> None:
     assert "Free some space" in word_os_error(OSError(errno.ENOSPC, "No space left", "x.csv"))
     assert word_os_error(OSError(errno.EROFS, "Read-only", "x")).startswith("Access is not permitted (x).")
+
+
+def cells_of(name: str, **places: Path) -> list[str]:
+    """The code of a notebook, its paths set as a reader would set them."""
+    notebook = nbformat.read(Path(__file__).parents[1] / "notebooks" / f"{name}.ipynb", as_version=4)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    for variable, place in places.items():
+        code[0], count = re.subn(
+            rf"^{variable} = .*$", f"{variable} = Path({str(place)!r})", code[0], flags=re.MULTILINE
+        )
+        assert count == 1
+    return code
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "absent", "said"),
+    [
+        ("lifecycle", ("a.png", "b.png"), "", "UsageError: No table"),
+        ("lifecycle", ("cats/a.png", "dogs/b.png"), "", "UsageError: "),
+        ("lifecycle", (), "", "UsageError: There is no folder"),
+        ("lifecycle", ("mel/a.png",), "seaborn", "needs seaborn, which is not installed: pip install 'lesionlab[notebooks]'."),
+        ("seed", ("mel/a.png",), "keras", "needs keras, which is not installed: pip install 'lesionlab[cpu]'."),
+        ("trust", ("a.png",), "", "UsageError: "),
+    ],
+)  # fmt: skip
+def test_a_notebook_says_in_a_sentence_what_is_wrong(
+    name: str, files: tuple[str, ...], absent: str, said: str, tiny: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """What is no folder of lesions, and what is not installed: no frame of ours in the cell, and nothing is made of it."""
+    shell_class = pytest.importorskip("IPython.core.interactiveshell", reason="needs IPython").InteractiveShell
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "data"
+    for file in files:
+        write(data / file, "no lesion")
+    run = Path(shutil.copytree(OLD, tmp_path / "run"))
+    shutil.copy(tiny, run / "model.onnx")
+    if absent:
+        monkeypatch.setitem(sys.modules, absent, None)
+    shell = shell_class()
+    for code in cells_of(name, DATA=data, **({"RUN": run} if name == "trust" else {})):
+        capsys.readouterr()
+        if not shell.run_cell(code).success:
+            break
+    shown = "".join(capsys.readouterr())
+    assert said in shown and "Traceback" not in shown and "site-packages" not in shown
+    assert sorted(path for path in data.rglob("*") if path.is_file()) == sorted(data / file for file in files)

@@ -51,6 +51,20 @@ def test_a_link_of_html_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     assert list(found) == ["a.html: gone.png leads nowhere", "b/c.html: a.html leads nowhere"]
 
 
+def test_notebooks_are_executed_anew_where_they_or_the_code_have_changed(tmp_path: Path) -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_site.py"))
+    state = made["state"]
+    state.__globals__["ROOT"] = tmp_path
+    write(tmp_path / "notebooks" / "a.ipynb", "{}")
+    first = state()
+    write(tmp_path / "src" / "__pycache__" / "a.pyc", "")
+    assert state() == first
+    write(tmp_path / "src" / "a.py", "")
+    second = state()
+    write(tmp_path / "notebooks" / "a.ipynb", "{ }")
+    assert len({first, second, state()}) == 3
+
+
 @pytest.mark.slow
 def test_the_notebooks_run_and_the_site_is_built_of_them(cache: Path) -> None:
     """All of it by the one command: a cell, a page or a link that fails, fails it."""

@@ -1,5 +1,6 @@
 """Step 1: what a run ran on, so that its numbers can be taken again; and where on this machine things are kept."""
 
+import importlib.util
 import os
 import platform
 import shlex
@@ -8,12 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lesionlab.errors import UsageError
+from lesionlab.errors import UsageError, why_missing
 
+BACKENDS = ("tensorflow", "jax", "torch")
 _PACKAGES = (
     "keras tensorflow-cpu tensorflow jax torch numpy pandas pillow scikit-learn scipy matplotlib "
     "onnx tf2onnx onnxruntime"
 ).split()
+
+
+def refuse_without_keras() -> None:
+    """Raise a UsageError where Keras, or every backend of it, is not installed; import neither."""
+    if importlib.util.find_spec("keras") is None or not any(map(importlib.util.find_spec, BACKENDS)):
+        reason = why_missing("This", "Keras with a backend", "cpu")
+        raise UsageError(f"{reason}. On a GPU 'lesionlab[gpu]' in its place.")
 
 
 def record_environment() -> dict[str, Any]:

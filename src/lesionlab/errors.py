@@ -1,4 +1,4 @@
-"""The two ways in which lesionlab says no, which the command line turns into exit codes, and the hint that goes with a name."""
+"""The two ways in which lesionlab says no, which the command line turns into exit codes, and words that go with them."""
 
 from collections.abc import Sequence
 
@@ -13,6 +13,11 @@ class LesionlabError(Exception):
 
 class UsageError(LesionlabError):
     """The request itself was wrong (a path, an option, a table, a recipe). Exit code 2."""
+
+
+def why_missing(what: str, library: str, extra: str) -> str:
+    """Word that a library is not installed, with the one line to type; every place that imports an extra says it so."""
+    return f"{what} needs {library}, which is not installed: pip install 'lesionlab[{extra}]'"
 
 
 def nearest(value: object, valid: Sequence[str]) -> str:

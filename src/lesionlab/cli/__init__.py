@@ -17,7 +17,9 @@ from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.cli import (
     adapt,
     compare_data,
+    completion,
     data,
+    demo,
     embed,
     evaluate,
     export,
@@ -34,6 +36,7 @@ from lesionlab.errors import LesionlabError, UsageError
 _DESCRIPTION = "From a folder of dermatoscopic images to an honestly evaluated classifier."
 _EPILOG = """\
 examples:
+  lesionlab demo                       a page with generated lesions to click
   lesionlab run                        a first run, on generated lesions
   lesionlab run --data HAM10000        train and evaluate on your images
   lesionlab predict photo.jpg          use the model that comes with lesionlab
@@ -136,9 +139,11 @@ def make_parser() -> argparse.ArgumentParser:
     adapt.add_adapt(commands)
     predict.add_predict(commands)
     embed.add_embed(commands)
+    demo.add_demo(commands)
     serve.add_serve(commands)
     export.add_export(commands)
     track.add_track(commands)
+    completion.add_completion(commands)
     return parser
 
 

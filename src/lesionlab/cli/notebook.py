@@ -1,4 +1,4 @@
-"""In a notebook, after `%load_ext lesionlab`: what a disk or a folder refuses is said in a sentence, as the commands say it.
+"""In a notebook, after `%load_ext lesionlab`: what a disk refuses, and an extra that is absent, are said in a sentence.
 
 lesionlab's own errors show themselves so without it (`LesionlabError`).
 """
@@ -10,6 +10,9 @@ from traceback import walk_tb
 from types import TracebackType
 from typing import Protocol
 
+from lesionlab.errors import why_missing
+
+_EXTRA_OF = {"seaborn": "notebooks", "keras": "cpu", "tensorflow": "cpu"}  # what the notebooks import themselves
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -24,8 +27,8 @@ class Shell(Protocol):
 
 
 def load_ipython_extension(shell: Shell) -> None:
-    """Begin to word, in a notebook, the system's errors that lesionlab meets; other code's are shown as ever."""
-    shell.set_custom_exc((OSError,), _show)
+    """Begin to word, in a notebook, absent extras and the system's errors that lesionlab meets; others are shown as ever."""
+    shell.set_custom_exc((OSError, ModuleNotFoundError), _show)
 
 
 def unload_ipython_extension(shell: Shell) -> None:
@@ -34,10 +37,16 @@ def unload_ipython_extension(shell: Shell) -> None:
 
 
 def _show(
-    shell: Shell, kind: type[OSError], error: OSError, trace: TracebackType, tb_offset: int | None = None
+    shell: Shell,
+    kind: type[OSError | ModuleNotFoundError],
+    error: OSError | ModuleNotFoundError,
+    trace: TracebackType,
+    tb_offset: int | None = None,
 ) -> None:
     is_ours = any(frame.f_code.co_filename.startswith(_PACKAGE) for frame, _ in walk_tb(trace))
-    if is_ours:
+    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA_OF:
+        print(f"{why_missing('This cell', error.name, _EXTRA_OF[error.name])}.", file=sys.stderr)
+    elif isinstance(error, OSError) and is_ours:
         print(word_os_error(error), file=sys.stderr)
     else:
         shell.showtraceback((kind, error, trace), tb_offset=tb_offset)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lesionlab.environment import n_cores
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError, UsageError, why_missing
 from lesionlab.progress import warn
 
 CONNECT_SECONDS = 5.0
@@ -32,7 +32,8 @@ def cluster(address: str | None = None) -> Iterator[Any]:
         address: `HOST:PORT` of a cluster's head, `ray://HOST:PORT`, or `auto` for the cluster that this machine is in.
 
     Raises:
-        LesionlabError: Ray is not installed, nobody answers at the address, or versions of Ray or Python differ.
+        UsageError: Ray is not installed.
+        LesionlabError: nobody answers at the address, or versions of Ray or Python differ.
 
     """
     ray = reach(address)
@@ -57,8 +58,8 @@ def reach(address: str | None) -> Any:
     """Give the module `ray` where it is installed and somebody answers at the address; connect to nothing yet.
 
     Raises:
-        UsageError: it is no address.
-        LesionlabError: Ray is not installed, nobody answers, or who does is no Ray.
+        UsageError: it is no address, or Ray is not installed.
+        LesionlabError: nobody answers, or who does is no Ray.
 
     """
     ray = import_ray()
@@ -80,7 +81,7 @@ def import_ray() -> Any:
             warnings.simplefilter("ignore")
             import ray
     except ImportError as error:
-        raise LesionlabError("This needs Ray, which is not installed: pip install 'lesionlab[scale]'.") from error
+        raise UsageError(f"{why_missing('This', 'Ray', 'scale')}.") from error
     return ray
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lesionlab.cluster.connection import first_line
-from lesionlab.errors import LesionlabError
+from lesionlab.errors import LesionlabError, why_missing
 
 _ATTEMPTS = 5  # of a piece of work whose worker died: a file that kills its process must not do so for ever
 _AHEAD = 2  # pieces of work a core that are under way
@@ -73,9 +73,7 @@ def worded(ray: Any, error: Exception) -> str:
     if isinstance(cause, LesionlabError):
         return str(cause)
     if isinstance(cause, ModuleNotFoundError):
-        return (
-            f"A node of the cluster lacks a package ({cause}): pip install 'lesionlab[scale]' there, the same version."
-        )
+        return f"{why_missing('A node of the cluster', str(cause.name), 'scale')} there, in the version that is here."
     kinds = ray.exceptions
     if isinstance(error, kinds.ObjectStoreFullError | kinds.OutOfDiskError):
         return f"Ray's object store is full. Start Ray with a larger one (--object-store-memory) or clear its disk. {goes_on}"

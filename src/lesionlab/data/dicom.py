@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from lesionlab.data.image_limits import ImageError, refuse_size
+from lesionlab.errors import why_missing
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -64,8 +65,7 @@ def open_dicom(data: bytes) -> Image.Image:
         import pydicom
         from pydicom.pixels import get_decoder
     except ImportError as error:
-        remedy = "the file is a DICOM file, for which a decoder is not installed: pip install 'lesionlab[dicom]'"
-        raise ImageError(remedy, code="not_an_image") from error
+        raise ImageError(why_missing("a DICOM file", "pydicom", "dicom"), code="not_an_image") from error
     try:
         syntax = _transfer_syntax(data)
         if syntax not in _DECODERS:

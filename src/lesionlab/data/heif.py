@@ -11,6 +11,7 @@ from io import BytesIO
 from PIL import Image
 
 from lesionlab.data.image_limits import ImageError, refuse_size
+from lesionlab.errors import why_missing
 
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -44,8 +45,7 @@ def open_heif(data: bytes) -> Image.Image:
     try:
         import pillow_heif
     except ImportError as error:
-        remedy = "the file is a HEIC image, for which a decoder is not installed: pip install 'lesionlab[heif]'"
-        raise ImageError(remedy, code="not_an_image") from error
+        raise ImageError(why_missing("a HEIC image", "pillow-heif", "heif"), code="not_an_image") from error
     try:
         file = pillow_heif.open_heif(BytesIO(data))
     except Exception as error:  # libheif's, or what a damaged file leads pillow-heif to

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, NamedTuple
 
 from lesionlab.data.image_limits import MAX_BYTES, ImageError, too_large
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError, UsageError, why_missing
 
 MARK = "::"  # between a file and the image in it
 _BYTES = (0, 3, 5)  # HDF5's classes of types that are bytes as they lie: integer, string, opaque
@@ -93,7 +93,7 @@ def parquet_columns(file: Path) -> tuple[dict[str, list[Any]], str]:
     Raises:
         UsageError: no such library, or no such file.
     """
-    pyarrow = _library("pyarrow", "Parquet files")
+    pyarrow = _library("pyarrow", "A Parquet file")
     try:
         parquet = _parquet(_key(file))
         schema = parquet.schema_arrow
@@ -149,26 +149,26 @@ class _Opened(NamedTuple):
 
 @lru_cache(maxsize=4)
 def _opened(key: tuple[str, int, int]) -> _Opened:
-    file = _library("h5py", "HDF5 files").File(key[0], "r", rdcc_nbytes=0)
+    file = _library("h5py", "An HDF5 file").File(key[0], "r", rdcc_nbytes=0)
     can_read = hasattr(os, "pread") and file.driver == "sec2" and not file.userblock_size
     return _Opened(file, file.id.get_vfd_handle() if can_read else None)
 
 
 @lru_cache(maxsize=1)
 def _entry_opener() -> Any:
-    return _library("h5py", "HDF5 files").h5d.open
+    return _library("h5py", "An HDF5 file").h5d.open
 
 
 @lru_cache(maxsize=4)
 def _parquet(key: tuple[str, int, int]) -> Any:
-    _library("pyarrow", "Parquet files")
+    _library("pyarrow", "A Parquet file")
     from pyarrow import parquet
 
     return parquet.ParquetFile(key[0])
 
 
 def _parquet_bytes(key: tuple[str, int, int], column: str, row: int) -> bytes:
-    pyarrow = _library("pyarrow", "Parquet files")
+    pyarrow = _library("pyarrow", "A Parquet file")
     try:
         with _LOCK:
             start, values = _row_group(key, column, row)
@@ -226,7 +226,7 @@ def _library(name: str, what: str) -> Any:
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
-        raise UsageError(f"{what} need the library {name}: pip install 'lesionlab[stored]'.") from error
+        raise UsageError(f"{why_missing(what, name, 'stored')}.") from error
 
 
 def _words(error: Exception) -> str:

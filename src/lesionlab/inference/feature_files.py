@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from lesionlab._version import __version__
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError, UsageError, why_missing
 from lesionlab.files import replacing
 from lesionlab.inference.features import Embedded, Embedder, Embeddings
 
@@ -154,7 +154,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise UsageError("Parquet needs PyArrow: pip install 'lesionlab[stored]', or write FILE.npz.") from error
+        raise UsageError(f"{why_missing('Parquet', 'PyArrow', 'stored')}. Or write FILE.npz.") from error
     return pa, parquet
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab.data.image_formats import SUFFIXES
-from lesionlab.errors import UsageError
+from lesionlab.errors import UsageError, why_missing
 from lesionlab.files import refuse_unread, walk
 
 _ADDRESS = re.compile(r"(https?|ftps?|s3|gs)://?[^/]", re.IGNORECASE)  # a Path takes one slash away
@@ -230,7 +230,7 @@ def _parquet_paths(name: str) -> Iterator[str]:
     try:
         from pyarrow import ArrowException, parquet, types
     except ImportError as error:
-        raise UsageError(f"To read {name}, install PyArrow: pip install 'lesionlab[scale]'.") from error
+        raise UsageError(f"{why_missing(f'The list {name}', 'PyArrow', 'stored')}.") from error
     try:
         with parquet.ParquetFile(name) as file:
             if "path" not in file.schema_arrow.names:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from io import StringIO
 from pathlib import Path
 
-from lesionlab.errors import LesionlabError
+from lesionlab.errors import UsageError, why_missing
 from lesionlab.inference.predictions import Prediction, short
 
 Writer = Callable[[Sequence[Prediction], Path], None]
@@ -44,16 +44,15 @@ def parquet_writer(columns: Sequence[str]) -> Writer:
     """Give a function that writes predictions as a Parquet file: with path, diagnosis and decision too.
 
     Raises:
-        LesionlabError: PyArrow is not installed.
+        UsageError: PyArrow is not installed.
 
     """
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise LesionlabError(
-            "Parquet shards need PyArrow, which is not installed: pip install 'lesionlab[scale]', or --shard-format csv."
-        ) from error
+        reason = why_missing("--shard-format parquet", "PyArrow", "stored")
+        raise UsageError(f"{reason}. Or write --shard-format csv.") from error
     texts, numbers = ("image", "path", "dx", "decision"), (*columns, "malignant_probability", "uncertainty")
     schema = pa.schema(
         [(name, pa.string()) for name in texts[:2]]

@@ -106,6 +106,7 @@ def cross_validate(request: Request, n_folds: int, *, engine: str = "local", add
     if engine == "ray":  # before the data are read, which takes longer
         connection.reach(address)
     request = validated(request)
+    environment.refuse_without_keras()
     settings = environment.settings() | open_stores(request.track)
     with folders.claimed(request.out, directory.MANIFEST):
         identity = msgspec.structs.replace(identify(request), folds=n_folds)

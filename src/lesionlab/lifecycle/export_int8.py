@@ -23,6 +23,7 @@ from lesionlab.lifecycle.export import (
     refuse_other_files,
     write_int8,
 )
+from lesionlab.model.export.head import refuse_without_onnx
 from lesionlab.model.export.int8 import ALLOWED_LOSS
 from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, add_ood_score, in_words, without_score
 from lesionlab.progress import track
@@ -42,10 +43,11 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
 
     Raises:
         UsageError: no such model, one of 8-bit integers, fewer than 512 images that can be read, or an `out` that is no `.onnx`
-            file.
+            file; or the package `onnx` is not installed.
         LesionlabError: int8 loses more than allowed; nothing is written then.
 
     """
+    refuse_without_onnx("The format onnx-int8")
     bundle = open_bundle(source)
     usual = Path(f"{bundle.facts.name}-int8.onnx")
     path = out or usual

@@ -60,7 +60,7 @@ def probe(request: ProbeRequest) -> Path:
         LesionlabError: a step failed.
 
     """
-    refuse_without_onnx("probe")
+    refuse_without_onnx("lesionlab probe")
     base = open_bundle(request.model).with_features()
     given = Request(recipe_of(request, base), request.data, request.out, request.seed, request.limit, request.again)
     return carry_out(validated(given), lambda run, head: _fourteen_steps(run, head, base))

@@ -16,6 +16,7 @@ from lesionlab import folders
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.layouts.joined import count_images
 from lesionlab.data.split import split_file_digest
+from lesionlab.environment import refuse_without_keras
 from lesionlab.files import write_text
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.values import Request, Run, Steps
@@ -41,6 +42,8 @@ def run(request: Request) -> Path:
         OSError: the disk is full or cannot be written.
     """
     request = validated(request)
+    if not (request.out / directory.MANIFEST).exists():
+        refuse_without_keras()  # before a folder is made
     if os.environ.get("KERAS_DISTRIBUTION_PROCESS_ID", "0") != "0":
         return _help_to_train(request)
     return carry_out(request, _fourteen_steps)

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from lesionlab.errors import LesionlabError
+from lesionlab.environment import BACKENDS, refuse_without_keras
+from lesionlab.errors import UsageError
 
-_BACKENDS = ("tensorflow", "jax", "torch")
 _JAX_FOR_A_GPU = ("jax-cuda13-plugin", "jax-cuda12-plugin", "jax-rocm7-plugin")
 
 
@@ -26,19 +26,15 @@ def _choose_backend() -> None:
         # TensorFlow takes oneDNN's operations by itself only where there is AVX512-VNNI or AMX. With AVX2 alone a training
         # step is a quarter faster by them (docs/performance.md).
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    installed = [name for name in _BACKENDS if importlib.util.find_spec(name)]
+    refuse_without_keras()
+    installed = [name for name in BACKENDS if importlib.util.find_spec(name)]
     if "jax" in installed and any(_is_installed(plugin) for plugin in _JAX_FOR_A_GPU):
         installed.insert(0, "jax")
-    if importlib.util.find_spec("keras") is None or not installed:
-        raise LesionlabError(
-            "Training needs Keras and a backend, which are not installed. On a CPU: pip install 'lesionlab[cpu]'; "
-            "on a GPU: pip install 'lesionlab[gpu]'."
-        )
     chosen = os.environ.setdefault("KERAS_BACKEND", installed[0])
     if chosen not in installed:
-        raise LesionlabError(
+        raise UsageError(
             f"KERAS_BACKEND={chosen}, which is not installed. Installed: {', '.join(dict.fromkeys(installed))}. "
-            "pip install 'lesionlab[cpu]' brings TensorFlow, 'lesionlab[gpu]' JAX, 'lesionlab[torch]' PyTorch."
+            "TensorFlow comes with 'lesionlab[cpu]', JAX with 'lesionlab[gpu]', PyTorch with 'lesionlab[torch]'."
         )
 
 

@@ -174,6 +174,6 @@ def check_same_start(epochs_done: int) -> None:
 def _refuse_other_backends() -> None:
     if keras.backend.backend() != "jax":
         raise UsageError(
-            f"Several devices need the JAX backend, this one is {keras.backend.backend()}. pip install 'lesionlab[gpu]', and "
+            f"Several devices need the JAX backend, this one is {keras.backend.backend()}. It comes with 'lesionlab[gpu]'; "
             "set KERAS_BACKEND=jax."
         )

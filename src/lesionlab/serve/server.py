@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError, UsageError, why_missing
 from lesionlab.serve.settings import Settings
 
 _TOO_SLOW = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
@@ -25,12 +25,11 @@ def serve(settings: Settings, *, tell: Callable[[str, int], None]) -> None:
         UsageError: the extra is not installed, or the model, the folder or the address cannot be used.
 
     """
-    try:
-        import uvicorn
+    refuse_without_extra()
+    import uvicorn
 
-        from lesionlab.serve.app import make_app
-    except ImportError as error:
-        raise UsageError(f"The service needs {error.name}: pip install 'lesionlab[serve]'") from error
+    from lesionlab.serve.app import make_app
+
     warnings.filterwarnings("ignore", module="PIL")  # what is odd about an upload is told its sender
     logging.getLogger("PIL").addHandler(logging.NullHandler())
     config = uvicorn.Config(
@@ -53,6 +52,16 @@ def serve(settings: Settings, *, tell: Callable[[str, int], None]) -> None:
         raise LesionlabError(
             f"{settings.host}:{settings.port} cannot be listened on. Choose another --port, or --host."
         ) from error
+
+
+def refuse_without_extra() -> None:
+    """Raise a UsageError where what the service is made of is not installed."""
+    try:
+        import uvicorn  # noqa: F401
+
+        import lesionlab.serve.app  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"{why_missing('The service', str(error.name), 'serve')}.") from error
 
 
 def _server(config: Any, tell: Callable[[str, int], None]) -> Any:

@@ -3,9 +3,13 @@
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lesionlab.errors import UsageError
 from lesionlab.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from lesionlab.serve.examples import Example
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 ANY_HOST = "*"
@@ -22,6 +26,7 @@ class Settings:
         hosts: values of the Host header that are answered; `*` for any.
         model: as for `lesionlab.load_model`.
         reference: labelled folder that the nearest cases come from; None for none.
+        examples: generated lesions that the page shows to be clicked.
 
     """
 
@@ -32,6 +37,7 @@ class Settings:
     model: str | None = None
     reference: Path | None = None
     limits: Limits = Limits()
+    examples: "tuple[Example, ...]" = ()
 
 
 def make_settings(
@@ -44,6 +50,7 @@ def make_settings(
     model: str | None = None,
     reference: Path | None = None,
     limits: Limits | None = None,
+    examples: "tuple[Example, ...]" = (),
 ) -> Settings:
     """Put settings together.
 
@@ -68,7 +75,7 @@ def make_settings(
     hosts = tuple(name.lower() for name in (*LOOPBACK_NAMES, own, *allow_hosts))
     if token and not is_local and not allow_hosts:
         hosts = (*hosts, ANY_HOST)
-    return Settings(host, port, token, hosts, model, reference, limits or Limits())
+    return Settings(host, port, token, hosts, model, reference, limits or Limits(), examples)
 
 
 def _is_loopback(host: str) -> bool:

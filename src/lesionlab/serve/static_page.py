@@ -80,6 +80,7 @@ def describe_page_model(model: Model) -> dict[str, object]:
     limits = Limits()
     return describe_model(model) | {
         "reference": False,
+        "examples": [],
         "limits": {
             "file_bytes": limits.file_bytes,
             "pixels": MAX_PIXELS,

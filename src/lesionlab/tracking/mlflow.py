@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError, UsageError, why_missing
 from lesionlab.files import write_json
 from lesionlab.runs import directory
 from lesionlab.runs.directory import RunDirectory
@@ -122,7 +122,7 @@ def _client(uri: str) -> Any:
         import sqlalchemy  # noqa: F401
         from mlflow.tracking import MlflowClient
     except ImportError as error:
-        raise UsageError(f"MLflow is not installed ({error}): pip install 'lesionlab[track]'.") from error
+        raise UsageError(f"{why_missing('MLflow', str(error.name), 'track')}.") from error
     _sqlite_file(uri)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)

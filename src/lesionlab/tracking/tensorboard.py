@@ -6,7 +6,7 @@
 import shutil
 from pathlib import Path
 
-from lesionlab.errors import UsageError
+from lesionlab.errors import UsageError, why_missing
 from lesionlab.tracking import tracker
 
 FOLDER = "tensorboard"
@@ -17,7 +17,7 @@ def start_tensorboard(folder: Path, *, again: bool = False) -> tracker.Tracker:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise UsageError(f"TensorBoard's writer is not installed ({error}): pip install 'lesionlab[track]'.") from error
+        raise UsageError(f"{why_missing('TensorBoard', 'tensorboardX', 'track')}.") from error
     place = folder / FOLDER
     if again:
         shutil.rmtree(place, ignore_errors=True)

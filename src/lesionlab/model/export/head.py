@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.errors import UsageError
+from lesionlab.errors import UsageError, why_missing
 from lesionlab.model.decision_rule import MARGIN, Decision, apply_decision
 from lesionlab.model.export.onnx_graph import drop_unused, needed_nodes
 
@@ -55,7 +55,7 @@ class _Place:
 def refuse_without_onnx(what: str) -> None:
     """Raise a UsageError where the package `onnx`, which changes model files, is not installed."""
     if importlib.util.find_spec("onnx") is None:
-        raise UsageError(f"{what} needs the package onnx: pip install 'lesionlab[adapt]'.")
+        raise UsageError(f"{why_missing(what, 'onnx', 'adapt')}.")
 
 
 def read_head(data: bytes, log_shift: np.ndarray, where: str) -> Head:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.errors import LesionlabError, UsageError, why_missing
 from lesionlab.files import replacing, replacing_folder, write_json
 from lesionlab.model.backend import keras, without_start_up_lines
 from lesionlab.model.export import by_tensorflow
@@ -183,7 +183,7 @@ def _without_groups(network: keras.Model) -> keras.Model:
 
 def _why_missing(what: str, needed: tuple[str, ...]) -> str:
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    return f"{what} needs {', '.join(missing)}: pip install 'lesionlab[cpu]'" if missing else ""
+    return why_missing(what, ", ".join(missing), "cpu") if missing else ""
 
 
 def global_average(network: keras.Model) -> Any:

@@ -3,6 +3,7 @@
 // Of each image the page holds its File and a thumbnail; larger pictures are read again when they are looked at, so that
 // hundreds of photographs fit into a phone.
 
+import { showExamples } from "./examples.js";
 import { readHeader, tooLarge } from "./header.js";
 import { dropped, ofFolder } from "./intake.js";
 import { csv, report, save, sheets } from "./output.js";
@@ -305,3 +306,4 @@ try {
   at("failed").hidden = false;
   at("failed-why").textContent = `The model could not be loaded: ${error.message}.`;
 }
+if (model) await showExamples(model.examples, engine.file, add);

@@ -81,6 +81,13 @@ export async function predict(file, model, signal) {
   return { result };
 }
 
+// A picture that the service has, as it is.
+export async function file(url) {
+  const response = await asked(url);
+  if (!response.ok) throw new Error(`the service answered ${response.status} ${response.statusText}`.trim());
+  return await response.blob();
+}
+
 // A data: address, which a saved report can hold; a blob: address would end with the page. Null where it does not come.
 async function picture(url, signal) {
   try {
