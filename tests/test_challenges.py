@@ -138,6 +138,22 @@ def test_tables_as_published(challenge: str, truth: str, predictions: str | None
     assert "accuracy" not in result and result[result["metric"]] == pytest.approx({"isic2024": 0.1}.get(challenge, 0.5))
 
 
+def test_a_model_that_knows_more_is_scored_on_what_is_asked(tmp_path: Path) -> None:
+    """The packaged model's eleven diagnoses: without the four others for ISIC 2018; its own malignant ones for 2024."""
+    header = "image,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC"
+    predictions = f"{header}\na,0,.1,0,0,0,0,0,.2,.2,.5,0\nb,0,0,.4,0,0,0,0,.2,.4,0,0\nc,0,0,0,0,0,0,1,0,0,0,0\n"
+    paths = write(tmp_path, predictions, "image,dx\na,mel\nb,nv\nc,bcc\n")
+    result = score(*paths)
+    assert result["accuracy"] == pytest.approx(1 / 3)  # of a, mel and nv are equal; of c nothing is left: both are ties
+    assert "predicts BEN_OTH, INF, MAL_OTH, SCCKA too: left out" in result["notes"][0]
+    assert main(["score", *map(str, paths)]) == 0
+    marks = write(tmp_path, predictions, "image,target\na,1\nb,0\nc,1\n")
+    result = score(*marks, challenge="isic2024")
+    assert result["pauc_80"] == pytest.approx(0.2)
+    assert "is AKIEC + BCC + MAL_OTH + MEL + SCCKA" in result["notes"][0]
+    assert "target of" in result["notes"][0] and "is MEL." in score(*marks, challenge="isic2020")["notes"][0]
+
+
 def test_two_marks_without_header(tmp_path: Path) -> None:
     truth = "image_id,melanoma,seborrheic_keratosis\na,0.0,1.0\nb,1.0,0.0\nc,0.0,0.0\n"
     result = score(*write(tmp_path, "a,.9,.9\nb,.8,.1\nc,.1,.2\n", truth), challenge="isic2017")

@@ -8,7 +8,7 @@ confusion matrix and table that is made with it.
 import dataclasses
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -147,6 +147,13 @@ def plain(written: str) -> str:
 def taxonomy_names() -> list[str]:
     """Names of the taxonomies that come with lesionlab."""
     return toml_names("taxonomies")
+
+
+def widest_of(columns: Collection[str]) -> "Taxonomy | None":
+    """Find, of the sets that come with lesionlab, the largest whose columns all stand in a table, in any case; None without."""
+    header = {name.upper() for name in columns}
+    fits = [one for one in map(read_taxonomy, taxonomy_names()) if {column.upper() for column in one.columns} <= header]
+    return max(fits, key=len, default=None)
 
 
 def read_taxonomy(name_or_file: str | Path) -> Taxonomy:

@@ -19,8 +19,8 @@ def add_compare_data(commands: Commands) -> None:
     compare = commands.add_parser(
         "compare-data",
         help="test whether the pictures of two folders come from one place",
-        description="Test whether the pictures of folder B come from where those of A come: by the network's features (energy "
-        "distance, permutation test over lesions), the mix of predictions, and how the pictures look. For a clinic's "
+        description="Test whether the images of folders A and B come from one distribution: by the network's features (energy "
+        "distance, permutation test over lesions), the mix of predictions, and how the images look. For a clinic's "
         "month against the one before, or against the images that a model was evaluated on.",
     )
     compare.add_argument("first", type=Path, metavar="A", help="folder of images to compare with, labelled or not")

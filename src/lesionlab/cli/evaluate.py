@@ -119,7 +119,8 @@ def add_score(commands: Commands) -> None:
         "predictions",
         type=Path,
         metavar="PREDICTIONS.csv",
-        help="table with image and the challenge's columns, of isic2018 MEL,NV,BCC,AKIEC,BKL,DF,VASC",
+        help="table with image and the challenge's columns, for isic2018 MEL,NV,BCC,AKIEC,BKL,DF,VASC; or of more "
+        "diagnoses",
     )
     score.add_argument(
         "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or a table with image_id and dx"

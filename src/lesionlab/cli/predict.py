@@ -27,8 +27,8 @@ def add_predict(commands: Commands) -> None:
     predict.add_argument(
         "--model",
         metavar="FILE",
-        help="model file (.onnx), run directory, or bundled-int8: 2.5 times as fast, some predictions differ (default: bundled, "
-        "the model that comes with lesionlab)",
+        help="model file (.onnx), run directory, or bundled-int8: a third of the size, about 1.3 times as fast, "
+        "some predictions differ (default: bundled, the model that comes with lesionlab)",
     )
     predict.add_argument("--out", type=Path, metavar="FILE.csv", help="write a CSV table with ISIC's columns")
     predict.add_argument("--json", action="store_true", help="print one JSON object per image, with every field")

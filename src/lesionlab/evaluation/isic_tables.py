@@ -1,6 +1,5 @@
 """Tables to score: predictions and truth, read strictly, so that every fault is named by its row, column or images."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +10,14 @@ from lesionlab.data.layouts.medmnist import MEDMNIST_DX, image_ids_of_results
 from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.tables import number, read_rows, tidy
 from lesionlab.errors import UsageError
-from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge
-from lesionlab.taxonomy import HAM10000
+from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge, of_taxonomy
+from lesionlab.evaluation.isic_rows import MARKS, marks_row, metadata_row, one_hot_row, share, weight
+from lesionlab.taxonomy import HAM10000, Taxonomy, widest_of
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
 WEIGHT_COLUMNS = ("score_weight", "validation_weight")
 _NEVER_SCORED = "ISIC_0035068"  # listed twice in the official test set
-_IN_WORDS = {6: "six", 8: "eight", 10: "ten"}
-_MARKS = {"benign": 0.0, "malignant": 1.0}  # as ISIC 2016 and 2020 write them
 
 _MEDMNIST_HEADER = ["image", *(DIAGNOSES.columns[HAM10000.index_of[dx]] for dx in MEDMNIST_DX)]
 
@@ -53,8 +51,10 @@ def read_predictions(path: Path, part: str | None = None, challenge: Challenge =
     if header == _MEDMNIST_HEADER:
         names = image_ids_of_results(path, [row["image"] for _, row in rows])
         rows = [(line, row | {"image": name}) for (line, row), name in zip(rows, names, strict=True)]
+    if wider := _wider(header, challenge):
+        return _narrowed(path, part, challenge, wider)
     if challenge.from_diagnoses and _holds_diagnoses(header):
-        return _as_marks(path, part, challenge)
+        return _as_marks(path, part, challenge, HAM10000)
     header, rows, notes = _own_names(path, header, rows, challenge)
     key = challenge.key_column
     foreign = [column for column in header if column not in (*challenge.header, *RUN_COLUMNS)]
@@ -65,7 +65,7 @@ def read_predictions(path: Path, part: str | None = None, challenge: Challenge =
         )
     rows = _of_part(path, header, rows, part)
     images = _keys(path, rows, key, challenge)
-    values = np.array([[_share(path, line, row, column, key) for column in challenge.columns] for line, row in rows])
+    values = np.array([[share(path, line, row, column, key) for column in challenge.columns] for line, row in rows])
     off = np.flatnonzero(np.abs(values.sum(axis=1) - 1) > 1e-3)
     if len(off) and challenge is DIAGNOSES:  # of the others some ask for confidences that do not
         named = ", ".join(images[index] for index in off[:5])
@@ -94,14 +94,14 @@ def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
             for line, row in rows
         ]
         images = _keys(path, rows, "key", challenge)
-        values = np.array([_metadata_row(path, line, row, challenge) for line, row in rows])
+        values = np.array([metadata_row(path, line, row, challenge) for line, row in rows])
     else:
         hint = " (or give metadata with image_id and dx)" if challenge.has_one_answer else ""
         header, rows, _ = _own_names(path, header, rows, challenge, hint)
         images = _keys(path, rows, challenge.key_column, challenge)
-        read_row = _one_hot_row if challenge.has_one_answer else _marks_row
+        read_row = one_hot_row if challenge.has_one_answer else marks_row
         values = np.array([read_row(path, line, row, challenge) for line, row in rows])
-    weights = np.array([[_weight(path, line, row, column) for column in WEIGHT_COLUMNS] for line, row in rows])
+    weights = np.array([[weight(path, line, row, column) for column in WEIGHT_COLUMNS] for line, row in rows])
     weights[[image == _NEVER_SCORED for image in images]] = 0.0
     return Table(images, values, weights)
 
@@ -121,7 +121,7 @@ def _is_value(cell: str) -> bool:
     try:
         number(cell)
     except ValueError:
-        return cell.lower() in _MARKS
+        return cell.lower() in MARKS
     return True
 
 
@@ -167,71 +167,34 @@ def _holds_diagnoses(header: list[str]) -> bool:
     return set(DIAGNOSES.columns) <= {DIAGNOSES.column_of(name) for name in header}
 
 
-def _as_marks(path: Path, part: str | None, challenge: Challenge) -> tuple[Table, list[str]]:
+def _wider(header: list[str], challenge: Challenge) -> Taxonomy | None:
+    """The diagnoses of a model that knows all that the challenge asks for and more; None where the table has no more."""
+    asked = HAM10000.columns if challenge.from_diagnoses else challenge.columns
+    widest = widest_of(header) if challenge.has_one_answer or challenge.from_diagnoses else None
+    return widest if widest and len(widest) > len(asked) and all(map(widest.find, asked)) else None
+
+
+def _narrowed(path: Path, part: str | None, challenge: Challenge, wider: Taxonomy) -> tuple[Table, list[str]]:
+    """Read a table of more diagnoses than the challenge has: without the others, each row scaled to its former sum."""
+    if challenge.from_diagnoses:
+        return _as_marks(path, part, challenge, wider)
+    table, notes = read_predictions(path, part, of_taxonomy(wider))
+    kept = table.values[:, [wider.index_of[wider.find(column) or ""] for column in challenge.columns]]
+    sums = kept.sum(axis=1, keepdims=True)
+    values = np.divide(kept * table.values.sum(axis=1, keepdims=True), sums, out=np.zeros_like(kept), where=sums > 0)
+    others = [column for column in wider.columns if column not in challenge.columns]
+    note = f"{path} predicts {', '.join(others)} too: left out, and the other probabilities of each row scaled up."
+    return Table(table.images, values, table.weights), [*notes, note]
+
+
+def _as_marks(path: Path, part: str | None, challenge: Challenge, taxonomy: Taxonomy) -> tuple[Table, list[str]]:
     """Answer a challenge about one mark with the probabilities of the diagnoses that have it."""
-    table, notes = read_predictions(path, part)
-    wanted = [HAM10000.index_of[dx] for dx in challenge.from_diagnoses]
-    names = " + ".join(DIAGNOSES.columns[index] for index in wanted)
+    table, notes = read_predictions(path, part, of_taxonomy(taxonomy))
+    is_of_all = challenge.from_diagnoses == HAM10000.malignant
+    wanted = [taxonomy.index_of[dx] for dx in (taxonomy.malignant if is_of_all else challenge.from_diagnoses)]
+    names = " + ".join(taxonomy.columns[index] for index in wanted)
     values = table.values[:, wanted].sum(axis=1, keepdims=True)
     return Table(table.images, values, table.weights), [*notes, f"{challenge.columns[0]} of {path} is {names}."]
-
-
-def _metadata_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
-    column = challenge.column_of(row["dx"])
-    if column is None:
-        known = HAM10000.index_of if challenge is DIAGNOSES else challenge.columns
-        raise UsageError(f"{path}, row {line}: dx {row['dx']!r} is not one of {', '.join(known)}.")
-    return [float(column == own) for own in challenge.columns]
-
-
-def _one_hot_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
-    key = challenge.key_column
-    values = [_share(path, line, row, column, key) for column in challenge.columns]
-    zeros = len(values) - 1
-    if sorted(values) != [0.0] * zeros + [1.0]:
-        raise UsageError(
-            f"{path}, row {line} ({row[key]}): the truth needs one 1 and {_IN_WORDS[zeros]} 0 in ISIC's columns."
-        )
-    return values
-
-
-def _marks_row(path: Path, line: int, row: dict[str, str], challenge: Challenge) -> list[float]:
-    key, values = challenge.key_column, []
-    for column in challenge.columns:
-        mark = _MARKS.get(row[column].lower())
-        values.append(_number(path, line, row, column, key) if mark is None else mark)
-        if values[-1] not in (0, 1):
-            raise UsageError(f"{path}, row {line} ({row[key]}), column {column}: {row[column]} is neither 0 nor 1.")
-    return values
-
-
-def _share(path: Path, line: int, row: dict[str, str], column: str, key: str) -> float:
-    value = _number(path, line, row, column, key)
-    if not 0 <= value <= 1:
-        raise UsageError(f"{path}, row {line} ({row[key]}), column {column}: {row[column]} is outside 0 to 1.")
-    return value
-
-
-def _weight(path: Path, line: int, row: dict[str, str], column: str) -> float:
-    if column not in row:
-        return 1.0
-    value = _number(path, line, row, column)
-    if not 0 <= value < math.inf:
-        raise UsageError(f"{path}, row {line}, column {column}: the weight {row[column]} is not 0 or more.")
-    return value
-
-
-def _number(path: Path, line: int, row: dict[str, str], column: str, key: str = "") -> float:
-    text = row[column].strip()
-    try:
-        value = number(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        what = "the value is missing" if text.lower() in ("", "nan", "na", "null") else f"{text!r} is no number"
-        of = f" ({row[key]})" if key else ""
-        raise UsageError(f"{path}, row {line}{of}, column {column}: {what}.")
-    return value
 
 
 def _need_columns(path: Path, header: list[str], named: Sequence[str], challenge: Challenge, hint: str) -> None:

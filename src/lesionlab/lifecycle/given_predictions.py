@@ -27,7 +27,7 @@ from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.predicted_names import as_in_data
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import Taxonomy, read_taxonomy, taxonomy_names
+from lesionlab.taxonomy import Taxonomy, widest_of
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -37,10 +37,7 @@ def wider_taxonomy(path: Path, own: Taxonomy) -> Taxonomy | None:
 
     None where there is no such set with all of the data's among those that come with lesionlab.
     """
-    header = {name.upper() for name in read_start(path)[0]}
-    known = [read_taxonomy(name) for name in taxonomy_names()]
-    fits = [one for one in known if {column.upper() for column in one.columns} <= header]
-    widest = max(fits, key=len, default=None)
+    widest = widest_of(read_start(path)[0])
     return widest if widest and len(own) < len(widest) and all(map(widest.find, own.dx)) else None
 
 
