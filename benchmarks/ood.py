@@ -3,8 +3,8 @@
     python benchmarks/ood.py MODEL.onnx --data FOLDER [--data FOLDER ...] --split splits.csv
 
 A run's `model.onnx`, or the packaged one, trained on the training part alone and with the score that its export gave it, sees
-its held-out test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part development`). Of each
-kind: AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
+its held-out test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part
+development`). Of each kind: AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
 
 For a left-out diagnosis the score is fitted without it; the network itself still knows the diagnosis, so that this is no more
 than an approximation of a diagnosis left out of training. Needs scikit-image, scikit-learn and matplotlib.
@@ -20,6 +20,7 @@ import pandas as pd
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from held_out import add_model_arguments, images_of_split
 from lesionlab.data.images import read_image
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.ood import fit_ood_score, ood_scores
@@ -27,7 +28,6 @@ from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
 from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
 from lesionlab.taxonomy import Taxonomy
-from held_out import add_model_arguments, images_of_split
 from ood_images import negatives
 
 FEWEST = 5  # test images of a diagnosis that is left out

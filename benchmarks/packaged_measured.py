@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 
+from held_out import images_of_split
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.measure import ModelChoices, Parts, headline_in_words, measure, recalibrated
 from lesionlab.evaluation.metrics_file import Metrics, Robustness
@@ -23,7 +24,6 @@ from lesionlab.files import write_json
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.given_predictions import measure_robustness
-from held_out import images_of_split
 from packaged_sets import labelled, see_all
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
+from held_out import images_of_split
 from lesionlab.data.images import read_image
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation import conformal
@@ -33,7 +34,6 @@ from lesionlab.model.decision_rule import apply_decision, read_decision
 from lesionlab.model.export.head import read_head
 from lesionlab.report.card import sets_section
 from lesionlab.taxonomy import Taxonomy
-from held_out import images_of_split
 
 FILES = ("bundled.onnx", "bundled-int8.onnx")
 CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
@@ -105,8 +105,8 @@ def print_calibrated(bundle: Bundle, validation: LabelledPredictions) -> None:
 def compare_sets(raw: LabelledPredictions, folder: np.ndarray, bundle: Bundle) -> None:
     """Print a row for each way to calibrate: means over the deals of coverage, of all and by folder and diagnosis, and size."""
     print(
-        "| threshold of a diagnosis with few lesions | scaling fitted to | coverage | of each folder | of nv, mel, bcc | of the few "
-        "| diagnoses in a set |\n| --- | --- | --- | --- | --- | --- | --- |"
+        "| threshold of a diagnosis with few lesions | scaling fitted to | coverage | of each folder | of nv, mel, bcc "
+        "| of the few | diagnoses in a set |\n| --- | --- | --- | --- | --- | --- | --- |"
     )
     found: dict[tuple[str, str], list[np.ndarray]] = {}
     for seed in range(TIMES):

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from PIL import ExifTags, Image
 
+from held_out import add_model_arguments, images_of_split
 from lesionlab.data.images import read_image
 from lesionlab.inference.model import Model, load_model
 from lesionlab.progress import track
-from held_out import add_model_arguments, images_of_split
 
 _BACK = {  # how pixels have to lie for a reader that obeys the orientation to turn them upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,

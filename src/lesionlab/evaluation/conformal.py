@@ -32,7 +32,9 @@ def calibrate(part: LabelledPredictions, coverage: float = COVERAGE, *, penalty:
     """Find the thresholds on images that the network was not trained on.
 
     A diagnosis has its own where its lesions are enough (`images_needed`), else that of all lesions together; of too few lesions
-    in all, the largest score, so that every set holds everything. The promise counts lesions, which alone are exchangeable (Dunn, Wasserman, Ramdas, "Distribution-free prediction sets for
+    in all, the largest score, so that every set holds everything.
+
+    The promise counts lesions, which alone are exchangeable (Dunn, Wasserman, Ramdas, "Distribution-free prediction sets for
     two-layer hierarchical models", JASA 118, 2023): of several images of one lesion, the first does.
 
     Args:
