@@ -1,15 +1,17 @@
-"""How well a run's model tells what is no dermatoscopic image: `python benchmarks/ood.py RUN`.
+"""How well a model tells what is no dermatoscopic image.
 
-The run's own `model.onnx`, trained on the training part alone and with the score that its export gave it, sees its held-out
-test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part development`). Of each
-kind: AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
+    python benchmarks/ood.py MODEL.onnx --data FOLDER [--data FOLDER ...] --split splits.csv
+
+A run's `model.onnx`, or the packaged one, trained on the training part alone and with the score that its export gave it, sees
+its held-out test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part
+development`). Of each kind: AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
 
 For a left-out diagnosis the score is fitted without it; the network itself still knows the diagnosis, so that this is no more
 than an approximation of a diagnosis left out of training. Needs scikit-image, scikit-learn and matplotlib.
 """
 
 import argparse
-import json
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -18,48 +20,57 @@ import pandas as pd
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from held_out import add_model_arguments, images_of_split
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.ood import fit_ood_score, ood_scores
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
 from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
-from lesionlab.taxonomy import DX, HAM10000
+from lesionlab.taxonomy import Taxonomy
 from ood_images import negatives
+
+FEWEST = 5  # test images of a diagnosis that is left out
 
 
 def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a finished run, with its images where they were")
+    add_model_arguments(parser)
     parser.add_argument("--part", choices=("final", "development"), default="final", help="of the negatives")
     parser.add_argument("--images", type=Path, nargs="*", default=(), help="folders of further negatives")
     options = parser.parse_args()
-    path = options.run / "model.onnx"
-    bundle = open_bundle(path)
+    bundle = open_bundle(options.model)
     if not bundle.has_ood_score:
-        raise SystemExit(f"{path} has no score: export the run again.")
-    pixels, labels = read_parts(options.run, bundle.facts)
+        raise SystemExit(f"{options.model} has no score: export the run again.")
+    table = images_of_split(options.data, options.split, bundle.facts.taxonomy)
+    pixels, labels = read_parts(table, bundle.facts)
     lesions = list(pixels["test"][np.random.default_rng(0).permutation(len(pixels["test"]))[:60]])
     kinds = negatives(options.part, lesions, options.images)
+    print_refused(bundle, pixels["test"], table.loc[table["part"] == "test", "folder"].to_numpy(), options.data)
     print_kinds(bundle, pixels["test"], kinds)
-    seen = [_see(path, pixels[part]) for part in ("train", "validation", "test")]
-    print_left_out(seen, labels["train"], labels["validation"], labels["test"])
+    seen = [_see(options.model, pixels[part]) for part in ("train", "validation", "test")]
+    print_left_out(seen, labels["train"], labels["validation"], labels["test"], bundle.facts.taxonomy)
 
 
-def read_parts(run: Path, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Read the images of each part of a run, as many as its score was fitted to: pixels and labels by part."""
-    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
-    split = pd.read_csv(run / "splits.csv", dtype=str)
-    table = split.merge(read_collection(Path(manifest["data"]["folder"])).table[["image_id", "path"]], on="image_id")
+def read_parts(table: pd.DataFrame, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Read the images of each part of a split, as many as the score was fitted to: pixels and labels by part."""
     pixels, labels = {}, {}
     for part, most in (("train", MOST_TRAINING), ("validation", MOST_REFERENCE), ("test", len(table))):
         rows = table[table["part"] == part]
         rows = rows.sample(most, random_state=0) if len(rows) > most else rows
         pixels[part] = np.stack([read_image(Path(at), facts.height, facts.width, facts.crop) for at in rows["path"]])
-        labels[part] = encode_labels(rows["dx"], HAM10000)
+        labels[part] = encode_labels(rows["dx"], facts.taxonomy)
     return pixels, labels
+
+
+def print_refused(bundle: Bundle, test: np.ndarray, folder: np.ndarray, data: Sequence[Path]) -> None:
+    """Print how many held-out images of each folder are rejected."""
+    assert bundle.facts.ood
+    is_refused = scores_of(bundle, test) > bundle.facts.ood.threshold
+    for number, name in enumerate(data):
+        own = is_refused[folder == number]
+        print(f"{name}: {own.sum()} of {len(own)} held-out images refused, {own.mean():.1%}")
 
 
 def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
@@ -81,14 +92,18 @@ def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
         print(f"| {(negative > at_95).mean():.3f} |")
 
 
-def print_left_out(seen: list[dict], training: np.ndarray, reference: np.ndarray, test: np.ndarray) -> None:
+def print_left_out(
+    seen: list[dict], training: np.ndarray, reference: np.ndarray, test: np.ndarray, taxonomy: Taxonomy
+) -> None:
     """Print, for each diagnosis, how well a score fitted without it tells its test images from the others."""
     print("| fitted without | test images | AUROC | true negatives at 95 % true positives |\n| --- | --- | --- | --- |")
-    for index, dx in enumerate(DX):
+    for index, dx in enumerate(taxonomy.dx):
         parts = zip(seen[:2], (training, reference), strict=True)
         kept = [{name: values[labels != index] for name, values in part.items()} for part, labels in parts]
         scores = ood_scores(fit_ood_score(kept[0], kept[1]), seen[2])
         out = test == index
+        if out.sum() < FEWEST:
+            continue
         share = (scores[out] > np.quantile(scores[~out], 0.95)).mean()
         print(f"| {dx} | {out.sum()} | {roc_auc_score(out, scores):.3f} | {share:.3f} |")
 

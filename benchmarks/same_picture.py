@@ -1,22 +1,22 @@
-"""Whether a model gives the same answer to the same picture, however the file says it: `python benchmarks/same_picture.py RUN`.
+"""Whether a model gives the same answer to the same picture, however the file says it.
 
-Each held-out image of a run is decoded and saved anew without loss: as PNG, BMP, TIFF and lossless WebP; as RGBA without
+    python benchmarks/same_picture.py MODEL.onnx --data FOLDER [--data FOLDER ...] --split splits.csv [--images N]
+
+Each held-out image of its split is decoded and saved anew without loss: as PNG, BMP, TIFF and lossless WebP; as RGBA without
 transparency; in the eight EXIF orientations, the pixels turned so that the picture is the same; and, reduced to 256 colours or to
 grey, as palette or grey image against the same colours as RGB. Largest difference of a probability, and labels that change.
 """
 
 import argparse
-import json
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from PIL import ExifTags, Image
 
+from held_out import add_model_arguments, images_of_split
 from lesionlab.data.images import read_image
-from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.inference.model import Model, load_model
 from lesionlab.progress import track
 
@@ -34,11 +34,15 @@ _BACK = {  # how pixels have to lie for a reader that obeys the orientation to t
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a finished run, with its images where they were")
+    add_model_arguments(parser)
     parser.add_argument("--images", type=int, help="at most so many (default: the whole test part)")
     options = parser.parse_args()
-    paths = held_out(options.run)[: options.images]
-    model = load_model(options.run / "model.onnx")
+    model = load_model(options.model)
+    table = images_of_split(options.data, options.split, model.facts.taxonomy)
+    test = table[table["part"] == "test"]
+    if options.images and options.images < len(test):
+        test = test.sample(options.images, random_state=0)
+    paths = [Path(path) for path in test["path"]]
     differences: dict[str, list[float]] = {}
     labels: dict[str, int] = {}
     for path in track(paths, "saving anew"):
@@ -49,14 +53,6 @@ def main() -> None:
     print("| --- | --- | --- | --- |")
     for kind, values in differences.items():
         print(f"| {kind} | {len(values)} | {max(values):.1e} | {labels[kind]} |")
-
-
-def held_out(run: Path) -> list[Path]:
-    """Paths of the images of a run's test part."""
-    folder = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["data"]["folder"]
-    split = pd.read_csv(run / "splits.csv", dtype=str)
-    known = read_collection(Path(folder)).table.set_index("image_id")["path"]
-    return [Path(known[image]) for image in split.loc[split["part"] == "test", "image_id"]]
 
 
 def judged(model: Model, image: Image.Image) -> list[tuple[str, float, bool]]:

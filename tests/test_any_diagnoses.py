@@ -103,8 +103,9 @@ def test_of_eleven_with_five_images_of_one_what_cannot_be_had_is_said_with_its_s
     low, high = row.sensitivity_interval
     assert high - low > 0.3 and row.intervals["average_precision"] is None
     sets = of_eleven.conformal.per_class["d7"]
-    assert not sets.is_promised and sets.calibrated_on <= 5 and sets.coverage == 1.0
+    assert not sets.is_promised and sets.calibrated_on <= 5
     assert of_eleven.conformal.per_class["d1"].is_promised
+    assert of_eleven.conformal.mean_size < 8  # the others are not all in every set for it
     assert len(of_eleven.test.confusion) == 11 and of_eleven.diagnoses == list(ELEVEN.dx)
     absent = measured(drawn(ELEVEN, 300, 0, {7: 0}), None)
     assert absent.test.per_class["d7"].images == 0 and absent.test.per_class["d7"].sensitivity is None

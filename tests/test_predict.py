@@ -630,6 +630,20 @@ def test_resume_refuses_another_table_or_model(photos: Path, tiny: Path, tmp_pat
     assert out.read_text() == "a,b\n1,2\n"
 
 
+@pytest.mark.parametrize("columns", ["AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC", "MEL,NV"])
+def test_a_table_of_a_model_of_other_diagnoses_is_left_alone(
+    columns: str, photos: Path, tiny: Path, tmp_path: Path, capsys
+) -> None:
+    """As after an update of lesionlab whose model knows others."""
+    out, text = tmp_path / "p.csv", f"image,{columns}\na1,{','.join(['0'] * columns.count(','))},1\n"
+    out.write_text(text)
+    for resume in ([], ["--resume"]):
+        assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), *resume]) == 2
+        said = capsys.readouterr().err
+        assert f"it has the columns image,{columns}, and the model image,MEL,NV,BCC" in said and "--model" in said
+    assert out.read_text() == text
+
+
 def test_resume_tells_images_of_the_same_name_apart(photos: Path, tiny: Path, tmp_path: Path, capsys) -> None:
     out, other = tmp_path / "p.csv", tmp_path / "other"
     other.mkdir()

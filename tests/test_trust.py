@@ -16,7 +16,7 @@ from lesionlab.evaluation.operating_points import (
     net_benefit,
     operating_points,
 )
-from lesionlab.evaluation.prediction_sets import images_needed
+from lesionlab.evaluation.prediction_sets import images_needed, largest_score
 from lesionlab.taxonomy import DX, HAM10000
 
 
@@ -222,6 +222,28 @@ def test_the_promise_counts_lesions() -> None:
     once = conformal.calibrate(labelled(labels, probabilities))
     threefold = labelled(labels.repeat(3), probabilities.repeat(3, axis=0), np.arange(400).repeat(3))
     assert conformal.calibrate(threefold) == once
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.05])
+def test_a_diagnosis_of_few_lesions_has_the_threshold_of_all_together(penalty: float) -> None:
+    """As the null cluster of Ding et al. (2023)."""
+    labels, probabilities = drawn(400, np.random.default_rng(13))
+    rare = HAM10000.index_of["df"]
+    kept = (labels != rare) | (np.cumsum(labels == rare) <= 8)
+    labels, probabilities = labels[kept], probabilities[kept]
+    found = conformal.calibrate(labelled(labels, probabilities), penalty=penalty)
+    own = np.sort(conformal.scores(probabilities, penalty)[np.arange(len(labels)), labels])
+    assert found.images[rare] == 8 and found.promised.count(False) == 1
+    assert found.thresholds[rare] == own[int(np.ceil(0.9 * (len(own) + 1))) - 1] < largest_score(7, penalty)
+    assert len(set(found.thresholds)) == 7  # the others have their own
+
+
+def test_too_few_lesions_in_all_leave_every_diagnosis_in_every_set() -> None:
+    """Eight lesions, one short of a promise of 90 %."""
+    labels, probabilities = drawn(8, np.random.default_rng(14))
+    found = conformal.calibrate(labelled(labels, probabilities))
+    assert not any(found.promised) and found.thresholds == (1.0,) * 7
+    assert conformal.prediction_sets(probabilities, found.thresholds).all()
 
 
 def test_a_diagnosis_without_images_has_no_coverage() -> None:

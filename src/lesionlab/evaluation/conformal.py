@@ -5,7 +5,9 @@ The score of a diagnosis is the probability of all likelier ones and half its ow
 and gives every image one answer). RAPS (Angelopoulos et al., "Uncertainty sets for image classifiers using conformal
 prediction", ICLR 2021) adds a penalty for each rank beyond the second, which keeps sets small where the tail is noise. Each
 diagnosis has a threshold of its own (Vovk, "Conditional validity of inductive conformal predictors", ACML 2012): a promise
-over all diagnoses together is kept on nevi and broken on melanomas.
+over all diagnoses together is kept on nevi and broken on melanomas. A diagnosis with too few calibration lesions for one takes
+that of all lesions together, as the null cluster of Ding et al. ("Class-conditional conformal prediction with many classes",
+NeurIPS 2023): nothing is promised of it alone. To have it in every set instead would promise it, and say nothing.
 
 The promise holds for images that come from where the calibration images came from, and for no others; and on average over
 calibration parts: a single one of n images keeps it to about 1 / sqrt(n). It supposes images that nothing else was chosen on: a
@@ -17,7 +19,7 @@ import numpy as np
 
 from lesionlab.evaluation.intervals import effective_number, folds, wilson_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
-from lesionlab.evaluation.prediction_sets import Conformal, largest_score, prediction_sets, scores
+from lesionlab.evaluation.prediction_sets import Conformal, images_needed, largest_score, prediction_sets, scores
 from lesionlab.evaluation.set_values import DiagnosisSets, RepeatedDiagnosisSets, RepeatedSets, SetFigures
 from lesionlab.evaluation.values import Interval
 
@@ -28,6 +30,9 @@ REPEATS = 200
 
 def calibrate(part: LabelledPredictions, coverage: float = COVERAGE, *, penalty: float = 0.0) -> Conformal:
     """Find the thresholds on images that the network was not trained on.
+
+    A diagnosis has its own where its lesions are enough (`images_needed`), else that of all lesions together; of too few lesions
+    in all, the largest score, so that every set holds everything.
 
     The promise counts lesions, which alone are exchangeable (Dunn, Wasserman, Ramdas, "Distribution-free prediction sets for
     two-layer hierarchical models", JASA 118, 2023): of several images of one lesion, the first does.
@@ -40,13 +45,19 @@ def calibrate(part: LabelledPredictions, coverage: float = COVERAGE, *, penalty:
     """
     part = part.take(np.sort(np.unique(part.lesions, return_index=True)[1]))
     own = scores(part.probabilities, penalty)[np.arange(len(part)), part.labels]
-    thresholds, largest = [], largest_score(part.n_diagnoses, penalty)
-    for index in range(part.n_diagnoses):
-        found = np.sort(own[part.labels == index])
-        rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
-        thresholds.append(min(float(found[rank - 1]), largest) if rank <= len(found) else largest)
-    counts = np.bincount(part.labels, minlength=part.n_diagnoses)
+    largest, counts = largest_score(part.n_diagnoses, penalty), np.bincount(part.labels, minlength=part.n_diagnoses)
+    is_enough = counts >= images_needed(coverage)
+    thresholds = [
+        _threshold(own[part.labels == index] if is_enough[index] else own, coverage, largest)
+        for index in range(part.n_diagnoses)
+    ]
     return Conformal(coverage, tuple(thresholds), tuple(counts.tolist()), penalty)
+
+
+def _threshold(found: np.ndarray, coverage: float, largest: float) -> float:
+    """The score that a share of `coverage` of others does not exceed, by the scores `found`; `largest` where they are too few."""
+    rank = int(np.ceil((len(found) + 1) * coverage - 1e-9))
+    return min(float(np.sort(found)[rank - 1]), largest) if rank <= len(found) else largest
 
 
 def measure(part: LabelledPredictions, conformal: Conformal) -> SetFigures:

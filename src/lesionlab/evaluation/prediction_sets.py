@@ -16,8 +16,9 @@ _FREE_RANKS = 2
 class Conformal:
     """`thresholds` of the scores and `images` that each was found on, one a lesion, in the diagnoses' order, for `coverage`.
 
-    A threshold of 1 (of RAPS, of `largest_score`) or more takes a diagnosis into every set: its calibration images were too
-    few to promise anything else. `penalty` is that of RAPS, 0 for APS.
+    A diagnosis of too few calibration images has the threshold of all together, and no promise of its own; in older files the
+    largest. A threshold of 1 (of RAPS, of `largest_score`) or more takes a diagnosis into every set. `penalty` is that of RAPS,
+    0 for APS.
     """
 
     coverage: float

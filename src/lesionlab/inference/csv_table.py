@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Prediction
 from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
 
+_HEADER = 4096  # bytes that another model's header may be longer
 _SAME = 1e-3  # between two runs of one model; another model differs by more
 
 
@@ -100,11 +102,11 @@ def _refuse_other_file(path: Path, columns: list[str]) -> None:
         return
     header = csv_line(columns).encode().rstrip()
     with path.open("rb") as file:
-        line = file.readline(len(BOM_UTF8) + len(header) + 2).removeprefix(BOM_UTF8)  # a line end may be two bytes
+        line = file.readline(len(BOM_UTF8) + len(header) + _HEADER).removeprefix(BOM_UTF8)
         first_row = file.readline(1024)
     is_ours = line.rstrip(b"\r\n") == header if line.endswith(b"\n") else header.startswith(line)
     if not is_ours:
-        raise no_table(path, columns)
+        raise _of_other_diagnoses(path, line, columns) or no_table(path, columns)
     if _is_one_hot(first_row):
         raise UsageError(
             f"{path} has ISIC's columns, but its first row holds a 1 and 0 for the rest: it is a truth, not predictions, "
@@ -119,6 +121,17 @@ def _is_one_hot(row: bytes) -> bool:
         return one == 1.0 and not any(zeros)
     except ValueError:
         return False
+
+
+def _of_other_diagnoses(path: Path, line: bytes, columns: list[str]) -> UsageError | None:
+    """Word that a table is of other diagnoses, as one that an older model wrote; None where it is no such table."""
+    given = line.decode("utf-8", "replace").strip().split(",")
+    if len(given) < 3 or given[0] != columns[0] or not all(re.fullmatch(r"[A-Z0-9_-]+", name) for name in given[1:]):
+        return None
+    return UsageError(
+        f"{path} is of other diagnoses than the model's, and is left as it is: it has the columns {','.join(given)}, and the "
+        f"model {','.join(columns)}. Choose another file with --out, or give the model that wrote it with --model."
+    )
 
 
 def no_table(path: Path, header: list[str]) -> UsageError:

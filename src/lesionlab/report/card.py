@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.evaluation.metrics_file import Metrics
+from lesionlab.evaluation.set_values import SetFigures
 from lesionlab.files import write_text
 from lesionlab.runs.manifest import DataFacts, ModelFacts, PixelFacts, SplitFacts
+from lesionlab.taxonomy import Taxonomy
 
 
 def write_card(
@@ -32,6 +34,22 @@ def write_card(
         model: see `data`.
 
     """
+    facts: dict[str, Any] = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
+    taxonomy = data.diagnoses
+    facts |= {"metrics": metrics, "diagnoses": taxonomy.diagnoses, "name_of": taxonomy.name_of, "notice": NOT_A_DEVICE}
+    facts["sets_section"] = sets_section(metrics.conformal, taxonomy) if metrics.conformal else ""
+    text = _template("card.md.j2").render(facts) + "\n"
+    write_text(folder / "card.md", text)
+    return text
+
+
+def sets_section(sets: SetFigures, taxonomy: Taxonomy) -> str:
+    """Write the section on sets of diagnoses, in Markdown, of sets that were measured on the test part."""
+    few = [dx for dx, row in sets.per_class.items() if not row.is_promised]
+    return _template("card_sets.md.j2").render(sets=sets, diagnoses=taxonomy.diagnoses, few=few)
+
+
+def _template(name: str) -> Template:
     environment = Environment(
         loader=PackageLoader("lesionlab.report"),
         undefined=StrictUndefined,
@@ -41,17 +59,7 @@ def write_card(
     )
     environment.filters["figure"] = _figure
     environment.filters["interval"] = _interval
-    facts = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
-    taxonomy = data.diagnoses
-    page = environment.get_template("card.md.j2")
-    text = (
-        page.render(
-            metrics=metrics, diagnoses=taxonomy.diagnoses, name_of=taxonomy.name_of, notice=NOT_A_DEVICE, **facts
-        )
-        + "\n"
-    )
-    write_text(folder / "card.md", text)
-    return text
+    return environment.get_template(name)
 
 
 def _figure(value: float | None) -> str:
