@@ -2,9 +2,10 @@
 
     python benchmarks/fuzz_images.py [--files 10000] [--seed 0]
 
-The files of `tests/pictures.py` (JPEG, PNG, GIF, TIFF, WebP, AVIF, HEIC, DICOM) and BMP, mutated as `fuzz_serve.py` does, are
-read in a process of its own. Printed are how many were read and refused by format, the slowest and the memory that was added.
-Exits with 1 if the process ended, anything but `ImageError` was raised, or a file took over 2 s.
+The files of `fuzz_files.py` (JPEG, PNG, GIF, TIFF, WebP, AVIF, HEIC, DICOM, BMP), mutated, are read in a process of its own.
+Printed are how many were read and refused by format, the slowest and the memory that was added. A file that seems slow is
+read once more, and the faster time counts, since another process may have had the cores. Exits with 1 if the process ended,
+anything but `ImageError` was raised, or a file took over 2 s; `--keep` names a file for what was being read then.
 """
 
 import argparse
@@ -17,13 +18,11 @@ import warnings
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from fuzz_serve import MOST_SECONDS, mutate
+from fuzz_files import mutate, originals
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.progress import track
-from pictures import SIZE, cases
-from test_images import picture, saved
+
+MOST_SECONDS = 2.0
 
 
 def main() -> None:
@@ -32,40 +31,51 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--here", action="store_true", help="read in this process")
+    parser.add_argument("--keep", type=Path, help="write each file here before it is read")
     options = parser.parse_args()
     if options.here:
-        sys.exit(read_all(options.files, options.seed))
-    command = [sys.executable, __file__, "--here", "--files", str(options.files), "--seed", str(options.seed)]
+        sys.exit(read_all(options.files, options.seed, options.keep))
+    command = [sys.executable, __file__, "--here", *sys.argv[1:]]
     code = subprocess.run(command, check=False).returncode
     print(f"the process {'ended by itself' if code >= 0 else f'was killed by signal {-code}'}, with {code}")
     sys.exit(code != 0)
 
 
-def read_all(n: int, seed: int) -> int:
+def read_all(n: int, seed: int, keep: Path | None) -> int:
     """Read n mutated files; 1 where one took too long."""
     warnings.simplefilter("ignore")
-    rng = random.Random(seed)
-    originals = {name: case.data for name, case in cases().items()} | {"plain.bmp": saved(picture(*SIZE), "BMP")}
-    by_suffix: dict[str, list[bytes]] = {}
-    for name, data in originals.items():
-        by_suffix.setdefault(name.rpartition(".")[2], []).append(data)
+    rng, files = random.Random(seed), originals()
+    kinds, all_files = sorted(files), [data for several in files.values() for data in several]
     found: Counter[tuple[str, str]] = Counter()
     slowest, before = (0.0, ""), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for number in track(range(n), "mutated files", n):
-        kind = sorted(by_suffix)[number % len(by_suffix)]
-        data = mutate(rng, rng.choice(by_suffix[kind]), list(originals.values()))
-        start = time.perf_counter()
-        try:
-            read_image(data, 64, 64, "centre")
-            found[kind, "read"] += 1
-        except ImageError:
-            found[kind, "refused"] += 1
-        slowest = max(slowest, (time.perf_counter() - start, kind))
-    for kind in sorted(by_suffix):
-        print(f"{kind:5} read {found[kind, 'read']:5}  refused {found[kind, 'refused']:5}")
+        kind = kinds[number % len(kinds)]
+        data = mutate(rng, rng.choice(files[kind]), all_files)
+        if keep:
+            keep.write_bytes(data)
+        seconds, result = timed(data)
+        if seconds > MOST_SECONDS / 4:
+            seconds = min(seconds, timed(data)[0])
+        found[kind, result] += 1
+        slowest = max(slowest, (seconds, kind))
+    for kind in kinds:
+        print(
+            f"{kind:5} of {len(files[kind]):3} files: read {found[kind, 'read']:5}  refused {found[kind, 'refused']:5}"
+        )
     added = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"{n} files; slowest {slowest[0]:.2f} s ({slowest[1]}); {added:.0f} MiB of memory added")
+    print(f"{n} files: read {sum(found[kind, 'read'] for kind in kinds)}; ", end="")
+    print(f"slowest {slowest[0]:.2f} s ({slowest[1]}); {added:.0f} MiB of memory added")
     return int(slowest[0] > MOST_SECONDS)
+
+
+def timed(data: bytes) -> tuple[float, str]:
+    """Read a file: seconds, and whether it was read or refused."""
+    start = time.perf_counter()
+    try:
+        read_image(data, 64, 64, "centre")
+    except ImageError:
+        return time.perf_counter() - start, "refused"
+    return time.perf_counter() - start, "read"
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from lesionlab.data.layouts.joined import folder_of_row, read_data
 from lesionlab.taxonomy import Taxonomy
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, *, needs_split: bool = True) -> None:
     """Add what names a model, its images and its split."""
     parser.add_argument("model", type=Path, help="a .onnx file")
     parser.add_argument("--data", type=Path, action="append", required=True, help="of its run, in the same order")
-    parser.add_argument("--split", type=Path, required=True, help="splits.csv of its run")
+    parser.add_argument("--split", type=Path, required=needs_split, help="splits.csv of its run")
 
 
 def images_of_split(data: Sequence[Path], split: Path, taxonomy: Taxonomy) -> pd.DataFrame:

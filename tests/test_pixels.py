@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ import pytest
 from PIL import Image
 
 from lesionlab.data import pixels as pixels_module
+from lesionlab.data.building import STALE_SECONDS
 from lesionlab.data.images import CROPS, read_image
 from lesionlab.data.pixels import PixelCache, decode_images
 from lesionlab.environment import default_cache_dir
@@ -47,13 +51,13 @@ def decode(images: Images, cache_dir: Path, size: int = 24, crop: str = "centre"
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One item for every image that is decoded."""
     counted: list[int] = []
-    original = pixels_module.read_drafted
+    original = pixels_module.read_briefly
 
     def counting(*arguments: object) -> object:
         counted.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(pixels_module, "read_drafted", counting)
+    monkeypatch.setattr(pixels_module, "read_briefly", counting)
     return counted
 
 
@@ -200,38 +204,57 @@ def test_a_full_disk_passes_through_and_leaves_nothing(
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.parametrize("change", [lambda path: path.write_bytes(b"other"), Path.unlink])
+@pytest.mark.parametrize("is_hashed_before", [False, True])
 def test_a_file_that_changes_or_goes_meanwhile_is_not_cached(
+    images: Images,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+    is_hashed_before: bool,
+) -> None:
+    cache_dir, path = tmp_path / "cache", Path(images[2][1])
+    if is_hashed_before:  # since there is an entry as large as the one that is asked for
+        decode(images[::-1], cache_dir)
+    before, original = entries(cache_dir) if is_hashed_before else [], pixels_module.read_briefly
+    calls = count()
+
+    def then_changed(*arguments: object) -> object:
+        if next(calls) == 20:
+            change(path)
+        return original(*arguments)
+
+    monkeypatch.setattr(pixels_module, "read_briefly", then_changed)
+    with pytest.raises(LesionlabError, match=r"0000002.png changed or went while .* being read: run the command again"):
+        decode(images, cache_dir)
+    assert [entry.name for entry in cache_dir.iterdir()] == before
+
+
+def test_files_are_read_once_unless_an_entry_may_be_theirs(
     images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = pixels_module._hashed
+    opened: list[Path] = []
+    original = pixels_module.read_file
 
-    def then(change: object) -> object:
-        def hashed(paths: list[str], threads: int) -> object:
-            files = original(paths, threads)
-            change()
-            return files
+    def counting(path: Path) -> bytes:
+        opened.append(path)
+        return original(path)
 
-        return hashed
-
-    path = Path(images[2][1])
-    monkeypatch.setattr(pixels_module, "_hashed", then(lambda: path.write_bytes(b"other")))
-    with pytest.raises(LesionlabError, match="0000002.png changed while it was being read: run the command again"):
-        decode(images, tmp_path / "cache")
-    monkeypatch.setattr(pixels_module, "_hashed", then(path.unlink))
-    with pytest.raises(LesionlabError, match="although it was there a moment ago: run the command again"):
-        decode(images, tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    monkeypatch.setattr(pixels_module, "read_file", counting)
+    for size, times in ((24, 1), (25, 2), (24, 3)):
+        decode(images, tmp_path / "cache", size=size)
+        assert len(opened) == times * len(images)
 
 
 SLOW = """
 import sys, time
 from pathlib import Path
 from lesionlab.data import pixels
-original = pixels.read_drafted
+original = pixels.read_briefly
 def slow(*arguments):
     time.sleep(0.02)
     return original(*arguments)
-pixels.read_drafted = slow
+pixels.read_briefly = slow
 images = [(path.stem, str(path)) for path in sorted(Path(sys.argv[1]).iterdir())]
 print("ready", flush=True)
 cached = pixels.decode_images(images, height=24, width=24, crop="centre", cache_dir=Path(sys.argv[2]), workers=2)
@@ -278,7 +301,7 @@ def test_temporaries_of_the_living_stay(images: Images, tmp_path: Path) -> None:
     )
     for folder in (alive, elsewhere, old, dead, odd):
         folder.mkdir(parents=True)
-    long_ago = time.time() - pixels_module.STALE_SECONDS - 10
+    long_ago = time.time() - STALE_SECONDS - 10
     os.utime(old, (long_ago, long_ago))
     decode(images, cache_dir)
     assert [folder.exists() for folder in (alive, elsewhere, old, dead, odd)] == [True, True, False, False, True]
@@ -292,7 +315,7 @@ def test_a_cache_that_is_read_only_serves_what_it_has(
     def refused(*arguments: object, **options: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(pixels_module.tempfile, "mkdtemp", refused)
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
     assert decode(images, tmp_path / "cache").pixels.shape == (40, 24, 24, 3)
     with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\)"):
         decode(images, tmp_path / "cache", size=25)

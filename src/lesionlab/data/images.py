@@ -66,12 +66,22 @@ def read_image(source: Path | bytes, height: int, width: int, crop: str) -> np.n
         ImageError: no image, one too large, too small or too narrow, or a damaged one.
         UsageError: a size below 1 or an unknown crop.
     """
-    return _read(source, height, width, crop, is_drafted=False)[0]
+    return _owned(_read(source, height, width, crop, is_drafted=False)[0])
 
 
 def read_drafted(source: Path | bytes, height: int, width: int, crop: str) -> tuple[np.ndarray, ImageFacts]:
     """Read an image as `read_image` does, a large JPEG faster and nearly the same, and say what the file was."""
-    return _read(source, height, width, crop, is_drafted=True)
+    pixels, facts = _read(source, height, width, crop, is_drafted=True)
+    return _owned(pixels), facts
+
+
+def read_briefly(data: bytes, height: int, width: int, crop: str) -> tuple[np.ndarray, ImageFacts]:
+    """Read as `read_drafted` does; what this thread reads next may be written over the pixels, so use them first."""
+    return _read(data, height, width, crop, is_drafted=True)
+
+
+def _owned(pixels: np.ndarray) -> np.ndarray:
+    return pixels if pixels.flags.owndata else pixels.copy()
 
 
 def read_whole(source: Path | bytes, side: int) -> np.ndarray:
@@ -172,15 +182,18 @@ def _plain_jpeg(
     if header.is_progressive:
         jpeg.refuse_scans(data, *size)
     is_as_asked = orientation == 1 and size == (width, height)
-    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB")
+    # Four bytes a pixel, where it is to be scaled: Pillow's own layout, taken as it lies.
+    decoded = jpeg.pixels_of(data, "GRAY" if is_grey else "RGB" if is_as_asked else "RGBX")
     if decoded is None or decoded.shape[:2] != size[::-1]:
         return None
     if is_as_asked:
-        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded.copy()
+        pixels = np.repeat(decoded, 3, axis=2) if is_grey else decoded
     else:
-        image = Image.fromarray(decoded[..., 0] if is_grey else decoded)
+        mode = "L" if is_grey else "RGBX"
+        image = Image.frombuffer(mode, size, decoded, "raw", mode, 0, 1)
         scaled = fitted(upright(image, orientation), height, width, crop)
-        pixels = np.array(scaled.convert("RGB") if is_grey else scaled)
+        packed = scaled.convert("RGB").tobytes() if is_grey else scaled.tobytes("raw", "RGB")
+        pixels = np.frombuffer(packed, np.uint8).reshape(height, width, 3)
     return convert(pixels) if convert else pixels, ImageFacts(*size, "JPEG", "L" if is_grey else "RGB")
 
 

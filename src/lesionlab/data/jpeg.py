@@ -18,8 +18,8 @@ from lesionlab.data.image_limits import ImageError
 
 MAX_SCANNED_PIXELS = 2_000_000_000  # progressive JPEG: pixels x scans, under 1 s of work
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True}  # baseline, extended, progressive: all by Huffman's codes
-_CHANNELS = {"RGB": 3, "GRAY": 1}
-_MOST_KEPT = 8_000_000  # bytes a thread: 2.7 megapixels
+_CHANNELS = {"RGB": 3, "RGBX": 4, "GRAY": 1}
+_MOST_KEPT = 8_000_000  # bytes a thread: 2 megapixels of RGBX
 _kept = local()
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 
@@ -114,10 +114,10 @@ def pixels_of(data: bytes, colorspace: str) -> np.ndarray | None:
 
     Args:
         data: a JPEG file.
-        colorspace: "RGB" or "GRAY".
+        colorspace: "RGB", "GRAY", or "RGBX", whose fourth byte is nothing.
 
     Returns:
-        uint8 (height, width, 3 or 1), 0 to 255, in memory that the next call in this thread writes to.
+        uint8 (height, width, 3, 1 or 4), 0 to 255, in memory that the next call in this thread writes to.
     """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(data)

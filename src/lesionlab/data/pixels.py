@@ -5,40 +5,44 @@ named by a hash over the contents of the files in order, the size, the crop and 
 entry, the same data in another place the same one. An entry is built in a temporary folder and renamed when whole, so that
 a process killed at any moment leaves nothing that loads.
 
-Rows are written to the file, not through a memory map: the process stays small, and a full disk is an error, not the
-signal that kills a process writing to a map.
+Where no entry has the size of the one that is asked for, files are read once, hashed and decoded from the same bytes; else
+they are hashed first. Rows are written to the file, not through a memory map: the process stays small, and a full disk is an
+error, not the signal that kills a process writing to a map. The disk is at work meanwhile: at 224 px it is as slow as decoding.
 """
 
-import errno
+import csv
 import hashlib
 import math
 import os
 import shutil
-import socket
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
-from threading import Lock
+from threading import Event
 from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lesionlab.data.images import ImageError, check_request, read_drafted, read_file
+from lesionlab.data.building import building
+from lesionlab.data.images import ImageError, check_request, read_briefly, read_file
+from lesionlab.data.stored_images import MARK
 from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track
 
 VERSION = 4  # to be raised when the same file comes to give other pixels
 BLOCK = 16  # images a thread takes at a time: 2.4 MB at 224 px
-STALE_SECONDS = 24 * 3600
-_TEMPORARY = ".building-"
+FLUSH_SECONDS = 0.1  # between two calls that have the disk write what it was given
+
+_State = (
+    tuple[int, int] | None
+)  # of a file: when it was changed, in ns, and its bytes; None where it cannot be looked at
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,6 @@ class PixelCache:
     facts: pd.DataFrame
 
 
-class _File(NamedTuple):
-    path: str
-    sha256: str
-    error: str
-
-
 class _Row(NamedTuple):
     sha256: str
     width: int = 0
@@ -75,19 +73,26 @@ class _Row(NamedTuple):
 
 @dataclass(frozen=True)
 class _Request:
-    files: list[_File]
+    paths: list[str]
     height: int
     width: int
     crop: str
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
-        return (len(self.files), self.height, self.width, 3)
+        return (len(self.paths), self.height, self.width, 3)
 
     @property
-    def key(self) -> str:
+    def header(self) -> bytes:
+        """What stands before the pixels in a file of NumPy's."""
+        written = BytesIO()
+        np.lib.format.write_array_header_1_0(written, {"descr": "|u1", "fortran_order": False, "shape": self.shape})
+        return written.getvalue()
+
+    def key(self, rows: Sequence[_Row]) -> str:
+        """Name the entry of files with the hashes of these rows, or with their reasons for being unread."""
         lines = [f"{VERSION} {self.height} {self.width} {self.crop}"]
-        lines += [file.sha256 or f"- {file.error}" for file in self.files]
+        lines += [row.sha256 or f"- {row.error}" for row in rows]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
 
@@ -115,114 +120,163 @@ def decode_images(
 
     Raises:
         UsageError: no images, a size or crop that is not possible, a folder that cannot be written.
-        LesionlabError: a file changed while it was being read.
+        LesionlabError: a file changed while images were being read.
         OSError: the disk is full.
     """
     check_request(height, width, crop)
-    cache_dir, paths = Path(cache_dir), [str(path) for _, path in images]
-    if not paths:
+    cache_dir, request = Path(cache_dir), _Request([str(path) for _, path in images], height, width, crop)
+    if not request.paths:
         raise UsageError("There are no images to decode: the list is empty.")
-    threads = workers or n_cores()
-    request = _Request(_hashed(paths, threads), height, width, crop)
-    entry = cache_dir / request.key
-    cached = _loaded(entry, request)
+    threads, cached = workers or n_cores(), None
+    if _has_one_like_it(cache_dir, request):
+        cached = _loaded(cache_dir, request, _hashed(request.paths, threads))
     if cached is None:
-        with _building(cache_dir) as folder:
-            _decode_into(folder, request, threads)
-            cached = _moved(folder, entry, request)
+        with building(cache_dir) as folder:
+            rows = _decode_into(folder, request, threads)
+            cached = _moved(folder, cache_dir, request, rows)
     cached.facts.insert(0, "image_id", [image_id for image_id, _ in images])
     return cached
 
 
-def _hashed(paths: list[str], threads: int) -> list[_File]:
+def _has_one_like_it(cache_dir: Path, request: _Request) -> bool:
+    """Say whether an entry is as large as that of the request: if none is, nothing needs to be hashed to look for it."""
+    try:
+        sizes = [path.stat().st_size for path in cache_dir.glob("[!.]*/pixels.npy")]
+    except OSError:  # another process removes one
+        return True
+    return len(request.header) + math.prod(request.shape) in sizes
+
+
+def _hashed(paths: list[str], threads: int) -> list[_Row]:
     with ThreadPoolExecutor(threads) as pool:
-        blocks = pool.map(lambda block: [_hash_file(path) for path in paths[block]], _blocks(len(paths)))
+        blocks = pool.map(lambda block: [_read_and_hash(path)[1] for path in paths[block]], _blocks(len(paths)))
         return list(track(chain.from_iterable(blocks), "checking images", total=len(paths)))
 
 
-def _hash_file(path: str) -> _File:
+def _read_and_hash(path: str) -> tuple[bytes, _Row]:
+    """Give a file's bytes and their hash, or the reason why it cannot be read."""
     if not path:
-        return _File(path, "", "missing")
+        return b"", _Row("", error="missing")
     try:
-        return _File(path, hashlib.sha256(read_file(Path(path))).hexdigest(), "")
+        data = read_file(Path(path))
     except ImageError as error:
-        return _File(path, "", error.reason)
+        return b"", _Row("", error=error.reason)
+    return data, _Row(hashlib.sha256(data).hexdigest())
 
 
 def _blocks(n: int) -> list[slice]:
     return [slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK)]
 
 
-def _loaded(entry: Path, request: _Request) -> PixelCache | None:
+def _loaded(cache_dir: Path, request: _Request, rows: Sequence[_Row]) -> PixelCache | None:
     """Open an entry of the cache; None where it is absent or not whole."""
+    entry = cache_dir / request.key(rows)
     try:
         pixels = np.load(entry / "pixels.npy", mmap_mode="r", allow_pickle=False)
         facts = _read_facts(entry / "facts.csv")
     except (OSError, EOFError, ValueError, KeyError):  # absent, empty, cut short, of another kind
         return None
     is_whole = pixels.shape == request.shape and pixels.dtype == np.uint8
-    if is_whole and list(facts["sha256"]) == [file.sha256 for file in request.files]:
-        return PixelCache(pixels, facts)
-    return None
+    return PixelCache(pixels, facts) if is_whole and list(facts["sha256"]) == [row.sha256 for row in rows] else None
 
 
 def _read_facts(path: Path) -> pd.DataFrame:
     kinds = _Row.__annotations__
     means = [name for name, kind in kinds.items() if kind is float]
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in means})[list(kinds)]
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: ["", "nan"] for name in means})[
+        list(kinds)
+    ]
 
 
-def _decode_into(folder: Path, request: _Request, threads: int) -> None:
+def _decode_into(folder: Path, request: _Request, threads: int) -> list[_Row]:
     """Write `pixels.npy` and `facts.csv` into `folder`, to the disk itself."""
     path = folder / "pixels.npy"
-    with path.open("w+b") as handle:
-        header = {"descr": "|u1", "fortran_order": False, "shape": request.shape}
-        np.lib.format.write_array_header_1_0(handle, header)
-        offset = handle.tell()
-        handle.truncate(offset + math.prod(request.shape))  # zeros, where an image is not read
-        decode = partial(_decode_block, request, handle, offset, Lock())
-        pool = ThreadPoolExecutor(threads)
+    path.write_bytes(request.header)
+    os.truncate(path, len(request.header) + math.prod(request.shape))  # zeros, where an image is not read
+    pool = ThreadPoolExecutor(threads)
+    with _flushed(path):
         try:
-            blocks = pool.map(decode, _blocks(len(request.files)))
-            rows = list(track(chain.from_iterable(blocks), "decoding images", total=len(request.files)))
+            blocks = pool.map(partial(_decode_block, request, path), _blocks(len(request.paths)))
+            done = list(track(chain.from_iterable(blocks), "decoding images", total=len(request.paths)))
         finally:
             pool.shutdown(cancel_futures=True)
-        handle.flush()
-        os.fsync(handle.fileno())
+    rows = [row for row, _ in done]
+    _refuse_changed(request.paths, [state for _, state in done])
     with (folder / "facts.csv").open("w", encoding="utf-8", newline="") as facts:
-        pd.DataFrame(rows).to_csv(facts, index=False)
+        writer = csv.writer(facts, lineterminator="\n")
+        writer.writerows([_Row._fields, *rows])
         facts.flush()
         os.fsync(facts.fileno())
-
-
-def _decode_block(request: _Request, handle: IO[bytes], offset: int, lock: Lock, block: slice) -> list[_Row]:
-    """Decode some files and write each one's pixels to its place; a file that is not read leaves its place as it is."""
-    rows = []
-    for number in range(block.start, block.stop):
-        pixels, row = _decode_file(request.files[number], request)
-        if pixels is not None:
-            with lock:
-                handle.seek(offset + number * pixels.nbytes)
-                handle.write(pixels.data)
-        rows.append(row)
     return rows
 
 
-def _decode_file(file: _File, request: _Request) -> tuple[np.ndarray | None, _Row]:
+@contextmanager
+def _flushed(path: Path) -> Iterator[None]:
+    """Have the disk write what the file is given meanwhile, and at the end wait until all of it is there."""
+    is_done = Event()
+    with path.open("r+b") as handle, ThreadPoolExecutor(1) as pool:
+
+        def flush() -> None:
+            while not is_done.wait(FLUSH_SECONDS):
+                os.fsync(handle.fileno())
+
+        flushing = pool.submit(flush)
+        try:
+            yield
+        finally:
+            is_done.set()
+        flushing.result()  # an error is told once, to whoever asks first
+        os.fsync(handle.fileno())
+
+
+def _decode_block(request: _Request, path: Path, block: slice) -> list[tuple[_Row, _State]]:
+    """Decode some files and write each one's pixels to its place; a file that is not read leaves its place as it is."""
+    rows, start = [], len(request.header)
+    with path.open("r+b", buffering=0) as handle:
+        for number in range(block.start, block.stop):
+            state = _state(request.paths[number])
+            pixels, row = _decode_file(request.paths[number], request)
+            if pixels is not None:
+                handle.seek(start + number * pixels.nbytes)
+                _write(handle, memoryview(pixels).cast("B"))
+            rows.append((row, state))
+    return rows
+
+
+def _write(handle: IO[bytes], data: memoryview) -> None:
+    while data:
+        data = data[handle.write(data) :]
+
+
+def _decode_file(path: str, request: _Request) -> tuple[np.ndarray | None, _Row]:
     """Decode a file: its pixels, (height, width, 3), and its facts."""
-    if file.error:
-        return None, _Row(file.sha256, error=file.error)
+    data, row = _read_and_hash(path)
+    if row.error:
+        return None, row
     try:
-        data = read_file(Path(file.path))
+        pixels, facts = read_briefly(data, request.height, request.width, request.crop)
     except ImageError as error:
-        raise LesionlabError(f"{error} although it was there a moment ago: run the command again.") from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
-        raise LesionlabError(f"{file.path} changed while it was being read: run the command again.")
+        return None, row._replace(error=error.reason)
+    return pixels, _Row(row.sha256, facts.width, facts.height, facts.format, facts.mode, "", *_means(pixels))
+
+
+def _state(path: str) -> _State:
     try:
-        pixels, facts = read_drafted(data, request.height, request.width, request.crop)
-    except ImageError as error:
-        return None, _Row(file.sha256, error=error.reason)
-    return pixels, _Row(file.sha256, facts.width, facts.height, facts.format, facts.mode, "", *_means(pixels))
+        status = os.stat(path.partition(MARK)[0])
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _refuse_changed(paths: list[str], states: list[_State]) -> None:
+    """Refuse files that are other than when they were read: one may have been read half written.
+
+    Raises:
+        LesionlabError: a file was changed, has come or is gone.
+    """
+    for path, state in zip(paths, states, strict=True):
+        if _state(path) != state:
+            raise LesionlabError(f"{path} changed or went while images were being read: run the command again.")
 
 
 def _means(pixels: np.ndarray) -> list[float]:
@@ -234,62 +288,17 @@ def _means(pixels: np.ndarray) -> list[float]:
     return (sums / (height * width)).tolist()
 
 
-@contextmanager
-def _building(cache_dir: Path) -> Iterator[Path]:
-    """Give a temporary folder inside the cache, which is gone afterwards."""
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        _remove_stale(cache_dir)
-        folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{_hostname()}-{os.getpid()}-", dir=cache_dir))
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise UsageError(
-            f"The folder for decoded images, {cache_dir}, cannot be written ({error.strerror}): "
-            "name another in the environment variable LESIONLAB_CACHE."
-        ) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _hostname() -> str:
-    return socket.gethostname().replace("-", "_").replace("/", "_")[:64]
-
-
-def _remove_stale(cache_dir: Path) -> None:
-    """Remove what killed processes left: of this machine at once, of others (a shared folder) after a day."""
-    for folder in cache_dir.glob(f"{_TEMPORARY}*"):
-        host, pid, _ = (folder.name.removeprefix(_TEMPORARY).split("-") + ["", ""])[:3]
-        with suppress(OSError):  # another process may be removing it as well
-            is_old = time.time() - folder.stat().st_mtime > STALE_SECONDS
-            if is_old or (host == _hostname() and not _is_running(pid)):
-                shutil.rmtree(folder)
-
-
-def _is_running(pid: str) -> bool:
-    if os.name != "posix" or not pid.isdigit():  # on Windows os.kill(pid, 0) is no question but a kill
-        return True
-    try:
-        os.kill(int(pid), 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _moved(folder: Path, entry: Path, request: _Request) -> PixelCache:
+def _moved(folder: Path, cache_dir: Path, request: _Request, rows: Sequence[_Row]) -> PixelCache:
     """Move what was built to its place; where another process was faster, take what it built."""
+    entry = cache_dir / request.key(rows)
     try:
         folder.rename(entry)
     except OSError:
-        if (theirs := _loaded(entry, request)) is not None:
+        if (theirs := _loaded(cache_dir, request, rows)) is not None:
             return theirs
         shutil.rmtree(entry)  # a damaged entry
         folder.rename(entry)
-    cached = _loaded(entry, request)
+    cached = _loaded(cache_dir, request, rows)
     if cached is None:
         raise LesionlabError(f"The decoded images in {entry} do not read back: delete that folder and run again.")
     return cached

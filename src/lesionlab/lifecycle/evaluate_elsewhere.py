@@ -31,7 +31,7 @@ from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.model import Model, load_model
-from lesionlab.lifecycle.evaluated_part import EvaluatedPart, LabelledImages, in_two_kinds, read_for_model
+from lesionlab.lifecycle.evaluated_part import EvaluatedPart, ImagesInParts, in_two_kinds, read_for_model
 from lesionlab.lifecycle.given_predictions import (
     GivenPredictions,
     measure_robustness,
@@ -124,7 +124,7 @@ def _read(
     taxonomy: Taxonomy | None,
     image_types: tuple[str, ...] | None,
     split: Path | None,
-) -> LabelledImages:
+) -> ImagesInParts:
     if isinstance(model_or_table, Model):
         collection = read_for_model(data, model_or_table.facts.taxonomy, taxonomy, image_types)
     else:
@@ -134,10 +134,10 @@ def _read(
     look = look_at(collection)
     cleaned = inspect(collection, look)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
-    return LabelledImages(collection, cleaned, look.pixels, split, parts)
+    return ImagesInParts(collection, cleaned, look.pixels, split, parts)
 
 
-def _predicted(model: Model, images: LabelledImages, *, has_robustness: bool) -> GivenPredictions:
+def _predicted(model: Model, images: ImagesInParts, *, has_robustness: bool) -> GivenPredictions:
     """Predict the images; where they are read as malignant or benign alone, give the probabilities of these two."""
     kinds, own = images.collection.taxonomy, model.facts.taxonomy
     if kinds.dx == own.dx:
@@ -207,7 +207,7 @@ def _measure(
     )
 
 
-def _describe(images: LabelledImages, test: EvaluatedPart, given: GivenPredictions, seed: int) -> EvaluationManifest:
+def _describe(images: ImagesInParts, test: EvaluatedPart, given: GivenPredictions, seed: int) -> EvaluationManifest:
     """Say what was evaluated, how, and what was left out."""
     collection, cleaned, has_split = images.collection, images.cleaned, images.split is not None
     return EvaluationManifest(
@@ -239,7 +239,7 @@ def _doubtful(given: GivenPredictions) -> list[Finding]:
     return finding("prediction-twice", what, decision, given.doubtful)
 
 
-def _joined(images: LabelledImages, given: GivenPredictions, test: EvaluatedPart) -> list[Finding]:
+def _joined(images: ImagesInParts, given: GivenPredictions, test: EvaluatedPart) -> list[Finding]:
     """Say which images were joined with others of their lesion: none where each has its own row."""
     table = images.table
     of_part = table.loc[given.has_prediction & (table["part"] == "test").to_numpy(), "image_id"]

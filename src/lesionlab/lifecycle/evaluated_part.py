@@ -54,7 +54,7 @@ class EvaluatedPart:
 
 
 @dataclass(frozen=True)
-class LabelledImages:
+class ImagesInParts:
     """Labelled images: as they were read, what is kept, a look at all, the file that splits them, and the part of each kept."""
 
     collection: Collection

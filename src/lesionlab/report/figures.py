@@ -15,7 +15,7 @@ from PIL import Image
 
 from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.evaluation.values import EvaluatedFigures
-from lesionlab.files import replacing, write_json
+from lesionlab.files import write_json
 from lesionlab.report.figures_trust import class_reliability_figure, operating_figure, trust_figure
 from lesionlab.report.style import (
     BLUE,
@@ -29,6 +29,7 @@ from lesionlab.report.style import (
     name_axis,
     new_figure,
     save_figure,
+    save_jpeg,
 )
 from lesionlab.taxonomy import Taxonomy
 
@@ -119,8 +120,7 @@ def _write_thumbnail(pixels: np.ndarray, path: Path) -> None:
     picture = Image.fromarray(pixels)
     scale = MISTAKE_PX / min(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
-    with replacing(path) as temporary:
-        picture.resize(size, Image.Resampling.BICUBIC).save(temporary, format="jpeg", quality=82)
+    save_jpeg(np.asarray(picture.resize(size, Image.Resampling.BICUBIC)), path)
 
 
 def _history(history: pd.DataFrame) -> Any:

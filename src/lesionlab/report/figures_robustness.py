@@ -9,8 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lesionlab.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from lesionlab.evaluation.metrics_file import Metrics, Robustness
-from lesionlab.files import replacing
-from lesionlab.report.style import BLUE, GREY, INK, RED, STYLE, new_figure, save_figure
+from lesionlab.report.style import BLUE, GREY, INK, RED, STYLE, new_figure, save_figure, save_jpeg
 
 _PX = 96
 _LABEL_PX = 104
@@ -33,8 +32,7 @@ def write_robustness(folder: Path, metrics: Metrics, pixels: np.ndarray) -> None
         drawn = {"robustness.svg": _by_severity(found), "covered.svg": _covered(found, len(metrics.diagnoses))}
     for name, figure in drawn.items():
         save_figure(figure, folder / name, metrics.is_generated)
-    with replacing(folder / "corruptions.jpg") as temporary:
-        Image.fromarray(sheet(pixels)).save(temporary, format="jpeg", quality=85)
+    save_jpeg(sheet(pixels), folder / "corruptions.jpg")
 
 
 def sheet(pixels: np.ndarray) -> np.ndarray:

@@ -17,10 +17,10 @@ from PIL import Image
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.metrics_file import Metrics, Suspect
-from lesionlab.files import replacing, write_json
+from lesionlab.files import write_json
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.inference.overlay import draw_map, relevance
-from lesionlab.report.style import INK, STYLE, colours_of, legend_below, new_figure, save_figure
+from lesionlab.report.style import INK, STYLE, colours_of, legend_below, new_figure, save_figure, save_jpeg
 from lesionlab.taxonomy import Taxonomy
 
 SUSPECTS = 24
@@ -94,12 +94,6 @@ def in_frame(path: Path, frame: tuple[int, int, str], height_px: int) -> np.ndar
     """
     height, width, crop = frame
     return read_image(path, height_px, round(height_px * width / height), crop)
-
-
-def save_jpeg(pixels: np.ndarray, path: Path) -> None:
-    """Write uint8 pixels (height, width, 3) as JPEG, whole or not at all."""
-    with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="jpeg", quality=80)
 
 
 def side_by_side(images: list[np.ndarray]) -> np.ndarray:

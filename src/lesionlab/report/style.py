@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lesionlab.files import replacing
 from lesionlab.taxonomy import Taxonomy
@@ -81,3 +82,9 @@ def save_figure(figure: Figure, path: Path, is_generated: bool) -> None:
             figure.savefig(temporary, format="svg", metadata={"Date": None})
         else:
             figure.savefig(temporary, format="jpeg", dpi=110, pil_kwargs={"quality": 85})
+
+
+def save_jpeg(pixels: np.ndarray, path: Path) -> None:
+    """Write uint8 pixels (height, width, 3) as JPEG, whole or not at all."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="jpeg", quality=80)
