@@ -4,7 +4,7 @@ Takes what `lesionlab evaluate MODEL --data FOLDER --split splits.csv` takes of 
 search for lesions that two pictures show, which the split has done. A `metrics.json` for each goes into `--out`.
 
     python benchmarks/packaged_measured.py --data build/packaged/ham10000 --data ../shared/milk10k \
-        --split build/packaged/splits.csv --out build/measured [--robustness 160]
+        --split build/packaged/splits.csv --out build/measured
 """
 
 import argparse
@@ -18,12 +18,11 @@ import pandas as pd
 from held_out import images_of_split
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.measure import ModelChoices, Parts, headline_in_words, measure, recalibrated
-from lesionlab.evaluation.metrics_file import Metrics, Robustness
+from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.files import write_json
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
-from lesionlab.lifecycle.given_predictions import measure_robustness
 from packaged_sets import labelled, see_all
 
 
@@ -33,7 +32,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--split", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--robustness", type=int, metavar="LESIONS", help="of both sets together, as of `evaluate`")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     model = load_model()
@@ -43,18 +41,12 @@ def main() -> None:
     for number, name in enumerate([*(one.name for one in options.data), "both"]):
         chosen = folder == number if number < len(options.data) else np.full(len(table), True)
         own = table[chosen].reset_index(drop=True)
-        is_last = number == len(options.data)
-        robustness = (
-            measure_robustness(model, own[own["part"] == "test"].reset_index(drop=True), options.robustness, 0)
-            if is_last and options.robustness
-            else None
-        )
-        metrics = measured(model, own, seen.take(chosen), robustness)
+        metrics = measured(model, own, seen.take(chosen))
         write_json(options.out / f"{name}.json", msgspec.to_builtins(metrics))
         print_figures(name, metrics)
 
 
-def measured(model: Model, table: pd.DataFrame, seen: ModelOutputs, robustness: Robustness | None) -> Metrics:
+def measured(model: Model, table: pd.DataFrame, seen: ModelOutputs) -> Metrics:
     """Take every figure of a table's test part, as `lesionlab evaluate` with a split does."""
     facts, given = model.facts, labelled(table, seen.probabilities, model.facts.taxonomy)
     is_test = (table["part"] == "test").to_numpy()
@@ -72,7 +64,6 @@ def measured(model: Model, table: pd.DataFrame, seen: ModelOutputs, robustness: 
         is_generated=False,
         seed=0,
         model=own,
-        robustness=robustness,
     )
 
 

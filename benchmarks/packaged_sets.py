@@ -30,7 +30,7 @@ from lesionlab.evaluation.prediction_sets import Conformal, largest_score, predi
 from lesionlab.evaluation.vector_scaling import cross_fitted, fit_vector_scaling
 from lesionlab.inference.bundle import MODELS, Bundle, open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
-from lesionlab.model.decision_rule import apply_decision, read_decision
+from lesionlab.model.decision_rule import apply_decision, out_of_fold, read_decision
 from lesionlab.model.export.head import read_head
 from lesionlab.report.card import sets_section
 from lesionlab.taxonomy import Taxonomy
@@ -59,7 +59,8 @@ def main() -> None:
     raw = validation.with_probabilities(as_trained(bundle, seen.features[~is_test]))
     compare_sets(raw, table.loc[~is_test, "folder"].to_numpy(), bundle)
     if options.write:
-        promise = conformal.calibrate(validation)
+        rule = read_decision(bundle.facts.decision)
+        promise = conformal.calibrate(out_of_fold(validation, raw.probabilities, rule, seed=0))
         section = sets_section(conformal.measure(test, promise), bundle.facts.taxonomy)
         print_measured(test, table.loc[is_test, "folder"].to_numpy(), promise)
         cards = [write(MODELS / name, promise, section) for name in FILES]

@@ -1,5 +1,7 @@
 """Operating points and prediction sets: closed forms, simulations with known truth, and promises that are kept."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from scipy.stats import binomtest, norm
 from labelled import labelled
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import risk_coverage
+from lesionlab.evaluation.intervals import folds
 from lesionlab.evaluation.operating_points import (
     choose_threshold,
     cross_evaluated,
@@ -17,6 +20,8 @@ from lesionlab.evaluation.operating_points import (
     operating_points,
 )
 from lesionlab.evaluation.prediction_sets import images_needed, largest_score
+from lesionlab.model.decision_rule import apply_decision, choose_decision, out_of_fold
+from lesionlab.recipe import DecisionChoice
 from lesionlab.taxonomy import DX, HAM10000
 
 
@@ -236,6 +241,21 @@ def test_a_diagnosis_of_few_lesions_has_the_threshold_of_all_together(penalty: f
     assert found.images[rare] == 8 and found.promised.count(False) == 1
     assert found.thresholds[rare] == own[int(np.ceil(0.9 * (len(own) + 1))) - 1] < largest_score(7, penalty)
     assert len(set(found.thresholds)) == 7  # the others have their own
+
+
+def test_sets_are_calibrated_on_images_that_the_scaling_was_not_fitted_to() -> None:
+    """Another label of a lesion changes what other fifths get, and nothing in its own; a temperature is left as it is."""
+    labels, as_trained = drawn(200, np.random.default_rng(15))
+    decision = choose_decision(DecisionChoice("prior-corrected", "vector"), labels, as_trained, labels)
+    given = labelled(labels, apply_decision(as_trained, decision))
+    found = out_of_fold(given, as_trained, decision, seed=0).probabilities
+    others = np.r_[(labels[0] + 3) % 7, labels[1:]]
+    after = out_of_fold(labelled(others, given.probabilities), as_trained, decision, seed=0).probabilities
+    own = folds(given.lesions, 5, seed=0) == folds(given.lesions, 5, seed=0)[0]
+    assert (found[own] == after[own]).all() and (np.abs(found[~own] - after[~own]).max(axis=1) > 0).all()
+    assert np.abs(found - given.probabilities).max() > 1e-3
+    tempered = dataclasses.replace(decision, scale=(), offset=(), temperature=1.5)
+    assert out_of_fold(given, as_trained, tempered, seed=0) is given
 
 
 def test_too_few_lesions_in_all_leave_every_diagnosis_in_every_set() -> None:

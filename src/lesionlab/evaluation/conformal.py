@@ -11,8 +11,8 @@ NeurIPS 2023): nothing is promised of it alone. To have it in every set instead 
 
 The promise holds for images that come from where the calibration images came from, and for no others; and on average over
 calibration parts: a single one of n images keeps it to about 1 / sqrt(n). It supposes images that nothing else was chosen on: a
-run calibrates on its validation part, which has also chosen the epoch, the scaling and the decision rule (with the scaling
-alone, coverage moved by at most 0.005 in simulations). What counts is the coverage measured on the test part.
+run calibrates on its validation part, which has also chosen the epoch and the decision rule; the scaling is fitted to other
+lesions in turn (`lesionlab.model.decision_rule.out_of_fold`). What counts is the coverage measured on the test part.
 """
 
 import numpy as np

@@ -22,7 +22,7 @@ from lesionlab.files import write_csv, write_json
 from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Steps, Trained
-from lesionlab.model.decision_rule import calibrate, choose_thresholds
+from lesionlab.model.decision_rule import calibrate, choose_thresholds, out_of_fold
 from lesionlab.report.card import write_card
 from lesionlab.report.figures import write_run_figures
 from lesionlab.report.figures_understanding import write_understanding
@@ -122,7 +122,7 @@ def measure_run(
     table, part_of = split.table, split.table["part"].to_numpy()
     everything = LabelledPredictions(split.labels, probabilities, table["lesion_id"].to_numpy(), split.taxonomy)
     train, validation, test = (everything.take(part_of == part) for part in PARTS)
-    promise = conformal.calibrate(validation)
+    promise = conformal.calibrate(out_of_fold(validation, trained.validated, trained.decision, seed=run.request.seed))
     decision = DecisionFacts(
         **msgspec.to_builtins(trained.decision),
         thresholds=choose_thresholds(validation),
