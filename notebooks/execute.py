@@ -28,7 +28,7 @@ def execute(out: Path) -> Path:
     """Execute all notebooks into a folder; return the folder in which the first lane has worked.
 
     Raises:
-        CellExecutionError: a cell fails; the notebook is written as far as it came.
+        ExceptionGroup: of CellExecutionError; a cell fails, and its notebook is written as far as it came.
 
     """
     asyncio.run(_in_lanes(out))

@@ -132,5 +132,5 @@ def test_jax_is_taken_where_it_is_installed_for_a_gpu(tmp_path: Path) -> None:
 def test_a_backend_that_is_not_installed_is_named(phantoms: Path, recipe: Path, tmp_path: Path) -> None:
     given = ("--data", phantoms, "--recipe", recipe, "--out", tmp_path / "run")
     done = lesionlab("run", *given, env=os.environ | {"KERAS_BACKEND": "theano"})
-    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "KERAS_BACKEND=theano, which is not installed" in done.stderr and "tensorflow" in done.stderr

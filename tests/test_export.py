@@ -341,7 +341,10 @@ def test_a_folder_that_is_no_savedmodel_is_left_alone(run: Path, tmp_path: Path)
 
 def test_a_format_that_cannot_be_written_here(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else sys)
-    with pytest.raises(UsageError, match="The format onnx cannot be written here: ONNX needs tf2onnx: pip install"):
+    with pytest.raises(
+        UsageError,
+        match="The format onnx cannot be written here: ONNX needs tf2onnx, which is not installed: pip install",
+    ):
         export.export_run(run, "onnx")
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(UsageError, match="LiteRT is written from the TensorFlow backend, this one is torch"):

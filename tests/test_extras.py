@@ -53,7 +53,7 @@ def test_a_library_that_is_not_there_is_named_with_the_line_to_type(
         "heic": tmp_path / "a.heic",
         "run": Path(__file__).parent / "data" / "run-8c5b32e",
     }
-    write(tmp_path / "hdf5" / "train-metadata.csv", "isic_id,target,patient_id\nISIC_1,0,IP_1\n")
+    write(tmp_path / "hdf5" / "train-metadata.csv", "isic_id,target,tbp_tile_type\nISIC_1,0,3D: XP\n")
     places["photo"].parent.mkdir(parents=True)
     Image.new("RGB", (64, 64)).save(places["photo"])
     places["dicom"].write_bytes(dicom(np.zeros((64, 64, 3), np.uint8)))

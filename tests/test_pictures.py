@@ -110,7 +110,7 @@ def test_a_decoder_that_is_not_installed_is_named_with_its_extra(
     name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImageError, match=rf"a decoder is not installed: pip install 'lesionlab\[{extra}\]'") as caught:
+    with pytest.raises(ImageError, match=rf"which is not installed: pip install 'lesionlab\[{extra}\]'") as caught:
         read_image(CASES[name].data, 8, 8, "centre")
     assert caught.value.code == "not_an_image"
 

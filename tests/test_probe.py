@@ -76,7 +76,7 @@ def test_a_probe_needs_a_model_with_features_and_onnx(phantoms: Path, tiny: Path
     assert done.returncode == 2 and "There is no model file" in done.stderr
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     done = lesionlab_here("probe", "--data", phantoms, "--model", tiny, "--out", tmp_path / "run")
-    assert done.returncode == 2 and "needs the package onnx: pip install 'lesionlab[adapt]'" in done.stderr
+    assert done.returncode == 2 and "needs onnx, which is not installed: pip install 'lesionlab[adapt]'" in done.stderr
     assert not (tmp_path / "run").exists()
 
 
