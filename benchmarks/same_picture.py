@@ -3,10 +3,10 @@
     python benchmarks/same_picture.py MODEL.onnx --data FOLDER [--data FOLDER ...] [--split splits.csv] [--images N]
 
 Each held-out image of its split, or without one each JPEG of the folder, is decoded and saved anew without loss: as PNG (8 and
-16 bits, with sRGB's profile, animated), BMP, TIFF (three compressions, two pages), lossless WebP (and animated), HEIC and DICOM (uncompressed and JPEG 2000); as RGBA without
-transparency; in the eight EXIF orientations, the pixels turned so that the picture is the same; and, reduced to 256 colours or to
-grey, as palette image, GIF or grey image against the same colours as RGB. AVIF loses a little: it is compared with its own pixels
-as PNG. Largest difference of a probability, and labels that change.
+16 bits, with sRGB's profile, animated), BMP, TIFF (three compressions, two pages), lossless WebP (and animated), HEIC and
+DICOM (uncompressed and JPEG 2000); as RGBA without transparency; in the eight EXIF orientations, the pixels turned so that the
+picture is the same; and, reduced to 256 colours or to grey, as palette image, GIF or grey image against the same colours as
+RGB. AVIF loses a little: it is compared with its own pixels as PNG. Largest difference of a probability, and labels that change.
 """
 
 import argparse
