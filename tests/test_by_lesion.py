@@ -90,3 +90,13 @@ def test_what_does_not_go_together_is_said(folder: Path, tmp_path: Path, capfd: 
     other.write_text("my notes\n1\n")
     assert predict(folder, "--out", str(other)) == 2 and "is left as it is" in capfd.readouterr().err
     assert other.read_text() == "my notes\n1\n"
+
+
+def test_an_image_without_a_lesion_joins_no_other(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """Though a lesion has its name; ids with a suffix are the images' all the same."""
+    (tmp_path / "t.csv").write_text("image,lesion_id\nI0.png,I3\nI1.jpg,I3\n")
+    assert predict(folder, "--by-lesion", str(tmp_path / "t.csv")) == 2
+    assert "gives the image I3 no lesion, and a lesion of other images has that name" in capfd.readouterr().err
+    (tmp_path / "t.csv").write_text("image,lesion_id\nI0.png,L\nI1.jpg,L\n")
+    assert predict(folder, "--by-lesion", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out.csv")) == 0
+    assert pd.read_csv(tmp_path / "out.csv")["lesion_id"].tolist() == ["L", "I2", "I3"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import lesionlab
@@ -76,6 +77,12 @@ def test_without_a_command_three_are_suggested_by_what_lies_here(
     assert main([]) == 2
     steps = capsys.readouterr().err.partition("\nnext, here:\n")[2].splitlines()
     assert len(steps) == 3 and steps[0].startswith(f"  {first}  ")
+
+
+def test_going_on_with_a_run_never_starts_it_over(tmp_path: Path) -> None:
+    manifest = {"lesionlab": "0.2.0", "command": "lesionlab run --data HAM10000 --again", "finished": None}
+    write(tmp_path / "runs" / "a" / "manifest.json", json.dumps(manifest))
+    assert next_steps.next_steps(tmp_path)[0][0] == "lesionlab run --data HAM10000"
 
 
 def test_without_an_extra_its_installation_is_suggested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,3 +344,13 @@ def test_a_full_disk_on_standard_output_is_one_sentence(tmp_path: Path) -> None:
 def test_the_version() -> None:
     done = subprocess.run([sys.executable, "-m", "lesionlab", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("lesionlab 0.")
+
+
+def test_signs_of_formulas_in_a_table_are_letters(phantoms: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(phantoms, data)
+    file = data / "HAM10000_metadata.csv"
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    table.loc[:9, "localization"] = "$^$"
+    table.to_csv(file, index=False)
+    assert main(["explore", str(data), "--out", str(tmp_path / "explored")]) == 0

@@ -220,3 +220,12 @@ def test_what_cannot_be_compared(finished: tuple[Path, str], tmp_path: Path, cap
     table.to_csv(second / "predictions.csv", index=False)
     assert main(["compare", str(finished[0]), str(second)]) == 2
     assert "another truth" in capsys.readouterr().err
+
+
+def test_lesions_that_all_differ_alike_give_no_interval() -> None:
+    """The variance is zero then, and p = 0 would be said of four lesions."""
+    is_positive = np.array([True, True, False, False])
+    found, p = delong(is_positive, np.ones(4), np.array([2.0, 2, 1, 1]), np.arange(4))
+    assert (found.first, found.second) == (0.5, 1.0) and np.isnan([*found.interval, p]).all()
+    same, p = delong(is_positive, np.arange(4.0), 2 * np.arange(4.0), np.arange(4))
+    assert same.interval == (0, 0) and p == 1

@@ -626,3 +626,13 @@ def test_the_real_milk10k(milk10k: Path) -> None:
     assert by_name.table["dx"].value_counts().to_dict() == {"malignant": 2083, "benign": 1021}
     aside = by_name.set_aside["reason"].value_counts().to_dict()
     assert aside["no diagnosis of the set: Solar or actinic keratosis"] == 72  # the archive calls it indeterminate
+
+
+def test_a_file_name_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere", "a.jpg")
+    draw(tmp_path / "data", "b.jpg")
+    rows = [json.dumps({"file_name": str(tmp_path / "elsewhere" / "a.jpg"), "label": "melanoma"})]
+    rows.append(json.dumps({"file_name": "b.jpg", "label": "melanoma"}))
+    write(tmp_path / "data" / "metadata.jsonl", *rows)
+    table = read_collection(tmp_path / "data").table.set_index("image_id")
+    assert table["path"]["b"].endswith("b.jpg") and table["path"]["a"] == ""

@@ -85,3 +85,12 @@ def test_what_cannot_be_compared_is_said(tiny: Path, tmp_path: Path) -> None:
     assert done.returncode == 2 and "holds no images" in done.stderr
     done = lesionlab_here("compare-data", few, few, "--out", tmp_path / "page.txt")
     assert done.returncode == 2 and "give --out FILE.html" in done.stderr
+
+
+def test_a_table_of_lesions_alone_is_read(tiny: Path, tmp_path: Path) -> None:
+    """Twenty pictures of five lesions are five lesions, though no table has diagnoses."""
+    folder = pictures(tmp_path / "a", 20, seed=1)
+    rows = "".join(f"1-{number},{number // 4}\n" for number in range(20))
+    (folder / "lesions.csv").write_text(f"image_id,lesion_id\n{rows}")
+    done = lesionlab_here("compare-data", folder, folder, "--model", tiny)
+    assert done.returncode == 2 and "shows 5 lesions: a comparison needs 10 or more" in done.stderr

@@ -163,3 +163,12 @@ def test_neighbours_are_exact_with_a_shadow_and_without() -> None:
 
 def unit_of(row: np.ndarray) -> np.ndarray:
     return (row / np.linalg.norm(row)).astype(np.float32)
+
+
+def test_an_archive_is_not_replaced_by_what_is_asked_of_it(tiny: Path, pictures: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "all.npz"
+    lesionlab_here("embed", pictures, "--model", tiny, "--out", archive)
+    before = archive.read_bytes()
+    done = lesionlab_here("embed", pictures / "p03.png", "--model", tiny, "--among", archive, "--out", archive)
+    assert done.returncode == 2 and "would be replaced: choose another --out" in done.stderr
+    assert archive.read_bytes() == before

@@ -1,5 +1,6 @@
 """Several folders read as one: ids are told apart, and what is one lesion is kept on one side of a split."""
 
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from lesionlab.cli import main
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding
-from lesionlab.data.layouts.joined import read_data
+from lesionlab.data.layouts.joined import _united, read_data
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.data.split import split
@@ -18,6 +19,7 @@ from lesionlab.data.split_proof import prove
 from lesionlab.errors import UsageError
 from lesionlab.lifecycle.prepare import inspect
 from lesionlab.recipe import SplitChoice
+from lesionlab.taxonomy import from_facts, read_taxonomy, taxonomy_names
 
 
 def draw(path: Path, seed: int) -> None:
@@ -206,3 +208,17 @@ def test_folders_of_two_sets_of_diagnoses_give_the_diagnoses_of_both(tmp_path: P
     assert set(collection.taxonomy.dx) == {code.lower() for code in columns}
     assert set(collection.table["dx"]) <= set(collection.taxonomy.dx)
     assert collection.taxonomy.dx[: len(read_data(one).taxonomy.dx)] == read_data(one).taxonomy.dx
+
+
+@pytest.mark.parametrize("pair", list(permutations(taxonomy_names(), 2)), ids="-".join)
+def test_any_two_sets_of_diagnoses_are_one_set_or_refused(pair: tuple[str, str]) -> None:
+    """What a model file would refuse is refused before anything is trained."""
+    sets = [read_taxonomy(name) for name in pair]
+    try:
+        united = _united(sets)
+    except UsageError as error:
+        assert "Give one set for all of them by --taxonomy" in str(error)
+        assert pair not in {("ham10000", "milk10k"), ("milk10k", "ham10000"), ("ham10000", "isic2020")}
+        return
+    assert from_facts(united.to_facts(), "the set of both") == united
+    assert set(united.dx) == {*sets[0].dx, *sets[1].dx}

@@ -15,6 +15,7 @@ from builders import change_json
 from lesionlab.data.explore import age_band_names, explore, mean_images
 from lesionlab.lifecycle.run import rewrite_report
 from lesionlab.report import card as model_card
+from lesionlab.report import page
 from lesionlab.report.checklists import HERE, PARTLY, RUN, YOURS, checklists
 from lesionlab.runs.directory import open_run
 from lesionlab.taxonomy import DX, HAM10000
@@ -334,3 +335,11 @@ def test_exploration_counts_by_hand() -> None:
     assert explored["mean_colour"]["mel"] == [40.0, 40.0, 40.0] and explored["mean_colour"]["df"] is None
     assert mean_images(table, pixels, HAM10000)["nv"].shape == (2, 2, 3)
     assert age_band_names()[0] == "0-19" and age_band_names()[-1] == "80+"
+
+
+def test_names_of_diagnoses_are_text_in_a_report_and_may_hold_dots() -> None:
+    """They come with a model file, which may be anybody's."""
+    name = 'Mel. in situ"><script>'
+    metrics = {"operating_points": {name: [0.25], "Mel": [0.5]}}
+    shown = page._number(metrics, f"operating_points.{name}.0", ".2f")  # type: ignore[arg-type]
+    assert ">0.25</data>" in shown and "<script>" not in shown and "&lt;script&gt;" in shown

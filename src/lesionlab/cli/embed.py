@@ -99,6 +99,8 @@ def _check_options(options: argparse.Namespace) -> None:
         raise UsageError(
             "Nothing is asked for: give --out FILE.npz, --map FILE.html, --neighbours-of IMAGE, --among FILE or --shards DIR."
         )
+    if options.among and options.out and options.out.exists() and options.out.samefile(options.among):
+        raise UsageError(f"{options.out} is the archive to search in, and would be replaced: choose another --out.")
     if options.engine == "ray":
         raise UsageError("--engine ray writes shards: give --shards DIR.")
     if options.shard_size or options.shard_format:

@@ -84,7 +84,8 @@ def _own_command(written: object) -> str:
         words = shlex.split(written) if isinstance(written, str) and written.isprintable() else []
     except ValueError:
         return ""
-    return shlex.join(words) if words[:1] == ["lesionlab"] else ""
+    kept = [word for word in words if word != "--again"]  # which would start over
+    return shlex.join(kept) if words[:1] == ["lesionlab"] else ""
 
 
 def _modified(path: Path) -> float:

@@ -158,7 +158,7 @@ def delong(
 
     Returns:
         The areas, their difference with its 95 % interval, and the two-sided p-value; NaN where one side is empty, interval
-        and p-value also where one side has a single lesion.
+        and p-value also where one side has a single lesion, or all lesions differ alike.
 
     """
     areas = auc(is_positive, first), auc(is_positive, second)
@@ -168,8 +168,10 @@ def delong(
     places = [_placements(is_positive, score) for score in (first, second)]
     of_positives, of_negatives = (places[1][side] - places[0][side] - difference for side in (0, 1))
     error = float(np.sqrt(_variance(is_positive, of_positives, of_negatives, lesions)))
+    if not error and difference:  # too few lesions to differ in, as in `_interval`
+        return Difference(*areas, difference, _NO_INTERVAL), float("nan")
     half = norm.ppf(0.975) * error
-    p = float(2 * norm.sf(abs(difference) / error)) if error else float(difference == 0)
+    p = float(2 * norm.sf(abs(difference) / error)) if error else 1.0
     return Difference(*areas, difference, (float(difference - half), float(difference + half))), p
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.tables import read_rows, read_start, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion
@@ -29,7 +30,7 @@ def read_lesions(path: Path) -> dict[str, str]:
     image_at, lesion_at = header.index(image_column), header.index("lesion_id")
     lesion_of: dict[str, str] = {}
     for line, cells in rows:
-        image, lesion = cells[image_at], cells[lesion_at]
+        image, lesion = without_suffix(cells[image_at]), cells[lesion_at]
         if not image or not lesion:
             continue
         if lesion_of.setdefault(image, lesion) != lesion:
@@ -57,14 +58,25 @@ class LesionTable:
 
     def __init__(self, lesion_of: dict[str, str]) -> None:
         self._lesion_of = lesion_of
+        self._known = set(lesion_of.values())
         self._lesions: list[str] = []
         self._probabilities: list[list[float]] = []
         self.without_lesion: list[str] = []
 
     def add(self, prediction: Prediction) -> None:
-        """Take the prediction of one image."""
-        lesion = self._lesion_of.get(prediction.image)
+        """Take the prediction of one image.
+
+        Raises:
+            UsageError: an image without a lesion is named as a lesion of the table, which it may not show.
+
+        """
+        lesion = self._lesion_of.get(without_suffix(prediction.image))
         if lesion is None:
+            if prediction.image in self._known:
+                raise UsageError(
+                    f"The table gives the image {prediction.image} no lesion, and a lesion of other images has that name: add a "
+                    "row for the image, or rename one of them."
+                )
             self.without_lesion.append(prediction.image)
         self._lesions.append(lesion or prediction.image)
         self._probabilities.append(list(prediction.probabilities.values()))

@@ -4,6 +4,8 @@ In: two folders of images, labelled or not, and a model. Out: a `DataComparison`
 that names them; else each image counts as one.
 """
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +13,13 @@ import numpy as np
 
 from lesionlab.cluster.threads import in_order
 from lesionlab.data.images import ImageError, read_drafted
+from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.drift import LEAST_LESIONS, LEVEL, Change, FeatureShift, changes, feature_shift
 from lesionlab.inference.features import Embedded, Embedder, Embeddings, collected, load_embedder
 from lesionlab.inference.image_sources import Source, find_images
+from lesionlab.inference.lesion_table import read_lesions
 from lesionlab.progress import track
 
 _LOOK_PX = 128
@@ -118,11 +122,22 @@ def _images(folder: Path) -> tuple[list[Source], dict[str, str]]:
     """Give a folder's images, and the lesion of each path where a table says so."""
     try:
         table = read_collection(folder).table
-    except UsageError:
-        return list(map(Source.of_file, find_images([folder]))), {}
+    except UsageError:  # no table of diagnoses; one of lesions will do
+        paths = list(find_images([folder]))
+        return list(map(Source.of_file, paths)), _lesions_of(folder, paths)
     table = table[table["path"] != ""]
     lesion_of = dict(zip(map(str, table["path"]), table["lesion_id"].astype(str), strict=True))
     return [Source.of_file(path) for path in table["path"]], lesion_of
+
+
+def _lesions_of(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
+    """Give the lesion of each path that the tables of a folder name one for."""
+    lesion_of: dict[str, str] = {}
+    for table in sorted(folder.glob("*.csv")):
+        with suppress(UsageError):  # another table
+            lesion_of |= read_lesions(table)
+    known = ((str(path), lesion_of.get(without_suffix(path.name))) for path in paths)
+    return {path: lesion for path, lesion in known if lesion}
 
 
 def _look(path: Path) -> tuple[float, ...]:

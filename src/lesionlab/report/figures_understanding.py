@@ -16,6 +16,7 @@ from PIL import Image
 
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.data.statistics import encode_labels
+from lesionlab.evaluation.answers import UNDECIDED, answers_of
 from lesionlab.evaluation.metrics_file import Metrics, Suspect
 from lesionlab.files import write_json
 from lesionlab.inference.outputs import ModelOutputs
@@ -57,7 +58,7 @@ def write_understanding(
 
     """
     (folder / "understanding").mkdir(exist_ok=True)
-    labels, answers = encode_labels(table["dx"], taxonomy), seen.probabilities.argmax(axis=1)
+    labels, answers = encode_labels(table["dx"], taxonomy), answers_of(seen.probabilities)
     has_map = seen.features is not None and len(labels) >= _MAP_LEAST
     if has_map and seen.features is not None:
         with matplotlib.rc_context(STYLE):
@@ -120,10 +121,13 @@ def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, 
     figure = new_figure(7.4, 3.9)
     left, right = figure.subplots(1, 2)
     wrong = (labels != answers)[chosen]
+    told = answers[chosen] != UNDECIDED
     colours = colours_of(taxonomy)
     of_place = list(colours.values())
     _scatter(left, places, labels[chosen], np.zeros(len(chosen), bool), of_place, "Coloured by the truth")
-    _scatter(right, places, answers[chosen], wrong, of_place, "Coloured by the prediction (ring: wrong)")
+    _scatter(
+        right, places[told], answers[chosen][told], wrong[told], of_place, "Coloured by the prediction (ring: wrong)"
+    )
     handles = [left.scatter([], [], s=14, color=colour, label=dx) for dx, colour in colours.items()]
     legend_below(figure, taxonomy, handles=handles, handletextpad=0.2)
     return figure
@@ -162,8 +166,9 @@ def _write_pairs(
     pixels: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Write a strip of the surest examples of each of the commonest confusions."""
-    answers, k, dx = probabilities.argmax(axis=1), len(taxonomy), taxonomy.dx
-    counts = np.bincount(labels * k + answers, minlength=k**2)
+    answers, k, dx = answers_of(probabilities), len(taxonomy), taxonomy.dx
+    is_decided = answers != UNDECIDED
+    counts = np.bincount(labels[is_decided] * k + answers[is_decided], minlength=k**2)
     counts[:: k + 1] = 0  # what is right
     pairs = []
     for number, cell in enumerate(np.argsort(-counts, kind="stable")[:PAIRS], start=1):
@@ -190,11 +195,11 @@ def _write_overlays(
     """Write image and activation map of the surest right and the surest wrong answer to each diagnosis."""
     if seen.maps is None:
         return []
-    answers, certainty = seen.probabilities.argmax(axis=1), seen.probabilities.max(axis=1)
+    answers, certainty = answers_of(seen.probabilities), seen.probabilities.max(axis=1)
     shown = []
     for index, dx in enumerate(taxonomy.dx):
         for kind, is_kind in (("right", answers == labels), ("wrong", answers != labels)):
-            places = np.flatnonzero((labels == index) & is_kind)
+            places = np.flatnonzero((labels == index) & is_kind & (answers != UNDECIDED))
             if not len(places):
                 continue
             place = int(places[certainty[places].argmax()])

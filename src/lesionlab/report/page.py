@@ -7,6 +7,7 @@ each can be traced, and a test does.
 import base64
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from lesionlab.runs.manifest import EvaluationManifest, Manifest
 from lesionlab.runs.stages import Step
 from lesionlab.taxonomy import Taxonomy
 
+_DATA = Markup('<data value="{}" data-key="{}">{}</data>')  # escapes what is put in
 _SMALLEST_P = 0.001
 
 
@@ -119,6 +121,8 @@ def _environment(folder: Path, metrics: Metrics | None) -> Environment:
     environment.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)
     environment.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
     environment.globals["p_value"] = lambda key: _p_value(metrics, key)
+    environment.filters["folders"] = lambda folder: folder if isinstance(folder, str) else " and ".join(folder)
+    environment.filters["shell"] = shlex.quote
     environment.filters["thousands"] = lambda value: f"{value:,}"
     environment.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%"
     return environment
@@ -130,23 +134,27 @@ def _number(metrics: Metrics | None, key: str, style: str) -> Markup:
     if value is None:
         return Markup('<span class="absent">not available</span>')
     text = format(value, style).replace("%", "\u00a0%")
-    return Markup(f'<data value="{value!r}" data-key="{key}">{text}</data>')
+    return _DATA.format(repr(value), key, text)
 
 
 def _p_value(metrics: Metrics | None, key: str) -> Markup:
     value = _value(metrics, key)
     if value is None or value >= _SMALLEST_P:
         return _number(metrics, key, ".3f")
-    return Markup(f'<data value="{value!r}" data-key="{key}">&lt; 0.001</data>')
+    return _DATA.format(repr(value), key, "< 0.001")
 
 
 def _value(metrics: Metrics | None, key: str) -> Any:
+    """Follow a dotted key; codes and names of diagnoses, the keys of mappings, may hold dots themselves."""
     value: Any = metrics
-    for name in key.split("."):
+    while key:
         if isinstance(value, Mapping):
+            name = max((name for name in value if key == name or key.startswith(f"{name}.")), key=len)
             value = value[name]
         else:
+            name = key.partition(".")[0]
             value = value[int(name)] if isinstance(value, Sequence) else getattr(value, name)
+        key = key[len(name) + 1 :]
     return value
 
 

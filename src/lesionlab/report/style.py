@@ -24,6 +24,7 @@ _MOST_LETTERS = 45  # that stand beside each other under half a page
 INK, GREY = "#222222", "#8a8a8a"
 STYLE: Any = {
     "font.size": 9,
+    "text.parse_math": False,  # of names out of tables, "$" is a letter
     "font.family": "sans-serif",
     "svg.fonttype": "path",
     "svg.hashsalt": "lesionlab",

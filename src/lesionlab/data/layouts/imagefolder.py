@@ -113,11 +113,15 @@ def _named_files(tables: Sequence[pd.DataFrame], paths: Sequence[Path]) -> list[
     """The file that each row names, by its path from the table's folder; "" where it is not there."""
     return [
         [
-            str(file) if (file := path.parent / name).is_file() and ".." not in Path(name).parts else ""
+            str(file) if _is_inside(name) and (file := path.parent / name).is_file() else ""
             for name in table["file_name"]
         ]
         for table, path in zip(tables, paths, strict=True)
     ]
+
+
+def _is_inside(name: str) -> bool:
+    return ".." not in Path(name).parts and not Path(name).is_absolute()
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from lesionlab.data.layouts.metadata import UNKNOWN
 from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
 from lesionlab.folders import Data, each
-from lesionlab.taxonomy import Taxonomy
+from lesionlab.taxonomy import Diagnosis, Taxonomy, from_facts, plain
 
 _AGREE = 0.9  # of shared ids, from which they are of the same images or lesions; of unrelated numbers under half agree
 _TOLD = "the later folder's name is put before it"
@@ -90,14 +90,31 @@ def _joined(collections: Sequence[Collection]) -> Collection:
 
 
 def _united(taxonomies: Sequence[Taxonomy]) -> Taxonomy:
-    """The diagnoses of all: the first one's, and behind them those that only others have."""
+    """The diagnoses of all: the first one's, and behind them those that only others have, without synonyms that are taken.
+
+    Raises:
+        UsageError: a name stands for different diagnoses in two of them.
+
+    """
     first = taxonomies[0]
     diagnoses = {one.dx: one for several in reversed(taxonomies) for one in several.diagnoses}
     order = dict.fromkeys(one.dx for several in taxonomies for one in several.diagnoses)
     if set(order) == set(first.dx):
         return first
     name = "-".join(dict.fromkeys(one.name for one in taxonomies))
-    return dataclasses.replace(first, name=name, diagnoses=tuple(diagnoses[dx] for dx in order))
+    united: list[Diagnosis] = []
+    taken: set[str] = set()
+    for dx in order:
+        one = diagnoses[dx]
+        united.append(dataclasses.replace(one, synonyms=tuple(way for way in one.synonyms if plain(way) not in taken)))
+        taken |= {plain(way) for way in (one.dx, one.column, one.name, *one.synonyms)}
+    try:
+        return from_facts(dataclasses.replace(first, name=name, diagnoses=tuple(united)).to_facts(), name)
+    except UsageError as error:
+        raise UsageError(
+            f"The folders have different sets of diagnoses ({', '.join(dict.fromkeys(one.name for one in taxonomies))}), which "
+            f"cannot be taken together: {error} Give one set for all of them by --taxonomy."
+        ) from error
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
