@@ -37,7 +37,7 @@ from lesionlab.taxonomy import Taxonomy
 
 FILES = ("bundled.onnx", "bundled-int8.onnx")
 CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
-TIMES, FIFTHS = 10, 5
+TIMES, FIFTHS = 3, 5
 Calibrate = Callable[[LabelledPredictions], Conformal]
 
 
