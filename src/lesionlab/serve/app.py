@@ -5,7 +5,7 @@ Every answer says that this is research software, and every error is `{"error": 
 
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
@@ -28,7 +28,7 @@ from lesionlab.errors import LesionlabError
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.predictions import Prediction, Unreadable
 from lesionlab.serve.engine import Busy, Engine
-from lesionlab.serve.examples import Example
+from lesionlab.serve.examples import add_examples, describe_examples
 from lesionlab.serve.guard import App, Guard, error_body
 from lesionlab.serve.metrics import Meter
 from lesionlab.serve.page_facts import PAGE, describe_model
@@ -158,7 +158,7 @@ def make_app(settings: Settings) -> App:
     _add_model(api, model, settings, reference)
     _add_predict(api, engine, settings, reference, meter)
     if settings.examples:
-        _add_examples(api, settings.examples)
+        add_examples(api, settings.examples)
     app.include_router(api)
     _add_page(app)
     return Guard(app, settings, meter.count_request)
@@ -202,10 +202,7 @@ def _add_model(api: APIRouter, model: Model, settings: Settings, reference: Refe
     described = describe_model(model) | {
         "reference": reference is not None,
         "limits": {"file_bytes": limits.file_bytes, "pixels": MAX_PIXELS, "files": limits.files},
-        "examples": [
-            {"name": example.path.name, "drawn_as": example.drawn_as, "url": f"v1/examples/{number}"}
-            for number, example in enumerate(settings.examples)
-        ],
+        "examples": describe_examples(settings.examples),
     }
 
     @api.get("/v1/model")
@@ -225,17 +222,6 @@ def _add_model(api: APIRouter, model: Model, settings: Settings, reference: Refe
         except ImageError as error:
             reason = f"This image of the reference folder cannot be read any more: {error.reason}."
             raise HTTPException(404, reason) from error
-
-
-def _add_examples(api: APIRouter, examples: Sequence[Example]) -> None:
-    @api.get(
-        "/v1/examples/{number}", response_class=Response, responses={404: {"model": _ErrorBody}, 422: _ERRORS[422]}
-    )
-    async def example(number: int) -> Response:
-        """Give a generated lesion, as JPEG."""
-        if not 0 <= number < len(examples):
-            raise HTTPException(404, "There is no such generated lesion.")
-        return FileResponse(examples[number].path)
 
 
 def _add_predict(api: APIRouter, engine: Engine, settings: Settings, reference: Reference | None, meter: Meter) -> None:
