@@ -30,12 +30,8 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the fast tests with the lowest versions of what pyproject.toml names: its lower bounds are true, or this fails."""
     session.install("--resolution", "lowest-direct", "-e", ".[dev]")
-    old = (
-        "-W",
-        "ignore::DeprecationWarning",
-        "-W",
-        "ignore::FutureWarning",
-    )  # of old libraries beside newer ones: not ours
+    # What old libraries say of newer ones beside them is not ours.
+    old = ("-W", "ignore::DeprecationWarning", "-W", "ignore::FutureWarning")
     session.run("pytest", *old, *(session.posargs or ("-m", "not slow")))
 
 

@@ -144,7 +144,7 @@ def cells_of(name: str, **places: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "files", "absent", "said"),
     [
-        ("lifecycle", ("a.png", "b.png"), "", "UsageError: No table"),
+        ("lifecycle", ("a.png", "b.png"), "", "has 2 images but no metadata"),
         ("lifecycle", ("cats/a.png", "dogs/b.png"), "", "UsageError: "),
         ("lifecycle", (), "", "UsageError: There is no folder"),
         ("lifecycle", ("mel/a.png",), "seaborn", "needs seaborn, which is not installed: pip install 'lesionlab[notebooks]'."),

@@ -36,15 +36,19 @@ def _demo(options: argparse.Namespace) -> None:
     refuse_without_extra()
     from lesionlab.serve.examples import draw_examples
 
-    def tell(host: str, port: int) -> None:
-        tell_address(host, port)
-        print(f"{len(examples)} generated lesions, of no patient, lie there to be clicked. Ctrl-C ends it.", flush=True)
-        if not options.no_browser and _has_display():
-            threading.Thread(target=webbrowser.open, args=(f"http://{host}:{port}",), daemon=True).start()
-
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder is taken away then as well
     with tempfile.TemporaryDirectory(prefix="lesionlab-demo-") as folder, suppress(KeyboardInterrupt):
         examples = draw_examples(Path(folder) / "lesions", lesions=options.lesions)
+
+        def tell(host: str, port: int) -> None:
+            tell_address(host, port)
+            print(
+                f"{len(examples)} generated lesions, of no patient, lie there to be clicked. Ctrl-C ends it.",
+                flush=True,
+            )
+            if not options.no_browser and _has_display():
+                threading.Thread(target=webbrowser.open, args=(f"http://{host}:{port}",), daemon=True).start()
+
         serve(make_settings(host="127.0.0.1", port=options.port, examples=examples), tell=tell)
 
 

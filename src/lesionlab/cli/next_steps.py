@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from collections.abc import Mapping
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -69,7 +68,7 @@ def _has_pictures(folder: Path) -> bool:
     return any(path.suffix.lower() in SUFFIXES for path in _some(folder, "*"))
 
 
-def _read(manifest: Path) -> Mapping[str, object]:
+def _read(manifest: Path) -> dict[str, object]:
     """Read a run's manifest; nothing where it is none, or another program's."""
     try:
         facts = json.loads(manifest.read_bytes()) if manifest.stat().st_size <= _MOST_BYTES else {}

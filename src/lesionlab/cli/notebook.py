@@ -44,8 +44,9 @@ def _show(
     tb_offset: int | None = None,
 ) -> None:
     is_ours = any(frame.f_code.co_filename.startswith(_PACKAGE) for frame, _ in walk_tb(trace))
-    if isinstance(error, ModuleNotFoundError) and error.name in _EXTRA_OF:
-        print(f"{why_missing('This cell', error.name, _EXTRA_OF[error.name])}.", file=sys.stderr)
+    absent = (isinstance(error, ModuleNotFoundError) and error.name) or ""
+    if absent in _EXTRA_OF:
+        print(f"{why_missing('This cell', absent, _EXTRA_OF[absent])}.", file=sys.stderr)
     elif isinstance(error, OSError) and is_ours:
         print(word_os_error(error), file=sys.stderr)
     else:

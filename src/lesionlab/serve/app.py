@@ -158,7 +158,7 @@ def make_app(settings: Settings) -> App:
     _add_model(api, model, settings, reference)
     _add_predict(api, engine, settings, reference, meter)
     if settings.examples:
-        add_examples(api, settings.examples, {404: {"model": _ErrorBody}, 422: _ERRORS[422]})
+        add_examples(api, settings.examples)
     app.include_router(api)
     _add_page(app)
     return Guard(app, settings, meter.count_request)
