@@ -40,9 +40,7 @@ VERSION = 4  # to be raised when the same file comes to give other pixels
 BLOCK = 16  # images a thread takes at a time: 2.4 MB at 224 px
 FLUSH_SECONDS = 0.1  # between two calls that have the disk write what it was given
 
-_State = (
-    tuple[int, int] | None
-)  # of a file: when it was changed, in ns, and its bytes; None where it cannot be looked at
+_State = tuple[int, int] | None  # of a file: when it was changed, in ns, and its bytes; None where it is gone
 
 
 @dataclass(frozen=True)
@@ -109,8 +107,7 @@ def decode_images(
 
     Args:
         images: image_id and path of each; the path "" stands for a missing image.
-        height: of the pixels, see `read_image`.
-        width: of the pixels, see `read_image`.
+        height: and `width`, of the pixels, see `read_image`.
         crop: "centre" or "stretch", see `read_image`.
         cache_dir: folder of the cache; made where it is absent.
         workers: threads; as many as there are cores when None.
@@ -183,9 +180,8 @@ def _loaded(cache_dir: Path, request: _Request, rows: Sequence[_Row]) -> PixelCa
 def _read_facts(path: Path) -> pd.DataFrame:
     kinds = _Row.__annotations__
     means = [name for name, kind in kinds.items() if kind is float]
-    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values={name: ["", "nan"] for name in means})[
-        list(kinds)
-    ]
+    absent = {name: ["", "nan"] for name in means}
+    return pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=absent)[list(kinds)]
 
 
 def _decode_into(folder: Path, request: _Request, threads: int) -> list[_Row]:

@@ -34,7 +34,7 @@ def write_card(
         model: see `data`.
 
     """
-    facts: dict[str, Any] = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
+    facts: dict[str, object] = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
     taxonomy = data.diagnoses
     facts |= {"metrics": metrics, "diagnoses": taxonomy.diagnoses, "name_of": taxonomy.name_of, "notice": NOT_A_DEVICE}
     facts["sets_section"] = sets_section(metrics.conformal, taxonomy) if metrics.conformal else ""
