@@ -21,6 +21,7 @@ from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.inference.bundle import open_bundle, open_bytes
 from lesionlab.inference.facts import Ood
 from lesionlab.lifecycle.adapted_facts import ood_of, training_mix
+from lesionlab.model.adapt import choose as choose_module
 from lesionlab.model.adapt.anchored import fit_change, make_coordinates
 from lesionlab.model.adapt.candidates import ClinicImages
 from lesionlab.model.adapt.choose import choose
@@ -313,3 +314,27 @@ def test_the_walk_in_the_documentation_runs(clinic: Path, tmp_path: Path, monkey
             own = model.get(words[1], [])
             done = lesionlab_here(words[1], *own, *words[2:])
             assert done.returncode == 0, f"{words}: {done.stderr}"
+
+
+def test_tables_of_pictures_replace_none(clinic: Path, tmp_path: Path) -> None:
+    (tmp_path / "IMG_1.png").write_bytes(b"a photograph")
+    given = ("adapt", "--data", clinic, "--out", tmp_path / "mine.onnx")
+    done = lesionlab_here(*given, "--suspects", tmp_path / "IMG_1.csv")
+    assert done.returncode == 2 and "would replace" in done.stderr
+    done = lesionlab_here(*given, "--suspects", clinic / "again.csv")
+    assert done.returncode == 2 and "lies among the images" in done.stderr
+    both = ("--unlabelled", clinic / "HAM10000_images", "--rank", tmp_path / "a.csv", "--suspects", tmp_path / "a.csv")
+    done = lesionlab_here(*given, *both)
+    assert done.returncode == 2 and "give each a table of its own" in done.stderr
+    assert (tmp_path / "IMG_1.png").read_bytes() == b"a photograph"
+
+
+def test_what_is_promised_is_chosen_without_the_lesion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Predictions out of fold have a rule that was chosen on the other folds alone; the new head's is chosen on all."""
+    rng = np.random.default_rng(2)
+    labels = np.arange(120) % 7
+    features = rng.normal(size=(120, 7)) + 2 * np.eye(7)[labels]
+    asked: list[int] = []
+    monkeypatch.setattr(choose_module, "_exponent", lambda labels, *_: asked.append(len(labels)) or 1.0)
+    choose(clinic_images(features, labels, a_head(7)))
+    assert len(asked) == 6 and max(asked[:-1]) < 120 and asked[-1] == 120

@@ -98,10 +98,11 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse what does not go together, before any image is read."""
     if options.data is None and not options.unlabelled:
         raise UsageError("Give labelled images by --data DIR, or images without labels by --unlabelled PATH.")
-    if options.data is None and (options.report or options.rank or options.suspects or options.taxonomy):
+    needs_labels = ("report", "rank", "suspects", "taxonomy", "image_type")
+    if options.data is None and any(getattr(options, name) for name in needs_labels):
         raise UsageError(
-            "--report, --rank, --suspects and --taxonomy need labelled images: give them by --data DIR. Without labels the mix "
-            "of diagnoses alone is corrected for."
+            "--report, --rank, --suspects, --taxonomy and --image-type need labelled images: give them by --data DIR. Without "
+            "labels the mix of diagnoses alone is corrected for."
         )
     if options.rank and not options.unlabelled:
         raise UsageError("--rank ranks images without labels: give them by --unlabelled PATH.")
@@ -120,6 +121,26 @@ def _check(options: argparse.Namespace) -> None:
         if path.is_dir():
             raise UsageError(f"{path} is a folder. Choose another name.")
     _refuse_own_model(options)
+    _refuse_pictures(options)
+
+
+def _refuse_pictures(options: argparse.Namespace) -> None:
+    """Refuse tables whose contact sheets would replace a picture, or be taken for one."""
+    tables = [table for table in (options.rank, options.suspects) if table]
+    if not tables:
+        return
+    from lesionlab.lifecycle.rank_images import sheet_of
+
+    if len(tables) == 2 and tables[0].resolve() == tables[1].resolve():
+        raise UsageError(f"--rank and --suspects both name {tables[0]}: give each a table of its own.")
+    folders = [folder for folder in (options.data, *(options.unlabelled or ())) if folder and Path(folder).is_dir()]
+    for table in tables:
+        if any(table.resolve().is_relative_to(Path(folder).resolve()) for folder in folders):
+            raise UsageError(
+                f"{table} lies among the images, and its contact sheet would be taken for one. Choose another place."
+            )
+        if (sheet := sheet_of(table)).exists() and not table.exists():
+            raise UsageError(f"The contact sheet of {table} would replace {sheet}. Choose another name for the table.")
 
 
 def _refuse_own_model(options: argparse.Namespace) -> None:

@@ -107,7 +107,8 @@ def decode_images(
 
     Args:
         images: image_id and path of each; the path "" stands for a missing image.
-        height: and `width`, of the pixels, see `read_image`.
+        height: of the pixels, see `read_image`.
+        width: likewise.
         crop: "centre" or "stretch", see `read_image`.
         cache_dir: folder of the cache; made where it is absent.
         workers: threads; as many as there are cores when None.
@@ -124,9 +125,8 @@ def decode_images(
     cache_dir, request = Path(cache_dir), _Request([str(path) for _, path in images], height, width, crop)
     if not request.paths:
         raise UsageError("There are no images to decode: the list is empty.")
-    threads, cached = workers or n_cores(), None
-    if _has_one_like_it(cache_dir, request):
-        cached = _loaded(cache_dir, request, _hashed(request.paths, threads))
+    threads, is_likely = workers or n_cores(), _has_one_like_it(cache_dir, request)
+    cached = _loaded(cache_dir, request, _hashed(request.paths, threads)) if is_likely else None
     if cached is None:
         with building(cache_dir) as folder:
             rows = _decode_into(folder, request, threads)

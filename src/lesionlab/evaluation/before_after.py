@@ -81,7 +81,8 @@ def before_after(before: LabelledPredictions, after: LabelledPredictions, *, see
         )
         for name, is_high in _FIGURES.items()
     ]
-    if codes := tasks_of(after.taxonomy).get(MALIGNANT):
+    codes = tasks_of(after.taxonomy).get(MALIGNANT)
+    if codes and len(np.unique(as_task(after, codes)[0])) == 2:
         gains.append(_malignant(before, after, codes, seed))
     return [*gains, _calibration(before, after, seed)]
 

@@ -118,10 +118,10 @@ def _reliability(report: AdaptedReport) -> Figure:
 
 
 def _confusion(part: LabelledPredictions) -> Figure:
-    """Draw which diagnoses are taken for which, as shares of the true one, out of fold."""
+    """Draw which diagnoses are taken for which, as shares of the true one, out of fold; ties are no predictions."""
     k = part.n_diagnoses
-    counts = np.zeros((k, k))
-    np.add.at(counts, (part.labels, np.where(part.predicted < 0, part.labels, part.predicted)), 1)
+    counts, is_told = np.zeros((k, k)), part.predicted >= 0
+    np.add.at(counts, (part.labels[is_told], part.predicted[is_told]), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure = new_figure(4.8, height_of_rows(k, 3.6))
     axes = figure.add_subplot(xlabel="predicted", ylabel="true")

@@ -88,7 +88,6 @@ class Candidate:
     name: str
     words: str
     fit: Callable[[ClinicImages, np.ndarray], Fitted]
-    strength: float | None = None
 
 
 def candidates(images: ClinicImages) -> list[Candidate]:
@@ -107,7 +106,7 @@ def candidates(images: ClinicImages) -> list[Candidate]:
     n_groups = len(np.unique(images.groups))
     for strength in (strength for least, strength in STRENGTHS if n_groups >= least):
         words = f"a head that starts from the old one{new} and is held to it, strength {strength:g}"
-        ways.append(Candidate(f"held head, {strength:g}", words, _Held(strength, warm), strength))
+        ways.append(Candidate(f"held head, {strength:g}", words, _Held(strength, warm)))
     return ways
 
 

@@ -4,8 +4,8 @@ Each candidate is fitted to four fifths of the lesions and predicts the last one
 A candidate's loss is the mean of its log loss and its balanced log loss (the mean over the diagnoses of each one's own), since
 both the probabilities and the rare diagnoses matter. Few lesions cannot tell ten candidates apart, so that the one that is
 usually best stands unless another is better by more than one standard error over lesions; and the model is left as it is unless
-that one is better by more than one standard error. What is promised is measured on predictions for which neither
-the fit nor the choice has seen the lesion.
+that one is better by more than one standard error. What is promised is measured on predictions by a head that was not fitted
+to the lesion, and by a rule that was chosen on the other folds.
 """
 
 from collections.abc import Sequence
@@ -45,24 +45,21 @@ class Choice:
     """What was chosen, and what cross-validation saw.
 
     Attributes:
-        name: of the candidate; `words` say what it does; `strength` of its pull, None where it has none.
+        name: of the candidate; `words` say what it does.
         head: fitted to all images, with its rule.
         kept: how much of the clinic's mix the probabilities keep, 0 to 1; `exponent` how much the rule takes out.
-        out_of_fold: float64 (n, k), of each image by a head that was fitted and chosen without its lesion.
+        out_of_fold: float64 (n, k), of each image by a head that was fitted, and a rule that was chosen, without its lesion.
         scores: of all candidates, the simplest first.
-        repeats: how often the lesions were dealt into five fifths.
 
     """
 
     name: str
     words: str
-    strength: float | None
     head: Head
     kept: float
     exponent: float
     out_of_fold: np.ndarray
     scores: tuple[Score, ...]
-    repeats: int
 
     @property
     def rule_exponent(self) -> float:
@@ -120,25 +117,23 @@ def _choose(images: ClinicImages, seed: int) -> Choice:
     logits, shifts = (
         np.array([getattr(tried[way], name)[0, row] for row, way in enumerate(picked)]) for name in ("logits", "shifts")
     )
-    return _finish(images, ways[best], _scores(ways, losses, images.lesions), logits, shifts, len(fold))
+    out_of_fold = np.empty_like(logits)
+    for number in np.unique(fold[0]):
+        inside, others = fold[0] == number, fold[0] != number
+        way = ways[picked[inside][0]]
+        kept, exponent = _rule(way, images.labels[others], images.lesions[others], logits[others], shifts[others])
+        out_of_fold[inside] = _decided(logits[inside], shifts[inside], kept, exponent)
+    way, scores = ways[best], _scores(ways, losses, images.lesions)
+    kept, exponent = _rule(way, images.labels, images.lesions, logits, shifts)
+    head = _with_rule(way.fit(images, np.arange(len(images.labels))), kept, exponent)
+    return Choice(way.name, way.words, head, kept, exponent, out_of_fold, scores)
 
 
-def _finish(
-    images: ClinicImages,
-    way: Candidate,
-    scores: tuple[Score, ...],
-    logits: np.ndarray,
-    shifts: np.ndarray,
-    repeats: int,
-) -> Choice:
-    """Fit the chosen candidate to all images, and give it a rule that is chosen out of fold."""
-    fitted = way.fit(images, np.arange(len(images.labels)))
-    kept, exponent = (
-        (1.0, 1.0) if way.name in _KEEP_RULE else (_KEPT, _exponent(images.labels, images.lesions, logits, shifts))
-    )
-    out_of_fold = _decided(logits, shifts, kept, exponent)
-    head = _with_rule(fitted, kept, exponent)
-    return Choice(way.name, way.words, way.strength, head, kept, exponent, out_of_fold, scores, repeats)
+def _rule(
+    way: Candidate, labels: np.ndarray, lesions: np.ndarray, logits: np.ndarray, shifts: np.ndarray
+) -> tuple[float, float]:
+    """How much of the mix the probabilities of a candidate keep, and how much its rule takes out, chosen on these images."""
+    return (1.0, 1.0) if way.name in _KEEP_RULE else (_KEPT, _exponent(labels, lesions, logits, shifts))
 
 
 def _exponent(labels: np.ndarray, lesions: np.ndarray, logits: np.ndarray, shifts: np.ndarray) -> float:
