@@ -94,8 +94,11 @@ def main() -> int:
         return 0
     try:
         execute(options.out)
-    except* CellExecutionError as failed:
-        print(*failed.exceptions, sep="\n", file=sys.stderr)
+    except ExceptionGroup as failed:
+        cells, others = failed.split(CellExecutionError)
+        if others or not cells:
+            raise
+        print(*cells.exceptions, sep="\n", file=sys.stderr)
         return 1
     return 0
 

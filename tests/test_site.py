@@ -66,6 +66,21 @@ def test_notebooks_are_executed_anew_where_they_or_the_code_have_changed(tmp_pat
 
 
 @pytest.mark.slow
+def test_a_cell_that_fails_is_said_and_its_notebook_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    execute = runpy.run_path(str(ROOT / "notebooks" / "execute.py"))["main"]
+    for path in NOTEBOOKS:
+        cell = nbformat.v4.new_code_cell("raise ValueError('as it should')" if path.stem == "seed" else "1")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / path.name)
+    monkeypatch.setitem(execute.__globals__, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["execute.py", str(tmp_path / "out")])
+    assert execute() == 1
+    assert "ValueError: as it should" in capfd.readouterr().err
+    assert nbformat.read(tmp_path / "out" / "seed.ipynb", as_version=4).cells[0].outputs[0].ename == "ValueError"
+
+
+@pytest.mark.slow
 def test_the_notebooks_run_and_the_site_is_built_of_them(cache: Path) -> None:
     """All of it by the one command: a cell, a page or a link that fails, fails it."""
     from lesionlab.errors import LesionlabError
