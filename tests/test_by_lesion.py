@@ -12,7 +12,7 @@ from PIL import Image
 import tiny_onnx
 from lesionlab.cli import main
 from lesionlab.evaluation.by_lesion import join_by_lesion
-from lesionlab.inference.model import load_model
+from lesionlab.inference.model import Model, load_model
 
 
 def test_the_mean_of_log_probabilities_by_hand() -> None:
@@ -90,3 +90,14 @@ def test_what_does_not_go_together_is_said(folder: Path, tmp_path: Path, capfd: 
     other.write_text("my notes\n1\n")
     assert predict(folder, "--out", str(other)) == 2 and "is left as it is" in capfd.readouterr().err
     assert other.read_text() == "my notes\n1\n"
+
+
+def test_nothing_is_said_to_go_on_where_nothing_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "stream", stop)
+    assert predict(folder, "--out", str(tmp_path / "t.csv")) == 130 and not (tmp_path / "t.csv").exists()
+    assert capfd.readouterr().err == "lesionlab: Interrupted after 0 images.\n"
