@@ -23,7 +23,6 @@ from lesionlab.lifecycle.train import say_epoch
 from lesionlab.model import backend
 from lesionlab.model.architectures import build_network
 from lesionlab.model.batches import predict
-from lesionlab.model.decision_rule import shifted_by_priors
 from lesionlab.model.pretrained import load_pretrained
 from lesionlab.model.train import Part, for_use, train
 from lesionlab.recipe import Recipe, read_recipe
@@ -113,11 +112,18 @@ def _try(recipe: Recipe, data: Path, figures: Path, seed: int) -> dict:
     np.savez(figures.with_suffix(".npz"), labels=validation.labels, plain=plain, views=views)
     results: dict[str, Any] = {"epochs": len(history), "minutes": round((time.perf_counter() - started) / 60, 1)}
     for way, probabilities in (("plain", plain), ("views", views)):
-        corrected = shifted_by_priors(probabilities, training.labels, 1.0)
+        corrected = _without_priors(probabilities, training.labels)
         results[way] = msgspec.structs.asdict(headline(validation.labels, probabilities)) | {
             "balanced_accuracy_corrected": headline(validation.labels, corrected).balanced_accuracy
         }
     return results
+
+
+def _without_priors(probabilities: np.ndarray, training_labels: np.ndarray) -> np.ndarray:
+    """Divide probabilities (n, k) by the shares of the diagnoses in the training part; rows sum to 1."""
+    counts = np.bincount(training_labels, minlength=probabilities.shape[1]) + 0.5  # an absent one gets a small share
+    shifted = probabilities * (counts.sum() / counts)
+    return shifted / shifted.sum(axis=1, keepdims=True)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def test_the_packaged_model_is_the_default(tiny: Path, tmp_path: Path, monkeypat
         ({"temperature": None}, "fact 'temperature'"),
         ({"decision": []}, "fact 'decision'"),
         ({"card": 3}, "fact 'card'"),
+        ({"name": "../x"}, "fact 'name' has no valid value"),
+        ({"name": "..\\x"}, "fact 'name' has no valid value"),
         ({"width": 64}, "does not take and give what its facts say"),
     ],
 )

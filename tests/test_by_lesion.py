@@ -12,7 +12,7 @@ from PIL import Image
 import tiny_onnx
 from lesionlab.cli import main
 from lesionlab.evaluation.by_lesion import join_by_lesion
-from lesionlab.inference.model import load_model
+from lesionlab.inference.model import Model, load_model
 
 
 def test_the_mean_of_log_probabilities_by_hand() -> None:
@@ -100,3 +100,14 @@ def test_an_image_without_a_lesion_joins_no_other(folder: Path, tmp_path: Path, 
     (tmp_path / "t.csv").write_text("image,lesion_id\nI0.png,L\nI1.jpg,L\n")
     assert predict(folder, "--by-lesion", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out.csv")) == 0
     assert pd.read_csv(tmp_path / "out.csv")["lesion_id"].tolist() == ["L", "I2", "I3"]
+
+
+def test_nothing_is_said_to_go_on_where_nothing_is_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "stream", stop)
+    assert predict(folder, "--out", str(tmp_path / "t.csv")) == 130 and not (tmp_path / "t.csv").exists()
+    assert capfd.readouterr().err == "lesionlab: Interrupted after 0 images.\n"

@@ -315,6 +315,8 @@ def test_check_shows_whole_names_on_a_narrow_terminal(
         (["run", "--again"], "The same command without --again goes on where it stopped."),
         (["predict", "x", "--shards", "y"], "The same command goes on where it stopped."),
         (["predict", "x"], "Start it again."),
+        (["predict", "x", "--out", "y"], "The same command with --resume goes on where it stopped."),
+        (["predict", "x", "--out", "y", "--by-lesion", "z"], "Start it again."),
         (["score", "x", "y"], "Start it again."),
         (["check", "x"], "Start it again."),
     ],

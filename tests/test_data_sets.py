@@ -11,7 +11,7 @@ from PIL import Image
 
 from lesionlab.cli import main
 from lesionlab.data.clean import clean
-from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.images import ImageError, read_drafted, read_image
 from lesionlab.data.layouts.image_types import KINDS, read_kinds
 from lesionlab.data.layouts.recognise import Collection, index_images, read_collection
 from lesionlab.data.pixels import decode_images
@@ -636,3 +636,16 @@ def test_a_file_name_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path
     write(tmp_path / "data" / "metadata.jsonl", *rows)
     table = read_collection(tmp_path / "data").table.set_index("image_id")
     assert table["path"]["b"].endswith("b.jpg") and table["path"]["a"] == ""
+
+
+def test_folders_and_files_with_the_mark_in_their_names(tmp_path: Path) -> None:
+    folder = tmp_path / "a::b"
+    parquet(folder / "train.parquet", [jpeg(0), jpeg(1)], ["nv", "mel"])
+    collection = read_collection(folder)
+    images = list(zip(collection.table["image_id"], collection.table["path"], strict=True))
+    (folder / "c::d.jpg").write_bytes(jpeg(2))
+    images.append(("c::d", str(folder / "c::d.jpg")))
+    found = decode_images(images, height=16, width=16, crop="centre", cache_dir=tmp_path / "cache")
+    assert list(found.facts["error"]) == [""] * 3
+    expected = [read_drafted(jpeg(number), 16, 16, "centre")[0] for number in range(3)]
+    np.testing.assert_array_equal(found.pixels, expected)

@@ -14,7 +14,7 @@ from lesionlab.evaluation.drift import changes, feature_shift
 def pictures(folder: Path, n: int, *, seed: int, light: int = 0) -> Path:
     """Small pictures of one source; `light` is added to every pixel."""
     random = np.random.default_rng(seed)
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number in range(n):
         shade = random.integers(60, 140, 3)
         pixels = np.clip(random.normal(shade + light, 10, (32, 40, 3)), 0, 255).astype(np.uint8)
@@ -64,13 +64,13 @@ def test_changes_hold_together() -> None:
 
 
 def test_two_sources_are_told_from_one(tiny: Path, tmp_path: Path) -> None:
-    a, b, c = (pictures(tmp_path / "a", 30, seed=1), pictures(tmp_path / "b", 30, seed=2), tmp_path / "c")
-    pictures(c, 30, seed=3, light=70)
+    a, b = pictures(tmp_path / "2024" / "jan", 30, seed=1), pictures(tmp_path / "b", 30, seed=2)
+    c = pictures(tmp_path / "2025" / "jan", 30, seed=3, light=70)
     same = lesionlab_here("compare-data", a, b, "--model", tiny)
-    assert same.returncode == 0 and "No difference between a and b was found" in same.stdout
+    assert same.returncode == 0 and "No difference between jan and b was found" in same.stdout
     other = lesionlab_here("compare-data", a, c, "--model", tiny, "--out", tmp_path / "page.html")
     words = " ".join(other.stdout.split())
-    assert "The pictures of c do not come from where those of a come" in words
+    assert "The pictures of 2025/jan do not come from where those of 2024/jan come" in words
     assert "What looks different: brightness" in words
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("<svg") == 3 and "p = 0.001" in page and "brightness" in page

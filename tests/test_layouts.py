@@ -19,7 +19,7 @@ from builders import draw, one_hot, write
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
-from lesionlab.taxonomy import DX, HAM10000
+from lesionlab.taxonomy import DX, HAM10000, read_taxonomy
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization,dataset"
 ROWS = (
@@ -436,6 +436,22 @@ def test_faults_of_medmnist_are_named(tmp_path: Path, changes: dict[str, object]
     path = medmnist(tmp_path / "dermamnist.npz", **changes)
     with pytest.raises(UsageError, match=message):
         read_collection(path)
+
+
+def test_medmnist_in_other_diagnoses(tmp_path: Path) -> None:
+    path = medmnist(tmp_path / "dermamnist.npz")
+    own = tmp_path / "own.toml"
+    own.write_text(
+        'name = "own"\nsummary = "by hand"\n'
+        '[[diagnosis]]\ndx = "bad"\ncolumn = "BAD"\nname = "malignant"\nis_malignant = true\n'
+        'synonyms = ["akiec", "bcc", "mel"]\n'
+        '[[diagnosis]]\ndx = "good"\ncolumn = "GOOD"\nname = "benign"\nis_malignant = false\n'
+        'synonyms = ["bkl", "df", "nv", "vasc"]\n'
+    )
+    collection = read_collection(path, read_taxonomy(str(own)))
+    assert list(collection.table["dx"][:7]) == ["bad", "bad", "good", "good", "bad", "good", "good"]
+    with pytest.raises(UsageError, match=r"unknown diagnosis 'akiec' \(3, first: dermamnist_train_00000.* --taxonomy"):
+        read_collection(path, read_taxonomy("isic2024"))
 
 
 def test_damaged_medmnist_files(tmp_path: Path, cache: Path) -> None:

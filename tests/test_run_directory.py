@@ -59,6 +59,13 @@ def test_an_older_run_opens_with_nothing_lost(old: Path) -> None:
     assert sum(facts_of_refit(run).diagnosis_counts) == len(run.splits())
 
 
+def test_a_run_of_an_ensemble_may_be_called_na(old: Path) -> None:
+    (old / "history.csv").write_text("epoch,loss,run\n1,0.5,NA\n2,,null\n")
+    history = open_run(old).history()
+    assert list(history["run"]) == ["NA", "null"] and list(history["epoch"]) == [1, 2]
+    assert history["loss"].fillna(-1).tolist() == [0.5, -1]
+
+
 def test_an_older_run_is_known_again(old: Path, capsys) -> None:
     """As finished; without the figures, which are not kept here, it says so."""
     assert main([*OLD_COMMAND, "--out", str(old)]) == 1

@@ -23,6 +23,7 @@ from PIL import Image
 import tiny_onnx
 from builders import png
 from conftest import command, lesionlab, lesionlab_here
+from lesionlab.cli import main
 from lesionlab.inference.model import load_model
 from lesionlab.serve.settings import make_settings
 
@@ -404,6 +405,18 @@ def test_the_token_opens_the_api(model: Path, photos: list[Path]) -> None:
         )
         assert httpx.get(f"{url}/metrics").status_code == 401
         assert httpx.get(url).status_code == 200 and is_alive(url)
+
+
+@pytest.mark.parametrize(
+    ("size", "body", "bodies"), [("20", 64_000_000, 128_000_000), ("100", 101_000_000, 202_000_000)]
+)
+def test_a_request_may_hold_an_image_of_the_size_allowed(
+    size: str, body: int, bodies: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr("lesionlab.serve.server.serve", lambda settings, tell: asked.append(settings.limits))
+    assert main(["serve", "--max-file-mb", size]) == 0
+    assert [(of.file_bytes, of.body_bytes, of.bodies_bytes) for of in asked] == [(int(size) * 10**6, body, bodies)]
 
 
 def test_what_cannot_be_served_is_said(tmp_path: Path, url: str, model: Path) -> None:

@@ -177,6 +177,50 @@ def test_one_server_has_one_name(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert store_uri() == "http://127.0.0.1:5000"
 
 
+def test_a_password_is_neither_printed_nor_written(
+    run: Path, store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from mlflow.tracking import MlflowClient
+
+    from lesionlab.tracking import mlflow
+
+    uri, shown = "postgresql://me:secret@db/mlflow", "postgresql://db/mlflow"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.setattr(mlflow, "_client", lambda uri: MlflowClient(tracking_uri=store))
+    for key in (uri, shown):  # as a version before wrote it, which is known again
+        assert main(["track", str(run), "--to", "mlflow"]) == 0
+        written = json.loads((run / "mlflow.json").read_text())
+        assert list(written) == [shown] and capsys.readouterr().out.strip().endswith(f" of {shown}")
+        (run / "mlflow.json").write_text(json.dumps({key: written[shown]}))
+    assert len(runs_in(store)) == 1
+
+    def fail(uri: str) -> None:
+        with mlflow._failures(uri):
+            raise requests.ConnectionError
+
+    monkeypatch.setattr(mlflow, "_client", fail)
+    assert main(["track", str(run), "--to", "mlflow"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"lesionlab: MLflow at {shown} does not take the run: ConnectionError (MLFLOW_TRACKING_URI")
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("mysql+pymysql://me:p/w:1@db:3306/mlflow", "mysql+pymysql://db:3306/mlflow"),
+        ("postgresql://me:p@w@db/mlflow?user=me&password=pw&x=1", "postgresql://db/mlflow?user=me&password=&x=1"),
+        ("https://me:pw@host:5000/a@b", "https://host:5000/a@b"),
+        ("http://host:5000/a@b", "http://host:5000/a@b"),
+        ("sqlite:////home/me@clinic/a:b@c.db", "sqlite:////home/me@clinic/a:b@c.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_what_is_shown_of_an_address(uri: str, shown: str) -> None:
+    from lesionlab.tracking import mlflow
+
+    assert mlflow._shown(uri) == shown
+
+
 def test_what_broke_off_is_completed(run: Path, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start that fails on its parameters is not remembered; an epoch that fails is logged by the import."""
     from mlflow.tracking import MlflowClient

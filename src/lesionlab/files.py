@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MARK = ".lesionlab-"
+_UMASK = os.umask(0o077)  # can be read by setting it alone: done once, before there are threads
+os.umask(_UMASK)
 _MOST_NAME = 40  # characters of a name that its temporary file repeats: a name may take 255 bytes, and no more
 
 
@@ -36,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_UMASK)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -52,7 +54,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     temporary = Path(tempfile.mkdtemp(prefix=f"{_MARK}{folder.name[:_MOST_NAME]}-", dir=folder.parent))
     try:
         yield temporary
-        temporary.chmod(0o755)
+        open_folder(temporary)
         old = temporary.with_name(f"{temporary.name}-old")
         if folder.exists():
             os.replace(folder, old)
@@ -65,6 +67,11 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def open_folder(temporary: Path) -> None:
+    """Give a folder of `tempfile.mkdtemp`, which is its owner's alone, the permissions that a new folder gets by the umask."""
+    temporary.chmod(0o777 & ~_UMASK)
 
 
 def walk(

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,22 @@ def each(data: Data) -> tuple[Path, ...]:
 def named(data: Data) -> str:
     """Name the folders of data, for messages."""
     return " and ".join(str(folder) for folder in each(data))
+
+
+def short_names(folders: Sequence[Path], separator: str = "/") -> list[str]:
+    """Name folders by as much of the ends of their paths as tells them apart, a file without suffix; by all if it is one folder.
+
+    Args:
+        folders: at least one.
+        separator: between the parts of a path.
+
+    """
+    paths = [folder.resolve().with_suffix("") if folder.is_file() else folder.resolve() for folder in folders]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = [separator.join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
 
 
 def resolved(data: Data) -> Data:

@@ -150,7 +150,7 @@ def make_parser() -> argparse.ArgumentParser:
 def _how_to_go_on(options: argparse.Namespace) -> str:
     """Say whether what was done is kept: not every command goes on."""
     is_table = options.command_name in ("predict", "embed") and not options.shards
-    if is_table and options.command_name == "predict" and options.out:
+    if is_table and options.command_name == "predict" and options.out and not options.by_lesion:
         return "The same command with --resume goes on where it stopped."
     if is_table or options.command_name not in _GO_ON:
         return "Start it again."

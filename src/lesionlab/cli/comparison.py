@@ -5,23 +5,15 @@ import textwrap
 from pathlib import Path
 
 from lesionlab.evaluation.compare import Comparison, Difference
+from lesionlab.folders import short_names
 
 _WIDTH, _COLUMN = 80, 15  # characters
 
 
 def print_comparison(first: Path, second: Path, result: Comparison) -> None:
     """Print the figures of two runs, their difference, and the verdict."""
-    _print(*_names(first, second), result)
-
-
-def _names(first: Path, second: Path) -> tuple[str, str]:
-    """Name two folders by as much of the ends of their paths as tells them apart."""
-    paths = [folder.resolve().parts for folder in (first, second)]
-    for depth in range(1, max(map(len, paths)) + 1):
-        a, b = ("/".join(parts[-depth:]) for parts in paths)
-        if a != b:
-            return a, b
-    return str(first), str(second)
+    a, b = short_names((first, second))
+    _print(a, b, result)
 
 
 def _print(first: str, second: str, result: Comparison) -> None:

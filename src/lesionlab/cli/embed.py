@@ -1,7 +1,6 @@
 """`lesionlab embed`: images in, the network's features of them out."""
 
 import argparse
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from itertools import chain, islice
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionlab.cli.arguments import Commands, add_engine, engine_of, positive
+from lesionlab.cli.messages import say
 from lesionlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _embed(options: argparse.Namespace) -> int:
             if archive is not None:
                 _print_nearest(made, archive, options.neighbours)
     if left_out.n:
-        _say(f"{left_out}.")
+        say(f"{left_out}.")
     return code
 
 
@@ -128,7 +128,7 @@ def _write(
                 kept.append(item)
             if isinstance(item, Unreadable):
                 n_unreadable += 1
-                _say(f"lesionlab: {item.source}: {item.reason}")
+                say(f"lesionlab: {item.source}: {item.reason}")
                 continue
             n_read += 1
             if add:
@@ -138,9 +138,9 @@ def _write(
                 f"None of {n_unreadable:,} images could be read: nothing is written. Give images, or a folder of some."
             )
     if n_unreadable:
-        _say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
+        say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
     if options.out:
-        _say(f"{n_read:,} images' features written to {options.out}.")
+        say(f"{n_read:,} images' features written to {options.out}.")
     return (1 if n_unreadable else 0), (collected(embedder, kept) if kept else None)
 
 
@@ -149,7 +149,7 @@ def _show(made: "Embeddings", query: "Embeddings | None", options: argparse.Name
         from lesionlab.report.feature_map import write_feature_map
 
         method = write_feature_map(options.map, made)
-        _say(f"Map of {len(made):,} images, by {method}: {options.map}")
+        say(f"Map of {len(made):,} images, by {method}: {options.map}")
     if query is not None:
         _print_nearest(query, made, options.neighbours)
 
@@ -190,7 +190,3 @@ def _features_of(embedder: "Embedder", image: Path) -> "Embeddings":
     from lesionlab.inference.features import embeddings_of
 
     return embeddings_of(embedder, [image])
-
-
-def _say(text: str) -> None:
-    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

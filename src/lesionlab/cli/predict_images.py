@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.cli.messages import say
 from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.images import ImageError
 from lesionlab.errors import UsageError
@@ -40,7 +41,7 @@ def predict_paths(options: Namespace) -> int:
     sources = unique_names(sources_of(options.paths, left_out))
     code = _predict_into(sources, options)
     if left_out.n:
-        _say(f"{left_out}. Read are {', '.join(SUFFIXES)}.")
+        say(f"{left_out}. Read are {', '.join(SUFFIXES)}.")
     return code
 
 
@@ -74,9 +75,9 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
             sinks.append(_bars(len(first), taxonomy) if sys.stdout.isatty() else _print_csv(taxonomy))
         code = _predict(model, sources, sinks, options)
     if done.n_skipped:
-        _say(f"{done.n_skipped:,} images skipped: {options.out} has rows of these names already.")
+        say(f"{done.n_skipped:,} images skipped: {options.out} has rows of these names already.")
     if overlays and overlays.n_missing:
-        _say(f"lesionlab: {overlays.n_missing:,} of {overlays.n:,} overlays could not be made.")
+        say(f"lesionlab: {overlays.n_missing:,} of {overlays.n:,} overlays could not be made.")
         return code or 1
     return code
 
@@ -100,8 +101,8 @@ def _predict_by_lesion(sources: Iterable[Source], model: Model, options: Namespa
         sys.stdout.write("".join(lines))
     if alone := table.without_lesion:
         named = f"{len(alone):,} images ({', '.join(alone[:5])})"
-        _say(f"{named} have no lesion in {options.by_lesion}: each counts as a lesion of its own.")
-    _say(f"{len(rows):,} lesions" + (f" written to {options.out}." if options.out else "."))
+        say(f"{named} have no lesion in {options.by_lesion}: each counts as a lesion of its own.")
+    say(f"{len(rows):,} lesions" + (f" written to {options.out}." if options.out else "."))
     return code
 
 
@@ -123,25 +124,26 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
         for result in _with_progress(results, options):
             if isinstance(result, Unreadable):
                 n_unreadable += 1
-                _say(f"lesionlab: {result.source}: {result.reason}")
+                say(f"lesionlab: {result.source}: {result.reason}")
                 continue
             n_read += 1
             for sink in sinks:
                 sink(result)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        hint = f" {options.out} is valid as far as it goes; --resume goes on." if options.out else ""
-        _say(f"lesionlab: Interrupted after {n_read:,} images.{hint}")
+        goes_on = options.out and not options.by_lesion
+        hint = f" {options.out} is valid as far as it goes; --resume goes on." if goes_on else ""
+        say(f"lesionlab: Interrupted after {n_read:,} images.{hint}")
         return 130
     if n_unreadable:
-        _say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
+        say(f"lesionlab: {n_unreadable:,} of {n_read + n_unreadable:,} images could not be read.")
     if options.out or written:
         outcome = written or f"rows written to {options.out}"
-        _say(f"{n_read:,} {outcome}. {NOT_A_DEVICE}")
+        say(f"{n_read:,} {outcome}. {NOT_A_DEVICE}")
     elif not options.json and sys.stdout.isatty():
         print(NOT_A_DEVICE)
     else:
-        _say(NOT_A_DEVICE)
+        say(NOT_A_DEVICE)
     return 1 if n_unreadable else 0
 
 
@@ -206,7 +208,7 @@ class _Overlays:
 
     def _miss(self, prediction: Prediction, reason: str) -> None:
         self.n_missing += 1
-        _say(f"lesionlab: no overlay of {prediction.source}: {reason}")
+        say(f"lesionlab: no overlay of {prediction.source}: {reason}")
 
 
 def _print_csv(taxonomy: Taxonomy) -> Sink:
@@ -254,7 +256,3 @@ def _in_words(prediction: Prediction) -> str:
         return f"does not look dermatoscopic (score {prediction.ood_score:.1f})"
     malignant, uncertainty = prediction.malignant_probability, prediction.uncertainty
     return f"{prediction.decision} (malignant {malignant:.0%}, uncertainty {uncertainty:.2f})"
-
-
-def _say(text: str) -> None:
-    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

@@ -1,11 +1,11 @@
 """`lesionlab predict --shards` and `embed --shards`: an archive's rows in files of a thousand rows, by this machine or by Ray."""
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from lesionlab._version import NOT_A_DEVICE
+from lesionlab.cli.messages import say
 from lesionlab.cluster import connection
 from lesionlab.inference import SHARD_FORMATS, ray_engine
 from lesionlab.inference.feature_files import facts_of, features_writer
@@ -51,10 +51,10 @@ def _write(
             report=show,
         )
     if tally.n_before:
-        _say(f"{tally.n_before:,} images were done before.")
+        say(f"{tally.n_before:,} images were done before.")
     if tally.n_unreadable:
-        _say(f"lesionlab: {tally.n_unreadable:,} images could not be read: {options.shards / UNREADABLE}.")
-    _say(f"{tally.n_rows:,} rows in {options.shards}. {NOT_A_DEVICE}")
+        say(f"lesionlab: {tally.n_unreadable:,} images could not be read: {options.shards / UNREADABLE}.")
+    say(f"{tally.n_rows:,} rows in {options.shards}. {NOT_A_DEVICE}")
     return 1 if tally.n_unreadable else 0
 
 
@@ -66,11 +66,7 @@ def _shown(what: str) -> Iterator[Callable[[Answer], None]]:
         def show(answer: Answer) -> None:
             for item in answer.results:
                 if isinstance(item, Unreadable):
-                    _say(f"lesionlab: {item.source}: {item.reason}")
+                    say(f"lesionlab: {item.source}: {item.reason}")
             advance(len(answer.results))
 
         yield show
-
-
-def _say(text: str) -> None:
-    print(text.encode("utf-8", "backslashreplace").decode(), file=sys.stderr)

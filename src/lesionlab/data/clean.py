@@ -21,7 +21,7 @@ from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.point_matches import PointMatch
-from lesionlab.data.stored_images import MARK
+from lesionlab.data.stored_images import is_stored
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.folders import named
 
@@ -156,7 +156,7 @@ def _rows_of_copies(table: pd.DataFrame, is_read: np.ndarray) -> np.ndarray:
 def _rows_of_named_copies(table: pd.DataFrame) -> np.ndarray:
     """Rows (k, 2) of files that are copies of one picture by their names: the first and another."""
     files = zip(table["path"], table["image_id"], strict=True)
-    names = [Path(path).stem if path and MARK not in path else image_id for path, image_id in files]
+    names = [Path(path).stem if path and not is_stored(path) else image_id for path, image_id in files]
     return _rows_that_share(list(enumerate(sources(names, table["dx"].tolist()))))
 
 

@@ -33,7 +33,7 @@ from lesionlab.data.image_formats import is_dicom, open_image
 from lesionlab.data.image_limits import MAX_BYTES, ImageError, refuse_size, too_large
 from lesionlab.data.orientation import exif_orientation, orientation_of, upright
 from lesionlab.data.scaling import CROPS, draft, fitted, reduction
-from lesionlab.data.stored_images import MARK, read_stored
+from lesionlab.data.stored_images import is_stored, read_stored
 from lesionlab.errors import UsageError
 
 _GREY = ("1", "L", "LA", "I;16", "I;16B", "I;16L")
@@ -150,7 +150,7 @@ def read_file(path: Path) -> bytes:
     Raises:
         ImageError: there is no such file, it cannot be opened, is no plain file or has more than `MAX_BYTES` bytes.
     """
-    if MARK in str(path):
+    if is_stored(path):
         return read_stored(path)
     try:
         status = path.stat()

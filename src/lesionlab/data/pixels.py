@@ -31,7 +31,7 @@ import pandas as pd
 
 from lesionlab.data.building import building
 from lesionlab.data.images import ImageError, check_request, read_briefly, read_file
-from lesionlab.data.stored_images import MARK
+from lesionlab.data.stored_images import is_stored, parted
 from lesionlab.environment import n_cores
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.progress import track
@@ -258,7 +258,7 @@ def _decode_file(path: str, request: _Request) -> tuple[np.ndarray | None, _Row]
 
 def _state(path: str) -> _State:
     try:
-        status = os.stat(path.partition(MARK)[0])
+        status = os.stat(parted(path)[0] if is_stored(path) else path)
     except (OSError, ValueError):  # ValueError: a NUL in the name
         return None
     return status.st_mtime_ns, status.st_size

@@ -25,6 +25,20 @@ class EntryError(LesionlabError):
     """An entry cannot be had: it is not there, is no bytes, or its file is damaged."""
 
 
+def is_stored(path: str | Path) -> bool:
+    """Whether a path names an image inside another file: a file or folder may have the mark in its own name."""
+    return MARK in str(path) and not os.path.exists(path)
+
+
+def parted(path: str | Path) -> tuple[str, str]:
+    """Part the path of an image inside another file into that file's and the image's name in it."""
+    file, _, name = str(path).partition(MARK)
+    while MARK in name and not os.path.isfile(file):
+        more, _, name = name.partition(MARK)
+        file = f"{file}{MARK}{more}"
+    return file, name
+
+
 def entry_path(file: Path, name: str) -> Path:
     """Give the path of an entry of an HDF5 file."""
     return file.with_name(f"{file.name}{MARK}{name}")
@@ -59,7 +73,7 @@ def _bytes_of(path: str | Path) -> bytes:
         EntryError: see there.
         UsageError: the library that reads the file is not installed.
     """
-    file, _, name = str(path).partition(MARK)
+    file, name = parted(path)
     try:
         status = os.stat(file)
     except OSError as error:

@@ -9,6 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.files import open_folder
 from lesionlab.progress import track
 
 MAX_FILES = 200_000
@@ -47,7 +48,7 @@ def unpack(archive: Path, folder: Path, checksum: str) -> None:
                 with opened.open(member) as source, target.open("xb") as out:
                     shutil.copyfileobj(source, out)
         (temporary / _MARK).write_text(checksum, encoding="utf-8")
-        temporary.chmod(0o755)
+        open_folder(temporary)
         os.rename(temporary, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, FileExistsError) as error:
         raise LesionlabError(f"{archive} is a damaged archive ({error}): remove it and download it again.") from error

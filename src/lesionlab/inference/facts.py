@@ -30,7 +30,7 @@ Count = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What `predict` decides by, see `lesionlab.inference.model.decide`: shares, None where the run could choose none."""
+    """What `predict` decides by, see `lesionlab.inference.predictions.decide`: shares, None where the run could choose none."""
 
     malignant: Share | None = None
     uncertainty: Share | None = None
@@ -233,6 +233,8 @@ def _converted(values: Mapping[str, object], taxonomy: Taxonomy, where: str) -> 
 
 def _invalid_fact(facts: Facts) -> str | None:
     """Name a fact whose parts do not fit each other or the taxonomy, None where all do."""
+    if set(facts.name) & set("/\\"):  # files are named by it
+        return "name"
     try:
         facts.operating  # noqa: B018  converts
     except msgspec.ValidationError:

@@ -17,6 +17,7 @@ from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.drift import LEAST_LESIONS, LEVEL, Change, FeatureShift, changes, feature_shift
+from lesionlab.folders import short_names
 from lesionlab.inference.features import Embedded, Embedder, Embeddings, collected, load_embedder
 from lesionlab.inference.image_sources import Source, find_images
 from lesionlab.inference.lesion_table import read_lesions
@@ -94,7 +95,8 @@ def compare_data(first: Path, second: Path, model: str | Path | None = None, *, 
 
     """
     embedder = load_embedder(model)
-    sides = [_side(folder, embedder) for folder in (first, second)]
+    names = short_names((first, second))
+    sides = [_side(folder, name, embedder) for folder, name in zip((first, second), names, strict=True)]
     a, b = sides
     lesions = (a.lesions, b.lesions)
     shift = feature_shift(a.made.features, b.made.features, lesions, seed=seed)
@@ -102,9 +104,9 @@ def compare_data(first: Path, second: Path, model: str | Path | None = None, *, 
     return DataComparison(a, b, shift, mix, changes(a.quality, b.quality, lesions, seed=seed))
 
 
-def _side(folder: Path, embedder: Embedder) -> Side:
+def _side(folder: Path, name: str, embedder: Embedder) -> Side:
     sources, lesion_of = _images(folder)
-    results = list(track(embedder.stream(sources), f"{folder.name}: embedding", total=len(sources)))
+    results = list(track(embedder.stream(sources), f"{name}: embedding", total=len(sources)))
     made = collected(embedder, results)
     paths = [source.given for source, result in zip(sources, results, strict=True) if isinstance(result, Embedded)]
     lesions = np.array([lesion_of.get(str(path), str(path)) for path in paths])
@@ -113,9 +115,9 @@ def _side(folder: Path, embedder: Embedder) -> Side:
             f"{folder} shows {number} lesions: a comparison needs {LEAST_LESIONS} or more on each side, and tells "
             "little with fewer than 50. Give more images."
         )
-    looks = track(in_order(_look, paths), f"{folder.name}: looking", total=len(paths))
+    looks = track(in_order(_look, paths), f"{name}: looking", total=len(paths))
     values = np.array(list(looks)).T  # (5, n)
-    return Side(folder.name or str(folder), made, lesions, dict(zip(QUALITY, values, strict=True)))
+    return Side(name, made, lesions, dict(zip(QUALITY, values, strict=True)))
 
 
 def _images(folder: Path) -> tuple[list[Source], dict[str, str]]:

@@ -180,11 +180,6 @@ def read_decision(facts: Mapping[str, Any]) -> Decision:
     return Decision(**{name: value for name, value in facts.items() if name in names})
 
 
-def shifted_by_priors(probabilities: np.ndarray, training_labels: np.ndarray, power: float) -> np.ndarray:
-    """Divide probabilities (n, k) by the shares of the diagnoses in the training part to a power; rows sum to 1."""
-    return _shifted(probabilities, -power * _log_prior(training_labels, probabilities.shape[1]))
-
-
 def _log_prior(training_labels: np.ndarray, n_diagnoses: int) -> np.ndarray:
     counts = np.bincount(training_labels, minlength=n_diagnoses) + 0.5  # an absent diagnosis gets a small prior
     return np.log(counts / counts.sum())

@@ -152,8 +152,9 @@ class RunDirectory:
 
         """
         try:
-            history = pd.read_csv(self.folder / "history.csv", dtype={"run": str})
-            return history.astype(dict.fromkeys(history.columns.drop("run", errors="ignore"), float))
+            path = self.folder / "history.csv"
+            columns = pd.read_csv(path, nrows=0).columns
+            return read_csv(path, list(columns.drop("run", errors="ignore")))
         except (OSError, ValueError) as error:  # pandas's own errors are ValueErrors
             raise damaged(self.folder, "its history.csv cannot be read") from error
 

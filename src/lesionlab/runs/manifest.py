@@ -110,7 +110,7 @@ class SplitFacts(Struct, frozen=True, kw_only=True):
     """Step 7: who is trained, validated and tested on.
 
     Attributes:
-        name: the rule: `lesion`, `kaggle`, `source` or `file`.
+        name: the rule: `lesion`, `kaggle`, `official`, `source` or `file`.
         parts: images and lesions of `train`, `validation` and `test`.
         proof: what lies on two sides, counted anew on the result.
         untrained: diagnoses that are tested and never trained on.

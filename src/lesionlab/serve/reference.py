@@ -16,6 +16,7 @@ from PIL import Image
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.errors import UsageError
 from lesionlab.inference.model import Model
+from lesionlab.inference.neighbours import NeighbourIndex, unit_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,13 +41,13 @@ class Reference:
 
     Attributes:
         table: image_id, lesion_id, dx, path of n images.
-        features: float32 (n, channels), each of length 1.
+        index: their features, to search in.
         name_of: name of each diagnosis in the table.
 
     """
 
     table: "pd.DataFrame"
-    features: np.ndarray
+    index: NeighbourIndex
     name_of: Mapping[str, str]
 
     def nearest(self, features: np.ndarray, number: int) -> list[Neighbour]:
@@ -57,19 +58,18 @@ class Reference:
             number: of cases.
 
         """
-        similarity = self.features @ (features / max(float(np.linalg.norm(features)), 1e-9))
+        places, cosines = self.index.nearest(features, len(self.table))
         found: list[Neighbour] = []
         lesions: set[str] = set()
-        for index in np.argsort(-similarity, kind="stable"):
+        for index, cosine in zip(places.tolist(), cosines.tolist(), strict=True):
             if len(found) == number:
                 break
-            row = self.table.iloc[int(index)]
+            row = self.table.iloc[index]
             if row["lesion_id"] in lesions:
                 continue
             lesions.add(row["lesion_id"])
-            similar = round(float(similarity[index]), 4)
             name, dx = self.name_of[row["dx"]], row["dx"]
-            found.append(Neighbour(row["image_id"], dx, name, similar, f"/v1/reference/{index}"))
+            found.append(Neighbour(row["image_id"], dx, name, round(cosine, 4), f"/v1/reference/{index}"))
         return found
 
     def picture(self, number: int) -> bytes:
@@ -107,6 +107,5 @@ def read_reference(folder: Path, model: Model) -> Reference:
     readable = ~np.isnan(seen.features).any(axis=1)
     if not readable.any():
         raise UsageError(f"No image of {folder} can be read.")
-    features = seen.features[readable]
-    lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
-    return Reference(table[readable].reset_index(drop=True), features / lengths, collection.taxonomy.name_of)
+    index = NeighbourIndex(unit_rows(seen.features[readable]))  # without a shadow: all are asked for, in order
+    return Reference(table[readable].reset_index(drop=True), index, collection.taxonomy.name_of)

@@ -6,6 +6,7 @@ The directory remembers in `mlflow.json` its run in each store, so that a resume
 import json
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ _SETTINGS = {
 
 
 def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
-    """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.start`."""
+    """Begin or go on with the directory's run of MLflow; see `lesionlab.tracking.trackers.start`."""
     run = tracker.open_directory(folder)
     uri = store_uri()
     client = _client(uri)
@@ -37,12 +38,13 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
 
     with _failures(uri):
         held = _remembered(folder)
-        run_id = None if again else _still_there(client, held.get(uri))
+        run_id = None if again else _still_there(client, held.get(_shown(uri)))
         if run_id is None:
             run_id = _create(client, uri, folder, run.recipe.name)
             values = tracker.parameters(run).items()
             client.log_batch(run_id, params=[entities.Param(name, value[:6000]) for name, value in values])
-            write_json(folder / REMEMBERED, held | {uri: run_id})
+        if held.get(_shown(uri)) != run_id or _shown(uri) != uri:  # a password may stand in a file of before
+            write_json(folder / REMEMBERED, held | {_shown(uri): run_id})
         client.update_run(run_id, status="RUNNING")
 
     def epoch(row: dict[str, float]) -> None:
@@ -54,13 +56,13 @@ def start_mlflow(folder: Path, *, again: bool = False) -> tracker.Tracker:
         history, found = tracker.read_history(done), tracker.read_figures(done)
         with _failures(uri):
             _log_finished(client, run_id, done, history, found)
-        return f"run {run_id} of {uri}"
+        return f"run {run_id} of {_shown(uri)}"
 
     def stop(is_users: bool) -> None:
         status = "KILLED" if is_users else "FAILED"
         with _failures(uri):
             for fold in sorted(folder.glob(f"fold-*/{REMEMBERED}")):  # those whose workers ended with Ray
-                _end_if_at_work(client, _remembered(fold.parent).get(uri), status)
+                _end_if_at_work(client, _remembered(fold.parent).get(_shown(uri)), status)
             client.set_terminated(run_id, status)
 
     return tracker.Tracker("mlflow", epoch, finish, stop)
@@ -76,6 +78,17 @@ def store_uri() -> str:
     if scheme == "sqlite" and path:
         return f"{scheme}{slashes}{Path(path).resolve()}"
     return uri.rstrip("/") if uri.startswith(("http://", "https://")) else uri
+
+
+def _shown(uri: str) -> str:
+    """Give the address without name and password: what is printed, and what a directory remembers its store by.
+
+    SQLAlchemy takes a password with slashes, and some databases take one behind the question mark.
+    """
+    if uri.startswith(("http://", "https://")):
+        return re.sub(r"(?<=://)[^/?#]*@", "", uri, count=1)
+    bare = re.sub(r"(?<=://)(?:[^/?#]*|[^:/@?]*:[^@]*)@", "", uri, count=1)
+    return re.sub(r"(?i)(?<=[?&])(password|passwd|pwd|odbc_connect)=[^&]*", r"\1=", bare)
 
 
 def _sqlite_file(uri: str) -> Path | None:
@@ -141,9 +154,9 @@ def _failures(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, CommandError, ImportError) as error:
-        first = str(error).strip().splitlines()[0][:300]
+        first = (str(error).strip() or type(error).__name__).splitlines()[0].replace(uri, _shown(uri))[:300]
         raise LesionlabError(
-            f"MLflow at {uri} does not take the run: {first} (MLFLOW_TRACKING_URI names it)."
+            f"MLflow at {_shown(uri)} does not take the run: {first} (MLFLOW_TRACKING_URI names it)."
         ) from error
 
 
@@ -151,7 +164,7 @@ def _remembered(folder: Path) -> dict[str, str]:
     """The runs that this directory was tracked as, by store."""
     try:
         held = json.loads((folder / REMEMBERED).read_text(encoding="utf-8"))
-        return {uri: run_id for uri, run_id in held.items() if isinstance(run_id, str)}
+        return {_shown(uri): run_id for uri, run_id in held.items() if isinstance(run_id, str)}
     except (OSError, ValueError, AttributeError):
         return {}
 
@@ -180,7 +193,7 @@ def _create(client: Any, uri: str, folder: Path, recipe: str) -> str:
     """Create a run; that of a fold hangs under that of its folds, which lie in the folder above."""
     tags = {"lesionlab.recipe": recipe, "lesionlab.run_directory": str(folder.resolve())}
     above = folder.resolve().parent
-    if directory.holds(above, Kind.FOLDS) and (run_id := _remembered(above).get(uri)):
+    if directory.holds(above, Kind.FOLDS) and (run_id := _remembered(above).get(_shown(uri))):
         tags["mlflow.parentRunId"] = run_id
     return client.create_run(_experiment(client, uri), run_name=folder.resolve().name, tags=tags).info.run_id
 

@@ -16,7 +16,7 @@ from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.metadata import UNKNOWN
 from lesionlab.data.layouts.recognise import TABLE_COLUMNS, Collection, index_images, read_collection
 from lesionlab.errors import UsageError
-from lesionlab.folders import Data, each
+from lesionlab.folders import Data, each, short_names
 from lesionlab.taxonomy import Diagnosis, Taxonomy, from_facts, plain
 
 _AGREE = 0.9  # of shared ids, from which they are of the same images or lesions; of unrelated numbers under half agree
@@ -64,7 +64,7 @@ def _refuse_nested(folders: Sequence[Path]) -> None:
 
 
 def _joined(collections: Sequence[Collection]) -> Collection:
-    names = _names([one.folder for one in collections])
+    names = short_names([one.folder for one in collections], "-")
     table = _with_dataset(collections[0].table, names[0])
     same: list[tuple[str, str]] = []
     renamed: list[Finding] = []
@@ -115,16 +115,6 @@ def _united(taxonomies: Sequence[Taxonomy]) -> Taxonomy:
             f"The folders have different sets of diagnoses ({', '.join(dict.fromkeys(one.name for one in taxonomies))}), which "
             f"cannot be taken together: {error} Give one set for all of them by --taxonomy."
         ) from error
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Short names of the folders, each its own: that of the folder, with its parents' before it where it stands twice."""
-    paths = [folder.resolve().with_suffix("") if folder.is_file() else folder.resolve() for folder in folders]
-    for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["-".join(path.parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            break
-    return names
 
 
 def _with_dataset(table: pd.DataFrame, name: str) -> pd.DataFrame:

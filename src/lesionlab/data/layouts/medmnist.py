@@ -21,10 +21,8 @@ from PIL import Image
 from lesionlab.environment import default_cache_dir
 from lesionlab.errors import UsageError
 from lesionlab.progress import track
-from lesionlab.taxonomy import HAM10000
 
 # MedMNIST's order of labels (Yang et al., Sci. Data 10, 41, 2023).
-TAXONOMY = HAM10000
 MEDMNIST_DX = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 PARTS = ("train", "val", "test")
 _RESULTS = re.compile(r"^dermamnist(?:_\d+)?_(train|val|test)", re.IGNORECASE)

@@ -35,6 +35,7 @@ class Published:
         prepare: further changes of the table, from the file and the taxonomy.
         no_diagnosis: see `Rules`.
         has_lesions: whether each row must have a lesion.
+        beside: columns (lower case) that tell further tables, whose columns are added by image; empty for none.
     """
 
     layout: str

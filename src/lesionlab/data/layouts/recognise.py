@@ -17,16 +17,15 @@ from lesionlab.data.layouts import archive, derm7pt, imagefolder, milk10k, publi
 from lesionlab.data.layouts.beside_tables import one_hot_tables, read_metadata, read_truths, require_images
 from lesionlab.data.layouts.diagnosis_folders import read_diagnosis_folders
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.medmnist import TAXONOMY as MEDMNIST_TAXONOMY
 from lesionlab.data.layouts.medmnist import read_medmnist
 from lesionlab.data.layouts.metadata import FURTHER, OPTIONAL, REQUIRED, UNKNOWN
 from lesionlab.data.layouts.reading import Options, Reading
 from lesionlab.data.layouts.scan import Scan, absolute, one_of, report_twice, report_unused, scan_folder
-from lesionlab.data.layouts.written_diagnoses import names_a_diagnosis, taxonomy_of
+from lesionlab.data.layouts.written_diagnoses import names_a_diagnosis, read_all_dx, taxonomy_of
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_what_is_not_unicode
 from lesionlab.folders import Data
-from lesionlab.taxonomy import Taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -191,10 +190,12 @@ def _counted(set_aside: pd.DataFrame) -> str:
 
 
 def _read_medmnist(folder: Path, archive_file: Path, options: Options) -> Collection:
-    table = read_medmnist(archive_file)
+    table, taxonomy = read_medmnist(archive_file), options.taxonomy or HAM10000
+    remedy = "Choose a set that has them with --taxonomy, or give a file of your own."
+    table["dx"] = read_all_dx(table["dx"].tolist(), table["image_id"].tolist(), taxonomy, str(archive_file), remedy)
     what, decision = "MedMNIST gives no lesion ids", _WITHOUT_LESIONS
     findings = finding("lesion-unknown", what, decision, table["image_id"])
-    return _collection(folder, "MedMNIST", table, findings, options.taxonomy or MEDMNIST_TAXONOMY, _nothing())
+    return _collection(folder, "MedMNIST", table, findings, taxonomy, _nothing())
 
 
 def _read_diagnosis_folders(scan: Scan, predictions: list[Path], options: Options) -> Collection:

@@ -46,7 +46,7 @@ STRUCTURES = {
     "df": {"white_patch": 0.85, "network": 0.6, "white_lines": 0.4},
     "vasc": {"lacunae": 0.9, "septa": 0.4},
 }
-"""The chance of each structure in a typical lesion; `phantom_structures.PAINTERS` paints them."""
+"""The chance of each structure in a typical lesion; `lesionlab.data.phantom.structures.PAINTERS` paints them."""
 MIMICS = {
     "mel": ("nv", "nv", "bkl"),
     "nv": ("mel", "nv", "df"),

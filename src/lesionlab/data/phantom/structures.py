@@ -1,4 +1,4 @@
-"""The structures of dermatoscopy, one painter each, by the names that `phantom_lesion.STRUCTURES` gives them.
+"""The structures of dermatoscopy, one painter each, by the names that `lesionlab.data.phantom.lesion.STRUCTURES` gives them.
 
 Sources for what they look like: Kittler et al., J. Am. Acad. Dermatol. 74, 1093 (2016),
 doi:10.1016/j.jaad.2015.12.038, the standard terms of dermatoscopy.

@@ -2,7 +2,7 @@
 
 In go a number of lesions and a seed; out comes a folder that the rest of lesionlab reads like HAM10000. Every picture
 says that it is generated: in its id (`IMAGE_ID_PREFIX`), its `dataset`, its JPEG comment and its EXIF description.
-The pictures are drawn from rules (`phantom_skin`, `phantom_lesion`, `phantom_structures`), not from patients' images;
+The pictures are drawn from rules (`skin`, `lesion`, `structures`), not from patients' images;
 accuracy on them says that a run works, and nothing about skin.
 """
 
@@ -25,6 +25,7 @@ from lesionlab.data.phantom.skin import CLINICS, Clinic, draw_skin, draw_view, l
 from lesionlab.data.phantom.structures import paint_structures
 from lesionlab.environment import n_cores
 from lesionlab.errors import UsageError
+from lesionlab.files import open_folder
 from lesionlab.progress import track
 from lesionlab.taxonomy import HAM10000
 
@@ -131,7 +132,7 @@ def write_phantoms(
         _write_table(temporary / METADATA, (row for views in rows for row in views))
         (temporary / "README.txt").write_text(README, encoding="utf-8", newline="\n")
         _write_images(temporary / IMAGES, rows, seed, size_px, workers)
-        temporary.chmod(0o755)
+        open_folder(temporary)
         if target.is_dir():
             target.rmdir()
         os.replace(temporary, target)

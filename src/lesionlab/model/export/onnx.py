@@ -50,7 +50,7 @@ def export_onnx(
     """Write the network as ONNX and return the largest difference in probability on the sample.
 
     Outputs: `probabilities` (n, k); for networks that end in a global average also `activation_maps` (n, grid height,
-    grid width, 7), class activation maps (Zhou et al., CVPR 2016), and `features` (n, channels).
+    grid width, k), class activation maps (Zhou et al., CVPR 2016), and `features` (n, channels).
 
     Args:
         network: float32 (n, h, w, 3) 0 to 255 to (n, k) probabilities.
@@ -149,9 +149,9 @@ def with_explanation(network: keras.Model) -> keras.Model:
         return keras.Model(pixels, [network(image)])
     inner = keras.Model(network.inputs, [network.output, pool.input, pool.output])
     probabilities, last_map, features = inner(image)  # (n, k), (n, gh, gw, channels), (n, channels)
-    kernel = network.get_layer("probabilities").get_weights()[0]  # (channels, 7)
+    kernel = network.get_layer("probabilities").get_weights()[0]  # (channels, k)
     head = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="activation_maps")
-    maps = head(last_map)  # (n, gh, gw, 7)
+    maps = head(last_map)  # (n, gh, gw, k)
     head.set_weights([kernel[None, None]])
     return keras.Model(pixels, [probabilities, maps, features])
 

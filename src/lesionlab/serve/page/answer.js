@@ -1,6 +1,6 @@
-// What the network gives for one image, worded: lesionlab.inference.model, in JavaScript, with the keys of `predict --json`.
+// What the network gives for one image, worded: lesionlab.inference.predictions, in JavaScript, with the keys of `predict --json`.
 
-// `found` holds Float32Arrays: probabilities (7), and where the model has them activation_maps (h * w * 7) and ood_score (1).
+// `found` holds Float32Arrays: probabilities (k), and where the model has them activation_maps (h * w * k) and ood_score (1).
 export function answer(image, found, facts) {
   const row = normalised(found.probabilities);
   const best = row.indexOf(Math.max(...row));
