@@ -36,11 +36,14 @@ def execute(out: Path) -> Path:
 
 
 async def _in_lanes(out: Path) -> None:
-    async with asyncio.TaskGroup() as group:
-        for number, lane in enumerate(LANES):
-            group.create_task(
-                _one_after_another(lane, out, out / (MADE + "-2" * number))
-            )
+    lanes = (
+        _one_after_another(lane, out, out / (MADE + "-2" * number))
+        for number, lane in enumerate(LANES)
+    )
+    # A lane goes on to its end though another fails: nbclient does not take being cancelled.
+    ends = await asyncio.gather(*lanes, return_exceptions=True)
+    if failed := [end for end in ends if isinstance(end, Exception)]:
+        raise ExceptionGroup("Notebooks have failed", failed)
 
 
 async def _one_after_another(names: tuple[str, ...], out: Path, work: Path) -> None:

@@ -7,13 +7,12 @@ from lesionlab.cli.arguments import Commands
 
 _SHELLS = ("bash", "zsh", "fish")
 _EPILOG = """\
-to have it in every new shell:
-  bash   cd ~/.local/share/bash-completion/completions
-         lesionlab completion bash > lesionlab
-  zsh    lesionlab completion zsh > ~/.zfunc/_lesionlab
-         (with fpath+=~/.zfunc in .zshrc, before compinit)
-  fish   cd ~/.config/fish/completions
-         lesionlab completion fish > lesionlab.fish
+to have it in every new shell, write it into a file that the shell reads:
+  bash   ~/.local/share/bash-completion/completions/lesionlab
+  zsh    ~/.zfunc/_lesionlab (with fpath+=~/.zfunc in .zshrc, before compinit)
+  fish   ~/.config/fish/completions/lesionlab.fish
+for example:
+  lesionlab completion fish > ~/.config/fish/completions/lesionlab.fish
 """
 _FOLDERS = ("DIR", "RUN")
 _PATHS = ("FILE", "NAME|FILE", "PATH", "MODEL", "RECIPE")  # names of arguments that are text, and may be paths
@@ -24,7 +23,7 @@ def add_completion(commands: Commands) -> None:
     completion = commands.add_parser(
         "completion",
         help="print a script that completes commands and options in a shell",
-        description="Print a script by which a shell completes commands, options and files.",
+        description="Print a script with which a shell completes commands, options and files.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
