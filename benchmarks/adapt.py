@@ -160,8 +160,8 @@ def main() -> None:
             values = {f"before_{k}": v for k, v in before.items()} | {f"after_{k}": v for k, v in after.items()}
             rows.append({"n": n, "seconds": seconds, **values})
             print(f"n {n:5} draw {draw}: {chosen}, {seconds:.1f} s", flush=True)
-        if options.json:
-            options.json.write_text(json.dumps(rows, indent=1))
+            if options.json:
+                options.json.write_text(json.dumps(rows, indent=1))
         if options.figure:
             draw_figure(rows, options.figure)
     mean = pd.DataFrame(rows).groupby("n").mean(numeric_only=True)

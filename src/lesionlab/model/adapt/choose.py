@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
+from lesionlab.cluster.threads import in_order
 from lesionlab.evaluation.intervals import folds as deal
 from lesionlab.model.adapt.candidates import USUAL, Candidate, ClinicImages, Fitted, candidates
 from lesionlab.model.decision_rule import Decision, apply_decision
@@ -101,15 +102,19 @@ def choose(images: ClinicImages, *, seed: int = 0) -> Choice:
 def _choose(images: ClinicImages, seed: int) -> Choice:
     ways, fold = candidates(images), _deal(images, seed)
     tried = [_Tried(np.empty((*fold.shape, images.k)), np.empty((*fold.shape, images.k))) for _ in ways]
-    jobs = [(repeat, number) for repeat in range(len(fold)) for number in np.unique(fold[repeat])]
-    for repeat, number in track(jobs, "cross-validating", total=len(jobs)):
+    _ = images.coordinates  # made once, before the threads ask for them
+
+    def try_all(job: tuple[int, int]) -> None:
+        repeat, number = job
         inside, outside = np.flatnonzero(fold[repeat] == number), np.flatnonzero(fold[repeat] != number)
         for way, found in zip(ways, tried, strict=True):
             fitted = way.fit(images, outside)
-            found.logits[repeat, inside], found.shifts[repeat, inside] = (
-                fitted.head.logits(images.features[inside]),
-                fitted.shift,
-            )
+            found.logits[repeat, inside] = fitted.head.logits(images.features[inside])
+            found.shifts[repeat, inside] = fitted.shift
+
+    jobs = [(repeat, number) for repeat in range(len(fold)) for number in np.unique(fold[repeat])]
+    for _ in track(in_order(try_all, jobs), "cross-validating", total=len(jobs)):
+        pass
     losses = np.array([_losses(found, images.labels) for found in tried])  # (candidates, n)
     usual = next(number for number, way in enumerate(ways) if way.name == USUAL)
     best = _best(losses, images.lesions, usual)
