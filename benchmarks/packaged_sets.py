@@ -56,6 +56,8 @@ def main() -> None:
     is_test = (table["part"] == "test").to_numpy()
     validation, test = given.take(~is_test), given.take(is_test)
     print_calibrated(bundle, validation)
+    if seen.features is None:
+        raise SystemExit("The packaged model gives no features.")
     raw = validation.with_probabilities(as_trained(bundle, seen.features[~is_test]))
     compare_sets(raw, table.loc[~is_test, "folder"].to_numpy(), bundle)
     if options.write:

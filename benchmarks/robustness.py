@@ -39,7 +39,10 @@ def print_overall(found: Robustness) -> None:
         f"as they are: balanced accuracy {clean.balanced_accuracy:.3f}, malignant from {found.threshold:.3f}: sensitivity "
         f"{clean.sensitivity:.3f}, specificity {clean.specificity:.3f}; {clean.rejected:.1%} rejected"
     )
-    rise, changed = (f"({low:.3f} to {high:.3f})" for low, high in (mean.rise_interval, mean.changed_interval))
+    rise, changed = (
+        f"({interval[0]:.3f} to {interval[1]:.3f})" if interval else "(no interval)"
+        for interval in (mean.rise_interval, mean.changed_interval)
+    )
     print(
         f"mean of the corruptions: balanced error rises by {mean.rise:.3f} {rise}, relative accuracy {mean.relative:.2f}, "
         f"{mean.changed:.3f} {changed} of the predictions change, {mean.rejected:.1%} rejected"

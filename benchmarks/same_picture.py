@@ -81,7 +81,7 @@ def judged(model: Model, image: Image.Image) -> list[tuple[str, float, bool]]:
     avif = as_file(image, "AVIF")
     reference["avif"] = as_file(Image.open(BytesIO(avif)).convert("RGB"))
     pixels, srgb = np.asarray(image), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    more = {"save_all": True, "append_images": [image.transpose(Image.Transpose.ROTATE_180)]}
+    more: dict[str, Any] = {"save_all": True, "append_images": [image.transpose(Image.Transpose.ROTATE_180)]}
     files = [
         *(("PNG, BMP, TIFF, WebP without loss", "picture", as_file(image, kind)) for kind in LOSSLESS),
         *(
