@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -19,6 +18,7 @@ from lesionlab.files import write_text
 from lesionlab.inference.facts import Facts
 from lesionlab.report.page import inline_svg
 from lesionlab.report.style import BLUE, GREY, RED, height_of_rows, name_axis, new_figure, save_figure
+from lesionlab.report.templating import environment
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,7 @@ class AdaptedReport:
 
 def write_adapted_html(path: Path, report: AdaptedReport) -> None:
     """Write the report, whole or not at all."""
-    environment = Environment(
-        loader=PackageLoader("lesionlab.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("adapted.html.j2")
+    page = environment().get_template("adapted.html.j2")
     text = page.render(
         r=report,
         figures=_figures(report),

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.evaluation.set_values import SetFigures
 from lesionlab.files import write_text
+from lesionlab.report.templating import environment
 from lesionlab.runs.manifest import DataFacts, ModelFacts, PixelFacts, SplitFacts
 from lesionlab.taxonomy import Taxonomy
 
@@ -50,16 +51,10 @@ def sets_section(sets: SetFigures, taxonomy: Taxonomy) -> str:
 
 
 def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("lesionlab.report"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        autoescape=False,
-    )
-    environment.filters["figure"] = _figure
-    environment.filters["interval"] = _interval
-    return environment.get_template(name)
+    made = environment(is_html=False)
+    made.filters["figure"] = _figure
+    made.filters["interval"] = _interval
+    return made.get_template(name)
 
 
 def _figure(value: float | None) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from lesionlab._version import NOT_A_DEVICE
@@ -24,6 +23,7 @@ from lesionlab.files import replacing_folder, write_text
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.progress import track
 from lesionlab.report.figures_understanding import in_frame, look_with_map, side_by_side
+from lesionlab.report.templating import environment
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.taxonomy import Taxonomy
 
@@ -84,12 +84,10 @@ def write_cases(
 
     """
     cases = _cases(table, seen, metrics, model, taxonomy)
-    environment = Environment(
-        loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    made = environment()
     name_of = taxonomy.name_of | {TIE: "nothing: a tie"}
     common = {"notice": NOT_A_DEVICE, "model": model.name, "name_of": name_of, "malignant": taxonomy.malignant}
-    page = environment.get_template("case.html.j2")
+    page = made.get_template("case.html.j2")
 
     def write(case: Case, folder: Path) -> None:
         picture = folder / f"{case.number}.jpg"
@@ -103,7 +101,7 @@ def write_cases(
             for _ in track(written, "writing a page a case", total=len(cases)):
                 pass
         wrong_first = sorted(cases, key=lambda case: (case.is_right, -case.certainty))
-        index = environment.get_template("cases.html.j2")
+        index = made.get_template("cases.html.j2")
         write_text(temporary / "index.html", index.render(cases=wrong_first, **common))
     return folder / "index.html"
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.evaluation.drift import Change, FeatureShift
 from lesionlab.files import write_text
 from lesionlab.report.style import BLUE, GREY, RED, STYLE, new_figure
+from lesionlab.report.templating import environment
 
 
 def write_drift_page(
@@ -43,10 +43,7 @@ def write_drift_page(
         figures = {"shift": _svg(_permuted(shift)), "quality": _svg(_looks(names, values))}
         if mix:
             figures["mix"] = _svg(_mix(names, mix))
-    environment = Environment(
-        loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    page = environment.get_template("drift.html.j2")
+    page = environment().get_template("drift.html.j2")
     facts: dict[str, object] = {"names": names, "verdict": verdict, "shift": shift, "mix": mix, "quality": quality}
     write_text(path, page.render(**facts, figures=figures, model=model, notice=NOT_A_DEVICE))
 

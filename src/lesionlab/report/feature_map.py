@@ -13,7 +13,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from lesionlab._version import NOT_A_DEVICE
@@ -24,6 +23,7 @@ from lesionlab.files import write_text
 from lesionlab.inference.features import Embeddings
 from lesionlab.inference.neighbours import neighbour_index
 from lesionlab.progress import track
+from lesionlab.report.templating import environment
 
 MOST_IMAGES = 3000  # of a page: some 10 MB
 _THUMB_PX, _QUALITY = 72, 70
@@ -73,8 +73,7 @@ def write_feature_map(path: Path, made: Embeddings, *, seed: int = 0) -> str:
         nearest = [(int(i), round(float(c), 3)) for i, c in zip(near, cosines, strict=True) if i != row][:_NEIGHBOURS]
         x, y = (round(float(value), 4) for value in places[row])
         pictures.append(Picture(made.image_id[chosen[row]], x, y, jpeg, tuple(nearest)))
-    environment = Environment(loader=PackageLoader("lesionlab.report"), autoescape=True, undefined=StrictUndefined)
-    page = environment.get_template("feature_map.html.j2")
+    page = environment().get_template("feature_map.html.j2")
     data = [[p.name, p.x, p.y, p.jpeg, p.nearest] for p in pictures]
     shown = {"data": data, "total": len(made), "method": method, "model": made.model, "notice": NOT_A_DEVICE}
     write_text(path, page.render(**shown, thumb_px=_THUMB_PX, width=features.shape[1]))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
@@ -24,6 +24,7 @@ from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.files import write_text
 from lesionlab.recipe import Recipe
 from lesionlab.report.checklists import checklists
+from lesionlab.report.templating import environment
 from lesionlab.runs.manifest import EvaluationManifest, Manifest
 from lesionlab.runs.stages import Step
 from lesionlab.taxonomy import Taxonomy
@@ -110,22 +111,16 @@ def _common(taxonomy: Taxonomy, is_generated: bool) -> dict[str, Any]:
 
 
 def _environment(folder: Path, metrics: Metrics | None) -> Environment:
-    environment = Environment(
-        loader=PackageLoader("lesionlab.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["figure"] = lambda name, alt: _figure(folder / "figures" / name, alt)
-    environment.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)
-    environment.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
-    environment.globals["p_value"] = lambda key: _p_value(metrics, key)
-    environment.filters["folders"] = lambda folder: folder if isinstance(folder, str) else " and ".join(folder)
-    environment.filters["shell"] = shlex.quote
-    environment.filters["thousands"] = lambda value: f"{value:,}"
-    environment.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%"
-    return environment
+    made = environment()
+    made.globals["figure"] = lambda name, alt: _figure(folder / "figures" / name, alt)
+    made.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)
+    made.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
+    made.globals["p_value"] = lambda key: _p_value(metrics, key)
+    made.filters["folders"] = lambda folder: folder if isinstance(folder, str) else " and ".join(folder)
+    made.filters["shell"] = shlex.quote
+    made.filters["thousands"] = lambda value: f"{value:,}"
+    made.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%"
+    return made
 
 
 def _number(metrics: Metrics | None, key: str, style: str) -> Markup:
