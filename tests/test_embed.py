@@ -12,7 +12,7 @@ import tiny_onnx
 from builders import photographs
 from conftest import lesionlab_here
 from lesionlab.errors import UsageError
-from lesionlab.inference.feature_files import read_features, refuse_others
+from lesionlab.inference.feature_files import read_features
 from lesionlab.inference.neighbours import neighbour_index
 
 
@@ -68,14 +68,6 @@ def test_shards_hold_the_same_and_go_on(tiny: Path, pictures: Path, tmp_path: Pa
     np.testing.assert_array_equal(read_features(tmp_path / "out").features, lesionlab.embed(pictures, tiny).features)
     other = lesionlab_here("predict", pictures, "--model", tiny, "--shards", tmp_path / "out", "--shard-size", 4)
     assert other.returncode == 2 and "holds another job" in other.stderr
-
-
-def test_features_of_another_model_are_refused(tiny: Path, pictures: Path, tmp_path: Path) -> None:
-    other = tiny_onnx.write(tmp_path / "other.onnx", scale=3.0)
-    first, second = (lesionlab.embed(pictures / "p01.png", model) for model in (tiny, other))
-    with pytest.raises(UsageError, match=r"b\.npz holds features of another model .*Embed both with the same --model"):
-        refuse_others(first, second, ("a.npz", "b.npz"))
-    refuse_others(first, first, ("a.npz", "a.npz"))
 
 
 @pytest.mark.parametrize(
@@ -142,7 +134,8 @@ def test_the_nearest_are_found_among_features_that_were_written(tiny: Path, pict
         assert first.split() == ["1.000", str(image)]
     other = tiny_onnx.write(tmp_path / "other.onnx", scale=4.0)
     done = lesionlab_here("embed", asked[0], "--model", other, "--among", tmp_path / "all.npz")
-    assert done.returncode == 2 and "holds features of another model (tiny, " in done.stderr
+    assert done.returncode == 2 and "all.npz holds features of another model (tiny, " in done.stderr
+    assert "Embed both with the same --model" in done.stderr
 
 
 def test_neighbours_are_exact_with_a_shadow_and_without() -> None:

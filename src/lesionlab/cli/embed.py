@@ -175,14 +175,10 @@ def _archive(embedder: "Embedder", file: Path) -> "Embeddings":
         UsageError: they cannot be read, or are of another model.
 
     """
-    from lesionlab.inference.feature_files import read_features
+    from lesionlab.inference.feature_files import FeatureFacts, facts_of, read_features, refuse_other_model
 
     found = read_features(file)
-    if found.model_sha256 != embedder.sha256:
-        raise UsageError(
-            f"{file} holds features of another model ({found.model}, {found.model_sha256[:12]}) than {embedder.name} "
-            f"({embedder.sha256[:12]}): they cannot be compared. Give that model by --model, or embed anew."
-        )
+    refuse_other_model(facts_of(embedder), FeatureFacts(found.model, found.model_sha256), "the model", str(file))
     return found
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
+from scipy.special import softmax
 
 from lesionlab.evaluation.intervals import folds
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
@@ -29,7 +30,7 @@ class VectorScaling:
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Rescale probabilities (n, k)."""
-        return _softmax(_logits(probabilities) * np.array(self.scale) + np.array(self.offset))
+        return softmax(_logits(probabilities) * np.array(self.scale) + np.array(self.offset), axis=1)
 
 
 def fit_vector_scaling(labels: np.ndarray, probabilities: np.ndarray) -> VectorScaling:
@@ -40,7 +41,7 @@ def fit_vector_scaling(labels: np.ndarray, probabilities: np.ndarray) -> VectorS
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scale, offset = parameters[:k], parameters[k:]
-        found = _softmax(logits * scale + offset)
+        found = softmax(logits * scale + offset, axis=1)
         away = parameters - start
         value = -np.log(np.maximum((found * truth).sum(axis=1), 1e-15)).sum() + (away**2).sum() / 2
         gradient = np.r_[((found - truth) * logits).sum(axis=0), (found - truth).sum(axis=0)] + away
@@ -62,7 +63,7 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 def temper(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Divide the logits of probabilities (n, k) by a temperature."""
-    return _softmax(_logits(probabilities) / temperature)
+    return softmax(_logits(probabilities) / temperature, axis=1)
 
 
 def fitted_temperature(labels: np.ndarray, probabilities: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
@@ -95,8 +96,3 @@ def cross_fitted(
 def _logits(probabilities: np.ndarray) -> np.ndarray:
     logits = np.log(np.maximum(probabilities, 1e-30))
     return logits - logits.mean(axis=1, keepdims=True)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weighted / weighted.sum(axis=1, keepdims=True)

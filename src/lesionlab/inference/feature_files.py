@@ -2,7 +2,7 @@
 
 A file has `image_id`, `path` and `features` (float32) of each image, and facts of the model as JSON: in the array `facts` of an
 `.npz` file, under the key `lesionlab` of a Parquet schema. Both are written row by row: a file takes no more memory for a
-million images than for a thousand. Features of another model are refused by those who read two files (`refuse_others`).
+million images than for a thousand. Features of another model are refused by those who read two files (`refuse_other_model`).
 """
 
 import json
@@ -181,7 +181,7 @@ def read_features(path: str | Path) -> Embeddings:
         raise UsageError(f"{path} holds no shards of features: make them with 'lesionlab embed … --shards {path}'.")
     parts = [_read(file) for file in files]
     for file, part in zip(files, parts, strict=True):
-        _refuse_other(parts[0].facts, part.facts, f"{files[0]}", f"{file}")
+        refuse_other_model(parts[0].facts, part.facts, f"{files[0]}", f"{file}")
     made = [part.features for part in parts if len(part.features)]
     return Embeddings(
         tuple(name for part in parts for name in part.image_id),
@@ -192,13 +192,8 @@ def read_features(path: str | Path) -> Embeddings:
     )
 
 
-def refuse_others(first: Embeddings, second: Embeddings, names: tuple[str, str]) -> None:
-    """Raise a UsageError where features are of two models; `names` are those of their files, for the message."""
-    one, other = (FeatureFacts(each.model, each.model_sha256) for each in (first, second))
-    _refuse_other(one, other, *names)
-
-
-def _refuse_other(first: FeatureFacts, second: FeatureFacts, name: str, other: str) -> None:
+def refuse_other_model(first: FeatureFacts, second: FeatureFacts, name: str, other: str) -> None:
+    """Raise a UsageError where features are of two models; `name` and `other` say whose they are, for the message."""
     if first.model_sha256 != second.model_sha256:
         raise UsageError(
             f"{other} holds features of another model ({second.model}, {second.model_sha256[:12]}) than {name} "

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from lesionlab.evaluation.metrics import headline
 from lesionlab.progress import track
@@ -47,7 +48,7 @@ class LinearHead:
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Probabilities of features (n, d): float64 (n, k), rows sum to 1."""
-        return _softmax(features.astype(np.float64) @ self.kernel + self.bias)
+        return softmax(features.astype(np.float64) @ self.kernel + self.bias, axis=1)
 
 
 def fit_linear_head(
@@ -123,8 +124,3 @@ def _measured(
 
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-15)).mean())
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weighed = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weighed / weighed.sum(axis=1, keepdims=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from scipy.special import softmax
 
 from lesionlab.evaluation.vector_scaling import fit_temperature, fit_vector_scaling
 from lesionlab.model.adapt.anchored import Change, Coordinates, fit_change, make_coordinates
@@ -119,7 +120,11 @@ def _as_it_is(images: ClinicImages, rows: np.ndarray) -> Fitted:
 def _temperature(images: ClinicImages, rows: np.ndarray) -> Fitted:
     old, labels = _as_it_is(images, rows), images.labels[rows]
     kept = rows[images.is_known[labels]]
-    found = fit_temperature(images.labels[kept], _softmax(old.head.logits(images.features[kept]))) if len(kept) else 1.0
+    found = (
+        fit_temperature(images.labels[kept], softmax(old.head.logits(images.features[kept]), axis=1))
+        if len(kept)
+        else 1.0
+    )
     bias = np.where(images.is_known, old.head.bias / found, _NEVER)
     return Fitted(
         replace(old.head, kernel=old.head.kernel / np.float32(found), bias=bias.astype(np.float32)), old.shift / found
@@ -133,7 +138,7 @@ def _mix(images: ClinicImages, rows: np.ndarray) -> Fitted:
 
 def _vector(images: ClinicImages, rows: np.ndarray) -> Fitted:
     labels, head = images.labels[rows], images.start.head
-    found = fit_vector_scaling(labels, _softmax(images.old_logits[rows]))
+    found = fit_vector_scaling(labels, softmax(images.old_logits[rows], axis=1))
     scale, offset = np.array(found.scale, np.float32), np.array(found.offset, np.float32)
     kernel = (head.kernel - head.kernel.mean(axis=1, keepdims=True)) * scale
     made = replace(head, kernel=kernel, bias=(head.bias - head.bias.mean()) * scale + offset)
@@ -176,8 +181,3 @@ def _changed(images: ClinicImages, rows: np.ndarray, change: Change) -> Fitted:
         kernel, bias = kernel + along, bias - images.directions.mean @ along
     made = Head(kernel.astype(np.float32), bias.astype(np.float32), old.log_shift)
     return Fitted(made, -log_mix)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weighted / weighted.sum(axis=1, keepdims=True)

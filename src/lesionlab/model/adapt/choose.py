@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
@@ -151,7 +152,7 @@ def _exponent(labels: np.ndarray, lesions: np.ndarray, logits: np.ndarray, shift
 def _decided(logits: np.ndarray, shifts: np.ndarray, kept: float, exponent: float) -> np.ndarray:
     """Probabilities (n, k) as the model file gives them, of logits with the whole mix in."""
     given = min(1 - kept, exponent)
-    found = _softmax(logits + given * shifts)
+    found = softmax(logits + given * shifts, axis=1)
     result = np.empty_like(found)
     for shift in np.unique(shifts, axis=0):
         rows = (shifts == shift).all(axis=1)
@@ -245,9 +246,4 @@ def _gain(differences: np.ndarray, lesions: np.ndarray) -> tuple[float, float]:
 
 
 def _log_losses(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    return -np.log(np.maximum(_softmax(logits)[np.arange(len(labels)), labels], _LEAST))
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weighted / weighted.sum(axis=1, keepdims=True)
+    return -np.log(np.maximum(softmax(logits, axis=1)[np.arange(len(labels)), labels], _LEAST))
