@@ -62,10 +62,13 @@ def open_dicom(data: bytes) -> Image.Image:
     """
     try:
         import pydicom
+        from pydicom import config
         from pydicom.pixels import get_decoder
     except ImportError as error:
         remedy = "the file is a DICOM file, for which a decoder is not installed: pip install 'lesionlab[dicom]'"
         raise ImageError(remedy, code="not_an_image") from error
+    # Its warnings of wrong values repeat them, and in a damaged file they may be anything that stands there.
+    config.settings.reading_validation_mode = config.IGNORE
     try:
         syntax = _transfer_syntax(data)
         if syntax not in _DECODERS:

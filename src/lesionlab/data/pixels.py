@@ -238,7 +238,7 @@ def _decode_block(request: _Request, path: Path, block: slice) -> list[tuple[_Ro
             pixels, row = _decode_file(request.paths[number], request)
             if pixels is not None:
                 handle.seek(start + number * pixels.nbytes)
-                _write(handle, memoryview(pixels).cast("B"))
+                _write(handle, pixels.data.cast("B"))
             rows.append((row, state))
     return rows
 
