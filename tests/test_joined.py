@@ -179,7 +179,7 @@ def test_check_of_two_folders_says_what_they_have_in_common(
     pairs = tmp_path / "pairs.csv"
     assert main(["check", *map(str, halves), "--pairs", str(pairs)]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "In common: 1" in said and "a split leaves each on one side" in said
+    assert "In common: 10 lesions, by" in said and "a split leaves each on one side" in said
     written = pd.read_csv(pairs, dtype=str)
     assert {f"COPY_{number}" for number in range(10)} <= set(written["image_id_b"])
     assert main(["check", *map(str, halves), "--pairs", str(tmp_path / "no" / "pairs.csv")]) == 2

@@ -146,6 +146,13 @@ def test_overlays_are_refused() -> None:
         read_image(file.getvalue(), 24, 24, "centre")
 
 
+def test_no_warning_repeats_what_stands_in_a_damaged_file(recwarn: pytest.WarningsRecorder) -> None:
+    uid = b"1.2.840.10008.5.1.4.1.1.77.1.7"
+    with pytest.raises(ImageError, match="is of an unknown class|is damaged"):
+        read_image(CASES["rgb.dcm"].data.replace(uid, b"1.2.Doe^Jane".ljust(len(uid), b"!")), 8, 8, "centre")
+    assert not [str(one.message) for one in recwarn]
+
+
 def test_nothing_of_a_patient_is_logged_shown_or_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -63,9 +63,12 @@ def open_dicom(data: bytes) -> Image.Image:
     """
     try:
         import pydicom
+        from pydicom import config
         from pydicom.pixels import get_decoder
     except ImportError as error:
         raise ImageError(why_missing("a DICOM file", "pydicom", "dicom"), code="not_an_image") from error
+    # Its warnings of wrong values repeat them, and in a damaged file they may be anything that stands there.
+    config.settings.reading_validation_mode = config.IGNORE
     try:
         syntax = _transfer_syntax(data)
         if syntax not in _DECODERS:
