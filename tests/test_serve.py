@@ -487,7 +487,8 @@ def test_a_request_that_outlasts_the_goodbye_is_told_so(model: Path, photos: lis
         task.cancel()
         await task
 
-    asyncio.run(ask())
+    with ThreadPoolExecutor(1) as pool:  # in this thread a browser's loop may run
+        pool.submit(asyncio.run, ask()).result()
     assert sent[0]["status"] == 503 and b"stopping" in sent[1]["body"] and sent[-1] == 503
 
 

@@ -59,10 +59,10 @@ def facts_of_refit(run: RunDirectory) -> Facts:
 
 
 def _counts(run: RunDirectory, parts: Sequence[str]) -> list[int]:
-    """Images of each diagnosis in some parts."""
+    """Images of each diagnosis in some parts; empty where a damaged table has none of them."""
     table = run.splits()
     found = table.loc[table["part"].isin(parts), "dx"].value_counts()
-    return [int(found.get(dx, 0)) for dx in run.taxonomy.dx]
+    return [int(found.get(dx, 0)) for dx in run.taxonomy.dx] if len(found) else []
 
 
 def describe_training_data(data: DataFacts) -> tuple[str, str]:

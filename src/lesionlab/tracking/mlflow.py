@@ -132,6 +132,7 @@ def _client(uri: str) -> Any:
         os.environ.setdefault(name, value)
     try:
         import alembic  # noqa: F401  for a database, the default
+        import mlflow  # noqa: F401
         import sqlalchemy  # noqa: F401
         from mlflow.tracking import MlflowClient
     except ImportError as error:
