@@ -100,11 +100,16 @@ def refuse_foreign(folder: Path, kind: str = "run", option: str = "--out") -> No
         )
 
 
+def lies_in(path: Path, data: Data) -> bool:
+    """Whether a path lies in a folder of data, or is one."""
+    return any(path.resolve().is_relative_to(one.resolve()) for one in each(data))
+
+
 def refuse_among_images(folder: Path, data: Data) -> None:
     """Refuse a folder for results that lies in a data folder: its pictures would be taken for images."""
     if any(folder.resolve() == one.resolve() for one in each(data)):
         raise UsageError(f"{folder} is the data folder itself. Choose another folder with --out.")
-    if any(folder.resolve().is_relative_to(one.resolve()) for one in each(data)):
+    if lies_in(folder, data):
         raise UsageError(
             f"{folder} lies in the data folder, and its pictures would be taken for images. Choose another with --out."
         )

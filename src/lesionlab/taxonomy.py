@@ -149,11 +149,22 @@ def taxonomy_names() -> list[str]:
     return toml_names("taxonomies")
 
 
-def widest_of(columns: Collection[str]) -> "Taxonomy | None":
-    """Find, of the sets that come with lesionlab, the largest whose columns all stand in a table, in any case; None without."""
+def wider_than(asked: Collection[str], columns: Collection[str]) -> "Taxonomy | None":
+    """Find the diagnoses of a table that has columns for more than those asked for, as of a model that knows more.
+
+    Args:
+        asked: codes, columns or names of diagnoses.
+        columns: of the table, in any case.
+
+    Returns:
+        The largest set of those that come with lesionlab whose columns all stand there; None where it has no more diagnoses
+        than are asked for, or lacks one of these.
+
+    """
     header = {name.upper() for name in columns}
     fits = [one for one in map(read_taxonomy, taxonomy_names()) if {column.upper() for column in one.columns} <= header]
-    return max(fits, key=len, default=None)
+    widest = max(fits, key=len, default=None)
+    return widest if widest and len(widest) > len(asked) and all(map(widest.find, asked)) else None
 
 
 def read_taxonomy(name_or_file: str | Path) -> Taxonomy:

@@ -129,13 +129,15 @@ def _refuse_pictures(options: argparse.Namespace) -> None:
     tables = [table for table in (options.rank, options.suspects) if table]
     if not tables:
         return
+    from lesionlab.folders import lies_in
     from lesionlab.lifecycle.rank_images import sheet_of
 
     if len(tables) == 2 and tables[0].resolve() == tables[1].resolve():
         raise UsageError(f"--rank and --suspects both name {tables[0]}: give each a table of its own.")
-    folders = [folder for folder in (options.data, *(options.unlabelled or ())) if folder and Path(folder).is_dir()]
+    given = [Path(path) for path in (options.data, *(options.unlabelled or ())) if path]
+    folders = tuple(path for path in given if path.is_dir())
     for table in tables:
-        if any(table.resolve().is_relative_to(Path(folder).resolve()) for folder in folders):
+        if lies_in(table, folders):
             raise UsageError(
                 f"{table} lies among the images, and its contact sheet would be taken for one. Choose another place."
             )

@@ -34,7 +34,7 @@ def _demo(options: argparse.Namespace) -> None:
     from lesionlab.serve.settings import make_settings
 
     refuse_without_extra()
-    from lesionlab.serve.examples import draw_examples
+    from lesionlab.serve.drawn_examples import draw_examples
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder is taken away then as well
     with tempfile.TemporaryDirectory(prefix="lesionlab-demo-") as folder, suppress(KeyboardInterrupt):

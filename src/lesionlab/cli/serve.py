@@ -6,9 +6,7 @@ from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.arguments import Commands, Group, megabytes, port, positive
-from lesionlab.serve.limits import Limits, environment
-
-_AROUND = 1_000_000  # bytes of a request around its image
+from lesionlab.serve.limits import Limits, environment, limits_for
 
 
 def add_serve(commands: Commands) -> None:
@@ -70,22 +68,9 @@ def _serve(options: argparse.Namespace) -> None:
         insecure_no_token=options.insecure_no_token,
         model=options.model,
         reference=options.reference,
-        limits=_limits(options),
+        limits=limits_for(int(options.max_file_mb * 1e6), Limits(files=options.max_files, waiting=options.waiting)),
     )
     serve(settings, tell=tell_address)
-
-
-def _limits(options: argparse.Namespace) -> Limits:
-    """Let a request hold at least one image of the size allowed, and two such requests be under way."""
-    size, usual = int(options.max_file_mb * 1e6), Limits()
-    one = size + _AROUND
-    return Limits(
-        files=options.max_files,
-        file_bytes=size,
-        body_bytes=max(usual.body_bytes, one),
-        bodies_bytes=max(usual.bodies_bytes, 2 * one),
-        waiting=options.waiting,
-    )
 
 
 def tell_address(host: str, port: int) -> None:

@@ -36,10 +36,10 @@ def known_matches(
         contents: SHA-256 of each file.
         cache_dir: where found pairs are kept.
     """
-    kept = kept_matches(paths, image_ids, contents, cache_dir)
-    if kept is not None:
+    file = _file(paths, contents, cache_dir)
+    if (kept := _kept(file, image_ids)) is not None:
         return kept
-    file, pairs = _file(paths, contents, cache_dir), point_matches(paths, image_ids)
+    pairs = point_matches(paths, image_ids)
     place = {image_id: number for number, image_id in enumerate(image_ids)}
     rows = [_Row(place[p.image_id_a], place[p.image_id_b], p.points, float(p.scale), p.is_mirrored) for p in pairs]
     with suppress(OSError):  # found anew next time
@@ -53,10 +53,7 @@ def kept_matches(
     paths: Sequence[str], image_ids: Sequence[str], contents: Sequence[str], cache_dir: Path
 ) -> list[PointMatch] | None:
     """Read what an earlier command found in the same files, as `known_matches`; None where none has looked."""
-    rows = _read(_file(paths, contents, cache_dir), len(paths))
-    if rows is None:
-        return None
-    return [PointMatch(image_ids[row.a], image_ids[row.b], row.points, row.scale, row.is_mirrored) for row in rows]
+    return _kept(_file(paths, contents, cache_dir), image_ids)
 
 
 def _file(paths: Sequence[str], contents: Sequence[str], cache_dir: Path) -> Path:
@@ -65,9 +62,11 @@ def _file(paths: Sequence[str], contents: Sequence[str], cache_dir: Path) -> Pat
     return cache_dir / f"{name}.pairs.json"
 
 
-def _read(file: Path, n: int) -> list[_Row] | None:
+def _kept(file: Path, image_ids: Sequence[str]) -> list[PointMatch] | None:
     try:
         rows = msgspec.json.decode(file.read_bytes(), type=list[_Row])
     except (OSError, msgspec.DecodeError):
         return None
-    return rows if all(0 <= row.a < n and 0 <= row.b < n for row in rows) else None
+    if not all(0 <= row.a < len(image_ids) and 0 <= row.b < len(image_ids) for row in rows):
+        return None
+    return [PointMatch(image_ids[row.a], image_ids[row.b], row.points, row.scale, row.is_mirrored) for row in rows]

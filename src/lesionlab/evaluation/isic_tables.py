@@ -12,7 +12,7 @@ from lesionlab.data.layouts.tables import number, read_rows, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge, of_taxonomy
 from lesionlab.evaluation.isic_rows import MARKS, marks_row, metadata_row, one_hot_row, share, weight
-from lesionlab.taxonomy import HAM10000, Taxonomy, widest_of
+from lesionlab.taxonomy import HAM10000, Taxonomy, wider_than
 
 RUN_COLUMNS = ("part", "lesion_id", "truth", "predicted")
 ALL_PARTS = "*"
@@ -169,9 +169,9 @@ def _holds_diagnoses(header: list[str]) -> bool:
 
 def _wider(header: list[str], challenge: Challenge) -> Taxonomy | None:
     """The diagnoses of a model that knows all that the challenge asks for and more; None where the table has no more."""
-    asked = HAM10000.columns if challenge.from_diagnoses else challenge.columns
-    widest = widest_of(header) if challenge.has_one_answer or challenge.from_diagnoses else None
-    return widest if widest and len(widest) > len(asked) and all(map(widest.find, asked)) else None
+    if not (challenge.has_one_answer or challenge.from_diagnoses):
+        return None
+    return wider_than(HAM10000.columns if challenge.from_diagnoses else challenge.columns, header)
 
 
 def _narrowed(path: Path, part: str | None, challenge: Challenge, wider: Taxonomy) -> tuple[Table, list[str]]:

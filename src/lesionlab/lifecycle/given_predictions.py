@@ -27,7 +27,7 @@ from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.lifecycle.predicted_names import as_in_data
 from lesionlab.runs.manifest import EvaluatedModel
 from lesionlab.runs.stages import say
-from lesionlab.taxonomy import Taxonomy, widest_of
+from lesionlab.taxonomy import Taxonomy, wider_than
 
 SUM_TOLERANCE = 0.05  # seven probabilities of two decimals each may miss 1 by 0.035
 
@@ -37,8 +37,7 @@ def wider_taxonomy(path: Path, own: Taxonomy) -> Taxonomy | None:
 
     None where there is no such set with all of the data's among those that come with lesionlab.
     """
-    widest = widest_of(read_start(path)[0])
-    return widest if widest and len(own) < len(widest) and all(map(widest.find, own.dx)) else None
+    return wider_than(own.dx, read_start(path)[0])
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lesionlab.evaluation.answers import TIE
 from lesionlab.evaluation.metrics import title
 from lesionlab.evaluation.metrics_file import Metrics
 from lesionlab.files import write_text
+from lesionlab.folders import as_read, named
 from lesionlab.recipe import Recipe
 from lesionlab.report.checklists import checklists
 from lesionlab.report.templating import environment
@@ -116,7 +117,7 @@ def _environment(folder: Path, metrics: Metrics | None) -> Environment:
     made.globals["number"] = lambda key, style=".3f": _number(metrics, key, style)
     made.globals["interval"] = lambda key, style=".3f": _interval(metrics, key, style)
     made.globals["p_value"] = lambda key: _p_value(metrics, key)
-    made.filters["folders"] = lambda folder: folder if isinstance(folder, str) else " and ".join(folder)
+    made.filters["folders"] = lambda written: named(as_read(written))
     made.filters["shell"] = shlex.quote
     made.filters["thousands"] = lambda value: f"{value:,}"
     made.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%"

@@ -3,6 +3,8 @@
 import os
 from typing import NamedTuple
 
+_AROUND = 1_000_000  # bytes of a request around its image
+
 
 class Limits(NamedTuple):
     """Bounds on what one client, and all together, can ask for.
@@ -25,6 +27,13 @@ class Limits(NamedTuple):
     waiting: int = 64
     header_seconds: float = 10.0
     body_seconds: float = 30.0
+
+
+def limits_for(file_bytes: int, limits: Limits) -> Limits:
+    """Allow images of a size: a request holds at least one such, and two such requests may be under way."""
+    one = file_bytes + _AROUND
+    body, bodies = max(limits.body_bytes, one), max(limits.bodies_bytes, 2 * one)
+    return limits._replace(file_bytes=file_bytes, body_bytes=body, bodies_bytes=bodies)
 
 
 def environment(name: str) -> str:
