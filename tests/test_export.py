@@ -357,7 +357,7 @@ def test_litert(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
 
 
 def test_the_mean_over_flipped_views_is_in_the_file(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
-    recipe = recipe_of("small-cnn")
+    recipe = recipe_of("MobileNet")
     network = build_network(recipe, np.full(3, 140.0), np.full(3, 40.0), n_diagnoses=7, views=4)
     network.save(tmp_path / "m.keras")
     network = load_network(tmp_path / "m.keras")
