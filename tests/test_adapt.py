@@ -98,6 +98,19 @@ def test_the_terminal_and_the_report_promise_no_more_than_the_lesions_bear(adapt
     assert not re.search(r"(src|href)=\"(?!#|data:)", page), "the report needs nothing from outside"
 
 
+def test_the_report_says_whether_photographs_of_one_lesion_were_found_point_by_point(
+    adapted: SimpleNamespace, clinic: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2", reason="OpenCV, the extra match, is not installed")
+    page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
+    assert all("at another zoom were not looked for" in text for text in (adapted.shown, page))
+    monkeypatch.setenv("LESIONLAB_CACHE", str(tmp_path / "cache"))
+    assert lesionlab_here("check", clinic).returncode == 0
+    given = ("adapt", tiny, "--data", clinic, "--out", tmp_path / "mine.onnx", "--report", tmp_path / "mine.html")
+    shown, page = lesionlab_here(*given).stdout, (tmp_path / "mine.html").read_text(encoding="utf-8")
+    assert all("found point by point (" in text and "not looked for" not in text for text in (shown, page))
+
+
 def test_what_to_label_next_and_what_to_look_at_again(adapted: SimpleNamespace) -> None:
     ranked = pd.read_csv(adapted.folder / "next.csv")
     assert list(ranked["rank"]) == list(range(1, len(ranked) + 1)) and ranked["image"].is_unique
