@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import tiny_onnx
 from builders import draw, photographs
@@ -96,6 +97,35 @@ def test_the_terminal_and_the_report_promise_no_more_than_the_lesions_bear(adapt
         assert "balanced accuracy" in text
     assert "generated, of no patient" in page and "<svg" in page
     assert not re.search(r"(src|href)=\"(?!#|data:)", page), "the report needs nothing from outside"
+
+
+def test_the_matrix_of_the_report_fills_its_figure(adapted: SimpleNamespace) -> None:
+    page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
+    drawn = page[page.index('aria-label="Confusion matrix"') :]
+    width = float(re.search(r'viewBox="0 0 ([\d.]+)', drawn)[1])  # type: ignore[index]
+    edges = re.search(r'id="confusion-patch_2">\s*<path d="M ([\d.]+) [\d.]+\s+L ([\d.]+)', drawn)
+    assert edges is not None
+    assert float(edges[1]) < 0.2 * width and float(edges[2]) > 0.95 * width
+    assert 'id="reliability-patch_5"' not in page, "no frame above and beside the points"
+
+
+def test_a_contact_sheet_ends_with_what_it_must_not_be_used_for(adapted: SimpleNamespace) -> None:
+    with Image.open(adapted.folder / "again.png") as sheet:
+        pixels = np.asarray(sheet.convert("L"))
+    assert (len(pixels) - 34) % (160 + 34) == 0 and (pixels[-34:] < 200).any()
+
+
+def test_the_report_says_whether_photographs_of_one_lesion_were_found_point_by_point(
+    adapted: SimpleNamespace, clinic: Path, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("cv2", reason="OpenCV, the extra match, is not installed")
+    page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
+    assert all("at another zoom were not looked for" in text for text in (adapted.shown, page))
+    monkeypatch.setenv("LESIONLAB_CACHE", str(tmp_path / "cache"))
+    assert lesionlab_here("check", clinic).returncode == 0
+    given = ("adapt", tiny, "--data", clinic, "--out", tmp_path / "mine.onnx", "--report", tmp_path / "mine.html")
+    shown, page = lesionlab_here(*given).stdout, (tmp_path / "mine.html").read_text(encoding="utf-8")
+    assert all("found point by point (" in text and "not looked for" not in text for text in (shown, page))
 
 
 def test_what_to_label_next_and_what_to_look_at_again(adapted: SimpleNamespace) -> None:

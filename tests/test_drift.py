@@ -1,5 +1,6 @@
 """`lesionlab compare-data`: one source is taken for one, two for two, and lesions stay whole."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,9 @@ def test_two_sources_are_told_from_one(tiny: Path, tmp_path: Path) -> None:
     assert "The pictures of 2025/jan do not come from where those of 2024/jan come" in words
     assert "What looks different: brightness" in words
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    drawn = re.findall(r"<!-- (.*?) -->", page)
+    assert not [text for text in drawn if "1e" in text], "one value has no axis of millionths"
+    assert "melanocytic nevus (nv)" in page
     assert page.count("<svg") == 3 and "p = 0.001" in page and "brightness" in page
 
 
@@ -94,3 +98,26 @@ def test_a_table_of_lesions_alone_is_read(tiny: Path, tmp_path: Path) -> None:
     (folder / "lesions.csv").write_text(f"image_id,lesion_id\n{rows}")
     done = lesionlab_here("compare-data", folder, folder, "--model", tiny)
     assert done.returncode == 2 and "shows 5 lesions: a comparison needs 10 or more" in done.stderr
+
+
+def test_a_table_at_fault_is_told_and_the_comparison_goes_on(tiny: Path, tmp_path: Path) -> None:
+    """None at all, and one of lesions alone, are no fault."""
+    a, b = pictures(tmp_path / "a", 24, seed=1), pictures(tmp_path / "b", 24, seed=2)
+    (a / "lesions.csv").write_text("image_id,lesion_id\n" + "".join(f"1-{n},{n // 2}\n" for n in range(24)))
+    given = ("compare-data", a, b, "--model", tiny, "--out", tmp_path / "page.html")
+    assert "The fault" not in lesionlab_here(*given).stdout + (tmp_path / "page.html").read_text(encoding="utf-8")
+    (b / "table.csv").write_text("image_id,lesion_id,dx\n" + "".join(f"2-{n},{n // 2},melanomaa\n" for n in range(24)))
+    done, page = lesionlab_here(*given), (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert done.returncode == 0, done.stderr
+    for text in (" ".join(done.stdout.split()), page):
+        assert "12 lesions of a and 12 of b" in text
+        assert "without its table of diagnoses, which cannot be read" in text
+        assert "unknown diagnosis" in text and "melanomaa" in text
+
+
+def test_a_table_that_gives_an_image_two_lesions_is_told(tiny: Path, tmp_path: Path) -> None:
+    a = pictures(tmp_path / "a", 12, seed=1)
+    (a / "lesions.csv").write_text("image_id,lesion_id\n1-0,x\n1-0,y\n")
+    done = lesionlab_here("compare-data", a, a, "--model", tiny)
+    assert done.returncode == 0, done.stderr
+    assert "Lesions are not taken from lesions.csv. The fault:" in " ".join(done.stdout.split())

@@ -1,19 +1,32 @@
 """`lesionlab embed`: files of features, shards of them, a map, and the nearest images."""
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
 
-import lesionlab
 import tiny_onnx
 from builders import photographs
-from conftest import lesionlab_here
+from conftest import lesionlab, lesionlab_here
+from lesionlab import embed
 from lesionlab.errors import UsageError
 from lesionlab.inference.feature_files import read_features
+from lesionlab.inference.features import Embeddings
 from lesionlab.inference.neighbours import neighbour_index
+from lesionlab.report.feature_map import write_feature_map
+
+
+def shown_on(page: Path) -> list[Any]:
+    """The pictures of a map: name, x, y, JPEG, the nearest."""
+    text = page.read_text(encoding="utf-8")
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])  # type: ignore[index]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +45,7 @@ def test_a_file_holds_what_the_network_makes_of_each_image(
     out = tmp_path / f"made{suffix}"
     done = lesionlab_here("embed", pictures, "--model", tiny, "--out", out)
     assert done.returncode == 1 and "p05-broken.png" in done.stderr and "12 images' features written" in done.stderr
-    made, expected = read_features(out), lesionlab.embed(pictures, tiny)
+    made, expected = read_features(out), embed(pictures, tiny)
     np.testing.assert_array_equal(made.features, expected.features)
     assert (made.image_id, made.path) == (expected.image_id, expected.path)
     assert (made.model, made.model_sha256) == ("tiny", expected.model_sha256)
@@ -65,7 +78,7 @@ def test_shards_hold_the_same_and_go_on(tiny: Path, pictures: Path, tmp_path: Pa
     files[1].unlink()
     again = lesionlab_here(*command)
     assert "9 images were done before" in again.stderr
-    np.testing.assert_array_equal(read_features(tmp_path / "out").features, lesionlab.embed(pictures, tiny).features)
+    np.testing.assert_array_equal(read_features(tmp_path / "out").features, embed(pictures, tiny).features)
     other = lesionlab_here("predict", pictures, "--model", tiny, "--shards", tmp_path / "out", "--shard-size", 4)
     assert other.returncode == 2 and "holds another job" in other.stderr
 
@@ -111,11 +124,11 @@ def test_the_map_holds_every_picture_and_its_nearest(tiny: Path, pictures: Path,
     )
     assert done.returncode == 1, done.stderr
     page = (tmp_path / "map.html").read_text(encoding="utf-8")
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
+    data = shown_on(tmp_path / "map.html")
     assert len(data) == 12 and all(item[3] for item in data)
     assert all(0 <= item[1] <= 1 and 0 <= item[2] <= 1 for item in data)
     assert "http" not in page.replace("http-equiv", "")
-    made = lesionlab.embed(pictures, tiny)
+    made = embed(pictures, tiny)
     unit = made.features / np.linalg.norm(made.features, axis=1, keepdims=True)
     order = np.argsort(-(unit @ unit[3]), kind="stable")
     assert [number for number, _ in data[3][4]] == order[order != 3][:8].tolist()
@@ -165,3 +178,56 @@ def test_an_archive_is_not_replaced_by_what_is_asked_of_it(tiny: Path, pictures:
     done = lesionlab_here("embed", pictures / "p03.png", "--model", tiny, "--among", archive, "--out", archive)
     assert done.returncode == 2 and "would be replaced: choose another --out" in done.stderr
     assert archive.read_bytes() == before
+
+
+def test_copies_of_one_picture_lie_in_the_middle_of_the_map(tiny: Path, tmp_path: Path) -> None:
+    """Features without any spread once ended the process within scikit-learn."""
+    photographs(tmp_path / "copies", ["a.png"], seed=4)
+    for name in "bcdef":
+        shutil.copy(tmp_path / "copies" / "a.png", tmp_path / "copies" / f"{name}.png")
+    done = lesionlab("embed", tmp_path / "copies", "--model", tiny, "--map", tmp_path / "map.html")
+    assert done.returncode == 0, done.stderr
+    assert {tuple(item[1:3]) for item in shown_on(tmp_path / "map.html")} == {(0.5, 0.5)}
+
+
+def test_umap_places_the_pictures_where_it_is_installed(tiny: Path, pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="UMAP is not installed: pip install 'lesionlab[map]'")
+    done = lesionlab("embed", pictures, "--model", tiny, "--map", tmp_path / "map.html")
+    assert f"Map of 12 images, by UMAP: {tmp_path / 'map.html'}" in done.stderr
+    shown = shown_on(tmp_path / "map.html")
+    assert len({tuple(item[1:3]) for item in shown}) == 12 and all(0 <= item[1] <= 1 for item in shown)
+
+
+def test_umap_loads_no_tensorflow(tiny: Path, pictures: Path, tmp_path: Path) -> None:
+    """It does where TensorFlow is installed, for a network that no map needs."""
+    (tmp_path / "umap.py").write_text(
+        "class UMAP:\n"
+        "    def __init__(self, **_): pass\n"
+        "    def fit_transform(self, rows): return rows[:, :2]\n"
+        "try:\n    import tensorflow\nexcept ImportError: pass\nelse: raise SystemExit('TensorFlow was loaded')\n",
+        encoding="utf-8",
+    )
+    places = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
+    done = lesionlab("embed", pictures, "--model", tiny, "--map", tmp_path / "map.html", env=env)
+    assert "Map of 12 images, by UMAP" in done.stderr, done.stderr
+
+
+def test_the_picture_that_is_chosen_lies_on_top(browser: Browser, tmp_path: Path) -> None:
+    names, colours = ("red", "green", "blue"), ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+    for name, colour in zip(names, colours, strict=True):
+        Image.new("RGB", (80, 80), colour).save(tmp_path / f"{name}.png")
+    paths = tuple(str(tmp_path / f"{name}.png") for name in names)
+    write_feature_map(tmp_path / "map.html", Embeddings(names, paths, np.ones((3, 4), np.float32), "m", "0"))
+    page = browser.new_page()
+    page.goto((tmp_path / "map.html").as_uri())
+    for name, colour in zip(names, colours, strict=True):
+        page.fill("#find", name)
+        page.press("#find", "Enter")
+        expect(page.locator("#chosen span")).to_have_text(name)
+        page.wait_for_function("images.every((image) => image.complete)")
+        page.evaluate("draw()")
+        middle = page.evaluate("[...context.getImageData(600, 600, 1, 1).data.slice(0, 3)]")
+        assert np.abs(np.subtract(middle, colour)).max() < 30
+    expect(page.locator("#near li").first).to_contain_text("1.000")
+    page.close()

@@ -383,3 +383,14 @@ def test_the_decision_is_in_the_file_and_in_keras_own(facts: dict, pixels: np.nd
     assert np.abs(found.probabilities - expected).max() < 1e-5
     assert (found.probabilities.argmax(axis=1) == expected.argmax(axis=1)).all()
     assert found[0].activation_maps.shape[2] == 7
+
+
+@pytest.mark.parametrize(
+    ("format", "said"),
+    [("onnx", "copy it"), ("onnx-int8", "add --data DIR"), ("litert", "litert is made of a run: give its directory")],
+)
+def test_a_model_file_in_place_of_a_run_is_told_what_it_can_become(
+    format: str, said: str, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(tiny), "--format", format]) == 2
+    assert f"{tiny} is a model file" in (told := capsys.readouterr().err) and said in told

@@ -49,10 +49,10 @@ def _compare_data(options: argparse.Namespace) -> None:
         from lesionlab.report.drift_page import write_drift_page
 
         values = (found.first.quality, found.second.quality)
-        write_drift_page(
-            options.out, names, verdict, found.shift, found.mix, found.quality, values, found.first.made.model
-        )
-    print(textwrap.fill(verdict, 80) + "\n")
+        shown = (names, verdict, found.shift, found.mix, found.quality, values, found.first.made.model)
+        write_drift_page(options.out, *shown, notes=found.notes, diagnoses=found.diagnoses)
+    for text in (verdict, *found.notes):
+        print(textwrap.fill(text, 80, break_long_words=False, break_on_hyphens=False) + "\n")
     _print_changes(found.mix, 100, "% predicted as")
     _print_changes(found.quality, 1, "mean of")
     if options.out:
@@ -67,5 +67,5 @@ def _print_changes(changes: "Sequence[Change]", factor: float, what: str) -> Non
     for change in changes:
         first, second = factor * change.first, factor * change.second
         low, high = (factor * bound for bound in change.interval)
-        print(f"{change.name:18}{first:9.1f}{second:9.1f}   {second - first:+.1f} ({low:+.1f} to {high:+.1f})")
+        print(f"{change.name:18}{first:z9.1f}{second:z9.1f}   {second - first:+z.1f} ({low:+z.1f} to {high:+z.1f})")
     print()

@@ -72,6 +72,8 @@ def _export(options: argparse.Namespace) -> None:
         _export_web(options)
     elif options.data:
         _export_file(options)
+    elif options.run.is_file():
+        raise UsageError(_what_a_file_gives(options.run, options.format))
     else:
         _export_run(options)
 
@@ -88,6 +90,17 @@ def _check_options(options: argparse.Namespace) -> None:
             f"The format {options.format} takes a run: lesionlab export RUN --format {options.format}; "
             "the model that comes with lesionlab, and --runtime, are for --format web."
         )
+
+
+def _what_a_file_gives(model: Path, format: str) -> str:
+    if format == "onnx":
+        return f"{model} is a model file, not a run, and is to be had as it is: copy it."
+    if format == "onnx-int8":
+        return f"{model} is a model file, not a run: add --data DIR, labelled images to calibrate and test int8 on."
+    return (
+        f"{model} is a model file, and {format} is made of a run: give its directory. A model file becomes a page (--format web) "
+        "or int8 (--format onnx-int8 --data DIR)."
+    )
 
 
 def _export_web(options: argparse.Namespace) -> None:

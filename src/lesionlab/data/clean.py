@@ -41,12 +41,14 @@ class Cleaned:
         findings: what was found.
         set_aside: image_id and reason of every other row.
         pairs: the near-duplicates it was judged by.
+        is_by_points: whether these were found point by point; else by texture.
     """
 
     table: pd.DataFrame
     findings: tuple[Finding, ...]
     set_aside: pd.DataFrame
     pairs: tuple[NearDuplicate | PointMatch, ...] = ()
+    is_by_points: bool = False
 
 
 def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDuplicate | PointMatch]) -> Cleaned:

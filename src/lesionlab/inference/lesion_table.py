@@ -1,5 +1,6 @@
 """The table that `lesionlab predict --by-lesion` writes: a row a lesion, its images joined."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,11 @@ from lesionlab.inference.csv_table import no_table
 from lesionlab.inference.predictions import Prediction, short
 
 _IMAGE_COLUMNS = ("image_id", "isic_id", "image")
+
+
+def names_lesions(header: Sequence[str]) -> bool:
+    """Tell whether a table with these columns says which lesion each image shows."""
+    return "lesion_id" in header and any(name in header for name in _IMAGE_COLUMNS)
 
 
 def read_lesions(path: Path) -> dict[str, str]:

@@ -34,7 +34,7 @@ def adapted_in_words(adapted: Adapted) -> list[str]:
 
 def remarks(adapted: Adapted) -> list[str]:
     """Say what the lesions can and cannot bear, and what the new file does otherwise, a sentence or two each."""
-    found = [_on_number(adapted.after.n_lesions)]
+    found = [_on_number(adapted.after.n_lesions), _on_groups(adapted)]
     few = [f"{d.dx} ({d.lesions})" for d in adapted.diagnoses if d.lesions < FEWEST_LESIONS]
     if few:
         found.append(
@@ -94,6 +94,19 @@ def _on_number(lesions: int) -> str:
         return f"{lesions} lesions tell little: the figures may be off by as much as their intervals say. Label {_FEW} or more."
     return (
         "The figures hold for lesions of this clinic, taken with the same dermatoscopes, in the same mix of diagnoses."
+    )
+
+
+def _on_groups(adapted: Adapted) -> str:
+    cleaned = adapted.labelled.cleaned
+    if cleaned.is_by_points:
+        return (
+            "Photographs of one lesion that an earlier 'lesionlab check' found point by point "
+            f"({len(cleaned.pairs):,} pairs) lie in one fold of the cross-validation."
+        )
+    return (
+        "Photographs of one lesion that were turned or taken at another zoom were not looked for, and may lie in two folds: "
+        "'lesionlab check' with the extra 'match' finds them in the same folder, then adapt again."
     )
 
 

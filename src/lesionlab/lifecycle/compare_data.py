@@ -4,8 +4,7 @@ In: two folders of images, labelled or not, and a model. Out: a `DataComparison`
 that names them; else each image counts as one.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +13,17 @@ import numpy as np
 from lesionlab.cluster.threads import in_order
 from lesionlab.data.images import ImageError, read_drafted
 from lesionlab.data.layouts.metadata import without_suffix
+from lesionlab.data.layouts.reading import NoDiagnoses
 from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.tables import read_start
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.drift import LEAST_LESIONS, LEVEL, Change, FeatureShift, changes, feature_shift
 from lesionlab.folders import short_names
 from lesionlab.inference.features import Embedded, Embedder, Embeddings, collected, load_embedder
 from lesionlab.inference.image_sources import Source, find_images
-from lesionlab.inference.lesion_table import read_lesions
+from lesionlab.inference.lesion_table import names_lesions, read_lesions
 from lesionlab.progress import track
+from lesionlab.taxonomy import Taxonomy
 
 _LOOK_PX = 128
 QUALITY = {
@@ -35,28 +37,47 @@ QUALITY = {
 
 @dataclass(frozen=True)
 class Side:
-    """One folder: its name, what the model makes of its images, their lesions, and how they look (by `QUALITY`)."""
+    """One folder.
+
+    Attributes:
+        name: shortened, so that both differ.
+        made: what the model makes of its images.
+        lesions: ids (n,).
+        quality: how the images look, by `QUALITY`.
+        notes: tables that could not be read, in words.
+
+    """
 
     name: str
     made: Embeddings
     lesions: np.ndarray
     quality: dict[str, np.ndarray]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class DataComparison:
-    """Two folders, how far their features are apart, and what changed: shares of predictions, and the look of pictures."""
+    """Two folders, how far their features are apart, and what changed: shares of predictions, and the look of pictures.
+
+    `diagnoses` are the names of what the model predicts, by code; empty of an encoder.
+    """
 
     first: Side
     second: Side
     shift: FeatureShift
     mix: list[Change]
     quality: list[Change]
+    diagnoses: Mapping[str, str]
 
     @property
     def is_shifted(self) -> bool:
         """Whether the test of the features finds a difference."""
         return self.shift.p <= LEVEL
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was wrong with the tables of either folder, in words."""
+        return (*self.first.notes, *self.second.notes)
 
     def verdict(self) -> str:
         """Say in words what was found."""
@@ -100,12 +121,14 @@ def compare_data(first: Path, second: Path, model: str | Path | None = None, *, 
     a, b = sides
     lesions = (a.lesions, b.lesions)
     shift = feature_shift(a.made.features, b.made.features, lesions, seed=seed)
-    mix = changes(_shares(a.made, embedder), _shares(b.made, embedder), lesions, seed=seed)
-    return DataComparison(a, b, shift, mix, changes(a.quality, b.quality, lesions, seed=seed))
+    taxonomy = getattr(embedder.network.facts, "taxonomy", None)
+    mix = changes(_shares(a.made, taxonomy), _shares(b.made, taxonomy), lesions, seed=seed)
+    quality = changes(a.quality, b.quality, lesions, seed=seed)
+    return DataComparison(a, b, shift, mix, quality, taxonomy.name_of if taxonomy else {})
 
 
 def _side(folder: Path, name: str, embedder: Embedder) -> Side:
-    sources, lesion_of = _images(folder)
+    sources, lesion_of, notes = _images(folder)
     results = list(track(embedder.stream(sources), f"{name}: embedding", total=len(sources)))
     made = collected(embedder, results)
     paths = [source.given for source, result in zip(sources, results, strict=True) if isinstance(result, Embedded)]
@@ -117,29 +140,43 @@ def _side(folder: Path, name: str, embedder: Embedder) -> Side:
         )
     looks = track(in_order(_look, paths), f"{name}: looking", total=len(paths))
     values = np.array(list(looks)).T  # (5, n)
-    return Side(name, made, lesions, dict(zip(QUALITY, values, strict=True)))
+    return Side(name, made, lesions, dict(zip(QUALITY, values, strict=True)), notes)
 
 
-def _images(folder: Path) -> tuple[list[Source], dict[str, str]]:
-    """Give a folder's images, and the lesion of each path where a table says so."""
+def _images(folder: Path) -> tuple[list[Source], dict[str, str], tuple[str, ...]]:
+    """Give a folder's images, the lesion of each path where a table says so, and what is wrong with its tables."""
     try:
         table = read_collection(folder).table
-    except UsageError:  # no table of diagnoses; one of lesions will do
+    except UsageError as error:  # without diagnoses, a table of lesions will do
         paths = list(find_images([folder]))
-        return list(map(Source.of_file, paths)), _lesions_of(folder, paths)
+        lesion_of, notes = _lesions_of(folder, paths)
+        if not isinstance(error, NoDiagnoses):
+            notes = (_without_diagnoses(folder, len(paths), len(lesion_of), error), *notes)
+        return list(map(Source.of_file, paths)), lesion_of, notes
     table = table[table["path"] != ""]
     lesion_of = dict(zip(map(str, table["path"]), table["lesion_id"].astype(str), strict=True))
-    return [Source.of_file(path) for path in table["path"]], lesion_of
+    return [Source.of_file(path) for path in table["path"]], lesion_of, ()
 
 
-def _lesions_of(folder: Path, paths: Sequence[Path]) -> dict[str, str]:
-    """Give the lesion of each path that the tables of a folder name one for."""
-    lesion_of: dict[str, str] = {}
+def _without_diagnoses(folder: Path, images: int, of_lesions: int, error: UsageError) -> str:
+    return (
+        f"{folder} is compared without its table of diagnoses, which cannot be read. Its .csv files name the lesions of "
+        f"{of_lesions:,} of {images:,} images; every other image counts as a lesion of its own. The fault: {error}"
+    )
+
+
+def _lesions_of(folder: Path, paths: Sequence[Path]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Give the lesion of each path that the tables of a folder name one for, and the faults of those that cannot be read."""
+    lesion_of, notes = dict[str, str](), []
     for table in sorted(folder.glob("*.csv")):
-        with suppress(UsageError):  # another table
+        if not names_lesions(read_start(table)[0]):
+            continue
+        try:
             lesion_of |= read_lesions(table)
+        except UsageError as error:
+            notes.append(f"Lesions are not taken from {table.name}. The fault: {error}")
     known = ((str(path), lesion_of.get(without_suffix(path.name))) for path in paths)
-    return {path: lesion for path, lesion in known if lesion}
+    return {path: lesion for path, lesion in known if lesion}, tuple(notes)
 
 
 def _look(path: Path) -> tuple[float, ...]:
@@ -154,9 +191,8 @@ def _look(path: Path) -> tuple[float, ...]:
     return grey.mean(), edges.std(), red - green, blue - green, float(min(facts.width, facts.height))
 
 
-def _shares(made: Embeddings, embedder: Embedder) -> dict[str, np.ndarray]:
+def _shares(made: Embeddings, taxonomy: Taxonomy | None) -> dict[str, np.ndarray]:
     """Say of each image which diagnosis is predicted, as zeros and ones by diagnosis; nothing of an encoder."""
-    taxonomy = getattr(embedder.network.facts, "taxonomy", None)
     if made.probabilities is None or taxonomy is None:
         return {}
     predicted = made.probabilities.argmax(axis=1)

@@ -100,6 +100,7 @@ def _choose_images(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
             continue
     if len(images) < _LEAST:
         raise UsageError(
-            f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on."
+            f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on. "
+            "Give a folder of more, or use the float32 file as it is."
         )
     return np.stack(images), encode_labels(pd.Series(diagnoses), bundle.facts.taxonomy)

@@ -128,10 +128,11 @@ def inspect(collection: Collection, look: PixelCache | None = None, *, by_points
     skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
     image_ids = list(collection.table["image_id"])
     given = list(collection.table["path"].where(~skipped.to_numpy(), "")), image_ids, list(look.facts["sha256"])
+    matches = kept_matches(*given, default_cache_dir()) if not by_points else None
     if by_points and local_features.is_available():
-        return clean(collection, look.facts, known_matches(*given, default_cache_dir()))
-    if not by_points and (kept := kept_matches(*given, default_cache_dir())) is not None:
-        return clean(collection, look.facts, kept)
+        matches = known_matches(*given, default_cache_dir())
+    if matches is not None:
+        return dataclasses.replace(clean(collection, look.facts, matches), is_by_points=True)
     return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
 
 
@@ -196,7 +197,7 @@ def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
     untrained = _untrained(table, data.taxonomy)
     write_csv(table[list(SPLIT_COLUMNS)], run.request.out / "splits.csv")
     say(f"split {choice.name!r}: {counts['test'].images:,} test images")
-    said = unseen(by_points=local_features.is_available())
+    said = unseen(by_points=data.cleaned.is_by_points)
     for line in (*proof_in_words(proof), said):
         say(line)
     if untrained:

@@ -2,17 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from lesionlab._version import NOT_A_DEVICE
 from lesionlab.data.images import ImageError, read_image
 from lesionlab.evaluation.label_next import label_next
 from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.adapt import Adapted
 from lesionlab.lifecycle.clinic_images import Unlabelled
 
-ON_SHEET, _SIDE, _ACROSS, _CAPTION = 48, 160, 8, 30
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+    from PIL.ImageFont import FreeTypeFont
+
+ON_SHEET, _SIDE, _ACROSS, _CAPTION, _LETTER = 48, 160, 8, 34, 11
 
 
 def write_ranking(adapted: Adapted, unlabelled: Unlabelled, path: Path) -> pd.DataFrame:
@@ -57,7 +63,7 @@ def write_suspects(adapted: Adapted, path: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["rank", "image", "path", "given", "suggested", "margin"])
     write_csv(table, path)
     if rows:
-        captions = [f"{row[0]}. {row[3]}?\n{row[4]} says the model" for row in rows[:ON_SHEET]]
+        captions = [f"{row[0]}. {row[3]}?\nmodel: {row[4]}" for row in rows[:ON_SHEET]]
         write_sheet(sheet_of(path), [row[2] for row in rows[:ON_SHEET]], captions)
     return table
 
@@ -68,18 +74,34 @@ def sheet_of(path: Path) -> Path:
 
 
 def write_sheet(path: Path, files: Sequence[str], captions: Sequence[str]) -> None:
-    """Write a contact sheet: pictures eight beside each other, each with two lines below it."""
+    """Write a contact sheet: pictures eight beside each other, each with two lines below it, and what it must not be used for."""
     from PIL import Image, ImageDraw
 
-    rows = -(-len(files) // _ACROSS)
-    sheet = Image.new("RGB", (_ACROSS * _SIDE, max(1, rows) * (_SIDE + _CAPTION)), "white")
-    draw = ImageDraw.Draw(sheet)
+    height = max(1, -(-len(files) // _ACROSS)) * (_SIDE + _CAPTION)
+    sheet = Image.new("RGB", (_ACROSS * _SIDE, height + _CAPTION), "white")
     for number, (file, caption) in enumerate(zip(files, captions, strict=True)):
-        left, top = number % _ACROSS * _SIDE, number // _ACROSS * (_SIDE + _CAPTION)
-        try:
-            sheet.paste(Image.fromarray(read_image(Path(file), _SIDE - 4, _SIDE - 4, "centre")), (left + 2, top + 2))
-        except ImageError:
-            pass  # given from memory, or gone since: its caption stands alone
-        draw.text((left + 4, top + _SIDE), caption, fill="black")
+        sheet.paste(_cell(file, caption), (number % _ACROSS * _SIDE, number // _ACROSS * (_SIDE + _CAPTION)))
+    ImageDraw.Draw(sheet).text((4, height + 8), NOT_A_DEVICE, fill="#5c5f66", font=_font())
     with replacing(path) as temporary:
         sheet.save(temporary, "PNG")
+
+
+def _cell(file: str, caption: str) -> "Picture":
+    """Draw one picture with its caption, which is cut off at the next one."""
+    from PIL import Image, ImageDraw
+
+    cell = Image.new("RGB", (_SIDE, _SIDE + _CAPTION), "white")
+    try:
+        cell.paste(Image.fromarray(read_image(Path(file), _SIDE - 4, _SIDE - 4, "centre")), (2, 2))
+    except ImageError:
+        pass  # given from memory, or gone since: its caption stands alone
+    ImageDraw.Draw(cell).text((4, _SIDE), caption, fill="black", font=_font())
+    return cell
+
+
+def _font() -> "FreeTypeFont":
+    """Give the letters of the figures, which have all of Europe's."""
+    from matplotlib import get_data_path
+    from PIL import ImageFont
+
+    return ImageFont.truetype(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _LETTER)

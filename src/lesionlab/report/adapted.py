@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -17,7 +18,7 @@ from lesionlab.evaluation.metrics_file import Suspect
 from lesionlab.files import write_text
 from lesionlab.inference.facts import Facts
 from lesionlab.report.page import inline_svg
-from lesionlab.report.style import BLUE, GREY, RED, height_of_rows, name_axis, new_figure, save_figure
+from lesionlab.report.style import BLUE, GREY, RED, STYLE, height_of_rows, name_axis, new_figure, save_figure
 from lesionlab.report.templating import environment
 
 
@@ -70,6 +71,14 @@ class AdaptedReport:
     is_generated: bool
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the page takes it, and the width in inches at which its text has the page's size."""
+
+    svg: Markup
+    width: float
+
+
 def write_adapted_html(path: Path, report: AdaptedReport) -> None:
     """Write the report, whole or not at all."""
     page = environment().get_template("adapted.html.j2")
@@ -85,13 +94,15 @@ def write_adapted_html(path: Path, report: AdaptedReport) -> None:
     write_text(path, text)
 
 
-def _figures(report: AdaptedReport) -> Mapping[str, Markup]:
+def _figures(report: AdaptedReport) -> Mapping[str, Drawn]:
     made = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, figure in (("reliability", _reliability(report)), ("confusion", _confusion(report.after))):
+        with matplotlib.rc_context(STYLE):
+            drawn = {"reliability": _reliability(report), "confusion": _confusion(report.after)}
+        for name, figure in drawn.items():
             file = Path(folder) / f"{name}.svg"
             save_figure(figure, file, report.is_generated)
-            made[name] = Markup(inline_svg(file))
+            made[name] = Drawn(Markup(inline_svg(file)), figure.get_figwidth())
     return made
 
 
@@ -116,9 +127,9 @@ def _confusion(part: LabelledPredictions) -> Figure:
     counts, is_told = np.zeros((k, k)), part.predicted >= 0
     np.add.at(counts, (part.labels[is_told], part.predicted[is_told]), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = new_figure(4.8, height_of_rows(k, 3.6))
+    figure = new_figure(height_of_rows(k, 4.8), height_of_rows(k, 4.0))
     axes = figure.add_subplot(xlabel="predicted", ylabel="true")
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > 0.6 else "black"
         axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", fontsize=7, color=colour)

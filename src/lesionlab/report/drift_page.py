@@ -15,6 +15,8 @@ from lesionlab.files import write_text
 from lesionlab.report.style import BLUE, GREY, RED, STYLE, new_figure
 from lesionlab.report.templating import environment
 
+_ACROSS = 3  # plots beside each other
+
 
 def write_drift_page(
     path: Path,
@@ -25,6 +27,9 @@ def write_drift_page(
     quality: Sequence[Change],
     values: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
     model: str,
+    *,
+    notes: Sequence[str] = (),
+    diagnoses: Mapping[str, str] | None = None,
 ) -> None:
     """Write the page.
 
@@ -37,6 +42,8 @@ def write_drift_page(
         quality: changes of the look of pictures, of the same names as `values`.
         values: of each image of either folder, by name.
         model: name of the model whose features were compared.
+        notes: faults of the folders' tables.
+        diagnoses: names of the diagnoses by code, where the model predicts some.
 
     """
     with matplotlib.rc_context(STYLE):
@@ -45,7 +52,9 @@ def write_drift_page(
             figures["mix"] = _svg(_mix(names, mix))
     page = environment().get_template("drift.html.j2")
     facts: dict[str, object] = {"names": names, "verdict": verdict, "shift": shift, "mix": mix, "quality": quality}
-    write_text(path, page.render(**facts, figures=figures, model=model, notice=NOT_A_DEVICE))
+    words = {"notes": notes, "diagnoses": diagnoses or {}, "model": model, "notice": NOT_A_DEVICE}
+    text = page.render(**facts, **words, figures=figures, number="{:z.1f}".format, signed="{:+z.1f}".format)
+    write_text(path, text)
 
 
 def _svg(figure: Any) -> Markup:
@@ -67,15 +76,17 @@ def _permuted(shift: FeatureShift) -> Any:
 
 
 def _looks(names: tuple[str, str], values: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]]) -> Any:
-    figure = new_figure(9.0, 2.2)
-    for axes, name in zip(figure.subplots(1, len(values[0])), values[0], strict=True):
-        both = np.concatenate([side[name] for side in values])
-        bins = np.linspace(np.nanmin(both), max(np.nanmax(both), np.nanmin(both) + 1e-6), 25)
+    figure = new_figure(7.4, 3.8)
+    *plots, free = figure.subplots(-(-(len(values[0]) + 1) // _ACROSS), _ACROSS).flat
+    for axes, name in zip(plots, values[0], strict=True):
+        low, high = (limit([limit(side[name]) for side in values]) for limit in (np.nanmin, np.nanmax))
+        bins = np.linspace(low, high, 25) if low < high else low + np.arange(25) - 11.5
         for side, colour, of in zip(values, (BLUE, RED), names, strict=True):
             axes.hist(side[name], bins=bins, density=True, histtype="step", color=colour, label=of)
-        axes.set_title(name, fontsize=8)
+        axes.set_title(name)
         axes.set_yticks([])
-    figure.axes[0].legend(fontsize=6)
+    free.set_axis_off()
+    free.legend(*plots[0].get_legend_handles_labels(), loc="center")
     return figure
 
 

@@ -1,13 +1,11 @@
 """A map of images as one HTML page: near on the map is alike to the network; a picture chosen shows its nearest.
 
 In: features and the paths of their images. Out: a page with small pictures inside, that needs nothing else. Places are of UMAP
-(McInnes et al., arXiv:1802.03426) where it is installed, else of t-SNE (van der Maaten and Hinton, JMLR 9, 2008), both behind
-a PCA. Distances on a map are those of neighbours alone: how far two clumps are apart means nothing.
+where it is installed, else of t-SNE (`lesionlab.report.lay_flat`).
 """
 
 import base64
 import importlib.util
-import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -23,12 +21,12 @@ from lesionlab.files import write_text
 from lesionlab.inference.features import Embeddings
 from lesionlab.inference.neighbours import neighbour_index
 from lesionlab.progress import track
+from lesionlab.report.lay_flat import lay_flat
 from lesionlab.report.templating import environment
 
 MOST_IMAGES = 3000  # of a page: some 10 MB
 _THUMB_PX, _QUALITY = 72, 70
 _NEIGHBOURS = 8
-_COMPONENTS = 50
 _LEAST = 3
 
 
@@ -63,8 +61,9 @@ def write_feature_map(path: Path, made: Embeddings, *, seed: int = 0) -> str:
     if len(made) > MOST_IMAGES:
         chosen = np.sort(np.random.default_rng(seed).choice(len(made), MOST_IMAGES, replace=False))
     features = made.features[chosen]
-    method = "UMAP" if importlib.util.find_spec("umap") else "t-SNE"
-    places = places_of(features, seed=seed)
+    is_umap = importlib.util.find_spec("umap") is not None
+    method = "UMAP" if is_umap else "t-SNE"
+    places = places_of(features, seed=seed, is_umap=is_umap)
     index = neighbour_index(features)
     thumbs = track(in_order(_thumbnail, [made.path[row] for row in chosen]), "pictures", total=len(chosen))
     pictures = []
@@ -80,27 +79,11 @@ def write_feature_map(path: Path, made: Embeddings, *, seed: int = 0) -> str:
     return method
 
 
-def places_of(features: np.ndarray, *, seed: int) -> np.ndarray:
-    """Place rows (n, d), n of 3 or more, on a map: float (n, 2), each axis from 0 to 1."""
-    from sklearn.decomposition import PCA
-
-    components = min(_COMPONENTS, *features.shape)
-    reduced = PCA(components, random_state=seed).fit_transform(features.astype(np.float64))
-    if importlib.util.find_spec("umap"):
-        import umap
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a seed makes it use one core
-            near = min(15, len(features) - 1)
-            places = umap.UMAP(n_neighbors=near, init="random", random_state=seed).fit_transform(reduced)
-    else:
-        from sklearn.manifold import TSNE
-
-        perplexity = min(30.0, (len(features) - 1) / 3)
-        start = "pca" if components > 1 else "random"
-        places = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(reduced)
+def places_of(features: np.ndarray, *, seed: int, is_umap: bool = False) -> np.ndarray:
+    """Place rows (n, d), n of 3 or more, on a map: float (n, 2), each axis from 0 to 1; in the middle where all are the same."""
+    places = lay_flat(features, seed=seed, is_umap=is_umap)
     low, high = places.min(axis=0), places.max(axis=0)
-    return (places - low) / np.where(high > low, high - low, 1)
+    return np.where(high > low, (places - low) / np.where(high > low, high - low, 1), 0.5)
 
 
 def _thumbnail(path: str) -> str:

@@ -21,6 +21,7 @@ from lesionlab.evaluation.metrics_file import Metrics, Suspect
 from lesionlab.files import write_json
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.inference.overlay import draw_map, relevance
+from lesionlab.report.lay_flat import lay_flat
 from lesionlab.report.style import INK, STYLE, colours_of, legend_below, new_figure, save_figure, save_jpeg
 from lesionlab.taxonomy import Taxonomy
 
@@ -29,7 +30,6 @@ PAIRS = 6
 STRIP = 6  # images in the strip of a pair
 MAP_POINTS = 2000
 _MAP_LEAST = 10
-_COMPONENTS = 50
 _PX = 160
 _STRIP_PX = 112
 _GAP_PX = 4
@@ -113,11 +113,11 @@ def _square(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, taxonomy: Taxonomy, seed: int) -> Any:
-    """Draw the features in two dimensions by t-SNE (van der Maaten and Hinton, J. Mach. Learn. Res. 9, 2008)."""
+    """Draw the features in two dimensions by t-SNE."""
     chosen = np.arange(len(labels))
     if len(chosen) > MAP_POINTS:
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, MAP_POINTS, replace=False))
-    places = _embed(features[chosen], seed)
+    places = lay_flat(features[chosen], seed=seed)
     figure = new_figure(7.4, 3.9)
     left, right = figure.subplots(1, 2)
     wrong = (labels != answers)[chosen]
@@ -131,17 +131,6 @@ def _feature_map(features: np.ndarray, labels: np.ndarray, answers: np.ndarray, 
     handles = [left.scatter([], [], s=14, color=colour, label=dx) for dx, colour in colours.items()]
     legend_below(figure, taxonomy, handles=handles, handletextpad=0.2)
     return figure
-
-
-def _embed(features: np.ndarray, seed: int) -> np.ndarray:
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-
-    centred = features.astype(np.float64)
-    components = min(_COMPONENTS, *centred.shape)
-    reduced = PCA(components, random_state=seed).fit_transform(centred)
-    perplexity = min(30.0, (len(features) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
 
 
 def _scatter(

@@ -5,8 +5,8 @@ from pathlib import Path
 from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.layouts import archive, derm7pt, milk10k, published
 from lesionlab.data.layouts.isic import holds_predictions, is_one_hot, layout_name, read_isic, taxonomy_of_columns
-from lesionlab.data.layouts.metadata import ALIASES, REQUIRED, with_own_names
-from lesionlab.data.layouts.reading import Options, Reading
+from lesionlab.data.layouts.metadata import ALIASES, OTHER_NAMES, REQUIRED, with_own_names
+from lesionlab.data.layouts.reading import NoDiagnoses, Options, Reading
 from lesionlab.data.layouts.rows import Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, one_of
 from lesionlab.data.layouts.tables import read_table
@@ -45,7 +45,28 @@ def read_truths(scan: Scan, truths: list[Path], options: Options) -> Reading | N
 
 
 def read_metadata(scan: Scan, truths: list[Path], options: Options) -> Reading | None:
-    """Read the folder's one table of metadata; None where other files say the diagnoses."""
+    """Read the folder's one table of metadata; None where other files say the diagnoses.
+
+    Raises:
+        NoDiagnoses: tables say which lesions images show, and none says of what diagnosis.
+        UsageError: the table is at fault, or there are several.
+
+    """
+    try:
+        return _read_metadata(scan, truths, options)
+    except UsageError as error:
+        if _are_of_lesions_alone(scan):
+            raise NoDiagnoses(str(error)) from error
+        raise
+
+
+def _are_of_lesions_alone(scan: Scan) -> bool:
+    headers = [{ALIASES.get(name, name) for name in header} for header, _ in scan.tables.values()]
+    has_dx = any(names & {"dx", *OTHER_NAMES["dx"]} for names in headers)
+    return not has_dx and any({"image_id", "lesion_id"} <= names for names in headers)
+
+
+def _read_metadata(scan: Scan, truths: list[Path], options: Options) -> Reading | None:
     metadata = _pick_metadata(scan, truths, options.taxonomy)
     if metadata is None:
         return None

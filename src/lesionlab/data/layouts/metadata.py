@@ -28,7 +28,7 @@ ALIASES = {  # of several for one column, the first that is there
     "age_approx": "age",
     "anatom_site_general": "localization",
 }
-_OTHER_NAMES = {  # of other data sets, for messages: what they hold is for people to judge
+OTHER_NAMES = {  # of other data sets, for messages: what they hold is for people to judge
     "image_id": ("img_id", "bcn_filename", "md5hash", "filename", "file_name", "image_name"),
     "dx": ("diagnosis", "diagnosis_3", "diagnostic", "label", "target"),
     "part": ("split", "fold", "set", "subset"),
@@ -62,7 +62,7 @@ def require(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
     there = [name for name in table.columns if name != ROW]
     for column in columns:
         if column not in there:
-            other = next((name for name in _OTHER_NAMES.get(column, ()) if name in there), None)
+            other = next((name for name in OTHER_NAMES.get(column, ()) if name in there), None)
             near = [other] if other else difflib.get_close_matches(column, there, n=1, cutoff=0.6)
             hint = f" Rename the column {near[0]!r} to {column}, if that is what it holds." if near else ""
             why = f" {_WITHOUT_LESIONS}" if column == "lesion_id" else ""

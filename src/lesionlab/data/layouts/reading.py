@@ -12,6 +12,10 @@ from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy
 
 
+class NoDiagnoses(UsageError):
+    """A folder of images that has no table of diagnoses, in place of one at fault."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What the caller asks for; None leaves it to the layout.

@@ -19,7 +19,7 @@ from lesionlab.data.layouts.diagnosis_folders import read_diagnosis_folders
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.medmnist import read_medmnist
 from lesionlab.data.layouts.metadata import FURTHER, OPTIONAL, REQUIRED, UNKNOWN
-from lesionlab.data.layouts.reading import Options, Reading
+from lesionlab.data.layouts.reading import NoDiagnoses, Options, Reading
 from lesionlab.data.layouts.scan import Scan, absolute, one_of, report_twice, report_unused, scan_folder
 from lesionlab.data.layouts.written_diagnoses import names_a_diagnosis, read_all_dx, taxonomy_of
 from lesionlab.errors import UsageError
@@ -97,7 +97,8 @@ def read_collection(
             a data set that has none, for the kind that it is of.
 
     Raises:
-        UsageError: there is no such folder, it holds no images or no metadata, or its table is at fault.
+        NoDiagnoses: it holds images without diagnoses.
+        UsageError: there is no such folder, it holds no images, or its table is at fault.
     """
     folder, options = Path(folder), Options(taxonomy, image_types)
     if folder.is_file() and folder.suffix.lower() == ".npz":
@@ -208,7 +209,7 @@ def _read_diagnosis_folders(scan: Scan, predictions: list[Path], options: Option
     pictures = [*scan.images.values(), *scan.twice]
     if not any(names_a_diagnosis(name, taxonomy) for name in {path.parent.name for path in pictures}):
         seen = f" ({predictions[0].name} holds predictions, not diagnoses)" if predictions else ""
-        raise UsageError(
+        raise NoDiagnoses(
             f"{folder} has {len(pictures):,} images but no metadata{seen}. {_other_folders(folder, pictures)}{_KNOWN}"
             f"{_hint_at_parent(folder)}"
         )
