@@ -128,6 +128,12 @@ def test_the_report_says_whether_photographs_of_one_lesion_were_found_point_by_p
     assert all("found point by point (" in text and "not looked for" not in text for text in (shown, page))
 
 
+def test_it_says_that_lesions_trained_on_make_its_figures_too_good(adapted: SimpleNamespace) -> None:
+    page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
+    for text in (adapted.shown, page):
+        assert "too good where the model was trained on these lesions, which only you can know" in text
+
+
 def test_what_to_label_next_and_what_to_look_at_again(adapted: SimpleNamespace) -> None:
     ranked = pd.read_csv(adapted.folder / "next.csv")
     assert list(ranked["rank"]) == list(range(1, len(ranked) + 1)) and ranked["image"].is_unique

@@ -5,6 +5,7 @@ from pathlib import Path
 from lesionlab.data.phantom.write import is_generated
 from lesionlab.evaluation.before_after import FEWEST_LESIONS
 from lesionlab.evaluation.prediction_sets import images_needed
+from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.adapt import Adapted
 from lesionlab.lifecycle.adapt_mix import AdaptedMix
 from lesionlab.model.adapt.start import otherwise_malignant
@@ -34,7 +35,7 @@ def adapted_in_words(adapted: Adapted) -> list[str]:
 
 def remarks(adapted: Adapted) -> list[str]:
     """Say what the lesions can and cannot bear, and what the new file does otherwise, a sentence or two each."""
-    found = [_on_number(adapted.after.n_lesions), _on_groups(adapted)]
+    found = [_on_number(adapted.after.n_lesions), _on_training(adapted.old.facts), _on_groups(adapted)]
     few = [f"{d.dx} ({d.lesions})" for d in adapted.diagnoses if d.lesions < FEWEST_LESIONS]
     if few:
         found.append(
@@ -94,6 +95,14 @@ def _on_number(lesions: int) -> str:
         return f"{lesions} lesions tell little: the figures may be off by as much as their intervals say. Label {_FEW} or more."
     return (
         "The figures hold for lesions of this clinic, taken with the same dermatoscopes, in the same mix of diagnoses."
+    )
+
+
+def _on_training(old: Facts) -> str:
+    told = f" {old.name} says of its training: {old.training_data}." if old.training_data else ""
+    return (
+        "Before and after are too good where the model was trained on these lesions, which only you can know: its features, and "
+        f"its own predictions, know them.{told}"
     )
 
 
