@@ -8,7 +8,6 @@ search for lesions that two pictures show, which the split has done. A `metrics.
 """
 
 import argparse
-from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -19,7 +18,6 @@ from held_out import images_of_split
 from lesionlab.evaluation.intervals import in_words
 from lesionlab.evaluation.measure import ModelChoices, Parts, headline_in_words, measure, recalibrated
 from lesionlab.evaluation.metrics_file import Metrics
-from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.files import write_json
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.outputs import ModelOutputs
@@ -54,7 +52,7 @@ def measured(model: Model, table: pd.DataFrame, seen: ModelOutputs) -> Metrics:
     own = ModelChoices(
         facts.thresholds.malignant,
         facts.thresholds.uncertainty,
-        [ChosenThreshold(**asdict(one)) for one in facts.operating],
+        facts.operating,
         None if seen.is_refused is None else seen.is_refused[is_test],
     )
     return measure(

@@ -14,6 +14,7 @@ import msgspec
 from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.prediction_sets import Conformal
+from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.inference.onnx_scan import scan
 from lesionlab.taxonomy import HAM10000, Taxonomy, from_facts
 
@@ -47,16 +48,6 @@ class Ood:
     score: str = ""
     refused_share: float = 0.0
     images: int = 0
-
-
-@dataclass(frozen=True)
-class OperatingThreshold:
-    """A threshold that was chosen on the validation part, for one `task`, to reach `wanted` (a figure) of `at_least`."""
-
-    task: str
-    wanted: str
-    at_least: float
-    threshold: float | None
 
 
 @dataclass(frozen=True)
@@ -99,9 +90,9 @@ class Facts:
     diagnosis_counts: tuple[Count, ...] = ()
 
     @property
-    def operating(self) -> tuple[OperatingThreshold, ...]:
+    def operating(self) -> tuple[ChosenThreshold, ...]:
         """Thresholds that were chosen in the model's run, for `lesionlab evaluate` to measure on other images."""
-        return msgspec.convert(self.decision.get("operating", []), tuple[OperatingThreshold, ...])
+        return msgspec.convert(self.decision.get("operating", []), tuple[ChosenThreshold, ...])
 
     def to_json(self) -> dict[str, object]:
         """Give every entry of the file's metadata, plain enough for JSON; `{}` stands for what the model has not."""

@@ -11,7 +11,8 @@ from lesionlab.evaluation import conformal
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.operating_points import WANTED, choose_threshold
 from lesionlab.evaluation.tasks import as_task, tasks_of
-from lesionlab.inference.facts import ON_ALL, Facts, Ood, OperatingThreshold, Thresholds
+from lesionlab.evaluation.values import ChosenThreshold
+from lesionlab.inference.facts import ON_ALL, Facts, Ood, Thresholds
 from lesionlab.model.decision_rule import choose_thresholds
 from lesionlab.model.export.head import Head
 from lesionlab.taxonomy import Taxonomy
@@ -160,7 +161,8 @@ def _operating(part: LabelledPredictions) -> list[Mapping[str, object]]:
             continue
         for wanted, at_least in WANTED:
             threshold = float(choose_threshold(is_positive, score, wanted, at_least))
-            found.append(msgspec.to_builtins(OperatingThreshold(name, wanted, at_least, threshold)))
+            chosen = ChosenThreshold(task=name, wanted=wanted, at_least=at_least, threshold=threshold)
+            found.append(msgspec.to_builtins(chosen))
     return found
 
 

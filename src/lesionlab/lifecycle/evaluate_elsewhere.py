@@ -28,7 +28,6 @@ from lesionlab.evaluation.costs import read_costs
 from lesionlab.evaluation.measure import ModelChoices, Parts, measure, recalibrated
 from lesionlab.evaluation.metrics_file import Metrics, Robustness
 from lesionlab.evaluation.skin_tone import with_skin_tone
-from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.files import write_csv, write_json
 from lesionlab.inference.model import Model, load_model
 from lesionlab.lifecycle.evaluated_part import EvaluatedPart, ImagesInParts, in_two_kinds, read_for_model
@@ -191,7 +190,7 @@ def _measure(
     own = ModelChoices(
         model.thresholds.malignant,
         model.thresholds.uncertainty,
-        [ChosenThreshold(**dataclasses.asdict(chosen)) for chosen in model.operating],
+        model.operating,
         test.seen.is_refused,
     )
     return measure(

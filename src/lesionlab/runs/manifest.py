@@ -8,7 +8,8 @@ from msgspec import Struct
 from lesionlab.data.layouts.findings import Finding
 from lesionlab.data.split_proof import SplitProof
 from lesionlab.evaluation.prediction_sets import Conformal
-from lesionlab.inference.facts import OperatingThreshold, Thresholds
+from lesionlab.evaluation.values import ChosenThreshold
+from lesionlab.inference.facts import Thresholds
 from lesionlab.runs.identity import Identity, Kind
 from lesionlab.taxonomy import HAM10000, Taxonomy
 
@@ -265,7 +266,7 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     training_data_is_all: bool
     thresholds: Thresholds
     conformal: Conformal | None
-    operating: tuple[OperatingThreshold, ...]
+    operating: tuple[ChosenThreshold, ...]
 
 
 class EvaluationManifest(Struct, frozen=True, kw_only=True):
