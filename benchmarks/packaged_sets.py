@@ -1,23 +1,17 @@
-"""The prediction sets of the packaged model: what else was tried, on its validation part alone; and its files brought up to date.
+"""The prediction sets of the packaged model: what else was tried, on its validation part alone.
 
 Sets are compared by cross-validation over the validation lesions: the calibration of the probabilities and of the sets by four
-fifths, measured on the fifth, five ways of dealing, several times. `--write` calibrates on the whole validation part as a run
-does, measures on the test part once, and writes thresholds and the card's section on sets into both files. Weights are not
-touched, nor anything else.
+fifths, measured on the fifth, five ways of dealing, several times.
 
     python benchmarks/packaged_sets.py --data build/packaged/ham10000 --data ../shared/milk10k --split build/packaged/splits.csv
 """
 
 import argparse
-import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
-import onnx
 import pandas as pd
 
 from held_out import images_of_split
@@ -28,45 +22,30 @@ from lesionlab.evaluation.intervals import folds
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.prediction_sets import Conformal, largest_score, prediction_sets, scores
 from lesionlab.evaluation.vector_scaling import cross_fitted, fit_vector_scaling
-from lesionlab.inference.bundle import MODELS, Bundle, open_bundle
+from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
 from lesionlab.model.decision_rule import apply_decision, out_of_fold, read_decision
 from lesionlab.model.export.head import read_head
-from lesionlab.report.card import sets_section
 from lesionlab.taxonomy import Taxonomy
 
-FILES = ("bundled.onnx", "bundled-int8.onnx")
-CARD = Path(__file__).parents[1] / "docs" / "model-card.md"
 TIMES, FIFTHS = 3, 5
 Calibrate = Callable[[LabelledPredictions], Conformal]
 
 
 def main() -> None:
-    """Print the comparison; with `--write`, bring the files up to date."""
+    """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--split", type=Path, required=True)
-    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     bundle = open_bundle()
     table = images_of_split(options.data, options.split, bundle.facts.taxonomy)
-    table = table[table["part"] != "train"].reset_index(drop=True)
+    table = table[table["part"] == "validation"].reset_index(drop=True)
     seen = see_all(bundle, table)
-    given = labelled(table, seen.probabilities, bundle.facts.taxonomy)
-    is_test = (table["part"] == "test").to_numpy()
-    validation, test = given.take(~is_test), given.take(is_test)
-    print_calibrated(bundle, validation)
-    if seen.features is None:
-        raise SystemExit("The packaged model gives no features.")
-    raw = validation.with_probabilities(as_trained(bundle, seen.features[~is_test]))
-    compare_sets(raw, table.loc[~is_test, "folder"].to_numpy(), bundle)
-    if options.write:
-        rule = read_decision(bundle.facts.decision)
-        promise = conformal.calibrate(out_of_fold(validation, raw.probabilities, rule, seed=0))
-        section = sets_section(conformal.measure(test, promise), bundle.facts.taxonomy)
-        print_measured(test, table.loc[is_test, "folder"].to_numpy(), promise)
-        cards = [write(MODELS / name, promise, section) for name in FILES]
-        CARD.write_text(cards[0], encoding="utf-8")
+    validation = labelled(table, seen.probabilities, bundle.facts.taxonomy)
+    raw = validation.with_probabilities(as_trained(bundle, seen.features))
+    print_calibrated(bundle, out_of_fold(validation, raw.probabilities, read_decision(bundle.facts.decision), seed=0))
+    compare_sets(raw, table["folder"].to_numpy(), bundle)
 
 
 def see_all(bundle: Bundle, table: pd.DataFrame) -> ModelOutputs:
@@ -185,29 +164,6 @@ WAYS: dict[str, Calibrate] = {
     "of all such diagnoses together": of_the_rare,
     "the largest of the others": of_the_hardest,
 }
-
-
-def print_measured(test: LabelledPredictions, folder: np.ndarray, promise: Conformal) -> None:
-    """Print how often the sets hold the truth on the test part, with intervals, of all and of each folder."""
-    for name, part in [("all", test), *((f"folder {n}", test.take(folder == n)) for n in np.unique(folder))]:
-        found = conformal.measure(part, promise)
-        low, high = found.interval or (np.nan, np.nan)
-        print(f"test part, {name}: {found.coverage:.3f} ({low:.3f} to {high:.3f}), {found.mean_size:.2f} in a set")
-
-
-def write(file: Path, promise: Conformal, section: str) -> str:
-    """Bring the thresholds, the facts of the decision and the card's section up to date; give the card."""
-    model = onnx.load(file)
-    facts = {prop.key: json.loads(prop.value) for prop in model.metadata_props}
-    facts["conformal"] = msgspec.to_builtins(promise)
-    facts["decision"]["conformal"] = facts["conformal"]
-    facts["card"] = re.sub(
-        r"### Sets of diagnoses\n.*?(?=\n### )", lambda _: section + "\n", facts["card"], flags=re.DOTALL
-    )
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
-    onnx.save(model, file)
-    print(f"{file.name}: written")
-    return str(facts["card"])
 
 
 if __name__ == "__main__":
