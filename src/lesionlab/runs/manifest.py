@@ -11,6 +11,7 @@ from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.inference.facts import Thresholds
 from lesionlab.runs.identity import Identity, Kind
+from lesionlab.runs.stages import StepTime
 from lesionlab.taxonomy import HAM10000, Taxonomy
 
 
@@ -177,20 +178,6 @@ class ExportFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     largest_difference: float | None = None
     images: int | None = None
-
-
-class StepTime(Struct, frozen=True):
-    """How long a step took.
-
-    Attributes:
-        step: its number, from 1.
-        name: of the step.
-        seconds: that it took.
-    """
-
-    step: int
-    name: str
-    seconds: float
 
 
 class Manifest(Struct, frozen=True, kw_only=True):

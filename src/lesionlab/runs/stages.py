@@ -6,7 +6,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from lesionlab.runs.manifest import StepTime
+from msgspec import Struct
+
+
+class StepTime(Struct, frozen=True):
+    """How long a step took.
+
+    Attributes:
+        step: its number, from 1.
+        name: of the step.
+        seconds: that it took.
+    """
+
+    step: int
+    name: str
+    seconds: float
 
 
 class Step(StrEnum):
