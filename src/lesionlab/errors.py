@@ -8,9 +8,8 @@ class LesionlabError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Give what IPython shows in a notebook: the sentence, without the frames that led to it."""
-        kind = (
-            UsageError if isinstance(self, UsageError) else type(self)
-        )  # a reader's own kinds of it are no public names
+        # A reader's own kinds of it are no public names.
+        kind = UsageError if isinstance(self, UsageError) else type(self)
         return [f"{kind.__name__}: {self}"]
 
 
