@@ -121,6 +121,13 @@ def test_a_mutated_file_opens_or_is_refused(tiny: Path, tmp_path_factory, at: fl
         assert "mutated.onnx" in str(error)
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, tiny: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny.read_bytes().replace(b"probabilities", b"\x80robabilities"))
+    with pytest.raises(UsageError, match="m.onnx"):
+        open_bundle(path)
+
+
 def test_the_directory_of_a_run_is_its_model(tmp_path: Path, tiny: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(tiny.read_bytes())
     assert open_bundle(str(tmp_path)).sha256 == open_bundle(tiny).sha256

@@ -180,6 +180,7 @@ def collections(draw: st.DrawFn) -> tuple[Collection, pd.DataFrame, list[NearDup
     return collection, facts_of(collection, sha256=hashes, error=errors), pairs
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(collections())
 def test_nothing_is_lost_and_nothing_is_on_two_sides(

@@ -270,6 +270,7 @@ def test_check_prints_names_as_they_are(
     assert f"{folder}: layout" in shown and "x [red], z [old], :bug:" in shown
 
 
+@pytest.mark.slow
 def test_phantom_writes_what_check_reads(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["phantom", str(tmp_path / "p"), "--lesions", "30", "--seed", "1"]) == 0
     assert "30 generated lesions, of no patient" in capfd.readouterr().out
@@ -348,6 +349,7 @@ def test_the_version() -> None:
     assert done.stdout.startswith("lesionlab 0.")
 
 
+@pytest.mark.slow
 def test_signs_of_formulas_in_a_table_are_letters(phantoms: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(phantoms, data)

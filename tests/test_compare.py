@@ -123,6 +123,7 @@ def answers(labels: np.ndarray, skill: float, rng: np.random.Generator) -> np.nd
     return np.eye(7)[given] * 0.6 + rng.dirichlet(np.ones(7), len(labels)) * 0.4
 
 
+@pytest.mark.slow
 def test_a_better_model_is_found_and_an_equal_one_is_not() -> None:
     rng = np.random.default_rng(2)
     labels, lesions = np.arange(700) % 7, np.arange(700) // 2

@@ -188,6 +188,7 @@ def test_int8_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path
     assert not [node.name for node in nodes[head:] if node.op_type == "QuantizeLinear"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["onnx", "litert", "savedmodel", "keras"])
 def test_export_of_a_run(format: str, run: Path, capfd) -> None:
     assert main(["export", str(run), "--format", format]) == 0

@@ -269,6 +269,7 @@ def start(images: Images, cache_dir: Path) -> subprocess.Popen[str]:
     return process
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_next_call_is_right(images: Images, tmp_path: Path) -> None:
     cache_dir = tmp_path / "cache"
     expected = np.array(decode(images, tmp_path / "other").pixels)

@@ -221,6 +221,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(url: str) -> None:
     assert time.monotonic() - started < 1
 
 
+@pytest.mark.slow
 def test_mutated_images_never_break_the_service(url: str, photos: list[Path]) -> None:
     rng, data = np.random.default_rng(1), photos[0].read_bytes()
     for _ in range(150):
@@ -368,6 +369,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind(hasty: str) -> None:
     assert is_alive(hasty)
 
 
+@pytest.mark.slow
 def test_a_storm_gets_503_and_passes(hasty: str, photos: list[Path]) -> None:
     data = photos[0].read_bytes()
     with ThreadPoolExecutor(60) as pool:
@@ -492,6 +494,7 @@ def test_a_request_that_outlasts_the_goodbye_is_told_so(model: Path, photos: lis
     assert sent[0]["status"] == 503 and b"stopping" in sent[1]["body"] and sent[-1] == 503
 
 
+@pytest.mark.slow
 def test_openapi_is_true(url: str) -> None:
     """Schemathesis asks everything that the description allows, and much that it does not."""
     schemathesis = Path(sys.executable).parent / "schemathesis"

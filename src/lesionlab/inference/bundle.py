@@ -197,9 +197,12 @@ def make_session(data: bytes, file: Path) -> Any:
     options.log_severity_level = 4  # its errors are raised, and worded below
     options.intra_op_num_threads = 1  # `predict` runs batches side by side, which no core has to wait for
     try:
-        return onnxruntime.InferenceSession(
+        session = onnxruntime.InferenceSession(
             data, options, providers=["CPUExecutionProvider"], enable_fallback=0
         )  # its fallback would print, and try the same again
+        for item in (*session.get_inputs(), *session.get_outputs()):
+            str((item.name, item.shape))  # of a damaged file they may be no text
+        return session
     except Exception as error:  # ONNX Runtime's exceptions share no base class of its own
         first = " ".join(str(error).split())[:200]
         raise UsageError(f"{file} cannot be opened by ONNX Runtime {onnxruntime.__version__}: {first}") from error
