@@ -14,8 +14,8 @@ import pytest
 
 from conftest import MakeOnce, lesionlab, undrawn_command
 from lesionlab.model.architectures import build_network
-from lesionlab.model.export.by_tensorflow import export_by_tensorflow
 from lesionlab.model.export.compact_weights import round_weights
+from lesionlab.model.export.onnx import export_onnx
 from lesionlab.model.safe_load import load_network
 from lesionlab.recipe import read_recipe
 from lesionlab.taxonomy import HAM10000
@@ -90,15 +90,16 @@ def test_its_onnx_file_and_its_keras_file_give_its_predictions(ran: tuple[str, P
     np.testing.assert_allclose([list(p.probabilities.values()) for p in by_onnx], expected[:8], atol=1e-4)
 
 
-def test_weights_stay_in_32_bits_where_that_is_asked_for(tmp_path: Path) -> None:
-    """What `export --format onnx-int8` starts from: other backends have TensorFlow write it."""
+def test_weights_stay_in_32_bits_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `export --format onnx-int8` starts from: other backends have TensorFlow write it, in a process of its own."""
     recipe = read_recipe("quick").with_changes("image", height=24, width=24)
     network = build_network(recipe, np.full(3, 128.0), np.full(3, 50.0), n_diagnoses=7)
     round_weights(network)
+    monkeypatch.setattr("keras.backend.backend", lambda: "another")
     kinds = {}
     for name in ("compact", "plain"):
         sample = np.zeros((1, 24, 24, 3), np.uint8)
-        export_by_tensorflow(network, tmp_path / f"{name}.onnx", {}, sample, compact=name == "compact")
+        export_onnx(network, tmp_path / f"{name}.onnx", {}, sample, compact=name == "compact")
         weights = onnx.load(tmp_path / f"{name}.onnx").graph.initializer
         kinds[name] = {weight.data_type for weight in weights} & {onnx.TensorProto.INT8, onnx.TensorProto.FLOAT16}
     assert kinds["compact"] and not kinds["plain"]

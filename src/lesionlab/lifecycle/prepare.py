@@ -128,8 +128,10 @@ def inspect(collection: Collection, look: PixelCache | None = None, *, by_points
     skipped = (look.facts["error"] != "") | (look.facts[["width", "height"]].min(axis=1) < MIN_SIDE_PX)
     image_ids = list(collection.table["image_id"])
     given = list(collection.table["path"].where(~skipped.to_numpy(), "")), image_ids, list(look.facts["sha256"])
-    matches = kept_matches(*given, default_cache_dir()) if not by_points else None
-    if by_points and local_features.is_available():
+    matches = None
+    if not by_points:
+        matches = kept_matches(*given, default_cache_dir())
+    elif local_features.is_available():
         matches = known_matches(*given, default_cache_dir())
     if matches is not None:
         return dataclasses.replace(clean(collection, look.facts, matches), is_by_points=True)

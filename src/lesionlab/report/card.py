@@ -38,13 +38,13 @@ def write_card(
     facts: dict[str, object] = {"evaluated": evaluated, "data": data, "split": split, "pixels": pixels, "model": model}
     taxonomy = data.diagnoses
     facts |= {"metrics": metrics, "diagnoses": taxonomy.diagnoses, "name_of": taxonomy.name_of, "notice": NOT_A_DEVICE}
-    facts["sets_section"] = sets_section(metrics.conformal, taxonomy) if metrics.conformal else ""
+    facts["sets_section"] = _sets_section(metrics.conformal, taxonomy) if metrics.conformal else ""
     text = _template("card.md.j2").render(facts) + "\n"
     write_text(folder / "card.md", text)
     return text
 
 
-def sets_section(sets: SetFigures, taxonomy: Taxonomy) -> str:
+def _sets_section(sets: SetFigures, taxonomy: Taxonomy) -> str:
     """Write the section on sets of diagnoses, in Markdown, of sets that were measured on the test part."""
     few = [dx for dx, row in sets.per_class.items() if not row.is_promised]
     return _template("card_sets.md.j2").render(sets=sets, diagnoses=taxonomy.diagnoses, few=few)
