@@ -4,7 +4,7 @@
 
 A run's `model.onnx`, or the packaged one, trained on the training part alone and with the score that its export gave it, sees
 its held-out test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part
-development`). Of each kind: AUROC, the share refused at the model's own threshold, and true negatives at 95 % true positives.
+development`). Of each kind: AUROC, the share rejected at the model's own threshold, and true negatives at 95 % true positives.
 
 For a left-out diagnosis the score is fitted without it; the network itself still knows the diagnosis, so that this is no more
 than an approximation of a diagnosis left out of training. Needs scikit-image, scikit-learn and matplotlib.
@@ -47,7 +47,7 @@ def main() -> None:
     pixels, labels = read_parts(table, bundle.facts)
     lesions = list(pixels["test"][np.random.default_rng(0).permutation(len(pixels["test"]))[:60]])
     kinds = negatives(options.part, lesions, options.images)
-    print_refused(bundle, pixels["test"], table.loc[table["part"] == "test", "folder"].to_numpy(), options.data)
+    print_rejected(bundle, pixels["test"], table.loc[table["part"] == "test", "folder"].to_numpy(), options.data)
     print_kinds(bundle, pixels["test"], kinds)
     seen = [_see(options.model, pixels[part]) for part in ("train", "validation", "test")]
     print_left_out(seen, labels["train"], labels["validation"], labels["test"], bundle.facts.taxonomy)
@@ -64,13 +64,13 @@ def read_parts(table: pd.DataFrame, facts: Facts) -> tuple[dict[str, np.ndarray]
     return pixels, labels
 
 
-def print_refused(bundle: Bundle, test: np.ndarray, folder: np.ndarray, data: Sequence[Path]) -> None:
+def print_rejected(bundle: Bundle, test: np.ndarray, folder: np.ndarray, data: Sequence[Path]) -> None:
     """Print how many held-out images of each folder are rejected."""
     assert bundle.facts.ood
-    is_refused = scores_of(bundle, test) > bundle.facts.ood.threshold
+    is_rejected = scores_of(bundle, test) > bundle.facts.ood.threshold
     for number, name in enumerate(data):
-        own = is_refused[folder == number]
-        print(f"{name}: {own.sum()} of {len(own)} held-out images refused, {own.mean():.1%}")
+        own = is_rejected[folder == number]
+        print(f"{name}: {own.sum()} of {len(own)} held-out images rejected, {own.mean():.1%}")
 
 
 def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
@@ -78,9 +78,9 @@ def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
     ood = bundle.facts.ood
     assert ood
     positive, threshold = scores_of(bundle, test), ood.threshold
-    print(f"{len(positive)} held-out dermatoscopic images: {(positive > threshold).mean():.1%} refused")
+    print(f"{len(positive)} held-out dermatoscopic images: {(positive > threshold).mean():.1%} rejected")
     print(
-        "| what | images | AUROC | refused | true negatives at 95 % true positives |\n| --- | --- | --- | --- | --- |"
+        "| what | images | AUROC | rejected | true negatives at 95 % true positives |\n| --- | --- | --- | --- | --- |"
     )
     found = {kind: scores_of(bundle, read_all(images, bundle.facts)) for kind, images in kinds.items()}
     found = {"all": np.concatenate(list(found.values()))} | found

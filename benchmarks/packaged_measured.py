@@ -53,7 +53,7 @@ def measured(model: Model, table: pd.DataFrame, seen: ModelOutputs) -> Metrics:
         facts.thresholds.malignant,
         facts.thresholds.uncertainty,
         facts.operating,
-        None if seen.is_refused is None else seen.is_refused[is_test],
+        None if seen.is_rejected is None else seen.is_rejected[is_test],
     )
     return measure(
         Parts(table[is_test].reset_index(drop=True), test, validation),

@@ -1,16 +1,19 @@
 """What the service adds to the model, what it carries, and what a storm of requests does to it; loopback only.
 
     python benchmarks/serve.py [--data FOLDER] [--model FILE] [--requests 200] [--storm-seconds 15]
+    python benchmarks/serve.py --before SRC [--data FOLDER] [--requests 200]
 
 `lesionlab serve` runs in a process of its own and is asked over keep-alive connections. Bare is the same file in the same ONNX
 Runtime, run in this process on pixels that are decoded already, on one thread a core. What is compared runs in turn. Without
-`--data` the images are generated, 600 x 450 px.
+`--data` the images are generated, 600 x 450 px. With `--before`, which is the `src` of another commit, only that commit's
+service and this one's are asked, in turns, each with the model in its package.
 """
 
 import argparse
 import contextlib
 import http.client
 import itertools
+import os
 import statistics
 import subprocess
 import sys
@@ -38,12 +41,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--model", type=Path)
+    parser.add_argument("--before", type=Path, metavar="SRC", help="of another commit, to compare with")
     parser.add_argument("--requests", type=int, default=200)
     parser.add_argument("--storm-seconds", type=float, default=15.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         images = sorted((options.data or write_phantoms(Path(name) / "data", lesions=20)).rglob("*.jpg"))[:40]
         bodies = [as_body(path) for path in images]
+        if options.before:
+            compare(options.before, bodies, options.requests)
+            return
         model = load_model(options.model)
         pixels = np.stack([decoded(model, path) for path in images])
         with serving(options.model) as (port, process):
@@ -67,12 +74,13 @@ def decoded(model: Model, path: Path) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def serving(model: Path | None) -> Iterator[tuple[int, subprocess.Popen]]:
-    """Run `lesionlab serve`: its port and its process."""
+def serving(model: Path | None = None, src: Path | None = None) -> Iterator[tuple[int, subprocess.Popen]]:
+    """Run `lesionlab serve`, of another commit's `src` if one is given: its port and its process."""
     given = ["--model", str(model)] if model else []
+    environment = os.environ | ({"PYTHONPATH": str(src.resolve())} if src else {})
     line = [sys.executable, "-m", "lesionlab", "serve", "--port", "0", *given]
     started = time.perf_counter()
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         address = process.stdout.readline()
@@ -157,6 +165,22 @@ def throughput(model: Model, pixels: np.ndarray, port: int, bodies: Sequence[byt
     )
     print(f"ratio {ratio:.2f} (target: at least 0.85)")
     return statistics.median(served)
+
+
+def compare(before: Path, bodies: Sequence[bytes], requests: int) -> None:
+    """Ask the service of another commit and this one's by 16 clients, in turns; answers a second, and their ratio."""
+    found: list[tuple[float, float]] = []
+    for _ in range(3):
+        rates = []
+        for src in (None, before):
+            with serving(src=src) as (port, _process):
+                ask_all(port, bodies[:16], 16)
+                started = time.perf_counter()
+                ask_all(port, list(itertools.islice(itertools.cycle(bodies), requests)), 16)
+                rates.append(requests / (time.perf_counter() - started))
+        found.append((rates[0], rates[1]))
+        print(f"16 clients: {rates[0]:.1f} answers/s, {before} {rates[1]:.1f}: {rates[0] / rates[1]:.2f} times")
+    print(f"median {statistics.median(now / then for now, then in found):.2f} times")
 
 
 def batches(model: Model, pixels: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Step 4: judge a collection. Each fault is found, counted, decided and listed; nothing is dropped in silence.
+"""Step 4: check a collection. Each fault is found, counted, decided and listed; nothing is dropped in silence.
 
 In: the table as read, what decoding found in each file, and the pairs of near-duplicates. Out: the rows that stay, with
 the columns `sha256`, `row` (into the pixel cache) and `group` (lesions joined by near-duplicates, names of copies and patients,
@@ -34,13 +34,13 @@ _AGE_UNKNOWN = "kept; the age counts as unknown"
 
 @dataclass(frozen=True)
 class Cleaned:
-    """A collection after judgement.
+    """A checked collection.
 
     Attributes:
         table: the rows that stay: `TABLE_COLUMNS`, sha256 (of the file), row (int, into the pixel cache), group (str).
         findings: what was found.
         set_aside: image_id and reason of every other row.
-        pairs: the near-duplicates it was judged by.
+        pairs: the near-duplicates it was checked for.
         is_by_points: whether these were found point by point; else by texture.
     """
 
@@ -69,7 +69,7 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
     if list(facts["image_id"]) != list(table["image_id"]):
         raise LesionlabError(f"The decoded images are not those of {named(collection.data)}: decode this collection.")
     table = table.assign(sha256=facts["sha256"].to_numpy(), row=np.arange(len(table)))
-    table["age"], findings = judge_ages(table)
+    table["age"], findings = check_ages(table)
     findings += _unknown_values(table) + _set_aside_before(collection.set_aside)
     absent = [column for one in collection.findings if one.kind == "columns-absent" for column in one.items]
     told = {f"{column}-{what}" for column in absent for what in ("empty", "unknown")}
@@ -89,7 +89,7 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
     return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside, tuple(pairs))
 
 
-def judge_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
+def check_ages(table: pd.DataFrame) -> tuple[pd.Series, list[Finding]]:
     """Ages in years (float64), NaN where unknown: empty, 0, or not from 0 to `OLDEST_YEARS`."""
     ages = table["age"].astype("float64")
     is_wrong = (ages < 0) | (ages > OLDEST_YEARS)

@@ -4,7 +4,7 @@ Roboflow exports `NAME_jpg.rf.HASH.jpg`, several of each source picture; Augment
 people and scripts write `NAME_rot90`, `NAME_aug3`, `flip_NAME`, `NAME - Copy (2)`. Such files show one picture, however they
 are turned, so that they belong on one side of a split.
 
-Names are judged with care, since a word too many would join what is not one: a name that is left without a digit (`image_aug_1`
+Names are matched with care, since a word too many would join what is not one: a name that is left without a digit (`image_aug_1`
 leaves `image`) says nothing of the picture, unless a file has that very name. Of an addition that is no known word (`NAME_2`)
 the same is asked, and that a file is named `NAME`.
 """

@@ -25,7 +25,7 @@ class ModelOutputs:
         probabilities: float64 (n, k), rows sum to 1, or nearly where a table has rounded them.
         features: float32 (n, channels), after the global average; None where the network has none.
         maps: float32 (n, grid height, grid width, k), class activation maps; None where the network has none.
-        is_refused: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.
+        is_rejected: bool (n,), what `predict` calls not dermatoscopic; None where the model has no score of it.
         ood_scores: float64 (n,), by which it does so; None likewise.
         frame: height and width in px, and crop, of the input that the maps cover.
 
@@ -35,16 +35,16 @@ class ModelOutputs:
     features: np.ndarray | None = None
     maps: np.ndarray | None = None
     frame: tuple[int, int, str] = (1, 1, "centre")
-    is_refused: np.ndarray | None = None
+    is_rejected: np.ndarray | None = None
     ood_scores: np.ndarray | None = None
 
     def take(self, chosen: np.ndarray) -> "ModelOutputs":
         """Take some of the images: bool or integers (m,)."""
-        features, maps, is_refused, ood_scores = (
+        features, maps, is_rejected, ood_scores = (
             None if values is None else values[chosen]
-            for values in (self.features, self.maps, self.is_refused, self.ood_scores)
+            for values in (self.features, self.maps, self.is_rejected, self.ood_scores)
         )
-        return ModelOutputs(self.probabilities[chosen], features, maps, self.frame, is_refused, ood_scores)
+        return ModelOutputs(self.probabilities[chosen], features, maps, self.frame, is_rejected, ood_scores)
 
 
 def see(
@@ -80,6 +80,6 @@ def see(
     frame = (bundle.facts.height, bundle.facts.width, bundle.facts.crop)
     ood = bundle.facts.ood
     scores = made["ood_score"] if ood and bundle.has_ood_score else None
-    is_refused = scores > ood.threshold if ood and scores is not None else None
+    is_rejected = scores > ood.threshold if ood and scores is not None else None
     maps = made.get("activation_maps")
-    return ModelOutputs(made["probabilities"], made.get("features"), maps, frame, is_refused, scores)
+    return ModelOutputs(made["probabilities"], made.get("features"), maps, frame, is_rejected, scores)

@@ -73,11 +73,11 @@ class Adapted:
     @property
     def not_dermatoscopic(self) -> list[str]:
         """Ids of the labelled images that the old model calls not dermatoscopic, the strangest first."""
-        refused, scores = self.labelled.seen.is_refused, self.labelled.seen.ood_scores
-        if refused is None or scores is None:
+        rejected, scores = self.labelled.seen.is_rejected, self.labelled.seen.ood_scores
+        if rejected is None or scores is None:
             return []
         order = np.argsort(-scores, kind="stable")
-        return list(self.labelled.table["image_id"].to_numpy()[order[refused[order]]])
+        return list(self.labelled.table["image_id"].to_numpy()[order[rejected[order]]])
 
 
 def adapt(

@@ -191,7 +191,7 @@ def _measure(
         model.thresholds.malignant,
         model.thresholds.uncertainty,
         model.operating,
-        test.seen.is_refused,
+        test.seen.is_rejected,
     )
     return measure(
         Parts(test.table, tested, chosen_on),

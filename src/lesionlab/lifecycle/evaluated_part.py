@@ -46,10 +46,10 @@ class EvaluatedPart:
         lesions = self.table["lesion_id"].astype(str)
         _, probabilities, _ = join_by_lesion(self.seen.probabilities, list(lesions))
         first = ~lesions.duplicated().to_numpy()  # in the order in which lesions are met, as theirs are joined
-        refused = self.seen.is_refused
-        if refused is not None:
-            refused = pd.Series(refused).groupby(lesions.to_numpy(), sort=False).all().to_numpy()
-        seen = ModelOutputs(probabilities, frame=self.seen.frame, is_refused=refused)
+        rejected = self.seen.is_rejected
+        if rejected is not None:
+            rejected = pd.Series(rejected).groupby(lesions.to_numpy(), sort=False).all().to_numpy()
+        seen = ModelOutputs(probabilities, frame=self.seen.frame, is_rejected=rejected)
         return EvaluatedPart(self.taxonomy, self.table[first].reset_index(drop=True), seen)
 
 

@@ -69,7 +69,7 @@ class Exported:
             return "\n".join([*lines, f"Largest difference from Keras: {how}"])
         result = self.quantised
         lines.append(
-            f"Balanced accuracy on {result.images:,} {result.judged_on}: {result.balanced_accuracy:.4f}, float32 "
+            f"Balanced accuracy on {result.images:,} {result.evaluated_on}: {result.balanced_accuracy:.4f}, float32 "
             f"{result.balanced_accuracy_float32:.4f}; {result.same_answers:.1%} same diagnosis; {result.size / 1e6:.1f} MB, "
             f"float32 {result.size_float32 / 1e6:.1f} MB."
         )
@@ -149,7 +149,7 @@ def export_run(
         calibration,
         source.pixels("validation"),
         lambda written: _with_ood_score(source, written),
-        judged_on="validation images" + (", trained on as well" if is_final else ""),
+        evaluated_on="validation images" + (", trained on as well" if is_final else ""),
         allowed_loss=allowed_loss,
     )
 
@@ -159,10 +159,10 @@ def write_int8(
     write_float32: Callable[[Path], object],
     facts: Facts,
     calibration: np.ndarray,
-    judged: tuple[np.ndarray, np.ndarray],
+    labelled: tuple[np.ndarray, np.ndarray],
     add_score: Callable[[Path], str],
     *,
-    judged_on: str,
+    evaluated_on: str,
     allowed_loss: float,
 ) -> Exported:
     """Write a model as int8, with a score of what is no lesion; whole or not at all.
@@ -172,9 +172,9 @@ def write_int8(
         write_float32: writes the float32 file that it is made of to a path.
         facts: of the float32 model.
         calibration: pixels, uint8 (k, height, width, 3).
-        judged: pixels, likewise (n, ...), and their labels (n,).
+        labelled: pixels, likewise (n, ...), and their labels (n,).
         add_score: gives the file at a path its score, and says so in words.
-        judged_on: what `judged` is, in words.
+        evaluated_on: what `labelled` is, in words.
         allowed_loss: of balanced accuracy, 0 to 1.
 
     Raises:
@@ -187,7 +187,7 @@ def write_int8(
         try:
             write_float32(source)
             result = quantise(
-                source, temporary, named, calibration, *judged, judged_on=judged_on, allowed_loss=allowed_loss
+                source, temporary, named, calibration, *labelled, evaluated_on=evaluated_on, allowed_loss=allowed_loss
             )
         finally:
             source.unlink(missing_ok=True)

@@ -56,21 +56,21 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
         raise UsageError(f"{path} is the model itself. Choose another file with --out.")
     model, facts = _float32(bundle, source)
     pixels, labels = _choose_images(data, bundle)
-    judged = pixels[CALIBRATION:]
-    cut = len(judged) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
+    labelled = pixels[CALIBRATION:]
+    cut = len(labelled) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
 
     def add_score(written: Path) -> str:
-        rows = np.arange(len(judged))
-        return in_words(add_ood_score(written, judged, rows[:cut], rows[cut:])) if bundle.has_ood_score else ""
+        rows = np.arange(len(labelled))
+        return in_words(add_ood_score(written, labelled, rows[:cut], rows[cut:])) if bundle.has_ood_score else ""
 
     return write_int8(
         path,
         lambda plain: plain.write_bytes(model.SerializeToString()),
         facts,
         pixels[:CALIBRATION],
-        (judged, labels[CALIBRATION:]),
+        (labelled, labels[CALIBRATION:]),
         add_score,
-        judged_on="images that the model may have been trained on",
+        evaluated_on="images that the model may have been trained on",
         allowed_loss=allowed_loss,
     )
 

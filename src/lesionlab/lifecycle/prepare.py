@@ -112,7 +112,7 @@ def collection_of(run: RunDirectory, advice: str) -> Collection:
 
 
 def look_at(collection: Collection) -> PixelCache:
-    """Decode every image at `LOOK_PX`, whatever size a recipe trains at: what images are judged by."""
+    """Decode every image at `LOOK_PX`, whatever size a recipe trains at: what images are checked by."""
     return decode(collection, LOOK_PX, LOOK_PX, "centre")
 
 

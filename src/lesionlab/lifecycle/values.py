@@ -70,7 +70,7 @@ class Run:
 class CleanData:
     """Steps 2 to 4: the clean table, the decoded pixels that its column `row` points into, and what the manifest says of both.
 
-    `look` has the same images at the size that they were judged at.
+    `look` has the same images at the size that they were checked at.
     """
 
     collection: Collection

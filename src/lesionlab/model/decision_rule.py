@@ -73,9 +73,9 @@ def choose_decision(
     log_prior = np.maximum(log_prior, log_prior[has_say].min())
     exponent = 0.0
     if choice.rule == "prior-corrected":
-        judged = has_say[labels]
+        counts_in = has_say[labels]
         losses = [
-            _balanced_log_loss(labels[judged], _shifted(probabilities[judged], -e * log_prior)) for e in EXPONENTS
+            _balanced_log_loss(labels[counts_in], _shifted(probabilities[counts_in], -e * log_prior)) for e in EXPONENTS
         ]
         exponent = EXPONENTS[int(np.argmin(losses))]
     return dataclasses.replace(decision, exponent=exponent, log_shift=tuple((-exponent * log_prior).tolist()))

@@ -1,7 +1,7 @@
 """Steps 2 and 3: recognise a folder, index its images, and read its metadata into one table.
 
 In: a folder in any of the layouts that the field's data sets are published in, or a MedMNIST file. Out: a `Collection` whose
-table has a row per image of the metadata and the columns `TABLE_COLUMNS`. What the columns hold is judged in `clean`; here only
+table has a row per image of the metadata and the columns `TABLE_COLUMNS`. What the columns hold is checked in `clean`; here only
 what cannot be read as a table of images, lesions and diagnoses is an error.
 """
 

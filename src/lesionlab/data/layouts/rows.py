@@ -2,7 +2,7 @@
 
 In: a table of strings as read from a file. Out: a row per image, with what was changed as findings, and the rows that are set
 aside. Faults that make a row mean nothing (no image, no lesion, no diagnosis, two diagnoses) are an error that names all of them;
-what is merely unknown or unlikely is kept, for `clean` to judge.
+what is merely unknown or unlikely is kept, for `clean` to check.
 """
 
 import math
@@ -206,7 +206,7 @@ def _read_words(values: pd.Series, meaning: dict[str, str]) -> pd.Series:
 
 
 def _read_ages(table: pd.DataFrame) -> tuple[pd.DataFrame, list[Finding]]:
-    """Ages as numbers, whatever they are; `clean` judges them."""
+    """Ages as numbers, whatever they are; `clean` checks them."""
     ages, no_numbers = [], []
     for value, row in zip(table["age"], table[ROW], strict=True):
         age = math.nan

@@ -28,10 +28,10 @@ _FLOAT_CONVOLUTIONS = 7
 
 @dataclass(frozen=True)
 class Quantised:
-    """An int8 model against its float32 source: balanced accuracy 0 to 1, size in bytes; `judged_on` says on what images."""
+    """An int8 model against its float32 source: balanced accuracy 0 to 1, size in bytes; `evaluated_on` says on what images."""
 
     images: int
-    judged_on: str
+    evaluated_on: str
     balanced_accuracy: float
     balanced_accuracy_float32: float
     same_answers: float
@@ -47,7 +47,7 @@ def quantise(
     validation: np.ndarray,
     labels: np.ndarray,
     *,
-    judged_on: str = "validation images",
+    evaluated_on: str = "validation images",
     allowed_loss: float = ALLOWED_LOSS,
 ) -> Quantised:
     """Write `source` (a float32 `.onnx` of `export_onnx`) as int8 to `path`; whole or not at all.
@@ -59,7 +59,7 @@ def quantise(
         calibration: uint8 (k, h, w, 3), training images; 100 to 500 are enough.
         validation: uint8 (n, h, w, 3), images of the validation part.
         labels: integers (n,), places in the taxonomy.
-        judged_on: what `validation` is, in words, for terminal and card.
+        evaluated_on: what `validation` is, in words, for terminal and card.
         allowed_loss: of balanced accuracy; 0.01 is one point.
 
     Raises:
@@ -74,7 +74,7 @@ def quantise(
         before, after = onnx_probabilities(source)(validation), onnx_probabilities(temporary)(validation)
         result = Quantised(
             images=len(labels),
-            judged_on=judged_on,
+            evaluated_on=evaluated_on,
             balanced_accuracy=headline(labels, after).balanced_accuracy,
             balanced_accuracy_float32=headline(labels, before).balanced_accuracy,
             same_answers=float((before.argmax(axis=1) == after.argmax(axis=1)).mean()),
@@ -84,7 +84,7 @@ def quantise(
         loss = result.balanced_accuracy_float32 - result.balanced_accuracy
         if loss > allowed_loss:
             raise LesionlabError(
-                f"The int8 export loses {100 * loss:.1f} points of balanced accuracy on {len(labels):,} {judged_on} "
+                f"The int8 export loses {100 * loss:.1f} points of balanced accuracy on {len(labels):,} {evaluated_on} "
                 f"(allowed: {100 * allowed_loss:.1f}); nothing was written. Use the float32 file, --format onnx, or accept the "
                 "loss with --allowed-loss POINTS."
             )
@@ -99,7 +99,7 @@ def _about(result: Quantised) -> str:
     """Say above the card whose figures it has, and how far this file is from that one."""
     return (
         "> This file computes in 8-bit integers; the figures below are those of its float32 form. On "
-        f"{result.images:,} {result.judged_on}, {result.same_answers:.1%} of the predicted diagnoses are the same, "
+        f"{result.images:,} {result.evaluated_on}, {result.same_answers:.1%} of the predicted diagnoses are the same, "
         f"and balanced accuracy is {result.balanced_accuracy:.3f}, of float32 {result.balanced_accuracy_float32:.3f}.\n\n"
     )
 
