@@ -149,6 +149,13 @@ def test_the_notebooks_split_and_its_leak(metadata: pd.DataFrame) -> None:
     assert round(100 * proof.test_images_sharing_a_lesion_share, 1) == 38.9
 
 
+def test_an_image_set_aside_moves_no_other_in_the_notebooks_split(metadata: pd.DataFrame) -> None:
+    whole = split(metadata, SplitChoice(name="kaggle"), HAM10000, seed=0)
+    kept = metadata.assign(row=np.arange(len(metadata))).drop(index=[17, 4000]).reset_index(drop=True)
+    parts = split(kept, SplitChoice(name="kaggle"), HAM10000, seed=0, of_rows=len(metadata))
+    assert (parts.to_numpy() == whole.drop(index=[17, 4000]).to_numpy()).all()
+
+
 def test_one_clinic_is_held_out(metadata: pd.DataFrame) -> None:
     parts = split(metadata, SplitChoice(name="source", source="rosendahl"), HAM10000, seed=0)
     assert (metadata.loc[parts == "test", "dataset"] == "rosendahl").all()

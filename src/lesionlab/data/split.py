@@ -27,7 +27,9 @@ KAGGLE_IMAGES = 10  # below, a part of 80/20 and then 10 % may be empty
 SPLIT_COLUMNS = ("image_id", "lesion_id", "group", "dx", "part")
 
 
-def split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed: int) -> pd.Series:
+def split(
+    table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed: int, of_rows: int | None = None
+) -> pd.Series:
     """Give each image its part.
 
     Args:
@@ -35,6 +37,7 @@ def split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed:
         choice: the recipe's split.
         taxonomy: of the table's diagnoses.
         seed: of the draw; `kaggle` and `file` do not draw.
+        of_rows: how many the table had, `row` counting them, before images were set aside; those given where none is said.
 
     Returns:
         Strings out of `PARTS`, aligned with the table.
@@ -49,7 +52,7 @@ def split(table: pd.DataFrame, choice: SplitChoice, taxonomy: Taxonomy, *, seed:
             "split.test_share and split.validation_share leave nothing to train on: their sum must be below 1."
         )
     if choice.name == "kaggle":
-        return kaggle_split(table)
+        return kaggle_split(table, of_rows)
     if choice.name == "official":
         return official_split(table, choice, taxonomy, seed=seed)
     if choice.name == "source":
@@ -103,18 +106,20 @@ def lesion_split(
     return table["group"].map(part_of_group).rename("part")
 
 
-def kaggle_split(table: pd.DataFrame) -> pd.Series:
-    """The notebook's: images, not lesions; 80/20 by scikit-learn's seed 1234, then 10 % validation by seed 2. Leaks."""
-    if len(table) < KAGGLE_IMAGES:
-        raise UsageError(
-            f"The split 'kaggle' needs {KAGGLE_IMAGES} images or more; these are {len(table)}. Use 'lesion'."
-        )
-    rows = np.arange(len(table))
-    pool, test = train_test_split(rows, test_size=0.2, random_state=1234)
+def kaggle_split(table: pd.DataFrame, of_rows: int | None = None) -> pd.Series:
+    """The notebook's: images, not lesions; 80/20 by scikit-learn's seed 1234, then 10 % validation by seed 2. Leaks.
+
+    It is drawn from all of `of_rows`, as the notebook has it: an image that was set aside moves no other to another part.
+    """
+    count = len(table) if of_rows is None else of_rows
+    if count < KAGGLE_IMAGES:
+        raise UsageError(f"The split 'kaggle' needs {KAGGLE_IMAGES} images or more; these are {count}. Use 'lesion'.")
+    pool, test = train_test_split(np.arange(count), test_size=0.2, random_state=1234)
     _, validation = train_test_split(pool, test_size=0.1, random_state=2)
-    parts = np.full(len(table), "train", dtype=object)
+    parts = np.full(count, "train", dtype=object)
     parts[test], parts[validation] = "test", "validation"
-    return pd.Series(parts, index=table.index, name="part")
+    kept = parts if of_rows is None else parts[table["row"].to_numpy()]
+    return pd.Series(kept, index=table.index, name="part")
 
 
 def check_source(table: pd.DataFrame, choice: SplitChoice) -> str:

@@ -192,7 +192,8 @@ def _describe_pixels(image: ImageChoice, mean: np.ndarray, std: np.ndarray) -> P
 def _split(run: Run, data: CleanData) -> tuple[pd.DataFrame, SplitFacts]:
     """Choose the parts, prove them, write `splits.csv`; return the table with the column `part`."""
     choice, table = run.request.recipe.split, data.cleaned.table
-    parts = split(table, choice, data.taxonomy, seed=run.request.seed)
+    of_rows = None if run.request.limit else len(data.collection.table)
+    parts = split(table, choice, data.taxonomy, seed=run.request.seed, of_rows=of_rows)
     proof = prove(table, parts)
     counts = {part: PartCounts(**found) for part, found in describe_parts(table, parts).items()}
     table = table.assign(part=parts)
