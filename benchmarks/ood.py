@@ -6,8 +6,10 @@ A run's `model.onnx`, or the packaged one, trained on the training part alone an
 its held-out test part against `ood_images.negatives("final")`. The score was chosen on other negatives (`--part
 development`). Of each kind: AUROC, the share rejected at the model's own threshold, and true negatives at 95 % true positives.
 
-For a left-out diagnosis the score is fitted without it; the network itself still knows the diagnosis, so that this is no more
-than an approximation of a diagnosis left out of training. Needs scikit-image, scikit-learn and matplotlib.
+Then the score is fitted anew with some of its looks alone, on all images and on those of one folder, whose threshold the images
+of the other folders are held against. For a left-out diagnosis the score is fitted without it; the network itself still knows
+the diagnosis, so that this is no more than an approximation of a diagnosis left out of training. Needs scikit-image,
+scikit-learn and matplotlib.
 """
 
 import argparse
@@ -23,14 +25,21 @@ from sklearn.metrics import roc_auc_score
 from held_out import add_model_arguments, images_of_split
 from lesionlab.data.images import read_image
 from lesionlab.data.statistics import encode_labels
-from lesionlab.evaluation.ood import fit_ood_score, ood_scores
+from lesionlab.evaluation.ood import fit_ood_score, ood_scores, see_image
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
-from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, _see
+from lesionlab.model.degrade import some_degraded
+from lesionlab.model.export.ood_score import DEGRADED, MOST_REFERENCE, MOST_TRAINING, see_by_network
 from lesionlab.taxonomy import Taxonomy
 from ood_images import negatives
 
 FEWEST = 5  # test images of a diagnosis that is left out
+SOME_LOOKS = (
+    ("features", "thumbnail", "texture"),
+    ("middle",),
+    ("middle", "thumbnail", "texture"),
+    ("features", "middle", "thumbnail", "texture"),
+)
 
 
 def main() -> None:
@@ -44,24 +53,29 @@ def main() -> None:
     if not bundle.has_ood_score:
         raise SystemExit(f"{options.model} has no score: export the run again.")
     table = images_of_split(options.data, options.split, bundle.facts.taxonomy)
-    pixels, labels = read_parts(table, bundle.facts)
+    pixels, labels, folder = read_parts(table, bundle.facts)
     lesions = list(pixels["test"][np.random.default_rng(0).permutation(len(pixels["test"]))[:60]])
     kinds = negatives(options.part, lesions, options.images)
-    print_rejected(bundle, pixels["test"], table.loc[table["part"] == "test", "folder"].to_numpy(), options.data)
+    print_rejected(bundle, pixels["test"], folder["test"], options.data)
     print_kinds(bundle, pixels["test"], kinds)
-    seen = [_see(options.model, pixels[part]) for part in ("train", "validation", "test")]
+    for part in ("train", "validation"):  # as the export fits it
+        pixels[part] = some_degraded(pixels[part], DEGRADED, np.random.default_rng(0))
+    pixels["none"] = np.concatenate([read_all(images, bundle.facts) for images in kinds.values()])
+    looks = {part: see_by_network(options.model, images) | see_image(images) for part, images in pixels.items()}
+    print_looks(looks, folder, options.data)
+    seen = [looks[part] for part in ("train", "validation", "test")]
     print_left_out(seen, labels["train"], labels["validation"], labels["test"], bundle.facts.taxonomy)
 
 
-def read_parts(table: pd.DataFrame, facts: Facts) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Read the images of each part of a split, as many as the score was fitted to: pixels and labels by part."""
-    pixels, labels = {}, {}
+def read_parts(table: pd.DataFrame, facts: Facts) -> tuple[dict[str, np.ndarray], ...]:
+    """Read the images of each part of a split, as many as the score was fitted to: pixels, labels, folder by part."""
+    pixels, labels, folder = {}, {}, {}
     for part, most in (("train", MOST_TRAINING), ("validation", MOST_REFERENCE), ("test", len(table))):
         rows = table[table["part"] == part]
         rows = rows.sample(most, random_state=0) if len(rows) > most else rows
         pixels[part] = np.stack([read_image(Path(at), facts.height, facts.width, facts.crop) for at in rows["path"]])
-        labels[part] = encode_labels(rows["dx"], facts.taxonomy)
-    return pixels, labels
+        labels[part], folder[part] = encode_labels(rows["dx"], facts.taxonomy), rows["folder"].to_numpy()
+    return pixels, labels, folder
 
 
 def print_rejected(bundle: Bundle, test: np.ndarray, folder: np.ndarray, data: Sequence[Path]) -> None:
@@ -90,6 +104,26 @@ def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
         auroc = roc_auc_score(truth, np.r_[positive, negative])
         print(f"| {kind} | {len(negative)} | {auroc:.4f} | {(negative > threshold).mean():.3f} ", end="")
         print(f"| {(negative > at_95).mean():.3f} |")
+
+
+def print_looks(looks: dict[str, dict], folder: dict[str, np.ndarray], data: Sequence[Path]) -> None:
+    """Print a row for each choice of looks and of the folders that it is fitted to."""
+    print(
+        "| looks | fitted to | AUROC | rejected | rejected of each folder's test images |\n| --- | --- | --- | --- | --- |"
+    )
+    for chosen in SOME_LOOKS:
+        for name, numbers in {"all": range(len(data)), **{one.name: [n] for n, one in enumerate(data)}}.items():
+            fitted, held = (
+                {look: looks[part][look][np.isin(folder[part], numbers)] for look in chosen}
+                for part in ("train", "validation")
+            )
+            origin = folder["validation"][np.isin(folder["validation"], numbers)]
+            score = fit_ood_score(fitted, held, origin)
+            positive, negative = ood_scores(score, looks["test"]), ood_scores(score, looks["none"])
+            auroc = roc_auc_score(np.r_[0 * positive, 0 * negative + 1], np.r_[positive, negative])
+            own = [f"{(positive[folder['test'] == n] > score.threshold).mean():.3f}" for n in range(len(data))]
+            rejected = (negative > score.threshold).mean()
+            print(f"| {', '.join(chosen)} | {name} | {auroc:.4f} | {rejected:.3f} | {', '.join(own)} |")
 
 
 def print_left_out(

@@ -88,10 +88,12 @@ def test_the_file_scores_as_numpy_does(scored, lesions: np.ndarray, strange: np.
     path, score = scored
     bundle = open_bundle(path)
     assert bundle.has_ood_score and bundle.facts.ood.threshold == score.threshold
-    assert bundle.facts.ood.score == "Mahalanobis distances of features, thumbnail, texture"
+    assert bundle.facts.ood.score == "Mahalanobis distances of features, middle, thumbnail, texture"
     pixels = np.concatenate([lesions, strange])
     features, found = bundle.session.run(["features", "ood_score"], {"image": pixels})
-    expected = ood.ood_scores(score, {"features": features} | ood.see_image(pixels))
+    cells = pixels.reshape(len(pixels), SIZE[0] // 8, 8, SIZE[1] // 8, 8, 3).mean(axis=(2, 4)) / 255  # all that it sees
+    middle = np.concatenate([cells.mean(axis=(1, 2)), np.log(cells.std(axis=(1, 2)) + 1e-3)], axis=1)
+    expected = ood.ood_scores(score, {"features": features, "middle": middle} | ood.see_image(pixels))
     np.testing.assert_allclose(found, expected, rtol=0.01, atol=0.01)
     assert found[len(lesions) :].min() > score.threshold
     assert (found[: len(lesions)] > score.threshold).mean() <= 0.05

@@ -1,14 +1,15 @@
 """How little an image is like the dermatoscopic images that a network was trained on: NumPy alone.
 
-Three looks are taken at an image: the network's `features`, a thumbnail (where which colour is), and its texture (how sharp
-and how busy it is). Of each a Gaussian is fitted to training images: its leading principal axes, and one variance for all
-others, so that a covariance of 1,024 features needs no megabytes. The squared Mahalanobis distances (Lee et al., "A simple
-unified framework for detecting out-of-distribution samples", NeurIPS 2018; the rest as in probabilistic PCA, Tipping and
-Bishop, J. R. Stat. Soc. B 61, 1999) are standardised in the logarithm on validation images that the Gaussians have not seen.
-The score is the root of the sum of squares of what lies above the ordinary (softplus): one strange look is enough.
+Four looks are taken at an image: the network's `features`, which tell diagnoses apart; `middle`, mean and spread of each
+channel of a layer half-way, which tell pictures apart; a thumbnail (where which colour is); and its texture (how sharp and how
+busy it is). Of each a Gaussian is fitted to training images: its leading principal axes, and one variance for all others, so
+that a covariance of 1,024 features needs no megabytes. The squared Mahalanobis distances (Lee et al., "A simple unified
+framework for detecting out-of-distribution samples", NeurIPS 2018; the rest as in probabilistic PCA, Tipping and Bishop, J. R.
+Stat. Soc. B 61, 1999) are standardised in the logarithm on validation images that the Gaussians have not seen. The score is the
+root of the sum of squares of what lies above the ordinary (softplus): one strange look is enough.
 
-Features alone take a tenth of photographs for lesions, thumbnails take blank frames for one; `docs/scorecard-images.md` has
-the comparison.
+The last layer alone has learnt to look past all that is no diagnosis; the middle one alone knows no diagnosis from another:
+`docs/scorecard-images.md` has the comparison.
 """
 
 from collections.abc import Mapping
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 
 CELLS = 12  # of the thumbnail, a side
-AXES = {"features": 64, "thumbnail": 32, "texture": 3}
+AXES = {"features": 64, "middle": 64, "thumbnail": 32, "texture": 3}
 REFUSED = 0.02  # of validation images; at most 5 % of other dermatoscopic images are to be
 LEAST_IMAGES = 50  # to choose the threshold on
 TEXTURE_FLOOR = 1e-3
+SPREAD_FLOOR = 1e-3
 DISTANCE_FLOOR = 1e-6
 _RIDGE = 1e-3  # of the mean variance
 

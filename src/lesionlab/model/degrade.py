@@ -34,6 +34,18 @@ def degraded(pixels: np.ndarray, share: float, random: np.random.Generator) -> n
     return np.asarray(_KINDS[random.integers(len(_KINDS))](image, random))
 
 
+def some_degraded(pixels: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    """Make some of uint8 images (n, height, width, 3) worse, each with the chance `share`, by noise too; gives a copy."""
+    changed = [degraded(image, (1 - NOISE_SHARE) * share, random) for image in pixels]
+    noisy = [_noisy(image, random) if random.random() < NOISE_SHARE * share else image for image in changed]
+    return np.stack(noisy)
+
+
+def _noisy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    noise = random.normal(0, random.uniform(0, 255 * NOISE), image.shape)
+    return np.clip(image + noise, 0, 255).round().astype(np.uint8)
+
+
 def _unsharp(image: Image.Image, random: np.random.Generator) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(random.uniform(0.002, 0.018) * min(image.size)))
 

@@ -1,11 +1,12 @@
 """The out-of-distribution score, fitted to a run's images and written into its `.onnx` file as the output `ood_score`.
 
 In: a `.onnx` file of `lesionlab.model.export.onnx` (float32 or int8, of one network or several), and images of the training and
-validation part. Out: the same file with some 20 plain operators and 80 to 300 KB more, and the fact `ood`. What the network
+validation part. Out: the same file with some 40 plain operators and 80 to 350 KB more, and the fact `ood`. What the network
 answers is not touched.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lesionlab.errors import LesionlabError
 from lesionlab.evaluation.ood import (
     DISTANCE_FLOOR,
     LEAST_IMAGES,
+    SPREAD_FLOOR,
     TEXTURE_FLOOR,
     Descriptor,
     OodScore,
@@ -24,12 +26,15 @@ from lesionlab.evaluation.ood import (
     see_image,
 )
 from lesionlab.files import replacing
+from lesionlab.model.degrade import some_degraded
 from lesionlab.model.export.proof import open_session
 from lesionlab.progress import track
 
 MOST_TRAINING, MOST_REFERENCE = 1500, 1000
 OUTPUT = "ood_score"
+MIDDLE = 8  # what share of the image's sides, one in so many, the layer has that is looked at beside the last
 _PREFIX = "ood/"  # of the names of what the score adds to a graph
+DEGRADED = 0.25  # of these images, made worse as pictures: a slightly blurred lesion is one still
 TOLERANCE = 0.02  # of a score of 1 to 4
 _BATCH = 16
 
@@ -41,7 +46,8 @@ def add_ood_score(
 
     Args:
         path: of a `.onnx` file without a score.
-        pixels: uint8 (n, height, width, 3), dermatoscopic images as the network takes them.
+        pixels: uint8 (n, height, width, 3), dermatoscopic images as the network takes them; a quarter of those drawn are made
+            worse (`lesionlab.model.degrade`).
         training: which of them to fit to, integers: the training part; 1,500 are drawn of more.
         reference: which of them to choose the threshold on: the validation part; 1,000 are drawn of more.
         origin: integers (n,), which data set each is from; see `fit_ood_score`.
@@ -56,13 +62,13 @@ def add_ood_score(
         return None
     rng = np.random.default_rng(0)
     training, reference = _drawn(training, MOST_TRAINING, rng), _drawn(reference, MOST_REFERENCE, rng)
-    chosen = pixels[np.concatenate([training, reference])]
-    seen = _see(path, chosen)
+    chosen = some_degraded(pixels[np.concatenate([training, reference])], DEGRADED, rng)
+    seen = see_by_network(path, chosen) | see_image(chosen)
     fitted = {name: values[: len(training)] for name, values in seen.items()}
     held = {name: values[len(training) :] for name, values in seen.items()}
     score = fit_ood_score(fitted, held, None if origin is None else origin[reference])
     model = onnx.load(path)
-    _append(model.graph, score, pixels.shape[1:3])
+    _append(model, score, pixels.shape[1:3])
     facts = {prop.key: prop.value for prop in model.metadata_props} | {"ood": json.dumps(describe(score))}
     onnx.helper.set_model_props(model, facts)
     onnx.checker.check_model(model, full_check=True)
@@ -106,19 +112,26 @@ def _drawn(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(rows)[np.sort(rng.permutation(len(rows))[:most])]
 
 
-def _see(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Look at images (n, h, w, 3): what `see_image` gives, and the network's features where it has such."""
-    session = open_session(path)
-    seen = see_image(pixels)
-    if not any(output.name == "features" for output in session.get_outputs()):
-        return seen
+def see_by_network(path: Path, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Look at images (n, h, w, 3) through a `.onnx` file: float (n, d) of `features` and `middle`, where it has such."""
+    import onnx
+
+    model = without_score(onnx.load(path))
+    middle = _add_middle_look(_Graph(model.graph), model, pixels.shape[1:3])
+    names = {"features": "features"} if any(output.name == "features" for output in model.graph.output) else {}
+    if middle:
+        names["middle"] = middle
+        model.graph.output.append(onnx.helper.make_tensor_value_info(middle, onnx.TensorProto.FLOAT, None))
+    if not names:
+        return {}
+    session = open_session(model.SerializeToString())
     starts = track(range(0, len(pixels), _BATCH), "fitting what is no lesion")
-    parts = [session.run(["features"], {"image": pixels[at : at + _BATCH]})[0] for at in starts]
-    return {"features": np.concatenate(parts)} | seen
+    parts = [session.run(list(names.values()), {"image": pixels[at : at + _BATCH]}) for at in starts]
+    return {name: np.concatenate(values) for name, values in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def _prove(path: Path, pixels: np.ndarray, expected: np.ndarray) -> None:
-    (found,) = open_session(path).run([OUTPUT], {"image": pixels})
+    (found,) = open_session(path.read_bytes()).run([OUTPUT], {"image": pixels})
     difference = float(np.abs(found - expected).max())
     if not difference <= TOLERANCE:
         raise LesionlabError(
@@ -152,11 +165,13 @@ class _Graph:
         return output
 
 
-def _append(graph: Any, score: OodScore, size: tuple[int, ...]) -> None:
+def _append(model: Any, score: OodScore, size: tuple[int, ...]) -> None:
     from onnx import TensorProto, helper
 
-    to = _Graph(graph)
+    graph, to = model.graph, _Graph(model.graph)
     seen = {"features": "features"} | _add_image_looks(to, size)
+    if "middle" in score.looks:
+        seen["middle"] = _add_middle_look(to, model, size)
     axis = to.constant(np.array([1], np.int64))
     above = [_add_distance(to, seen[name], look, axis) for name, look in score.looks.items()]  # (n, 1) each
     together = to.add("Concat", *above, axis=1)
@@ -183,6 +198,32 @@ def _add_image_looks(to: _Graph, size: tuple[int, ...]) -> dict[str, str]:
     texture = to.add("Log", to.add("Add", texture, to.constant(np.float32(TEXTURE_FLOOR))))
     thumbnail = to.add("Flatten", to.add("Transpose", means, perm=[0, 2, 3, 1]), axis=1)
     return {"thumbnail": thumbnail, "texture": texture}
+
+
+def _add_middle_look(to: _Graph, model: Any, size: tuple[int, ...]) -> str:
+    """Mean and logarithm of the standard deviation of each channel of a middle layer: (n, 2 * channels); "" without one."""
+    layer = _middle_layer(model, size)
+    if not layer:
+        return ""
+    mean = to.add("GlobalAveragePool", layer)  # (n, channels, 1, 1)
+    away = to.add("Sub", layer, mean)
+    spread = to.add("Sqrt", to.add("GlobalAveragePool", to.add("Mul", away, away)))
+    spread = to.add("Log", to.add("Add", spread, to.constant(np.float32(SPREAD_FLOOR))))
+    return to.add("Flatten", to.add("Concat", mean, spread, axis=1), axis=1)
+
+
+def _middle_layer(model: Any, size: tuple[int, ...]) -> str:
+    """Name of the last result (n, channels, height, width) in the graph with one pixel for `MIDDLE` of the image, each way."""
+    from onnx import shape_inference
+
+    wanted = tuple(math.ceil(side / MIDDLE) for side in size)
+    sized = set()
+    for value in shape_inference.infer_shapes(model).graph.value_info:
+        sides = value.type.tensor_type.shape.dim
+        if len(sides) == 4 and not sides[0].dim_value and (sides[2].dim_value, sides[3].dim_value) == wanted:
+            sized.add(value.name)
+    made = [name for node in model.graph.node if not node.name.startswith(_PREFIX) for name in node.output]
+    return next((name for name in reversed(made) if name in sized), "")
 
 
 def _add_difference(to: _Graph, grey: str, axis: int) -> str:

@@ -19,16 +19,16 @@ def keras_probabilities(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
         return np.concatenate([np.asarray(network.predict_on_batch(part)) for part in parts])
 
 
-def open_session(path: Path) -> Any:
-    """Open an ONNX file in ONNX Runtime, on the processor."""
+def open_session(model: bytes) -> Any:
+    """Open the bytes of an ONNX file in ONNX Runtime, on the processor."""
     import onnxruntime
 
-    return onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
 
 def onnx_probabilities(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     """Open an ONNX file; gives a function from uint8 pixels (n, h, w, 3) to probabilities (n, k)."""
-    session = open_session(path)
+    session = open_session(path.read_bytes())
     (taken,) = session.get_inputs()
 
     def predict(pixels: np.ndarray) -> np.ndarray:
