@@ -216,14 +216,15 @@ def _middle_layer(model: Any, size: tuple[int, ...]) -> str:
     """Name of the last result (n, channels, height, width) in the graph with one pixel for `MIDDLE` of the image, each way."""
     from onnx import shape_inference
 
-    wanted = tuple(math.ceil(side / MIDDLE) for side in size)
+    wanted = [(side // MIDDLE, math.ceil(side / MIDDLE)) for side in size]
     sized = set()
     for value in shape_inference.infer_shapes(model).graph.value_info:
-        sides = value.type.tensor_type.shape.dim
-        if len(sides) == 4 and not sides[0].dim_value and (sides[2].dim_value, sides[3].dim_value) == wanted:
+        axes = value.type.tensor_type.shape.dim
+        is_of_images = len(axes) == 4 and not axes[0].dim_value
+        if is_of_images and axes[2].dim_value in wanted[0] and axes[3].dim_value in wanted[1]:
             sized.add(value.name)
-    made = [name for node in model.graph.node if not node.name.startswith(_PREFIX) for name in node.output]
-    return next((name for name in reversed(made) if name in sized), "")
+    own = [node for node in model.graph.node if not node.name.startswith(_PREFIX) and node.op_type != "Pad"]
+    return next((name for node in reversed(own) for name in node.output if name in sized), "")
 
 
 def _add_difference(to: _Graph, grey: str, axis: int) -> str:
