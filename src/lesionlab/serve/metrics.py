@@ -9,7 +9,7 @@ from lesionlab.inference.predictions import Prediction, Unreadable
 
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
 _SHARES = tuple(step / 10 for step in range(1, 11))
-_SCORES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 10.0)
+_SCORES = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 
 
 class Meter:
