@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from matplotlib.cbook import get_sample_data
+from PIL import Image, ImageDraw, ImageFilter
+from sklearn.datasets import load_sample_images
 
 from conftest import lesionlab
 from lesionlab import load_model
@@ -92,6 +94,31 @@ def test_it_knows_the_images_that_it_was_trained_on(trained_on: tuple[pd.DataFra
     table, found = trained_on
     right = np.array(found) == table["dx"].to_numpy()
     assert len(right) == 84 and right.mean() > 0.7
+
+
+def none_of_skin() -> list[np.ndarray]:
+    """What a person may give it by mistake: a page of text, blank and black frames, photographs."""
+    page = Image.new("RGB", (800, 1000), "white")
+    ImageDraw.Draw(page).multiline_text(
+        (60, 60), "\n".join(["patient, left arm, seen again in three months"] * 60), "black"
+    )
+    blank = [np.full((300, 400, 3), grey, np.uint8) for grey in (0, 128, 255)]
+    photographs = [
+        *load_sample_images().images,
+        np.asarray(Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False))),
+    ]
+    return [np.asarray(page), *blank, *photographs]
+
+
+@pytest.mark.parametrize("name", ["bundled", "bundled-int8"])
+def test_it_rejects_what_is_none_and_no_slightly_worse_picture(name: str, ham10000: Path) -> None:
+    found = load_model(name)
+    assert [item.is_dermatoscopic for item in found.predict(none_of_skin())] == [False] * 7
+    paths = read_collection(ham10000).table["path"][:3000:60]
+    pictures = [Image.open(path) for path in paths]
+    blurred = [np.asarray(picture.filter(ImageFilter.GaussianBlur(1))) for picture in pictures]
+    for given in (list(paths), blurred):
+        assert np.mean([item.is_dermatoscopic for item in found.predict(given)]) >= 0.95
 
 
 def copies(image: Image.Image) -> dict[str, bytes]:
