@@ -65,7 +65,12 @@ def test_it_counts_what_predict_refuses_and_calls_uncertain(
     paths, facts = list(index_images(phantoms).values()), load_model(str(path)).facts
     pixels = np.stack([read_image(image, facts.height, facts.width, facts.crop) for image in paths])
     assert ood_score.add_ood_score(path, pixels, np.arange(60), np.arange(60, 120))
-    assert main(["evaluate", str(path), "--data", str(phantoms), "--out", str(tmp_path / "e")]) == 0
+    data = Path(shutil.copytree(phantoms, tmp_path / "data"))
+    paths = list(index_images(data).values())
+    for width, image in enumerate(paths[:3], 3):  # stripes among the lesions
+        line = np.array([0, 255], np.uint8)[np.arange(96) // width % 2]
+        Image.fromarray(np.tile(line[None, :, None], (72, 1, 3))).save(image)
+    assert main(["evaluate", str(path), "--data", str(data), "--out", str(tmp_path / "e")]) == 0
     decisions = [answer.decision for answer in load_model(str(path)).predict(paths)]
     metrics = json.loads((tmp_path / "e" / "metrics.json").read_text())
     assert metrics["model_rejected"] == decisions.count("not dermatoscopic") > 0
