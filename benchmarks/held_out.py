@@ -26,3 +26,8 @@ def images_of_split(data: Sequence[Path], split: Path, taxonomy: Taxonomy) -> pd
     if len(found) != len(parts):
         raise SystemExit(f"{split} names {len(parts) - len(found)} images that are not in {', '.join(map(str, data))}.")
     return found
+
+
+def drawn(table: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Draw `most` rows of more, the same each time."""
+    return table.sample(most, random_state=0) if len(table) > most else table

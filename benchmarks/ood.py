@@ -22,7 +22,7 @@ import pandas as pd
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from held_out import add_model_arguments, images_of_split
+from held_out import add_model_arguments, drawn, images_of_split
 from lesionlab.data.images import read_image
 from lesionlab.data.statistics import encode_labels
 from lesionlab.evaluation.ood import fit_ood_score, ood_scores, see_image
@@ -55,24 +55,28 @@ def main() -> None:
     table = images_of_split(options.data, options.split, bundle.facts.taxonomy)
     pixels, labels, folder = read_parts(table, bundle.facts)
     lesions = list(pixels["test"][np.random.default_rng(0).permutation(len(pixels["test"]))[:60]])
-    kinds = negatives(options.part, lesions, options.images)
+    kinds = {
+        kind: read_all(images, bundle.facts)
+        for kind, images in negatives(options.part, lesions, options.images).items()
+    }
     print_rejected(bundle, pixels["test"], folder["test"], options.data)
     print_kinds(bundle, pixels["test"], kinds)
     for part in ("train", "validation"):  # as the export fits it
         pixels[part] = some_degraded(pixels[part], DEGRADED, np.random.default_rng(0))
-    pixels["none"] = np.concatenate([read_all(images, bundle.facts) for images in kinds.values()])
+    pixels["none"] = np.concatenate(list(kinds.values()))
     looks = {part: see_by_network(options.model, images) | see_image(images) for part, images in pixels.items()}
     print_looks(looks, folder, options.data)
-    seen = [looks[part] for part in ("train", "validation", "test")]
-    print_left_out(seen, labels["train"], labels["validation"], labels["test"], bundle.facts.taxonomy)
+    for chosen in SOME_LOOKS[-2:]:
+        print(f"by {', '.join(chosen)}:")
+        seen = [{look: looks[part][look] for look in chosen} for part in ("train", "validation", "test")]
+        print_left_out(seen, labels["train"], labels["validation"], labels["test"], bundle.facts.taxonomy)
 
 
 def read_parts(table: pd.DataFrame, facts: Facts) -> tuple[dict[str, np.ndarray], ...]:
     """Read the images of each part of a split, as many as the score was fitted to: pixels, labels, folder by part."""
     pixels, labels, folder = {}, {}, {}
     for part, most in (("train", MOST_TRAINING), ("validation", MOST_REFERENCE), ("test", len(table))):
-        rows = table[table["part"] == part]
-        rows = rows.sample(most, random_state=0) if len(rows) > most else rows
+        rows = drawn(table[table["part"] == part], most)
         pixels[part] = np.stack([read_image(Path(at), facts.height, facts.width, facts.crop) for at in rows["path"]])
         labels[part], folder[part] = encode_labels(rows["dx"], facts.taxonomy), rows["folder"].to_numpy()
     return pixels, labels, folder
@@ -96,7 +100,7 @@ def print_kinds(bundle: Bundle, test: np.ndarray, kinds: dict) -> None:
     print(
         "| what | images | AUROC | rejected | true negatives at 95 % true positives |\n| --- | --- | --- | --- | --- |"
     )
-    found = {kind: scores_of(bundle, read_all(images, bundle.facts)) for kind, images in kinds.items()}
+    found = {kind: scores_of(bundle, images) for kind, images in kinds.items()}
     found = {"all": np.concatenate(list(found.values()))} | found
     at_95 = np.quantile(positive, 0.95)
     for kind, negative in found.items():

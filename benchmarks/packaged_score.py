@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 import pandas as pd
 
-from held_out import images_of_split
+from held_out import add_model_arguments, drawn, images_of_split
 from lesionlab.data.images import read_image
 from lesionlab.files import replacing
 from lesionlab.inference.bundle import open_bundle
@@ -24,9 +24,7 @@ from lesionlab.model.export.ood_score import MOST_REFERENCE, MOST_TRAINING, add_
 def main() -> None:
     """Write the file's score anew, and say what came of it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--data", type=Path, action="append", required=True)
-    parser.add_argument("--split", type=Path, required=True)
+    add_model_arguments(parser)
     options = parser.parse_args()
     facts = open_bundle(options.model).facts
     table = images_of_split(options.data, options.split, facts.taxonomy)
@@ -38,11 +36,6 @@ def main() -> None:
         onnx.save(without_score(onnx.load(options.model)), temporary)
         score = add_ood_score(temporary, pixels, training, reference, table["folder"].to_numpy())
     print(f"{options.model} {in_words(score)}")
-
-
-def drawn(table: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Draw as many rows as the score takes, the same each time."""
-    return table.sample(most, random_state=0) if len(table) > most else table
 
 
 if __name__ == "__main__":

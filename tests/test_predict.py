@@ -456,7 +456,7 @@ def test_overlays_never_replace_an_image(given_path: str, photos: Path, tiny: Pa
 
 
 @pytest.mark.parametrize(
-    ("pattern", "folder", "is_rejected"),
+    ("pattern", "folder", "is_refused"),
     [
         ("photos/**/*", "photos/x", True),
         ("photos/**", "photos/x/y", True),
@@ -469,13 +469,13 @@ def test_overlays_never_replace_an_image(given_path: str, photos: Path, tiny: Pa
     ],
 )
 def test_overlays_where_a_pattern_looks(
-    pattern: str, folder: str, is_rejected: bool, photos: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
+    pattern: str, folder: str, is_refused: bool, photos: Path, tiny: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
         code = main(["predict", pattern, "--model", str(tiny), "--explain", folder])
         said = capsys.readouterr().err
-        assert ("have its overlays read as images" in said) == is_rejected == (code == 2), said
+        assert ("have its overlays read as images" in said) == is_refused == (code == 2), said
 
 
 def test_overlays_of_names_that_are_odd_or_too_long(photos: Path, tiny: Path, tmp_path: Path) -> None:

@@ -56,19 +56,19 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
         raise UsageError(f"{path} is the model itself. Choose another file with --out.")
     model, facts = _float32(bundle, source)
     pixels, labels = _choose_images(data, bundle)
-    labelled = pixels[CALIBRATION:]
-    cut = len(labelled) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
+    others = pixels[CALIBRATION:]
+    cut = len(others) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
 
     def add_score(written: Path) -> str:
-        rows = np.arange(len(labelled))
-        return in_words(add_ood_score(written, labelled, rows[:cut], rows[cut:])) if bundle.has_ood_score else ""
+        rows = np.arange(len(others))
+        return in_words(add_ood_score(written, others, rows[:cut], rows[cut:])) if bundle.has_ood_score else ""
 
     return write_int8(
         path,
         lambda plain: plain.write_bytes(model.SerializeToString()),
         facts,
         pixels[:CALIBRATION],
-        (labelled, labels[CALIBRATION:]),
+        (others, labels[CALIBRATION:]),
         add_score,
         evaluated_on="images that the model may have been trained on",
         allowed_loss=allowed_loss,
