@@ -19,7 +19,7 @@ def add_evaluate(commands: Commands) -> None:
         help="evaluate a model, or a table of predictions, on labelled images",
         description="Evaluate a model, or a table of its predictions, on labelled images, and write a report: metrics with "
         "95 % intervals over lesions, subgroups, calibration, operating points, prediction sets, errors. Images that the model "
-        "was trained on make it look too good: name its split with --split.",
+        "was trained on make it look too good: name its split with --split, or leave them out with --unseen.",
     )
     evaluate.add_argument(
         "model",
@@ -69,6 +69,11 @@ def _add_further_options(group: Group) -> None:
         help="highest error rate allowed among answered images; the model abstains on the rest (default: 0.05, 0.1 and 0.2)",
     )
     group.add_argument(
+        "--unseen",
+        action="store_true",
+        help="leave out the lesions that the model was trained on, by the ISIC ids in its file",
+    )
+    group.add_argument(
         "--robustness",
         action="store_true",
         help="also evaluate on corrupted, rotated and masked images; takes some minutes",
@@ -83,6 +88,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from lesionlab.evaluation.measure import headline_in_words
     from lesionlab.evaluation.robustness import LESIONS
     from lesionlab.lifecycle.evaluate_elsewhere import evaluate
+    from lesionlab.lifecycle.overlap import warnings_of
     from lesionlab.runs import directory
 
     taxonomy, image_types = reading_of(options)
@@ -99,12 +105,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         taxonomy=taxonomy,
         image_types=image_types,
         by_lesion=options.by_lesion,
+        unseen=options.unseen,
     )
-    metrics = directory.open_evaluated(options.out).metrics()
+    evaluated = directory.open_evaluated(options.out)
+    metrics = evaluated.metrics()
     test = metrics.test
     undecided = f", {test.undecided:,} undecided (a tie counts as wrong)" if test.undecided else ""
     print(f"{test.images:,} images of {test.lesions:,} lesions{undecided}", *headline_in_words(metrics), sep="\n")
-    print(f"Report: {report}\n{NOT_A_DEVICE}")
+    print(*warnings_of(evaluated), f"Report: {report}", NOT_A_DEVICE, sep="\n")
 
 
 def add_score(commands: Commands) -> None:
@@ -209,16 +217,19 @@ def _compare(options: argparse.Namespace) -> None:
     from lesionlab.cli.comparison import print_comparison
     from lesionlab.files import without_nan
     from lesionlab.lifecycle.compare import compare_runs
+    from lesionlab.lifecycle.overlap import warnings_of
+    from lesionlab.runs import directory
 
     if len(options.runs) < 2:
         raise UsageError("Give two runs or more: lesionlab compare RUN RUN.")
     first, *others = options.runs
     results = {other: compare_runs(first, other) for other in others}
+    warnings = [text for run in options.runs for text in warnings_of(directory.open_evaluated(run))]
     if options.json:
         found = {str(other): dataclasses.asdict(result) for other, result in results.items()}
         print(json.dumps(without_nan(found), indent=1))
-        print(NOT_A_DEVICE, file=sys.stderr)
+        print(*warnings, NOT_A_DEVICE, sep="\n", file=sys.stderr)
         return
     for other in others:
         print_comparison(first, other, results[other])
-    print(NOT_A_DEVICE)
+    print(*warnings, NOT_A_DEVICE, sep="\n")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from lesionlab._version import NOT_A_DEVICE, __version__
+from lesionlab.data.isic_ids import is_written
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.evaluation.values import ChosenThreshold
@@ -19,7 +20,7 @@ from lesionlab.inference.onnx_scan import scan
 from lesionlab.taxonomy import HAM10000, Taxonomy, from_facts
 
 FORMAT = "lesionlab-1"
-_LATER = ("ood", "diagnosis_counts")  # facts that older files lack
+_LATER = ("ood", "diagnosis_counts", "training_ids")  # facts that older files lack
 _HAM10000_TASK = "ISIC 2018 Task 3"  # as files without a taxonomy name it
 ON_ALL = (
     "; all of them, those too that the card's figures were measured on"  # ends the training data of a refitted model
@@ -69,6 +70,8 @@ class Facts:
         taxonomy: the diagnoses, in the order of the outputs; HAM10000's where an older file names none.
         diagnosis_counts: images of each diagnosis in whose mix the probabilities are right: those of training, or, after a
             correction without labels, as they were estimated; empty where a file does not tell.
+        training_ids: ISIC ids of the images that it was trained on or chosen by (training and validation part), as
+            `lesionlab.data.isic_ids.written_ids` writes them; empty where a file does not tell or no image has one.
 
     """
 
@@ -88,6 +91,7 @@ class Facts:
     taxonomy: Taxonomy
     ood: Ood | None = None
     diagnosis_counts: tuple[Count, ...] = ()
+    training_ids: str = ""
 
     @property
     def operating(self) -> tuple[ChosenThreshold, ...]:
@@ -123,6 +127,7 @@ def make_facts(
     thresholds: Mapping[str, float] | None = None,
     conformal: Mapping[str, Any] | None = None,
     diagnosis_counts: Sequence[int] = (),
+    training_ids: str = "",
 ) -> Facts:
     """Put together the facts of a model that this lesionlab writes; see `Facts` for their meaning."""
     values = {
@@ -140,6 +145,7 @@ def make_facts(
         "notice": NOT_A_DEVICE,
         "card": card,
         "diagnosis_counts": list(diagnosis_counts),
+        "training_ids": training_ids,
     }
     return _converted(values, taxonomy, f"the model {name!r}")
 
@@ -234,6 +240,8 @@ def _invalid_fact(facts: Facts) -> str | None:
         len(facts.diagnosis_counts) != len(facts.taxonomy) or not sum(facts.diagnosis_counts)
     ):
         return "diagnosis_counts"
+    if not is_written(facts.training_ids):
+        return "training_ids"
     promise = facts.conformal
     if promise is None:
         return None

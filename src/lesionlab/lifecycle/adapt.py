@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.data.isic_ids import joined_ids, written_ids
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.before_after import DiagnosisGain, Gain, before_after, by_diagnosis
 from lesionlab.evaluation.label_errors import suspects
@@ -164,6 +165,8 @@ def _adapted(bundle: Bundle, labelled: Labelled, images: ClinicImages, choice: C
     facts = facts_of_adapted(
         bundle.facts, taxonomy, choice.head, exponent, after, seen, data=described, card="", counts=counts
     )
+    ids = joined_ids(bundle.facts.training_ids, written_ids(kept["image_id"]))
+    facts = dataclasses.replace(facts, training_ids=ids)
     made = Adapted(bundle, facts, labelled, images.start, choice, before, after, seed)
     card = adapted_card(
         old=bundle.facts,

@@ -5,9 +5,9 @@ from pathlib import Path
 from lesionlab.data.phantom.write import is_generated
 from lesionlab.evaluation.before_after import FEWEST_LESIONS
 from lesionlab.evaluation.prediction_sets import images_needed
-from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.adapt import Adapted
 from lesionlab.lifecycle.adapt_mix import AdaptedMix
+from lesionlab.lifecycle.overlap import find_known
 from lesionlab.model.adapt.start import otherwise_malignant
 from lesionlab.report.adapted import AdaptedReport, Candidate, write_adapted_html
 
@@ -35,7 +35,7 @@ def adapted_in_words(adapted: Adapted) -> list[str]:
 
 def remarks(adapted: Adapted) -> list[str]:
     """Say what the lesions can and cannot bear, and what the new file does otherwise, a sentence or two each."""
-    found = [_on_number(adapted.after.n_lesions), _on_training(adapted.old.facts), _on_groups(adapted)]
+    found = [_on_number(adapted.after.n_lesions), _on_training(adapted), _on_groups(adapted)]
     few = [f"{d.dx} ({d.lesions})" for d in adapted.diagnoses if d.lesions < FEWEST_LESIONS]
     if few:
         found.append(
@@ -98,7 +98,16 @@ def _on_number(lesions: int) -> str:
     )
 
 
-def _on_training(old: Facts) -> str:
+def _on_training(adapted: Adapted) -> str:
+    old, table = adapted.old.facts, adapted.labelled.table
+    known = find_known(table, old.training_ids)
+    if known is not None and not known.any():
+        return f"{old.name} was trained on none of these lesions, by the ISIC ids in its file."
+    if known is not None:
+        return (
+            f"Before and after are too good: {known.sum():,} of the {len(table):,} images show a lesion that {old.name} was "
+            "trained on, by the ISIC ids in its file. Its features, and its own predictions, know them. Adapt to others."
+        )
     told = f" {old.name} says of its training: {old.training_data}." if old.training_data else ""
     return (
         "Before and after are too good where the model was trained on these lesions, which only you can know: its features, and "

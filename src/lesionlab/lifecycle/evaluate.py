@@ -180,7 +180,7 @@ def export(
         return ExportFacts(onnx=None, reason=reason)
     file = run.request.out / "model.onnx"
     sample = data.pixels[data.cleaned.table["row"].to_numpy()[:64]]
-    facts = model_facts(run.request.recipe, data.facts, decision, card, split.counts_of("train")).to_json()
+    facts = model_facts(run.request.recipe, data.facts, decision, card, split.table).to_json()
     try:
         difference = export_onnx(trained.network, file, facts, sample)
     except LesionlabError as error:  # hours of training are not lost for it

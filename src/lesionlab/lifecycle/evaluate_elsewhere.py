@@ -15,7 +15,6 @@ import pandas as pd
 
 from lesionlab import folders
 from lesionlab._version import __version__
-from lesionlab.data.clean import Cleaned
 from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.split import PARTS, file_split
@@ -34,11 +33,11 @@ from lesionlab.lifecycle.evaluated_part import EvaluatedPart, ImagesInParts, in_
 from lesionlab.lifecycle.given_predictions import (
     GivenPredictions,
     measure_robustness,
-    overlap_with_training,
     predictions_of_model,
     predictions_of_table,
     wider_taxonomy,
 )
+from lesionlab.lifecycle.overlap import find_known, refuse_untold, training_overlap
 from lesionlab.lifecycle.prepare import describe_data, fingerprint, inspect, look_at
 from lesionlab.lifecycle.values import describe_set_aside
 from lesionlab.report.cases import write_cases
@@ -67,6 +66,7 @@ def evaluate(
     taxonomy: Taxonomy | None = None,
     image_types: tuple[str, ...] | None = None,
     by_lesion: bool = False,
+    unseen: bool = False,
 ) -> Path:
     """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
@@ -86,6 +86,7 @@ def evaluate(
             malignant and benign (`isic2024`), a model is evaluated by these.
         image_types: kinds of image to evaluate, see `read_collection`.
         by_lesion: join the images of each lesion into one prediction, see `lesionlab.evaluation.by_lesion`.
+        unseen: leave the lesions out that the model was trained on, by the ISIC ids in its file.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
@@ -95,7 +96,7 @@ def evaluate(
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions))
-    images = _read(data, opened or str(model), taxonomy, image_types, split)
+    images = _read(data, opened or str(model), taxonomy, image_types, split, unseen=unseen)
     matrix = read_costs(costs, images.collection.taxonomy) if costs else None
     with _held(out):
         if opened:
@@ -106,7 +107,7 @@ def evaluate(
             )
         test, validation = (images.part(given, part, by_lesion) for part in ("test", "validation"))
         if not len(test.table):
-            raise UsageError(f"No image of the part to evaluate in {data} has a prediction.")
+            raise UsageError(_nothing_left(images, data))
         _begin(out)
         robustness = (
             measure_robustness(opened, test.table, robustness_lesions, seed) if opened and robustness_lesions else None
@@ -123,9 +124,15 @@ def _read(
     taxonomy: Taxonomy | None,
     image_types: tuple[str, ...] | None,
     split: Path | None,
+    *,
+    unseen: bool,
 ) -> ImagesInParts:
+    if unseen:
+        refuse_untold(model_or_table.facts if isinstance(model_or_table, Model) else None)
+    training_ids = ""
     if isinstance(model_or_table, Model):
         collection = read_for_model(data, model_or_table.facts.taxonomy, taxonomy, image_types)
+        training_ids = model_or_table.facts.training_ids
     else:
         collection = read_collection(data, taxonomy, image_types)
         if taxonomy is None and (wider := wider_taxonomy(Path(model_or_table), collection.taxonomy)):
@@ -133,7 +140,14 @@ def _read(
     look = look_at(collection)
     cleaned = inspect(collection, look)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
-    return ImagesInParts(collection, cleaned, look.pixels, split, parts)
+    known = find_known(cleaned.table, training_ids)
+    return ImagesInParts(collection, cleaned, look.pixels, split, parts, known, unseen)
+
+
+def _nothing_left(images: ImagesInParts, data: Path) -> str:
+    if n := len(images.left_out):
+        return f"Nothing is left in {data} by --unseen: all {n:,} images show a lesion that the model was trained on."
+    return f"No image of the part to evaluate in {data} has a prediction."
 
 
 def _predicted(model: Model, images: ImagesInParts, *, has_robustness: bool) -> GivenPredictions:
@@ -209,6 +223,12 @@ def _measure(
 def _describe(images: ImagesInParts, test: EvaluatedPart, given: GivenPredictions, seed: int) -> EvaluationManifest:
     """Say what was evaluated, how, and what was left out."""
     collection, cleaned, has_split = images.collection, images.cleaned, images.split is not None
+    overlap, known = training_overlap(
+        given.model.training_data,
+        None if images.is_known is None else test.table["is_known"].to_numpy(bool),
+        fingerprint(cleaned.table),
+        has_split=has_split,
+    )
     return EvaluationManifest(
         lesionlab=__version__,
         command=called_as(),
@@ -218,16 +238,19 @@ def _describe(images: ImagesInParts, test: EvaluatedPart, given: GivenPrediction
         model=given.model,
         data=describe_data(collection, test.table),
         findings=(*collection.findings, *cleaned.findings, *_doubtful(given), *_joined(images, given, test)),
-        set_aside=_set_aside(cleaned, given, images.table.loc[~given.has_prediction, "image_id"]),
-        overlap_with_training=overlap_with_training(given.model, fingerprint(cleaned.table), has_split),
+        set_aside=_set_aside(images, given),
+        overlap_with_training=overlap,
+        images_trained_on=known,
         split=_describe_split(cleaned.table, images.parts, images.split),
     )
 
 
-def _set_aside(cleaned: Cleaned, given: GivenPredictions, without: pd.Series) -> tuple[SetAside, ...]:
-    """Say what was left out, and why; `without`: ids of images that have no prediction."""
+def _set_aside(images: ImagesInParts, given: GivenPredictions) -> tuple[SetAside, ...]:
+    """Say what was left out, and why."""
+    without = images.table.loc[~given.has_prediction, "image_id"]
     return (
-        *describe_set_aside(cleaned),
+        *describe_set_aside(images.cleaned),
+        *(SetAside(name, "the model was trained on its lesion") for name in images.left_out),
         *(SetAside(name, "no prediction") for name in without),
         *(SetAside(name, "predicted, but not in the data") for name in given.unknown),
     )

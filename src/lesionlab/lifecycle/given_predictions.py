@@ -174,20 +174,6 @@ def measure_robustness(model: Model, table: pd.DataFrame, lesions: int, seed: in
     )
 
 
-def overlap_with_training(model: EvaluatedModel, fingerprint: str, has_split: bool) -> str:
-    """Say whether a model knows the data, by their fingerprint: "trained" on them, their "split" unknown to it, or "".
-
-    Args:
-        model: what it says of itself.
-        fingerprint: of the whole data.
-        has_split: whether a split leaves a training part out.
-
-    """
-    if fingerprint[:16] not in model.training_data:
-        return ""
-    return "split" if has_split and not model.training_data_is_all else "trained"
-
-
 def _twice(collection: Collection) -> list[str]:
     """Give the ids that two files of the folder have whose contents differ."""
     taken = dict(zip(collection.table["image_id"], collection.table["path"], strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab._version import NOT_A_DEVICE, __version__
+from lesionlab.data.isic_ids import joined_ids
 from lesionlab.environment import record_environment
 from lesionlab.errors import LesionlabError
 from lesionlab.files import write_csv
@@ -21,6 +22,7 @@ from lesionlab.inference.outputs import see
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.evaluate import finish
 from lesionlab.lifecycle.new_head import write_with_head
+from lesionlab.lifecycle.overlap import find_known
 from lesionlab.lifecycle.run import carry_out, validated
 from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Steps, Trained
 from lesionlab.model.decision_rule import Decision, apply_decision, choose_decision, fold_calibration
@@ -111,6 +113,9 @@ def _fit(run: Run, data: CleanData, split: SplitData, base: Bundle) -> tuple[Tra
         if features is None:
             raise LesionlabError(f"The model {base.facts.name!r} gives no features. Give another with --model.")
         say(f"{features.shape[1]:,} features of {len(rows):,} images by {base.facts.name}, which stays as it is")
+        known = _known(split.table, base)
+        if known:
+            say(f"warning: {known}: every figure is too good")
     with run.stages.step(Step.OPTIMIZER):
         optimizer = "logistic regression (L-BFGS), its strength of L2 chosen on the validation part by log loss"
         say(optimizer)
@@ -132,11 +137,22 @@ def _fit(run: Run, data: CleanData, split: SplitData, base: Bundle) -> tuple[Tra
     facts = ModelFacts(
         architecture=run.request.recipe.model.architecture,
         parameters=linear.kernel.size + linear.bias.size,
-        weights=f"none; the features are of {base.facts.name} ({base.sha256[:16]}), trained on {base.facts.training_data}",
+        weights=f"none; the features are of {base.facts.name} ({base.sha256[:16]}), trained on {base.facts.training_data}"
+        + (f"; {known}" if known else ""),
         optimizer=f"{optimizer}: {linear.l2:g}",
     )
     trained = Trained(None, decision, as_trained, validated_, history, facts, {"neighbours": beside})
     return trained, linear, features
+
+
+def _known(table: pd.DataFrame, base: Bundle) -> str:
+    """Say how many test images show a lesion that the features were trained on, by ISIC ids; empty where none is known to."""
+    known = find_known(table, base.facts.training_ids)
+    is_tested = (table["part"] == "test").to_numpy()
+    if known is None or not known[is_tested].any():
+        return ""
+    count = int(known[is_tested].sum())
+    return f"{count:,} of the {is_tested.sum():,} test images show a lesion that {base.facts.name} was trained on"
 
 
 def _by_neighbours(
@@ -171,9 +187,10 @@ def _write_model(
     card: str,
 ) -> ExportFacts:
     """Write model.onnx: the model with the new head and its rule, proved on images to give what the head computes."""
-    facts = model_facts(run.request.recipe, data.facts, decision, card, split.counts_of("train"))
+    facts = model_facts(run.request.recipe, data.facts, decision, card, split.table)
     told = f"{facts.training_data}; its features were trained on {base.facts.training_data}"
-    facts = dataclasses.replace(facts, training_data=told, ood=base.facts.ood)
+    ids = joined_ids(facts.training_ids, base.facts.training_ids)
+    facts = dataclasses.replace(facts, training_data=told, training_ids=ids, ood=base.facts.ood)
     kernel, bias = fold_calibration(linear.kernel, linear.bias, rule)
     head = ModelHead(kernel.astype(np.float32), bias.astype(np.float32), np.asarray(rule.log_shift, np.float32))
     rows = split.table["row"].to_numpy()[:_PROVED]

@@ -124,10 +124,6 @@ class SplitData:
         """Integer labels of a part, in the order of `rows`."""
         return self.labels[(self.table["part"] == part).to_numpy()]
 
-    def counts_of(self, part: str) -> list[int]:
-        """Images of each diagnosis in a part, in the taxonomy's order."""
-        return np.bincount(self.labels_of(part), minlength=len(self.taxonomy)).tolist()
-
 
 @dataclass(frozen=True)
 class Trained:

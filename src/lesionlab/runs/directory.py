@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pandas as pd
@@ -19,8 +19,10 @@ from lesionlab.files import read_csv
 from lesionlab.folders import Data, as_read, each
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs.identity import EvaluationHead, Head, Identity, Kind
-from lesionlab.runs.manifest import Manifest
+from lesionlab.runs.manifest import EvaluationManifest, Manifest
 from lesionlab.taxonomy import HAM10000, Taxonomy
+
+Written = TypeVar("Written")
 
 MANIFEST = "manifest.json"
 RECIPE = "recipe.toml"
@@ -63,10 +65,12 @@ class RunDirectory:
             LesionlabError: a key is missing, or holds something else than it should.
 
         """
-        try:
-            return msgspec.json.decode(self.written, type=Manifest)
-        except msgspec.ValidationError as error:
-            raise damaged(self.folder, f"its {MANIFEST} cannot be read ({error})") from error
+        return self._decoded(Manifest)
+
+    @cached_property
+    def evaluation(self) -> EvaluationManifest | None:
+        """The whole manifest of a finished evaluation, checked as `manifest`; None where the folder holds something else."""
+        return self._decoded(EvaluationManifest) if self.kind is Kind.EVALUATION else None
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -76,8 +80,11 @@ class RunDirectory:
             LesionlabError: the manifest is damaged.
 
         """
+        return self._decoded(_WithTaxonomy).data.taxonomy or HAM10000
+
+    def _decoded(self, kind: type[Written]) -> Written:
         try:
-            return msgspec.json.decode(self.written, type=_WithTaxonomy).data.taxonomy or HAM10000
+            return msgspec.json.decode(self.written, type=kind)
         except msgspec.ValidationError as error:
             raise damaged(self.folder, f"its {MANIFEST} cannot be read ({error})") from error
 

@@ -270,7 +270,9 @@ class EvaluationManifest(Struct, frozen=True, kw_only=True):
         data: where the images lie and how many there are.
         findings: what was found to be wrong with the data, and what was done about it.
         set_aside: images that were not used, and predictions of images that are not there.
-        overlap_with_training: `trained`: on these very images; `split`: their split keeps them apart; empty: other data.
+        overlap_with_training: `trained`: on these lesions; `some`: on some; `none`: on none, by their ISIC ids; `split`: on data
+            that their split keeps apart, if it is the model's own; empty: on other data, as far as can be told.
+        images_trained_on: those whose lesion it was trained on; null where ISIC ids do not tell.
         split: null where every image was evaluated.
     """
 
@@ -285,4 +287,5 @@ class EvaluationManifest(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     set_aside: tuple[SetAside, ...]
     overlap_with_training: str
+    images_trained_on: int | None = None
     split: EvaluatedSplit | None

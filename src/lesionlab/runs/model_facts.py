@@ -4,14 +4,25 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
+
+from lesionlab.data.isic_ids import written_ids
+from lesionlab.data.split import PARTS
 from lesionlab.inference.facts import ON_ALL, Facts, make_facts
 from lesionlab.recipe import Recipe
 from lesionlab.runs.directory import RunDirectory
 from lesionlab.runs.manifest import DataFacts
+from lesionlab.taxonomy import Taxonomy
 
 
 def model_facts(
-    recipe: Recipe, data: DataFacts, decision: dict[str, Any], card: str, diagnosis_counts: Sequence[int]
+    recipe: Recipe,
+    data: DataFacts,
+    decision: dict[str, Any],
+    card: str,
+    split: pd.DataFrame,
+    *,
+    trained: Sequence[str] = ("train",),
 ) -> Facts:
     """Facts for a run's model file.
 
@@ -20,9 +31,12 @@ def model_facts(
         data: of its manifest.
         decision: of its `metrics.json`: rule, calibration, thresholds, sets and operating points.
         card: the model card, in Markdown.
-        diagnosis_counts: training images of each diagnosis, in the order of the data's.
+        split: table of the run's images: `image_id`, `dx`, `part`.
+        trained: parts that the network was trained on.
 
     """
+    is_trained = split["part"].isin(trained)
+    is_known = is_trained | (split["part"] == "validation")
     training_data, licence = describe_training_data(data)
     return make_facts(
         name=recipe.name,
@@ -37,32 +51,30 @@ def model_facts(
         training_data=training_data,
         licence=licence,
         card=card,
-        diagnosis_counts=diagnosis_counts,
+        diagnosis_counts=_counts(split.loc[is_trained, "dx"], data.diagnoses),
+        training_ids=written_ids(split.loc[is_known, "image_id"]),
     )
 
 
 def facts_of_run(run: RunDirectory) -> Facts:
     """Facts for the model file of a finished run."""
-    return model_facts(run.recipe, run.manifest.data, run.decision(), run.card(), _counts(run, ["train"]))
+    return model_facts(run.recipe, run.manifest.data, run.decision(), run.card(), run.splits())
 
 
 def facts_of_refit(run: RunDirectory) -> Facts:
     """Facts of the network that is trained on all lesions of a finished run; its card says whose figures it has."""
-    facts = facts_of_run(run)
+    facts = model_facts(run.recipe, run.manifest.data, run.decision(), run.card(), run.splits(), trained=PARTS)
     about = (
         f"> These weights were trained by the recipe `{facts.name}` on all lesions named below. The figures are those of the "
         "same recipe trained on the training part alone, measured on lesions kept apart.\n\n"
     )
-    counts = tuple(map(float, _counts(run, ["train", "validation", "test"])))
-    told = facts.training_data + ON_ALL
-    return dataclasses.replace(facts, training_data=told, card=about + facts.card, diagnosis_counts=counts)
+    return dataclasses.replace(facts, training_data=facts.training_data + ON_ALL, card=about + facts.card)
 
 
-def _counts(run: RunDirectory, parts: Sequence[str]) -> list[int]:
-    """Images of each diagnosis in some parts; empty where a damaged table has none of them."""
-    table = run.splits()
-    found = table.loc[table["part"].isin(parts), "dx"].value_counts()
-    return [int(found.get(dx, 0)) for dx in run.taxonomy.dx] if len(found) else []
+def _counts(dx: pd.Series, taxonomy: Taxonomy) -> list[int]:
+    """Images of each diagnosis; empty where a damaged table has none of them."""
+    found = dx.value_counts()
+    return [int(found.get(one, 0)) for one in taxonomy.dx] if len(found) else []
 
 
 def describe_training_data(data: DataFacts) -> tuple[str, str]:
