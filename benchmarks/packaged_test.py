@@ -1,8 +1,9 @@
-"""The packaged model's test part of MILK10k, with and without the lesions that HAM10000 shows too.
+"""A run's test part of MILK10k, with and without the lesions that HAM10000 shows too.
 
 The lesions that both sets show are the easier ones, and are not among those of a clinic that HAM10000 never saw.
 
     python benchmarks/packaged_test.py runs/bundled
+    python benchmarks/packaged_test.py runs/held-out-milk10k --among build/packaged/splits.csv   # on the test lesions of runs/bundled
 """
 
 import argparse
@@ -22,11 +23,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--shared", type=Path, default=SHARED)
+    parser.add_argument("--among", type=Path, help="splits.csv of another run: only images of its test part")
     options = parser.parse_args()
     table = pd.read_csv(options.run / "predictions.csv")
     ham10000 = set(pd.read_csv(options.shared / "ham10000" / "HAM10000_metadata.csv")["image_id"])
     common = set(pd.read_csv(options.shared / "milk10k" / "lesions_in_ham10000.csv")["isic_id"])
     table = table[(table["part"] == "test") & ~table["image"].isin(ham10000)]
+    if options.among:
+        other = pd.read_csv(options.among, dtype=str)
+        table = table[table["image"].isin(other.loc[other["part"] == "test", "image_id"])]
     print("| lesions | n | sensitivity, mean of seven | macro AUC of seven | macro F1 of eleven | malignant, AUC |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, part in (("all", table), ("not in HAM10000", table[~table["image"].isin(common)])):
