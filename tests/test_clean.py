@@ -50,15 +50,15 @@ def test_a_clean_collection_stays_as_it_is() -> None:
     assert list(cleaned.table["row"]) == [0, 1, 2] and list(cleaned.table["group"]) == ["L1", "L2", "L3"]
     assert list(cleaned.table["sha256"]) == ["sha of a", "sha of b", "sha of c"]
     assert (
-        cleaned.findings == () and list(cleaned.set_aside.columns) == ["image_id", "reason"] and cleaned.set_aside.empty
+        cleaned.findings == () and list(cleaned.set_aside.columns) == ["image_id", "reason", "group"] and cleaned.set_aside.empty
     )
 
 
 def test_missing_and_unreadable_images_are_set_aside() -> None:
     cleaned = clean(THREE, facts_of(THREE, error=["missing", "the file is empty (0 bytes)", ""]), [])
     assert cleaned.set_aside.to_dict("records") == [
-        {"image_id": "a", "reason": "missing"},
-        {"image_id": "b", "reason": "the file is empty (0 bytes)"},
+        {"image_id": "a", "reason": "missing", "group": "L1"},
+        {"image_id": "b", "reason": "the file is empty (0 bytes)", "group": "L2"},
     ]
     assert list(cleaned.table["image_id"]) == ["c"] and list(cleaned.table["row"]) == [2]
     assert list(cleaned.table.index) == [0]

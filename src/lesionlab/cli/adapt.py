@@ -72,14 +72,15 @@ def _adapt(options: argparse.Namespace) -> None:
         adapted = adapt(options.model, options.data, taxonomy=taxonomy, image_types=image_types, seed=options.seed)
         difference = write_model(adapted, options.out)
         print(*adapted_in_words(adapted), sep="\n")
-        _write_further(options, adapted)
+        if options.report or options.suspects or options.rank:
+            _write_further(options, adapted)
     print(f"{options.out} written. Largest difference from its head on real images: {difference:.0e} in probability.")
     print(f"Use it: lesionlab predict IMAGE --model {options.out}\n{NOT_A_DEVICE}")
 
 
 def _write_further(options: argparse.Namespace, adapted: "Adapted") -> None:
     """Write the report and the tables that were asked for."""
-    from lesionlab.lifecycle.adapted_words import write_report
+    from lesionlab.lifecycle.adapted_report import write_report
     from lesionlab.lifecycle.clinic_images import see_unlabelled
     from lesionlab.lifecycle.rank_images import sheet_of, write_ranking, write_suspects
 

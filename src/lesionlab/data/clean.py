@@ -39,7 +39,7 @@ class Cleaned:
     Attributes:
         table: the rows that stay: `TABLE_COLUMNS`, sha256 (of the file), row (int, into the pixel cache), group (str).
         findings: what was found.
-        set_aside: image_id and reason of every other row.
+        set_aside: image_id and reason of every other row, and the group of those that the collection's table has.
         pairs: the near-duplicates it was checked for.
         is_by_points: whether these were found point by point; else by texture.
     """
@@ -83,7 +83,7 @@ def clean(collection: Collection, facts: pd.DataFrame, pairs: Sequence[NearDupli
         raise UsageError(
             f"{named(collection.data)}: no image is left of {len(table):,} (first: {table['image_id'].iloc[0]}, {reasons[0]})."
         )
-    here = pd.DataFrame({"image_id": table["image_id"], "reason": reasons})[~is_kept]
+    here = pd.DataFrame({"image_id": table["image_id"], "reason": reasons, "group": table["group"]})[~is_kept]
     set_aside = pd.concat([collection.set_aside, here], ignore_index=True) if len(collection.set_aside) else here
     set_aside = set_aside.reset_index(drop=True)
     return Cleaned(table[is_kept].reset_index(drop=True), (*findings, *found, *joined), set_aside, tuple(pairs))

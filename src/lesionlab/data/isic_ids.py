@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 _ISIC_ID = re.compile(r"(?<![a-z0-9])isic_(\d{7,9})(?!\d)", re.IGNORECASE)
-_WRITTEN = re.compile(r"(?:\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*)?")
+_WRITTEN = re.compile(r"(?:\d{1,9}(?:-\d{1,9})?(?:,\d{1,9}(?:-\d{1,9})?)*(?:,others)?)?")
+_OTHERS = "others"
 
 
 def isic_numbers(names: Iterable[str]) -> np.ndarray:
@@ -22,45 +23,61 @@ def isic_numbers(names: Iterable[str]) -> np.ndarray:
 
 
 def written_ids(names: Iterable[str]) -> str:
-    """Write the ids of images as ranges of numbers, `24306-24310,24312`; empty where no name has one."""
-    numbers = np.unique(isic_numbers(names))
-    numbers = numbers[numbers >= 0]
+    """Write the ids of images as ranges of numbers, `24306-24310,24312`, with `others` at the end where a name has none.
+
+    Empty where no name has one.
+    """
+    found = isic_numbers(names)
+    numbers = np.unique(found[found >= 0])
     if not len(numbers):
         return ""
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1)
-    return ",".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    ranges = [f"{run[0]}" if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs]
+    return ",".join([*ranges, *([_OTHERS] if (found < 0).any() else [])])
 
 
 def is_written(ids: str) -> bool:
     """Whether a text is what `written_ids` gives."""
-    return bool(_WRITTEN.fullmatch(ids))
+    return bool(_WRITTEN.fullmatch(ids)) and all(first <= last for first, last in _ranges(ids))
+
+
+def names_all(ids: str) -> bool:
+    """Whether written ids are those of all images that they stand for."""
+    return bool(ids) and not ids.endswith(_OTHERS)
 
 
 def joined_ids(*ids: str) -> str:
-    """Give the ids of several lists as one text of ranges, which may overlap."""
-    return ",".join(filter(None, ids))
+    """Give the ids of several lists as one text of ranges, which may overlap; an empty list is one of others."""
+    ranges = [run for one in ids for run in one.split(",") if run not in ("", _OTHERS)]
+    return ",".join([*ranges, *([] if all(map(names_all, ids)) else [_OTHERS])]) if ranges else ""
 
 
 def are_among(names: Sequence[str], ids: str) -> np.ndarray:
     """Whether each image is one of those that `written_ids` wrote, bool (n,)."""
-    numbers = isic_numbers(names)
-    bounds = [[int(end) for end in run.split("-")] for run in ids.split(",") if run]
-    if not bounds:
+    numbers, order = isic_numbers(names), sorted(_ranges(ids))
+    if not order:
         return np.zeros(len(numbers), bool)
-    order = sorted((run[0], run[-1]) for run in bounds)
-    starts = np.array([start for start, _ in order])
-    ends = np.maximum.accumulate([end for _, end in order])  # ranges of two lists may overlap
+    starts = np.array([first for first, _ in order])
+    ends = np.maximum.accumulate([last for _, last in order])  # ranges of two lists may overlap
     place = np.searchsorted(starts, numbers, side="right") - 1
     return (numbers >= 0) & (place >= 0) & (numbers <= ends[np.maximum(place, 0)])
 
 
-def show_known_lesion(table: pd.DataFrame, ids: str) -> np.ndarray:
-    """Whether each image's lesion is one of which an image is among `ids`, bool (n,).
+def show_known(table: pd.DataFrame, ids: str) -> np.ndarray:
+    """Whether each image is of a lesion, or of a group, of which an image is among `ids`, bool (n,).
 
     Args:
-        table: columns `image_id` and `lesion_id`.
+        table: columns `image_id` and `lesion_id`, and `group` where images were joined; an image without either is known alone.
         ids: as `written_ids` gives them.
 
     """
     is_known = pd.Series(are_among(list(table["image_id"]), ids), index=table.index)
-    return is_known.groupby(table["lesion_id"]).transform("any").to_numpy(bool)
+    for column in ("lesion_id", "group"):
+        if column in table:
+            is_known |= table[column].isin(table.loc[is_known, column].dropna())
+    return is_known.to_numpy(bool)
+
+
+def _ranges(ids: str) -> list[tuple[int, int]]:
+    bounds = [run.split("-") for run in ids.split(",") if run not in ("", _OTHERS)]
+    return [(int(run[0]), int(run[-1])) for run in bounds]

@@ -5,7 +5,7 @@ report, and tables of what to label next and of labels to look at again.
 """
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Adapted:
         labelled: the clinic's images; `start` is the old head in their diagnoses.
         choice: what cross-validation chose.
         before: what the old model says of the images; `after` what heads say that have not seen them.
-        seed: of folds and bootstrap.
+        gains: every figure before and after, with intervals over lesions.
 
     """
 
@@ -54,12 +54,7 @@ class Adapted:
     choice: Choice
     before: LabelledPredictions
     after: LabelledPredictions
-    seed: int = field(default=0)
-
-    @cached_property
-    def gains(self) -> list[Gain]:
-        """Every figure before and after, with intervals over lesions."""
-        return before_after(self.before, self.after, seed=self.seed)
+    gains: list[Gain]
 
     @cached_property
     def diagnoses(self) -> list[DiagnosisGain]:
@@ -167,7 +162,7 @@ def _adapted(bundle: Bundle, labelled: Labelled, images: ClinicImages, choice: C
     )
     ids = joined_ids(bundle.facts.training_ids, written_ids(kept["image_id"]))
     facts = dataclasses.replace(facts, training_ids=ids)
-    made = Adapted(bundle, facts, labelled, images.start, choice, before, after, seed)
+    made = Adapted(bundle, facts, labelled, images.start, choice, before, after, before_after(before, after, seed=seed))
     card = adapted_card(
         old=bundle.facts,
         data=described,

@@ -1,15 +1,11 @@
 """An adaptation in words: what was done, what it promises, what it cannot; for the terminal and for the report."""
 
-from pathlib import Path
-
-from lesionlab.data.phantom.write import is_generated
 from lesionlab.evaluation.before_after import FEWEST_LESIONS
 from lesionlab.evaluation.prediction_sets import images_needed
 from lesionlab.lifecycle.adapt import Adapted
 from lesionlab.lifecycle.adapt_mix import AdaptedMix
 from lesionlab.lifecycle.overlap import find_known
 from lesionlab.model.adapt.start import otherwise_malignant
-from lesionlab.report.adapted import AdaptedReport, Candidate, write_adapted_html
 
 _FEW = 100  # lesions below which intervals are wide
 _SHOWN = 5
@@ -47,33 +43,6 @@ def remarks(adapted: Adapted) -> list[str]:
     return found
 
 
-def write_report(adapted: Adapted, path: Path, file: Path) -> None:
-    """Write the report of an adaptation, which names the new model `file`."""
-    choice, start, old = adapted.choice, adapted.start, adapted.old.facts
-    rows = [Candidate(s.words, s.loss, s.gain, s.error, s.name == choice.name) for s in choice.scores]
-    write_adapted_html(
-        path,
-        AdaptedReport(
-            old=old,
-            new=adapted.facts,
-            file=file.name,
-            words=choice.words,
-            is_changed=choice.is_changed,
-            before=adapted.before,
-            after=adapted.after,
-            gains=adapted.gains,
-            diagnoses=adapted.diagnoses,
-            candidates=rows,
-            added=start.new,
-            left_out=[dx for place, dx in enumerate(old.taxonomy.dx) if place not in start.origin],
-            suspects=adapted.suspects,
-            not_dermatoscopic=adapted.not_dermatoscopic,
-            remarks=remarks(adapted),
-            is_generated=is_generated(adapted.labelled.table["image_id"]),
-        ),
-    )
-
-
 def mix_in_words(adapted: AdaptedMix) -> list[str]:
     """Say what a correction without labels has found, a line each."""
     taxonomy = adapted.old.facts.taxonomy
@@ -100,14 +69,14 @@ def _on_number(lesions: int) -> str:
 
 def _on_training(adapted: Adapted) -> str:
     old, table = adapted.old.facts, adapted.labelled.table
-    known = find_known(table, old.training_ids)
-    if known is not None and not known.any():
-        return f"{old.name} was trained on none of these lesions, by the ISIC ids in its file."
-    if known is not None:
+    known = find_known(adapted.labelled.cleaned, old.training_ids)
+    if count := int(known.among(table).sum()):
         return (
-            f"Before and after are too good: {known.sum():,} of the {len(table):,} images show a lesion that {old.name} was "
-            "trained on, by the ISIC ids in its file. Its features, and its own predictions, know them. Adapt to others."
+            f"Before and after are too good: {count:,} of the {len(table):,} images show a lesion that {old.name} was trained "
+            "on, by the ISIC ids in its file. Its features, and its own predictions, know them. Adapt to others."
         )
+    if not known.untold:
+        return f"{old.name} was trained on none of these lesions, by the ISIC ids in its file."
     told = f" {old.name} says of its training: {old.training_data}." if old.training_data else ""
     return (
         "Before and after are too good where the model was trained on these lesions, which only you can know: its features, and "

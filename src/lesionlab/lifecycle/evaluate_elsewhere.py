@@ -37,7 +37,7 @@ from lesionlab.lifecycle.given_predictions import (
     predictions_of_table,
     wider_taxonomy,
 )
-from lesionlab.lifecycle.overlap import find_known, refuse_untold, training_overlap
+from lesionlab.lifecycle.overlap import Known, find_known, refuse_untold, training_overlap
 from lesionlab.lifecycle.prepare import describe_data, fingerprint, inspect, look_at
 from lesionlab.lifecycle.values import describe_set_aside
 from lesionlab.report.cases import write_cases
@@ -127,12 +127,8 @@ def _read(
     *,
     unseen: bool,
 ) -> ImagesInParts:
-    if unseen:
-        refuse_untold(model_or_table.facts if isinstance(model_or_table, Model) else None)
-    training_ids = ""
     if isinstance(model_or_table, Model):
         collection = read_for_model(data, model_or_table.facts.taxonomy, taxonomy, image_types)
-        training_ids = model_or_table.facts.training_ids
     else:
         collection = read_collection(data, taxonomy, image_types)
         if taxonomy is None and (wider := wider_taxonomy(Path(model_or_table), collection.taxonomy)):
@@ -140,13 +136,20 @@ def _read(
     look = look_at(collection)
     cleaned = inspect(collection, look)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
-    known = find_known(cleaned.table, training_ids)
+    known = Known(untold="a table of predictions does not say what its model was trained on")
+    if isinstance(model_or_table, Model):
+        known = find_known(cleaned, model_or_table.facts.training_ids)
+    if unseen:
+        refuse_untold(model_or_table.facts.name if isinstance(model_or_table, Model) else str(model_or_table), known)
     return ImagesInParts(collection, cleaned, look.pixels, split, parts, known, unseen)
 
 
 def _nothing_left(images: ImagesInParts, data: Path) -> str:
-    if n := len(images.left_out):
-        return f"Nothing is left in {data} by --unseen: all {n:,} images show a lesion that the model was trained on."
+    left_out = len(images.left_out)
+    if left_out and not (images.table["part"] == "test").any():
+        return (
+            f"--unseen leaves nothing of {data}: all {left_out:,} images show a lesion that the model was trained on."
+        )
     return f"No image of the part to evaluate in {data} has a prediction."
 
 
@@ -225,7 +228,8 @@ def _describe(images: ImagesInParts, test: EvaluatedPart, given: GivenPrediction
     collection, cleaned, has_split = images.collection, images.cleaned, images.split is not None
     overlap, known = training_overlap(
         given.model.training_data,
-        None if images.is_known is None else test.table["is_known"].to_numpy(bool),
+        images.known,
+        test.table,
         fingerprint(cleaned.table),
         has_split=has_split,
     )
@@ -241,7 +245,7 @@ def _describe(images: ImagesInParts, test: EvaluatedPart, given: GivenPrediction
         set_aside=_set_aside(images, given),
         overlap_with_training=overlap,
         images_trained_on=known,
-        split=_describe_split(cleaned.table, images.parts, images.split),
+        split=_describe_split(images),
     )
 
 
@@ -272,11 +276,12 @@ def _joined(images: ImagesInParts, given: GivenPredictions, test: EvaluatedPart)
     return finding("lesion-joined", what, decision, of_part[~of_part.isin(test.table["image_id"])])
 
 
-def _describe_split(table: pd.DataFrame, parts: pd.Series, split: Path | None) -> EvaluatedSplit | None:
-    if split is None:
+def _describe_split(images: ImagesInParts) -> EvaluatedSplit | None:
+    if images.split is None:
         return None
-    counts = {part: int((parts == part).sum()) for part in PARTS}
-    return EvaluatedSplit(file=str(split), images=counts, proof=prove(table, parts))
+    counts = {part: int((images.parts == part).sum()) for part in PARTS}
+    counts["test"] -= len(images.left_out)
+    return EvaluatedSplit(file=str(images.split), images=counts, proof=prove(images.cleaned.table, images.parts))
 
 
 def _write(out: Path, metrics: Metrics, manifest: EvaluationManifest, test: EvaluatedPart, pixels: np.ndarray) -> Path:

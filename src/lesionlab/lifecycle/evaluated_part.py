@@ -21,6 +21,7 @@ from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.given_predictions import GivenPredictions
+from lesionlab.lifecycle.overlap import Known
 from lesionlab.taxonomy import Taxonomy
 
 
@@ -60,8 +61,8 @@ class ImagesInParts:
     Attributes:
         collection: as they were read; `cleaned` what is kept, `look` a look at all.
         split: the file that splits them, and the part of each kept.
-        is_known: whether the model was trained on the lesion of each kept, bool; None where that cannot be told.
-        leaves_known_out: whether these are not to be evaluated.
+        known: to the model.
+        leaves_known_out: whether known lesions are left out of what is evaluated.
 
     """
 
@@ -70,28 +71,24 @@ class ImagesInParts:
     look: np.ndarray
     split: Path | None
     parts: pd.Series
-    is_known: np.ndarray | None = None
+    known: Known = Known()
     leaves_known_out: bool = False
 
     @property
     def table(self) -> pd.DataFrame:
-        """The images that are evaluated or chosen by, with their `part` and whether the model `is_known` to know them."""
-        return self._candidates[~self._is_left_out].reset_index(drop=True)
+        """The images that are not of the training part, with their `part`; known ones are chosen by, and may not be evaluated."""
+        kept = self.cleaned.table.assign(part=self.parts)
+        return kept[(self.parts != "train") & ~self._is_left_out].reset_index(drop=True)
 
     @property
     def left_out(self) -> pd.Series:
         """Ids of the images that are left out since the model was trained on their lesion."""
-        return self._candidates.loc[self._is_left_out, "image_id"]
+        return self.cleaned.table.loc[self._is_left_out, "image_id"]
 
     @property
-    def _candidates(self) -> pd.DataFrame:
-        known = False if self.is_known is None else self.is_known
-        kept = self.cleaned.table.assign(part=self.parts, is_known=known)
-        return kept[self.parts != "train"]
-
-    @property
-    def _is_left_out(self) -> pd.Series:
-        return self._candidates["is_known"] & self.leaves_known_out
+    def _is_left_out(self) -> np.ndarray:
+        is_known = self.known.among(self.cleaned.table) & self.leaves_known_out
+        return is_known & (self.parts == "test").to_numpy()
 
     def part(self, given: GivenPredictions, part: str, by_lesion: bool = False) -> EvaluatedPart:
         """Give the images of a part that have a prediction; `by_lesion`, those of each lesion joined."""

@@ -1,78 +1,136 @@
-"""Whether a model was trained on the images that it is evaluated on: what its file tells, and in words what that means."""
+"""Whether a model was trained on the lesions of given images: what its file tells, and in words what that means."""
 
+from dataclasses import dataclass
+
+import msgspec
 import numpy as np
 import pandas as pd
 
-from lesionlab.data.isic_ids import isic_numbers, show_known_lesion
+from lesionlab.data.clean import Cleaned
+from lesionlab.data.isic_ids import are_among, isic_numbers, names_all, show_known
 from lesionlab.errors import UsageError
-from lesionlab.inference.facts import ON_ALL, Facts
+from lesionlab.inference.facts import ON_ALL
 from lesionlab.runs.directory import RunDirectory
+from lesionlab.runs.identity import Kind
 
 
-def find_known(table: pd.DataFrame, training_ids: str) -> np.ndarray | None:
-    """Whether a model knows the lesion of each image, by the ISIC ids that its file holds.
+@dataclass(frozen=True)
+class Known:
+    """Images whose lesion a model was trained on.
+
+    Attributes:
+        images: their ids.
+        untold: why it cannot be said that it was not trained on the others; empty where it can.
+
+    """
+
+    images: frozenset[str] = frozenset()
+    untold: str = "it does not say which images it was trained on"
+
+    def among(self, table: pd.DataFrame) -> np.ndarray:
+        """Whether each image of a table is one of them, bool (n,)."""
+        return table["image_id"].isin(list(self.images)).to_numpy(bool)
+
+
+def find_known(cleaned: Cleaned, training_ids: str) -> Known:
+    """Find the images of lesions that a model was trained on, by the ISIC ids that its file holds.
+
+    An image is known where it, or another of its lesion or group (copies, near-duplicates), has one of these ids; images that
+    were set aside count as well.
 
     Args:
-        table: `image_id` and `lesion_id` of n images.
+        cleaned: the images.
         training_ids: as of `lesionlab.inference.facts.Facts`.
 
-    Returns:
-        Bool (n,); None where that cannot be told: the file holds no ids, or images without one may be known all the same.
-
     """
+    table, aside = cleaned.table, cleaned.set_aside
     if not training_ids:
-        return None
-    is_known = show_known_lesion(table, training_ids)
-    return is_known if is_known.any() or (isic_numbers(table["image_id"]) >= 0).all() else None
+        return Known()
+    is_aside = are_among(list(aside["image_id"]), training_ids)
+    groups = set(aside.loc[is_aside, "group"].dropna()) if "group" in aside else set()
+    is_known = show_known(table, training_ids) | table["group"].isin(list(groups)).to_numpy(bool)
+    without_group = is_aside & (aside["group"].isna().to_numpy() if "group" in aside else True)
+    return Known(frozenset(table.loc[is_known, "image_id"]), _untold(table, training_ids, int(np.sum(without_group))))
 
 
-def refuse_untold(facts: Facts | None) -> None:
-    """Refuse to leave known lesions out of what does not tell them: a model's facts, or None for a table of predictions.
+def _untold(table: pd.DataFrame, training_ids: str, aside: int) -> str:
+    if not names_all(training_ids):
+        return "not all images that it was trained on have ISIC ids"
+    without = table.loc[isic_numbers(table["image_id"]) < 0, "image_id"]
+    if len(without):
+        return f"{len(without):,} of the {len(table):,} images have no ISIC id ({without.iloc[0]} is one)"
+    if aside:
+        return (
+            f"it was trained on {aside:,} images that are set aside here, and of which lesions these are is not known"
+        )
+    return ""
+
+
+def refuse_untold(name: str, known: Known) -> None:
+    """Refuse to leave known lesions out where others may be known as well.
 
     Raises:
-        UsageError: says what to do instead.
+        UsageError: says why, and what to do instead.
 
     """
-    if facts is None:
-        raise UsageError("--unseen needs a model: a table of predictions does not say what its model was trained on.")
-    if not facts.training_ids:
+    if known.untold:
         raise UsageError(
-            f"{facts.name} does not say which images it was trained on, since an earlier lesionlab wrote it or its images have "
-            "no ISIC ids. Evaluate it on its own test part, --split RUN/splits.csv, or leave --unseen out."
+            f"--unseen cannot leave out what {name} was trained on: {known.untold}. Evaluate it on its own test part, --split "
+            "RUN/splits.csv, or leave --unseen out."
         )
 
 
 def training_overlap(
-    training_data: str, is_known: np.ndarray | None, fingerprint: str, *, has_split: bool
+    training_data: str, known: Known, table: pd.DataFrame, fingerprint: str, *, has_split: bool
 ) -> tuple[str, int | None]:
     """Give `overlap_with_training` and `images_trained_on` of an `EvaluationManifest`.
 
     Args:
         training_data: what the model says of it.
-        is_known: as `find_known` gives it, of the evaluated images.
-        fingerprint: of the whole data: how a model knows them whose images have no ISIC ids. It cannot know their split.
+        known: to it, of all images.
+        table: the evaluated images.
+        fingerprint: of all images: how a model knows them whose ids do not tell. It cannot know their split.
         has_split: whether a split leaves a training part out.
 
     """
-    if is_known is not None:
-        known = int(is_known.sum())
-        return ("trained" if known == len(is_known) else "some" if known else "none"), known
-    if fingerprint[:16] not in training_data:
-        return "", None
-    return ("split" if has_split and not training_data.endswith(ON_ALL) else "trained"), None
+    count = int(known.among(table).sum())
+    is_same = fingerprint[:16] in training_data
+    if count == len(table) or (is_same and (training_data.endswith(ON_ALL) or (known.untold and not has_split))):
+        return "trained", count or None
+    if count:
+        return "some", count
+    if not known.untold:
+        return "none", 0
+    return ("split" if is_same else ""), None
+
+
+class _Evaluated(msgspec.Struct, frozen=True):
+    """What the manifests of evaluations have had since the first of them, and what later ones have."""
+
+    class _Model(msgspec.Struct, frozen=True):
+        name: str
+
+    class _Data(msgspec.Struct, frozen=True):
+        images: int
+
+    model: _Model
+    data: _Data
+    acquaintance: str = ""  # as `overlap_with_training` was called
+    overlap_with_training: str = ""
+    images_trained_on: int | None = None
 
 
 def warnings_of(evaluated: RunDirectory) -> list[str]:
     """Warn of an evaluation whose figures are too good; empty where there is nothing to warn of, as of a run."""
-    manifest = evaluated.evaluation
-    if manifest is None:
+    if evaluated.kind is not Kind.EVALUATION:
         return []
-    name, known = manifest.model.name, manifest.images_trained_on
-    if manifest.overlap_with_training == "trained":
+    found = evaluated.decoded(_Evaluated)
+    name, images = found.model.name, found.data.images
+    if "trained" in (found.overlap_with_training, found.acquaintance):
         return [f"Warning: {name} was trained on the lesions of {evaluated.folder}: every figure of it is too good."]
-    if not known:
+    if not found.images_trained_on:
         return []
     return [
-        f"Warning: {known:,} of the {manifest.data.images:,} images of {evaluated.folder} show a lesion that {name} was trained "
-        "on: its figures are too good. Evaluate it with --unseen, which leaves them out."
+        f"Warning: {found.images_trained_on:,} of the {images:,} images of {evaluated.folder} show a lesion that {name} was "
+        "trained on: its figures are too good. 'lesionlab evaluate --unseen' leaves them out."
     ]

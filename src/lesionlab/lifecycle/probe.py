@@ -113,7 +113,7 @@ def _fit(run: Run, data: CleanData, split: SplitData, base: Bundle) -> tuple[Tra
         if features is None:
             raise LesionlabError(f"The model {base.facts.name!r} gives no features. Give another with --model.")
         say(f"{features.shape[1]:,} features of {len(rows):,} images by {base.facts.name}, which stays as it is")
-        known = _known(split.table, base)
+        known = _known(data, split, base)
         if known:
             say(f"warning: {known}: every figure is too good")
     with run.stages.step(Step.OPTIMIZER):
@@ -145,14 +145,15 @@ def _fit(run: Run, data: CleanData, split: SplitData, base: Bundle) -> tuple[Tra
     return trained, linear, features
 
 
-def _known(table: pd.DataFrame, base: Bundle) -> str:
+def _known(data: CleanData, split: SplitData, base: Bundle) -> str:
     """Say how many test images show a lesion that the features were trained on, by ISIC ids; empty where none is known to."""
-    known = find_known(table, base.facts.training_ids)
-    is_tested = (table["part"] == "test").to_numpy()
-    if known is None or not known[is_tested].any():
-        return ""
-    count = int(known[is_tested].sum())
-    return f"{count:,} of the {is_tested.sum():,} test images show a lesion that {base.facts.name} was trained on"
+    tested = split.table[split.table["part"] == "test"]
+    count = int(find_known(data.cleaned, base.facts.training_ids).among(tested).sum())
+    return (
+        f"{count:,} of the {len(tested):,} test images show a lesion that {base.facts.name} was trained on"
+        if count
+        else ""
+    )
 
 
 def _by_neighbours(

@@ -19,7 +19,7 @@ from lesionlab.files import read_csv
 from lesionlab.folders import Data, as_read, each
 from lesionlab.recipe import Recipe, read_recipe
 from lesionlab.runs.identity import EvaluationHead, Head, Identity, Kind
-from lesionlab.runs.manifest import EvaluationManifest, Manifest
+from lesionlab.runs.manifest import Manifest
 from lesionlab.taxonomy import HAM10000, Taxonomy
 
 Written = TypeVar("Written")
@@ -65,12 +65,7 @@ class RunDirectory:
             LesionlabError: a key is missing, or holds something else than it should.
 
         """
-        return self._decoded(Manifest)
-
-    @cached_property
-    def evaluation(self) -> EvaluationManifest | None:
-        """The whole manifest of a finished evaluation, checked as `manifest`; None where the folder holds something else."""
-        return self._decoded(EvaluationManifest) if self.kind is Kind.EVALUATION else None
+        return self.decoded(Manifest)
 
     @cached_property
     def taxonomy(self) -> Taxonomy:
@@ -80,9 +75,15 @@ class RunDirectory:
             LesionlabError: the manifest is damaged.
 
         """
-        return self._decoded(_WithTaxonomy).data.taxonomy or HAM10000
+        return self.decoded(_WithTaxonomy).data.taxonomy or HAM10000
 
-    def _decoded(self, kind: type[Written]) -> Written:
+    def decoded(self, kind: type[Written]) -> Written:
+        """Read what of the manifest a type names.
+
+        Raises:
+            LesionlabError: a key is missing, or holds something else than it should.
+
+        """
         try:
             return msgspec.json.decode(self.written, type=kind)
         except msgspec.ValidationError as error:
