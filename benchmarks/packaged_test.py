@@ -4,6 +4,9 @@ The lesions that both sets show are the easier ones, and are not among those of 
 
     python benchmarks/packaged_test.py runs/bundled
     python benchmarks/packaged_test.py runs/held-out-milk10k --among build/packaged/splits.csv   # on the test lesions of runs/bundled
+
+With --write FILE.csv the images of the last row are the test part of a split of MILK10k: `lesionlab evaluate MODEL --data
+../shared/milk10k --split FILE.csv --out DIR` of two models, and `lesionlab compare` of both, say whether they differ there.
 """
 
 import argparse
@@ -24,6 +27,7 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--among", type=Path, help="splits.csv of another run: only images of its test part")
+    parser.add_argument("--write", type=Path, metavar="FILE.csv", help="a split whose test part are the images of the last row")
     options = parser.parse_args()
     table = pd.read_csv(options.run / "predictions.csv")
     ham10000 = set(pd.read_csv(options.shared / "ham10000" / "HAM10000_metadata.csv")["image_id"])
@@ -32,6 +36,11 @@ def main() -> None:
     if options.among:
         other = pd.read_csv(options.among, dtype=str)
         table = table[table["image"].isin(other.loc[other["part"] == "test", "image_id"])]
+    if options.write:
+        tested = table.loc[~table["image"].isin(common), "image"]
+        images = pd.Series(sorted(path.stem for path in (options.shared / "milk10k").rglob("*.jpg")), name="image_id")
+        parts = images.isin(tested).map({True: "test", False: "train"})
+        pd.DataFrame({"image_id": images, "part": parts}).to_csv(options.write, index=False)
     print("| lesions | n | sensitivity, mean of seven | macro AUC of seven | macro F1 of eleven | malignant, AUC |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name, part in (("all", table), ("not in HAM10000", table[~table["image"].isin(common)])):

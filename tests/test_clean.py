@@ -50,7 +50,9 @@ def test_a_clean_collection_stays_as_it_is() -> None:
     assert list(cleaned.table["row"]) == [0, 1, 2] and list(cleaned.table["group"]) == ["L1", "L2", "L3"]
     assert list(cleaned.table["sha256"]) == ["sha of a", "sha of b", "sha of c"]
     assert (
-        cleaned.findings == () and list(cleaned.set_aside.columns) == ["image_id", "reason", "group"] and cleaned.set_aside.empty
+        cleaned.findings == ()
+        and list(cleaned.set_aside.columns) == ["image_id", "reason", "group"]
+        and cleaned.set_aside.empty
     )
 
 

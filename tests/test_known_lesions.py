@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from lesionlab.cli import main
 from lesionlab.data.clean import Cleaned
-from lesionlab.data.isic_ids import are_among, is_written, isic_numbers, joined_ids, names_all, show_known, written_ids
+from lesionlab.data.isic_ids import are_among, is_written, isic_numbers, joined_ids, names_all, written_ids
 from lesionlab.data.layouts.recognise import index_images, read_collection
 from lesionlab.errors import UsageError
 from lesionlab.inference.facts import facts_from_json
 from lesionlab.inference.model import load_model
-from lesionlab.lifecycle.overlap import Known, find_known, training_overlap, warnings_of
+from lesionlab.lifecycle.overlap import Known, find_known, show_known, training_overlap, warnings_of
 from lesionlab.runs.directory import open_evaluated
 
 numbers = st.lists(st.integers(0, 400), max_size=60, unique=True)

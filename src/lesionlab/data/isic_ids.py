@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
 _ISIC_ID = re.compile(r"(?<![a-z0-9])isic_(\d{7,9})(?!\d)", re.IGNORECASE)
 _WRITTEN = re.compile(r"(?:\d{1,9}(?:-\d{1,9})?(?:,\d{1,9}(?:-\d{1,9})?)*(?:,others)?)?")
@@ -61,21 +60,6 @@ def are_among(names: Sequence[str], ids: str) -> np.ndarray:
     ends = np.maximum.accumulate([last for _, last in order])  # ranges of two lists may overlap
     place = np.searchsorted(starts, numbers, side="right") - 1
     return (numbers >= 0) & (place >= 0) & (numbers <= ends[np.maximum(place, 0)])
-
-
-def show_known(table: pd.DataFrame, ids: str) -> np.ndarray:
-    """Whether each image is of a lesion, or of a group, of which an image is among `ids`, bool (n,).
-
-    Args:
-        table: columns `image_id` and `lesion_id`, and `group` where images were joined; an image without either is known alone.
-        ids: as `written_ids` gives them.
-
-    """
-    is_known = pd.Series(are_among(list(table["image_id"]), ids), index=table.index)
-    for column in ("lesion_id", "group"):
-        if column in table:
-            is_known |= table[column].isin(table.loc[is_known, column].dropna())
-    return is_known.to_numpy(bool)
 
 
 def _ranges(ids: str) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.clean import Cleaned
-from lesionlab.data.isic_ids import are_among, isic_numbers, names_all, show_known
+from lesionlab.data.isic_ids import are_among, isic_numbers, names_all
 from lesionlab.errors import UsageError
 from lesionlab.inference.facts import ON_ALL
 from lesionlab.runs.directory import RunDirectory
@@ -30,6 +30,21 @@ class Known:
     def among(self, table: pd.DataFrame) -> np.ndarray:
         """Whether each image of a table is one of them, bool (n,)."""
         return table["image_id"].isin(list(self.images)).to_numpy(bool)
+
+
+def show_known(table: pd.DataFrame, ids: str) -> np.ndarray:
+    """Whether each image is of a lesion, or of a group, of which an image is among `ids`, bool (n,).
+
+    Args:
+        table: columns `image_id` and `lesion_id`, and `group` where images were joined; an image without either is known alone.
+        ids: as `written_ids` gives them.
+
+    """
+    is_known = pd.Series(are_among(list(table["image_id"]), ids), index=table.index)
+    for column in ("lesion_id", "group"):
+        if column in table:
+            is_known |= table[column].isin(table.loc[is_known, column].dropna())
+    return is_known.to_numpy(bool)
 
 
 def find_known(cleaned: Cleaned, training_ids: str) -> Known:

@@ -10,17 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import softmax
+from threadpoolctl import threadpool_limits
 
 from lesionlab.evaluation.metrics import headline
 from lesionlab.progress import track
 
-STRENGTHS = (
-    1e-4,
-    1e-3,
-    1e-2,
-    1e-1,
-    1.0,
-)  # the mean loss of an image plus strength / 2 times the sum of squared weights
+# The mean loss of an image plus strength / 2 times the sum of squared weights.
+STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _ABSENT = -20.0  # bias of a diagnosis that is not trained on: its probability is nearly 0
 _ITERATIONS = 300
 
@@ -39,7 +35,7 @@ class Strength:
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Logits are features (n, d) times `kernel` (d, k) plus `bias` (k,), float32; `tried` has every strength of L2."""
+    """Logits are features (n, d) times `kernel` (d, k) plus `bias` (k,), float32; `tried` has what strengths were fitted."""
 
     kernel: np.ndarray
     bias: np.ndarray
@@ -58,9 +54,10 @@ def fit_linear_head(
     *,
     strengths: Sequence[float] = STRENGTHS,
 ) -> LinearHead:
-    """Fit a head for each strength of L2, and keep the one of the least log loss on the validation part.
+    """Fit a head for each strength of L2, the strongest first, until the log loss on the validation part rises; keep the best.
 
-    Features are standardised by the training part first; that is folded into the weights.
+    Each starts from the one before. Weak strengths take the most steps, and past the least loss are fitted for nothing. Features
+    are standardised by the training part first; that is folded into the weights.
 
     Args:
         training: features float32 (n, d), and labels, integers (n,) of at least two diagnoses.
@@ -78,9 +75,10 @@ def fit_linear_head(
     standard = ((features - mean) / deviation).astype(np.float32)
     fitted: list[LinearHead] = []
     tried: list[Strength] = []
+    regression = LogisticRegression(max_iter=_ITERATIONS, tol=1e-3, warm_start=True)
     for l2 in track(sorted(strengths, reverse=True), "fitting heads"):
-        regression = LogisticRegression(C=1 / (l2 * len(labels)), max_iter=_ITERATIONS, tol=1e-3)
-        with warnings.catch_warnings():
+        regression.set_params(C=1 / (l2 * len(labels)))
+        with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):  # more threads wait for each other
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weak strength is near enough after as many steps
             regression.fit(standard, labels)
         kernel, bias = _all_diagnoses(regression, n_diagnoses)
@@ -88,6 +86,8 @@ def fit_linear_head(
         head = LinearHead(kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32), l2, ())
         fitted.append(head)
         tried.append(_measured(head, training, validation))
+        if len(tried) > 1 and tried[-1].val_loss > tried[-2].val_loss:
+            break
     best = int(np.argmin([strength.val_loss for strength in tried]))
     return LinearHead(fitted[best].kernel, fitted[best].bias, fitted[best].l2, tuple(tried))
 
