@@ -84,7 +84,7 @@ def test_the_same_picture_in_two_folders_is_one_lesion(tmp_path: Path) -> None:
     one = folder(tmp_path / "a", A_ROWS)
     other = folder(tmp_path / "b", [("q1", "X1", "nv", 1), ("q2", "X1", "nv", 12), ("q3", "X3", "nv", 13)])
     cleaned = inspect(read_data((one, other)))
-    assert cleaned.set_aside.to_dict("records") == [{"image_id": "q1", "reason": "the same file as p1"}]
+    assert cleaned.set_aside.to_dict("records") == [{"image_id": "q1", "reason": "the same file as p1", "group": "L1"}]
     assert by_kind(cleaned)["lesion-common"].items == ("L1 ~ X1",)
     assert cleaned.table.set_index("image_id")["group"][["p1", "p2", "q2"]].nunique() == 1
 

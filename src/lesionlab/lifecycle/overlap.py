@@ -50,8 +50,8 @@ def show_known(table: pd.DataFrame, ids: str) -> np.ndarray:
 def find_known(cleaned: Cleaned, training_ids: str) -> Known:
     """Find the images of lesions that a model was trained on, by the ISIC ids that its file holds.
 
-    An image is known where it, or another of its lesion or group (copies, near-duplicates), has one of these ids; images that
-    were set aside count as well.
+    An image is known where it, or another of its lesion or group (copies, near-duplicates, a patient), has one of these ids;
+    images that were set aside count as well.
 
     Args:
         cleaned: the images.

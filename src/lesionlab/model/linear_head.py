@@ -56,8 +56,8 @@ def fit_linear_head(
 ) -> LinearHead:
     """Fit a head for each strength of L2, the strongest first, until the log loss on the validation part rises; keep the best.
 
-    Each starts from the one before. Weak strengths take the most steps, and past the least loss are fitted for nothing. Features
-    are standardised by the training part first; that is folded into the weights.
+    Weak strengths take the most steps, and past the least loss are fitted for nothing. Features are standardised by the
+    training part first; that is folded into the weights.
 
     Args:
         training: features float32 (n, d), and labels, integers (n,) of at least two diagnoses.
@@ -75,7 +75,7 @@ def fit_linear_head(
     standard = ((features - mean) / deviation).astype(np.float32)
     fitted: list[LinearHead] = []
     tried: list[Strength] = []
-    regression = LogisticRegression(max_iter=_ITERATIONS, tol=1e-3, warm_start=True)
+    regression = LogisticRegression(max_iter=_ITERATIONS, tol=1e-3)
     for l2 in track(sorted(strengths, reverse=True), "fitting heads"):
         regression.set_params(C=1 / (l2 * len(labels)))
         with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):  # more threads wait for each other
