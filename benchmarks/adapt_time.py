@@ -1,4 +1,4 @@
-"""What adapting costs beside embedding: seconds of `lesionlab adapt` and of `lesionlab embed` for the same labelled images, in turn.
+"""What adapting costs beside embedding: seconds of `lesionlab adapt` and `lesionlab embed` for the same labelled images, in turn.
 
     python benchmarks/adapt_time.py [--data ../shared/milk10k] [--n 1000] [--rounds 3]
 
@@ -31,7 +31,8 @@ def main() -> None:
         times: dict[str, list[float]] = {"embed": [], "adapt": []}
         for _ in range(options.rounds):
             times["embed"].append(seconds(folder, "embed", str(images), "--out", "features.npz"))
-            times["adapt"].append(seconds(folder, "adapt", "--data", str(images), "--taxonomy", "milk10k", "--out", "adapted.onnx"))
+            adapt = ("adapt", "--data", str(images), "--taxonomy", "milk10k", "--out", "adapted.onnx")
+            times["adapt"].append(seconds(folder, *adapt))
     ratios = [a / e for a, e in zip(times["adapt"], times["embed"], strict=True)]
     for name, values in times.items():
         print(f"{name:6} {statistics.median(values):6.1f} s ({min(values):.1f} to {max(values):.1f})")

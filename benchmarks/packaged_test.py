@@ -3,7 +3,7 @@
 The lesions that both sets show are the easier ones, and are not among those of a clinic that HAM10000 never saw.
 
     python benchmarks/packaged_test.py runs/bundled
-    python benchmarks/packaged_test.py runs/held-out-milk10k --among build/packaged/splits.csv   # on the test lesions of runs/bundled
+    python benchmarks/packaged_test.py runs/held-out-milk10k --among build/packaged/splits.csv  # the test lesions of runs/bundled
 
 With --write FILE.csv the images of the last row are the test part of a split of MILK10k: `lesionlab evaluate MODEL --data
 ../shared/milk10k --split FILE.csv --out DIR` of two models, and `lesionlab compare` of both, say whether they differ there.
@@ -27,7 +27,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--shared", type=Path, default=SHARED)
     parser.add_argument("--among", type=Path, help="splits.csv of another run: only images of its test part")
-    parser.add_argument("--write", type=Path, metavar="FILE.csv", help="a split whose test part are the images of the last row")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE.csv", help="a split whose test part are the images of the last row"
+    )
     options = parser.parse_args()
     table = pd.read_csv(options.run / "predictions.csv")
     ham10000 = set(pd.read_csv(options.shared / "ham10000" / "HAM10000_metadata.csv")["image_id"])
