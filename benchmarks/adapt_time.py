@@ -41,10 +41,10 @@ def main() -> None:
 
 def drawn(data: Path, n: int, folder: Path) -> Path:
     """Copy n images, drawn at random, into a folder for each diagnosis."""
-    table = read_collection(data).table
-    for row in track(list(table.sample(n, random_state=0).itertuples()), "images"):
-        (folder / row.dx).mkdir(parents=True, exist_ok=True)
-        shutil.copy(row.path, folder / row.dx)
+    table = read_collection(data).table.sample(n, random_state=0)
+    for dx, path in track(list(zip(table["dx"], table["path"], strict=True)), "images"):
+        (folder / dx).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / dx)
     return folder
 
 
