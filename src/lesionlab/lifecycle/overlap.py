@@ -62,10 +62,9 @@ def find_known(cleaned: Cleaned, training_ids: str) -> Known:
     if not training_ids:
         return Known()
     is_aside = are_among(list(aside["image_id"]), training_ids)
-    groups = set(aside.loc[is_aside, "group"].dropna()) if "group" in aside else set()
-    is_known = show_known(table, training_ids) | table["group"].isin(list(groups)).to_numpy(bool)
-    without_group = is_aside & (aside["group"].isna().to_numpy() if "group" in aside else True)
-    return Known(frozenset(table.loc[is_known, "image_id"]), _untold(table, training_ids, int(np.sum(without_group))))
+    groups = aside.loc[is_aside, "group"]
+    is_known = show_known(table, training_ids) | table["group"].isin(groups.dropna()).to_numpy(bool)
+    return Known(frozenset(table.loc[is_known, "image_id"]), _untold(table, training_ids, int(groups.isna().sum())))
 
 
 def _untold(table: pd.DataFrame, training_ids: str, aside: int) -> str:

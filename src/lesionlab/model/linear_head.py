@@ -75,9 +75,8 @@ def fit_linear_head(
     standard = ((features - mean) / deviation).astype(np.float32)
     fitted: list[LinearHead] = []
     tried: list[Strength] = []
-    regression = LogisticRegression(max_iter=_ITERATIONS, tol=1e-3)
     for l2 in track(sorted(strengths, reverse=True), "fitting heads"):
-        regression.set_params(C=1 / (l2 * len(labels)))
+        regression = LogisticRegression(C=1 / (l2 * len(labels)), max_iter=_ITERATIONS, tol=1e-3)
         with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):  # more threads wait for each other
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weak strength is near enough after as many steps
             regression.fit(standard, labels)
