@@ -24,8 +24,8 @@ from lesionlab.evaluation.prediction_sets import Conformal, largest_score, predi
 from lesionlab.evaluation.vector_scaling import cross_fitted, fit_vector_scaling
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.outputs import ModelOutputs, see
+from lesionlab.lifecycle.teach import as_trained
 from lesionlab.model.decision_rule import apply_decision, out_of_fold, read_decision
-from lesionlab.model.export.head import read_head
 from lesionlab.taxonomy import Taxonomy
 
 TIMES, FIFTHS = 3, 5
@@ -43,7 +43,7 @@ def main() -> None:
     table = table[table["part"] == "validation"].reset_index(drop=True)
     seen = see_all(bundle, table)
     validation = labelled(table, seen.probabilities, bundle.facts.taxonomy)
-    raw = validation.with_probabilities(as_trained(bundle, seen.features))
+    raw = validation.with_probabilities(as_trained(bundle, seen))
     print_calibrated(bundle, out_of_fold(validation, raw.probabilities, read_decision(bundle.facts.decision), seed=0))
     compare_sets(raw, table["folder"].to_numpy(), bundle)
 
@@ -64,16 +64,6 @@ def labelled(table: pd.DataFrame, probabilities: np.ndarray, taxonomy: Taxonomy)
     return LabelledPredictions(
         encode_labels(table["dx"], taxonomy), probabilities, table["lesion_id"].to_numpy(), taxonomy
     )
-
-
-def as_trained(bundle: Bundle, features: np.ndarray | None) -> np.ndarray:
-    """Probabilities (n, k) before the vector scaling that the file's last layer holds, by its features."""
-    assert features is not None
-    decision = bundle.facts.decision
-    logits = read_head(bundle.data, np.zeros(len(bundle.facts.taxonomy)), "the packaged model").logits(features)
-    logits = (logits - np.array(decision["offset"])) / np.array(decision["scale"])
-    weighted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return weighted / weighted.sum(axis=1, keepdims=True)
 
 
 def print_calibrated(bundle: Bundle, validation: LabelledPredictions) -> None:

@@ -101,11 +101,17 @@ class OptimizerChoice:
 
 @dataclass(frozen=True)
 class LossChoice:
-    """Cross-entropy, and what is done about rare diagnoses: they weigh more, or are drawn more often."""
+    """Cross-entropy, what is done about rare diagnoses (they weigh more, or are drawn more often), and who teaches.
+
+    `teacher`: a model file of the same diagnoses, such as a run's `model.onnx`; `teacher_share` of an image's label is what it
+    makes of the image (`lesionlab.lifecycle.teach`). Empty: labels are the truth alone.
+    """
 
     class_weights: Literal["none", "sqrt-inverse", "inverse"] = "none"
     sampling: Literal["none", "sqrt-inverse", "inverse"] = "none"
     label_smoothing: float = _between(0.0, 0, 0.5)
+    teacher: str = ""
+    teacher_share: float = _between(0.5, 0, 1)
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,8 @@ class Recipe:
         """Copy the recipe with the paths of its files in full: who takes it up later may stand in another folder."""
         weights, split, taxonomy = self.model.weights, self.split.file, self.taxonomy
         recipe = self.with_changes("model", weights=os.path.abspath(weights)) if os.path.isfile(weights) else self
+        if os.path.isfile(self.loss.teacher):
+            recipe = recipe.with_changes("loss", teacher=os.path.abspath(self.loss.teacher))
         if taxonomy.endswith(".toml"):
             recipe = dataclasses.replace(recipe, taxonomy=os.path.abspath(taxonomy))
         return recipe.with_changes("split", file=os.path.abspath(split)) if split else recipe

@@ -13,6 +13,7 @@ import pandas as pd
 
 from lesionlab import folders
 from lesionlab.data.layouts.joined import folder_of_row
+from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.statistics import channel_statistics
 from lesionlab.errors import LesionlabError
 from lesionlab.files import replacing
@@ -52,7 +53,7 @@ def train_on_all(folder: Path) -> Path:
         if not (member / directory.FINAL).exists():
             train_on_all(member)
     with folders.claimed(folder, directory.MANIFEST):
-        table, pixels, origin = _images(run)
+        table, pixels, collection = _images(run)
         rows = table["row"].to_numpy()
         say(f"{recipe.name}, on all {len(table):,} images of {table['lesion_id'].nunique():,} lesions")
         statistics = channel_statistics(pixels, rows)
@@ -60,7 +61,7 @@ def train_on_all(folder: Path) -> Path:
             members = [directory.open_run(member) for member in run.members]
             network = joined(members, directory.FINAL, recipe.name, statistics)
         else:
-            network = refit(run, pixels, table, statistics, folder / CHECKPOINT)
+            network = refit(run, pixels, table, collection, statistics, folder / CHECKPOINT)
         facts = facts_of_refit(run)
         network = with_decision(network, read_decision(facts.decision))
         with replacing(folder / directory.FINAL) as temporary:
@@ -68,15 +69,15 @@ def train_on_all(folder: Path) -> Path:
         training, reference = (table.loc[table["part"] == part, "row"].to_numpy() for part in ("train", "validation"))
         with replacing(folder / "final.onnx") as temporary:
             difference = export_onnx(network, temporary, facts.to_json(), pixels[rows[:64]])
-            score = add_ood_score(temporary, pixels, training, reference, origin)
+            score = add_ood_score(temporary, pixels, training, reference, folder_of_row(collection).to_numpy())
         say(in_words(score))
         (folder / CHECKPOINT).unlink(missing_ok=True)
     say(f"final.onnx equals final.keras: largest difference {difference:.0e} in probability on {len(rows[:64])} images")
     return folder / "final.onnx"
 
 
-def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The run's images as in `splits.csv`, with `sha256` and `row` in the pixels; the pixels, and the folder of each."""
+def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray, Collection]:
+    """The run's images as in `splits.csv`, with `sha256` and `row` in the pixels; the pixels; and as they were read."""
     image = run.recipe.image
     collection = collection_of(run, "Put them back.")
     cache = decode(collection, image.height, image.width, image.crop)
@@ -98,4 +99,4 @@ def _images(run: RunDirectory) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
             f"The images in {folders.named(run.data_folder)} have changed since the run in {run.folder}. Restore them, or "
             "repeat the run with --again."
         )
-    return table, cache.pixels, folder_of_row(collection).to_numpy()
+    return table, cache.pixels, collection

@@ -134,10 +134,12 @@ def _help_to_train(request: Request) -> Path:
 
 def _thirteen_steps(run: Run) -> Steps:
     environment = prepare.record_libraries(run)  # 1
+    from lesionlab.lifecycle.teach import open_teacher
     from lesionlab.lifecycle.train import fit  # with Keras, which step 1 imports
     from lesionlab.model.check import check_model
 
     check_model(run.request.recipe)  # before the data are read, which takes longer
+    open_teacher(run.request.recipe, run.request.taxonomy)
     data = prepare.prepare(run)  # 2 to 4
     explored = prepare.explore(run, data)  # 5
     prepare.load(run, data)  # 6

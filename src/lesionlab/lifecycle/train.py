@@ -4,15 +4,18 @@ In: clean and split data of `lesionlab.lifecycle.prepare`. Out: the network with
 saved as `model.keras`; the history.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.files import replacing, write_csv
 from lesionlab.lifecycle.prepare import data_key
+from lesionlab.lifecycle.teach import open_teacher, say_known, taught_labels
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Trained
 from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.backend import seed_everything
@@ -67,16 +70,22 @@ def _train(run: Run, data: CleanData, split: SplitData, network: Any) -> pd.Data
             tracker.epoch(row)
 
     training, validation = (Part(split.rows(p), split.labels_of(p)) for p in ("train", "validation"))
+    recipe = run.request.recipe
+    teacher = open_teacher(recipe, split.taxonomy)
+    if teacher:
+        say_known(teacher, split.table)
+        soft = taught_labels(teacher, recipe.loss.teacher_share, data.collection, training.rows, training.labels)
+        training = dataclasses.replace(training, soft=soft)
     learnt_from = split.table[split.table["part"] != "test"]
     rows = train(
         network,
-        run.request.recipe,
+        recipe,
         data.pixels,
         training,
         validation,
         seed=run.request.seed,
         checkpoint=run.checkpoint or run.request.out / directory.CHECKPOINT,
-        data_key=data_key(learnt_from),
+        data_key=data_key(learnt_from) + (teacher.sha256 if teacher else ""),
         report=report,
     )
     history = pd.DataFrame(rows)
@@ -103,6 +112,7 @@ def refit(
     run: RunDirectory,
     pixels: np.ndarray,
     table: pd.DataFrame,
+    collection: Collection,
     statistics: tuple[np.ndarray, np.ndarray],
     checkpoint: Path,
 ) -> Any:
@@ -112,6 +122,7 @@ def refit(
         run: its directory.
         pixels: uint8 (n, height, width, 3).
         table: every image of the run: `image_id`, `dx`, `sha256`, `part`, and `row`, its place in `pixels`.
+        collection: the images, as they were read.
         statistics: channel means and standard deviations of these images, float (3,) each.
         checkpoint: file of the last finished epoch.
 
@@ -125,14 +136,17 @@ def refit(
     seed_everything(seed)
     network = build_network(recipe, *statistics, n_diagnoses=len(run.taxonomy), for_training=True, seed=seed)
     load_pretrained(network, recipe)
-    part = Part(table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy))
+    rows, labels = table["row"].to_numpy(), encode_labels(table["dx"], run.taxonomy)
+    teacher = open_teacher(recipe, run.taxonomy)
+    soft = taught_labels(teacher, recipe.loss.teacher_share, collection, rows, labels) if teacher else None
+    part = Part(rows, labels, soft)
 
     def report(row: dict[str, float]) -> None:
         say(f"epoch {row['epoch']:3.0f}  loss {row['loss']:.3f}  {row['seconds']:.0f} s")
 
-    key = data_key(table)
-    rows = train(network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=report)
-    write_csv(pd.DataFrame(rows), run.folder / "final-history.csv")
+    key = data_key(table) + (teacher.sha256 if teacher else "")
+    history = train(network, recipe, pixels, part, None, seed=seed, checkpoint=checkpoint, data_key=key, report=report)
+    write_csv(pd.DataFrame(history), run.folder / "final-history.csv")
     return for_use(network, recipe, *statistics)
 
 

@@ -26,6 +26,7 @@ class Batches(keras.utils.PyDataset):
         n_diagnoses: int,
         class_weights: np.ndarray | None = None,
         sampling: np.ndarray | None = None,
+        soft: np.ndarray | None = None,
         mixup: float = 0.0,
         degrade: float = 0.0,
         seed: int | None = None,
@@ -37,16 +38,17 @@ class Batches(keras.utils.PyDataset):
         """Take uint8 `pixels` (n, h, w, 3), the `rows` of this part and their integer `labels`, 0 to `n_diagnoses` - 1.
 
         `class_weights` and `sampling`, float (n_diagnoses,), say how much an image of each diagnosis weighs and how often it is
-        drawn; `mixup` is alpha, `degrade` the share of images made worse. The latter three need a seed. `are_full`: the last
-        batch is filled up with images from the beginning of the epoch's order, so that all have one shape. `share`: (k, n)
-        gives the k-th of n equal shares of each batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in
-        place of pixels. `workers`: threads that read ahead while a step computes, in order; with 1 the step waits for each
-        batch.
+        drawn; `mixup` is alpha, `degrade` the share of images made worse. The latter three need a seed. `soft`, float32
+        (rows, n_diagnoses), is given in place of one-hot labels. `are_full`: the last batch is filled up with images from the
+        beginning of the epoch's order, so that all have one shape. `share`: (k, n) gives the k-th of n equal shares of each
+        batch, k from 0. `as_rows`: batches hold numbers into `rows`, int32 (b,), in place of pixels. `workers`: threads that
+        read ahead while a step computes, in order; with 1 the step waits for each batch.
         """
         super().__init__(
             workers=workers, use_multiprocessing=False, max_queue_size=4
         )  # reading is far faster than a step; a batch can have 20 MB
-        self._pixels, self._rows, self._one_hot = pixels, rows, np.eye(n_diagnoses, dtype=np.float32)[labels]
+        self._pixels, self._rows = pixels, rows
+        self._targets = np.eye(n_diagnoses, dtype=np.float32)[labels] if soft is None else soft
         weights = np.ones(n_diagnoses) if class_weights is None else class_weights
         self._weights = weights[labels].astype(np.float32)
         self._chances = None if sampling is None else sampling[labels] / sampling[labels].sum()
@@ -91,14 +93,14 @@ class Batches(keras.utils.PyDataset):
         """Read what stands at these places of the epoch's order."""
         chosen = self._order[places]
         if self._as_rows:
-            return chosen.astype(np.int32), self._one_hot[chosen], self._weights[chosen]
+            return chosen.astype(np.int32), self._targets[chosen], self._weights[chosen]
         images = self._pixels[self._rows[chosen]]
         self._release_pages(images.nbytes)
         if self.side:
             images = _scaled(images, self.side)
         if self._degrade:
             images = np.stack([self._degraded(image, place) for image, place in zip(images, places, strict=True)])
-        return images.astype(np.float32), self._one_hot[chosen], self._weights[chosen]
+        return images.astype(np.float32), self._targets[chosen], self._weights[chosen]
 
     def _degraded(self, image: np.ndarray, place: int) -> np.ndarray:
         return degraded(image, self._degrade, np.random.default_rng([self._seed or 0, self._epoch, place, 1]))

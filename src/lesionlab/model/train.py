@@ -40,10 +40,14 @@ _VALIDATED = ("val_loss", "val_accuracy", "val_balanced_accuracy")
 
 @dataclass(frozen=True)
 class Part:
-    """The images of one side of the split: `rows` into the pixel cache and integer `labels`, 0 to k - 1."""
+    """The images of one side of the split: `rows` into the pixel cache and integer `labels`, 0 to k - 1.
+
+    `soft`: float32 (n, k), rows sum to 1, what is learnt in place of the labels alone; None for these.
+    """
 
     rows: np.ndarray
     labels: np.ndarray
+    soft: np.ndarray | None = None
 
 
 def class_weights(labels: np.ndarray, n_diagnoses: int, rule: str) -> np.ndarray:
@@ -151,6 +155,7 @@ def _batches(
         batch_size=recipe.optimizer.batch_size,
         n_diagnoses=n_diagnoses,
         class_weights=class_weights(labels, n_diagnoses, recipe.loss.class_weights),
+        soft=training.soft,
         sampling=None if sampling == "none" else class_weights(labels, n_diagnoses, sampling),
         mixup=recipe.augment.mixup,
         degrade=(1 - NOISE_SHARE) * recipe.augment.degrade,
