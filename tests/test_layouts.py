@@ -288,6 +288,28 @@ def test_folders_by_full_name(tmp_path: Path, code: str) -> None:
     assert list(read_collection(tmp_path).table["dx"]) == [code]
 
 
+@pytest.mark.parametrize(
+    ("names", "taxonomy"),
+    [
+        (("nv", "bcc", "sccka"), "milk10k"),
+        (("Nevus", "MEL_OTH", "INF", "MAL_OTH"), ""),  # MEL_OTH is a code of none
+        (("nv", "MAL_OTH ", "squamous cell carcinoma"), "milk10k"),
+        (("nv", "squamous cell carcinoma"), "isic2019"),
+        (("nv", "bcc"), "ham10000"),
+        (("nv", "verruca"), ""),  # a word of MILK10k's, but no code: it may be a stray folder
+        (("nv", "sccka", "verruca"), ""),
+    ],
+)
+def test_the_packaged_models_codes_are_read_as_such(tmp_path: Path, names: tuple[str, ...], taxonomy: str) -> None:
+    for number, name in enumerate(names):
+        draw(tmp_path / name.strip(), f"image{number}")
+    if taxonomy:
+        assert read_collection(tmp_path).taxonomy == read_taxonomy(taxonomy)
+    else:
+        with pytest.raises(UsageError, match="unknown diagnosis"):
+            read_collection(tmp_path)
+
+
 def test_folders_named_as_parts_are_said_to_be_none(tmp_path: Path) -> None:
     draw(tmp_path / "train" / "mel", "a")
     draw(tmp_path / "Val" / "mel", "b")

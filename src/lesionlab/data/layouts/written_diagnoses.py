@@ -15,6 +15,7 @@ from lesionlab.taxonomy import Taxonomy, plain, read_taxonomy
 
 # Sets that words alone can tell, the first that has all of them is taken; others come with a layout of their own.
 _BY_WORDS = ("ham10000", "isic2019")
+_BY_CODES = "milk10k"  # whose words are too wide for that: a fibroma is "other benign" there
 _TWO_CLASSES = "isic2024"  # malignant and benign by those very words: any diagnosis of the archive is one of them
 _LISTED = 10
 
@@ -26,12 +27,18 @@ def known_by_words() -> tuple[Taxonomy, ...]:
 
 
 def taxonomy_of(written: Collection[str]) -> Taxonomy:
-    """Give the first taxonomy that has every word; where none has, the one that has most of them."""
+    """Give the first taxonomy that has every word; where none has, the one that has most of them.
+
+    MILK10k's is given where it has every word, and those that no other has are its codes (`sccka`): the packaged model's.
+    """
     words = set(written)
     *detailed, two_classes = known_by_words()
     if words and all(two_classes.find(word) for word in words):
         return two_classes
-    return max(detailed, key=lambda taxonomy: sum(find_dx(word, taxonomy) is not None for word in words))
+    best = max(detailed, key=lambda taxonomy: sum(find_dx(word, taxonomy) is not None for word in words))
+    others, wide = {word for word in words if find_dx(word, best) is None}, read_taxonomy(_BY_CODES)
+    are_codes = {word.strip().lower() for word in others} <= set(wide.dx)
+    return wide if others and are_codes and all(find_dx(word, wide) for word in words) else best
 
 
 def names_a_diagnosis(word: str, taxonomy: Taxonomy | None = None) -> bool:
