@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import binomtest, norm
 from sklearn import metrics as sk
 
@@ -65,10 +67,29 @@ def test_sensitivity_at_a_specificity_is_that_of_the_roc_curve() -> None:
 def test_blocks_of_draws_are_put_together_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, probabilities = drawn(50, 1)
     weights = np.random.default_rng(0).multinomial(50, np.full(50, 1 / 50), size=30).astype(np.float32)
+    monkeypatch.setattr("lesionlab.evaluation.intervals._FEW_POSITIVES", 0)
     whole = ranking(labels == 1, probabilities[:, 1], weights)
     monkeypatch.setattr("lesionlab.evaluation.intervals._CELLS", 350)  # seven draws at a time
     for at_once, blockwise in zip(whole, ranking(labels == 1, probabilities[:, 1], weights), strict=True):
         np.testing.assert_array_equal(at_once, blockwise)
+
+
+@given(
+    st.integers(1, 40), st.integers(0, 40), st.integers(0, 2), st.sampled_from([0.0, 0.5, 0.9, 1.0]), st.integers(0, 99)
+)
+def test_draws_rank_alike_by_positives_and_by_all_images(
+    positives: int, negatives: int, decimals: int, specificity: float, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    number = positives + negatives
+    is_positive, score = np.arange(number) < positives, rng.random(number).round(decimals)
+    weights = rng.multinomial(number, np.full(number, 1 / number), size=20).astype(np.uint8)
+    fast = ranking(is_positive, score, weights, specificity)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("lesionlab.evaluation.intervals._FEW_POSITIVES", 0)
+        whole = ranking(is_positive, score, weights, specificity)
+    for one, other in zip(fast, whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
 def test_intervals_hold_the_true_figures() -> None:

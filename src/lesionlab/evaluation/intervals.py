@@ -17,6 +17,7 @@ AT_SPECIFICITY = 0.9
 FEW_LESIONS = 20  # on one side, below which draws of ranks vary too little: `auc_interval`
 CLASS_FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "auc", "average_precision")
 _CELLS = 2_000_000  # draws times images that are taken at a time: 16 MB an array
+_FEW_POSITIVES = 500  # up to which it is faster to look at each positive than to go through all images of each draw
 
 
 def bootstrap(part: LabelledPredictions, *, seed: int, resamples: int = RESAMPLES) -> dict[str, np.ndarray]:
@@ -166,6 +167,9 @@ def ranking(
         specificity: float (resamples,) each, NaN where a draw holds one side only.
 
     """
+    number = int(is_positive.sum())
+    if 0 < number <= _FEW_POSITIVES and number * len(score) <= _CELLS:
+        return _rank_by_positives(is_positive, score, weights, specificity)
     order = np.argsort(-score, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(score[order]) < 0])
     positive_first = is_positive[order]
@@ -176,15 +180,54 @@ def ranking(
     return area, precision, sensitivity
 
 
+def _rank_by_positives(
+    is_positive: np.ndarray, score: np.ndarray, weights: np.ndarray, specificity: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rank as `_rank_block` does, at the positives' scores alone, where all three figures change: by products of matrices."""
+    own, others = score[is_positive], score[~is_positive]
+    drawn, drawn_others = (weights[:, side].astype(np.float32) for side in (is_positive, ~is_positive))
+    # How many positives, and negatives, of a draw have a positive's score or more: counts, which float32 holds exactly.
+    found, alarms = drawn @ _at_least(own, own), drawn_others @ _at_least(others, own)  # (draws, positives)
+    tied = drawn_others @ (others[:, None] == own).astype(np.float32) if np.isin(own, others).any() else 0.0
+    return _figures_of_draws(drawn.astype(np.float64), drawn_others.sum(axis=1), found, alarms, tied, specificity)
+
+
+def _at_least(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    return (scores[:, None] >= thresholds).astype(np.float32)
+
+
 def _rank_block(
     is_positive: np.ndarray, starts: np.ndarray, drawn: np.ndarray, specificity: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     positive = np.add.reduceat(drawn * is_positive, starts, axis=1, dtype=np.float64)  # (draws, steps)
     negative = np.add.reduceat(drawn * ~is_positive, starts, axis=1, dtype=np.float64)
     found, alarms = positive.cumsum(axis=1), negative.cumsum(axis=1)
-    positives, negatives = found[:, -1], alarms[:, -1]
+    return _figures_of_draws(positive, alarms[:, -1], found, alarms, negative, specificity)
+
+
+def _figures_of_draws(
+    positive: np.ndarray,
+    negatives: np.ndarray,
+    found: np.ndarray,
+    alarms: np.ndarray,
+    tied: np.ndarray | float,
+    specificity: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Take area, average precision and sensitivity of each draw, at thresholds.
+
+    Args:
+        positive: (draws, thresholds), positives that have this very score.
+        negatives: (draws,), all of a draw.
+        found: (draws, thresholds), positives of this score or more.
+        alarms: (draws, thresholds), negatives of this score or more.
+        tied: negatives that have this very score.
+        specificity: as of `ranking`.
+
+    """
+    found, alarms, negatives = (counts.astype(np.float64) for counts in (found, alarms, negatives))
+    positives = positive.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        area = (positive * (negatives[:, None] - alarms + negative / 2)).sum(axis=1) / (positives * negatives)
+        area = (positive * (negatives[:, None] - alarms + tied / 2)).sum(axis=1) / (positives * negatives)
         precision = np.where(found + alarms > 0, found / (found + alarms), 0)
         average = (positive * precision).sum(axis=1) / positives
         kept = alarms <= (1 - specificity) * negatives[:, None] + 1e-9
