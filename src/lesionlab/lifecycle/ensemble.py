@@ -19,6 +19,7 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.errors import UsageError
 from lesionlab.files import write_text
 from lesionlab.lifecycle import prepare
+from lesionlab.lifecycle.explore import explore_run
 from lesionlab.lifecycle.values import CleanData, Request, Run, SplitData, Steps
 from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory
@@ -78,7 +79,7 @@ def _fourteen_steps(run: Run, head: Head, members: Sequence[RunDirectory]) -> No
     from lesionlab.lifecycle.join_networks import join_runs
 
     data = prepare.prepare(run)  # 2 to 4
-    explored = prepare.explore(run, data)  # 5
+    explored = explore_run(run, data)  # 5
     prepare.load(run, data)  # 6
     split = prepare.divide(run, data)  # 7 to 10
     _check_data(data, split, members[0])

@@ -11,9 +11,24 @@ import pandas as pd
 
 from lesionlab.data.explore import Explored, explore, mean_images
 from lesionlab.files import write_json
+from lesionlab.lifecycle.values import CleanData, Run
 from lesionlab.report import figures_data
 from lesionlab.report.page import write_exploration_html
+from lesionlab.runs.stages import Step, say
 from lesionlab.taxonomy import Taxonomy
+
+
+def explore_run(run: Run, data: CleanData) -> Explored:
+    """Step 5 of a run: tables and figures of the data, before anything is learnt from it."""
+    with run.stages.step(Step.EXPLORATION):
+        table = data.cleaned.table
+        explored = write_exploration(table, data.taxonomy, data.pixels, run.request.out, data.facts.is_generated)
+        counts = table["dx"].value_counts()
+        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in data.taxonomy.dx))
+        say(
+            f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
+        )
+    return explored
 
 
 def write_exploration(

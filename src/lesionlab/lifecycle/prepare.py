@@ -1,4 +1,4 @@
-"""Steps 1 to 10 of a run, one function for those that belong together; each calls a room that can be used alone.
+"""Steps 1 to 4 and 6 to 10 of a run, one function for those that belong together; each calls a room that can be used alone.
 
 What a step finds goes onto the terminal; what the next step and the manifest need is returned.
 """
@@ -14,7 +14,6 @@ from lesionlab._version import __version__
 from lesionlab.data import local_features
 from lesionlab.data.clean import Cleaned, clean
 from lesionlab.data.duplicates import MIN_SIDE_PX, near_duplicates
-from lesionlab.data.explore import Explored
 from lesionlab.data.groups import take_lesions
 from lesionlab.data.known_matches import kept_matches, known_matches
 from lesionlab.data.layouts.image_types import kinds_of_recipe
@@ -31,7 +30,6 @@ from lesionlab.environment import default_cache_dir, record_environment
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.files import write_csv
 from lesionlab.folders import as_written, each, named
-from lesionlab.lifecycle.explore import write_exploration
 from lesionlab.lifecycle.values import CleanData, Run, SplitData
 from lesionlab.recipe import ImageChoice
 from lesionlab.runs.directory import RunDirectory
@@ -136,19 +134,6 @@ def inspect(collection: Collection, look: PixelCache | None = None, *, by_points
     if matches is not None:
         return dataclasses.replace(clean(collection, look.facts, matches), is_by_points=True)
     return clean(collection, look.facts, near_duplicates(look.pixels, image_ids, skipped.to_numpy()))
-
-
-def explore(run: Run, data: CleanData) -> Explored:
-    """Step 5: tables and figures of the data, before anything is learnt from it."""
-    with run.stages.step(Step.EXPLORATION):
-        table = data.cleaned.table
-        explored = write_exploration(table, data.taxonomy, data.pixels, run.request.out, data.facts.is_generated)
-        counts = table["dx"].value_counts()
-        say(", ".join(f"{dx} {counts.get(dx, 0):,}" for dx in data.taxonomy.dx))
-        say(
-            f"{len(table):,} images of {table['lesion_id'].nunique():,} lesions; figures in {run.request.out / 'figures'}"
-        )
-    return explored
 
 
 def load(run: Run, data: CleanData) -> None:

@@ -21,6 +21,7 @@ from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.outputs import see
 from lesionlab.lifecycle import prepare
 from lesionlab.lifecycle.evaluate import finish
+from lesionlab.lifecycle.explore import explore_run
 from lesionlab.lifecycle.new_head import write_with_head
 from lesionlab.lifecycle.overlap import find_known
 from lesionlab.lifecycle.run import carry_out, validated
@@ -90,7 +91,7 @@ def _fourteen_steps(run: Run, head: Head, base: Bundle) -> None:
         )
         environment = Environment(**record_environment(), backend="onnxruntime", device="cpu")
     data = prepare.prepare(run)  # 2 to 4
-    explored = prepare.explore(run, data)  # 5
+    explored = explore_run(run, data)  # 5
     prepare.load(run, data)  # 6
     split = prepare.divide(run, data)  # 7 to 10
     trained, linear, features = _fit(run, data, split, base)  # 11 to 13

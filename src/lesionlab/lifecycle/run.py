@@ -19,6 +19,7 @@ from lesionlab.data.split import split_file_digest
 from lesionlab.environment import refuse_without_keras
 from lesionlab.files import write_text
 from lesionlab.lifecycle import prepare
+from lesionlab.lifecycle.explore import explore_run
 from lesionlab.lifecycle.values import Request, Run, Steps
 from lesionlab.report.page import write_report
 from lesionlab.runs import directory, start
@@ -141,7 +142,7 @@ def _thirteen_steps(run: Run) -> Steps:
     check_model(run.request.recipe)  # before the data are read, which takes longer
     open_teacher(run.request.recipe, run.request.taxonomy)
     data = prepare.prepare(run)  # 2 to 4
-    explored = prepare.explore(run, data)  # 5
+    explored = explore_run(run, data)  # 5
     prepare.load(run, data)  # 6
     split = prepare.divide(run, data)  # 7 to 10
     return Steps(environment, data, explored, split, fit(run, data, split))  # 11 to 13
