@@ -7,6 +7,7 @@ import re
 import struct
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -113,6 +114,23 @@ def test_a_decoder_that_is_not_installed_is_named_with_its_extra(
     with pytest.raises(ImageError, match=rf"which is not installed: pip install 'lesionlab\[{extra}\]'") as caught:
         read_image(CASES[name].data, 8, 8, "centre")
     assert caught.value.code == "not_an_image"
+
+
+def test_what_pydicom_checks_elsewhere_is_left_as_it_was() -> None:
+    """Its setting is the process's: a notebook that reads DICOM itself keeps its own, also after threads have read."""
+    from pydicom.config import RAISE, WARN, settings
+
+    good, damaged = dicom(np.zeros((64, 64, 3), np.uint8)), dicom(np.zeros((64, 64, 3), np.uint8))[:-200]
+    before = settings.reading_validation_mode
+    try:
+        for mode in (RAISE, WARN):
+            settings.reading_validation_mode = mode
+            with ThreadPoolExecutor(4) as pool:
+                for data in [damaged, *[good] * 5] * 8:
+                    pool.submit(lambda data=data: read_image(data, 32, 32, "centre"))
+            assert settings.reading_validation_mode == mode
+    finally:
+        settings.reading_validation_mode = before
 
 
 def test_dicom_that_is_not_read_says_why() -> None:

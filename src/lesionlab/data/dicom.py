@@ -8,7 +8,10 @@ gives RGB also where the file says YBR_FULL_422; nothing is converted here again
 DICOM PS3.3 C.7.6.3 (pixels), A.32 (classes), PS3.5 8.2 (transfer syntaxes).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +55,8 @@ _TAGS = {
 _OVERLAY_ROWS = [group << 16 | 0x0010 for group in range(0x6000, 0x6020, 2)]
 _MARK_END = 132
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+_READERS: list[Any] = []  # an item a thread that reads: what pydicom did with wrong values before the first of them
+_LOCK = Lock()
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -62,13 +67,17 @@ def open_dicom(data: bytes) -> Image.Image:
         ImageError: pydicom is not installed, or the file is damaged, too large or of a kind that is not read.
     """
     try:
-        import pydicom
-        from pydicom import config
-        from pydicom.pixels import get_decoder
+        import pydicom  # noqa: F401
     except ImportError as error:
         raise ImageError(why_missing("a DICOM file", "pydicom", "dicom"), code="not_an_image") from error
-    # Its warnings of wrong values repeat them, and in a damaged file they may be anything that stands there.
-    config.settings.reading_validation_mode = config.IGNORE
+    with _values_unchecked():
+        return _open(data)
+
+
+def _open(data: bytes) -> Image.Image:
+    import pydicom
+    from pydicom.pixels import get_decoder
+
     try:
         syntax = _transfer_syntax(data)
         if syntax not in _DECODERS:
@@ -85,6 +94,26 @@ def open_dicom(data: bytes) -> Image.Image:
     except Exception as error:  # whatever a damaged file leads to; its words may repeat what stands in the file
         raise ImageError(f"the DICOM file is damaged or cut short ({type(error).__name__})") from None
     return _image(pixels, str(found["photometric_interpretation"]), dataset)
+
+
+@contextmanager
+def _values_unchecked() -> Iterator[None]:
+    """Keep pydicom from checking values while any thread reads; then it does again what the process had it do.
+
+    Its warnings of wrong values repeat them, and in a damaged file they may be anything that stands there.
+    """
+    from pydicom.config import IGNORE, settings
+
+    with _LOCK:
+        _READERS.append(_READERS[0] if _READERS else settings.reading_validation_mode)
+        settings.reading_validation_mode = IGNORE
+    try:
+        yield
+    finally:
+        with _LOCK:
+            before = _READERS.pop()
+            if not _READERS:
+                settings.reading_validation_mode = before
 
 
 def _transfer_syntax(data: bytes) -> Any:
