@@ -102,6 +102,15 @@ def as_trained(bundle: Bundle, seen: ModelOutputs) -> np.ndarray:
     return softmax(seen.features.astype(np.float64) @ kernel + bias, axis=1)
 
 
+def in_words(bundle: Bundle, share: float) -> str:
+    """Say of labels who gave which share of them."""
+    facts = bundle.facts
+    return (
+        f"{share:.0%} of each is what {facts.name} makes of the image (SHA-256 {bundle.sha256[:16]}, trained on "
+        f"{facts.training_data}), the rest is the truth"
+    )
+
+
 def say_known(bundle: Bundle, table: pd.DataFrame) -> None:
     """Say of how many test images the teacher was trained on the lesion: a student learns of them what it must not know.
 

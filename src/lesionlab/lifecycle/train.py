@@ -8,14 +8,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.files import replacing, write_csv
+from lesionlab.inference.bundle import Bundle
 from lesionlab.lifecycle.prepare import data_key
-from lesionlab.lifecycle.teach import open_teacher, say_known, taught_labels
+from lesionlab.lifecycle.teach import in_words, open_teacher, say_known, taught_labels
 from lesionlab.lifecycle.values import CleanData, Run, SplitData, Trained
 from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.backend import seed_everything
@@ -34,11 +36,14 @@ from lesionlab.runs.stages import Step, say
 def fit(run: Run, data: CleanData, split: SplitData) -> Trained:
     """Steps 11 to 13: build, optimise, train; then choose the decision rule on validation data."""
     recipe = run.request.recipe
+    teacher = open_teacher(recipe, split.taxonomy)
     with with_other_hosts(), spread(run.request.devices, recipe.optimizer.batch_size) as devices:
         network, facts = _build(run, split, devices)
         with run.stages.step(Step.TRAINING):
-            history = _train(run, data, split, network)
+            history = _train(run, data, split, network, teacher)
         leave_hosts()
+    if teacher:
+        facts = msgspec.structs.replace(facts, teacher=in_words(teacher, recipe.loss.teacher_share))
     return apply_decision_rule(run, data, split, for_use(network, recipe, split.mean, split.std), history, facts)
 
 
@@ -61,7 +66,7 @@ def _build(run: Run, split: SplitData, devices: int) -> tuple[Any, ModelFacts]:
     return network, facts
 
 
-def _train(run: Run, data: CleanData, split: SplitData, network: Any) -> pd.DataFrame:
+def _train(run: Run, data: CleanData, split: SplitData, network: Any, teacher: Bundle | None) -> pd.DataFrame:
     """Step 13: train the network in place, write its history and return it."""
 
     def report(row: dict[str, float]) -> None:
@@ -71,7 +76,6 @@ def _train(run: Run, data: CleanData, split: SplitData, network: Any) -> pd.Data
 
     training, validation = (Part(split.rows(p), split.labels_of(p)) for p in ("train", "validation"))
     recipe = run.request.recipe
-    teacher = open_teacher(recipe, split.taxonomy)
     if teacher:
         say_known(teacher, split.table)
         soft = taught_labels(teacher, recipe.loss.teacher_share, data.collection, training.rows, training.labels)
