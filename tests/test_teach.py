@@ -118,8 +118,7 @@ def test_a_teacher_of_other_diagnoses_or_none_is_refused_before_anything_is_read
     recipe: Path, phantoms: Path, tmp_path: Path
 ) -> None:
     for teacher, said in (("bundled", "answers in akiec, bcc, ben_oth"), (tmp_path / "no.onnx", "no.onnx")):
-        student = write(with_teacher(recipe, teacher), tmp_path)
-        done = trained(student, phantoms, tmp_path / "run")
+        done = trained(recipe, phantoms, tmp_path / "run", "--teacher", teacher)
         assert done.returncode == 2, done.stderr
         assert said in done.stderr
         assert "Traceback" not in done.stderr

@@ -89,6 +89,12 @@ def _add_training_options(group: Group) -> None:
         help="initial weights: imagenet, none, a .weights.h5 file, or one that Keras publishes (…_no_top.h5) (default: the "
         "recipe's)",
     )
+    group.add_argument(
+        "--teacher",
+        metavar="FILE",
+        help="model file of the same diagnoses: half of each label is what it makes of the image (distillation); give its "
+        "run's splits.csv to --split",
+    )
     group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
     group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")
     group.add_argument(
@@ -115,6 +121,8 @@ def _run(options: argparse.Namespace) -> None:
         recipe = dataclasses.replace(recipe, image_types=options.image_type)
     if options.weights:
         recipe = recipe.with_changes("model", weights=options.weights)
+    if options.teacher:
+        recipe = recipe.with_changes("loss", teacher=options.teacher)
     if options.epochs:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
     if options.split:
