@@ -14,6 +14,10 @@ from lesionlab.errors import UsageError, nearest
 from lesionlab.files import as_toml, read_toml
 from lesionlab.recipes import RECIPES, Calibration
 
+_LATER = {
+    "later": True
+}  # a key that older runs lack: written where it is not the default, so that these are known again
+
 
 def _between(default: Any, low: float, high: float) -> Any:
     return field(default=default, metadata={"low": low, "high": high})
@@ -110,8 +114,8 @@ class LossChoice:
     class_weights: Literal["none", "sqrt-inverse", "inverse"] = "none"
     sampling: Literal["none", "sqrt-inverse", "inverse"] = "none"
     label_smoothing: float = _between(0.0, 0, 0.5)
-    teacher: str = ""
-    teacher_share: float = _between(0.5, 0, 1)
+    teacher: str = field(default="", metadata=_LATER)
+    teacher_share: float = field(default=0.5, metadata={"low": 0, "high": 1} | _LATER)
 
 
 @dataclass(frozen=True)
@@ -189,14 +193,17 @@ class Recipe:
         return (first, (first + max(self.image.height, self.image.width)) // 2 if first else 0, 0)
 
     def to_toml(self) -> str:
-        """Write every choice, the defaults too, as TOML that `read_recipe` reads back to an equal recipe."""
+        """Write every choice, defaults that older runs know too, as TOML that `read_recipe` reads back to an equal recipe."""
         lines = [f"name = {as_toml(self.name)}", f"summary = {as_toml(self.summary)}"]
         for key in ("taxonomy", "image_types"):
             lines += [f"{key} = {as_toml(value)}"] if (value := getattr(self, key)) else []
-        for part in dataclasses.fields(self)[4:]:
-            lines += ["", f"[{part.name}]"]
-            choices = dataclasses.asdict(getattr(self, part.name))
-            lines += [f"{key} = {as_toml(value)}" for key, value in choices.items()]
+        for section in dataclasses.fields(self)[4:]:
+            lines += ["", f"[{section.name}]"]
+            part = getattr(self, section.name)
+            for choice in dataclasses.fields(part):
+                value = getattr(part, choice.name)
+                if not (choice.metadata.get("later") and value == choice.default):
+                    lines.append(f"{choice.name} = {as_toml(value)}")
         return "\n".join(lines) + "\n"
 
 
