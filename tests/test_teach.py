@@ -50,6 +50,11 @@ def test_a_student_learns_from_a_run_and_is_a_run_like_any_other(
     card = (tmp_path / "run" / "card.md").read_text(encoding="utf-8")
     assert "Labels: 90% of each is what quick makes of the image (SHA-256 " in card
     assert "Labels:" not in (finished[0] / "card.md").read_text(encoding="utf-8")
+    joined = lesionlab_here("ensemble", finished[0], tmp_path / "run", "--out", tmp_path / "joined")
+    assert joined.returncode == 0, joined.stderr
+    assert "Labels: 90% of each is what quick makes of the image" in (tmp_path / "joined" / "card.md").read_text(
+        "utf-8"
+    )
     again = lesionlab_here("train", tmp_path / "run")
     assert (again.returncode, again.stderr) == (0, ""), again.stderr
     assert "teacher: quick, 8 views of" in again.stdout and (tmp_path / "run" / "final.onnx").exists()

@@ -92,8 +92,8 @@ def _add_training_options(group: Group) -> None:
     group.add_argument(
         "--teacher",
         metavar="FILE",
-        help="model file of the same diagnoses: half of each label is what it makes of the image (distillation); give its "
-        "run's splits.csv to --split",
+        help="model file of the same diagnoses: half of each label, or the recipe's loss.teacher_share, is what it makes of the "
+        "image (distillation); give its run's splits.csv to --split",
     )
     group.add_argument("--epochs", type=positive, metavar="N", help="number of epochs, in place of the recipe's")
     group.add_argument("--seed", type=whole_number, default=0, metavar="N", help="random seed (default: 0)")

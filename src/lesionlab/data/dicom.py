@@ -55,9 +55,10 @@ _TAGS = {
 _OVERLAY_ROWS = [group << 16 | 0x0010 for group in range(0x6000, 0x6020, 2)]
 _MARK_END = 132
 _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
+_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
 _READERS: list[Any] = []  # an item a thread that reads: what pydicom did with wrong values before the first of them
 _LOCK = Lock()
-_COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
 def open_dicom(data: bytes) -> Image.Image:

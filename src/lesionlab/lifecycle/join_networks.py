@@ -82,7 +82,11 @@ def join_runs(run: Run, data: CleanData, split: SplitData, members: Sequence[Run
         optimizer = f"none: the runs {names} are trained already"
         say(optimizer)
     facts = ModelFacts(
-        architecture=architecture, parameters=parameters, weights=f"those of the runs {names}", optimizer=optimizer
+        architecture=architecture,
+        parameters=parameters,
+        weights=f"those of the runs {names}",
+        teacher="; ".join(dict.fromkeys(m.manifest.model.teacher for m in members if m.manifest.model.teacher)),
+        optimizer=optimizer,
     )
     with run.stages.step(Step.TRAINING):
         history = pd.concat([member.history().assign(run=member.folder.resolve().name) for member in members])

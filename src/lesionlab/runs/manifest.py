@@ -153,7 +153,8 @@ class ModelFacts(Struct, frozen=True, kw_only=True, omit_defaults=True):
         architecture: its name; of an ensemble those of its members.
         parameters: how many.
         weights: that training started from.
-        teacher: another model, and which share of each label it gave; absent where labels are the truth alone.
+        teacher: another model, and which share of each label it gave; of an ensemble those of its members; absent where labels
+            are the truth alone.
         devices: that trained together; absent in an ensemble.
         optimizer: with its annealer, in words.
     """
