@@ -23,8 +23,10 @@ from lesionlab.cli import main
 from lesionlab.data.icc import conversion_of
 from lesionlab.data.images import read_image
 from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.patient import Patient
 from lesionlab.data.phantom.write import write_phantoms
 from lesionlab.errors import LesionlabError, UsageError
+from lesionlab.evaluation.patient_terms import with_patients
 from lesionlab.evaluation.prediction_sets import prediction_sets
 from lesionlab.inference.model import load_model
 from lesionlab.inference.predictions import Prediction
@@ -252,6 +254,41 @@ def test_a_threshold_of_one_takes_a_diagnosis_into_every_set(modules: Page) -> N
     assert sets[:, [3, 5, 6]].all() and not sets.all()
     for names, is_in in zip(found, sets, strict=True):
         assert set(names) == {dx for dx, taken in zip(DX, is_in, strict=True) if taken}
+
+
+def test_age_sex_and_site_move_an_answer_as_in_python(modules: Page) -> None:
+    model = load_model().facts
+    assert model.patient
+    random = np.random.default_rng(12)
+    rows = random.dirichlet(np.full(len(model.taxonomy), 0.3), 60).astype(np.float32)
+    ages = [None, 0.0, 10.0, 33.0, 70.0, 85.0, 120.0]
+    known = [
+        Patient(age, sex, site) for age in ages for sex, site in [(None, None), ("female", "hand"), ("male", None)]
+    ]
+    patients = [known[number % len(known)] for number in range(60)]
+    found = modules.evaluate(
+        """async ([rows, patients]) => {
+            const { answer } = await import("./answer.js");
+            const facts = await (await fetch("facts.json")).json();
+            const say = (row, patient) => answer("image", { probabilities: Float32Array.from(row) }, facts, patient);
+            return rows.map((row, at) => say(row, patients[at]));
+        }""",
+        [rows.tolist(), [patient.as_dict() for patient in patients]],
+    )
+    alone = rows.astype(np.float64)
+    expected = with_patients(alone / alone.sum(axis=1, keepdims=True), patients, model.patient)
+    values = np.array([list(answer["probabilities"].values()) for answer in found])
+    assert np.abs(values - expected).max() < 1e-6 and np.abs(values - alone).max() > 0.1
+    assert [answer.get("metadata") for answer in found] == [one.as_dict() if one.is_known else None for one in patients]
+
+
+def test_what_is_known_of_the_patient_counts_in_the_browser(page: Page, lesions: list[Path]) -> None:
+    give(page, lesions[:1])
+    page.fill("#patient-age", "75")
+    page.select_option("#patient-site", "hand")
+    expect(page.locator("#detail")).to_contain_text("take into account: age 75, hand.")
+    best = load_model().predict(lesions[0], metadata=Patient(75, None, "hand"))[0]
+    expect(page.locator("#detail th.top-one")).to_have_text(best.name)
 
 
 # (height, width) of an image, then of the model

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # for type checkers, which do not look into `__getattr__`
     from lesionlab.data.duplicates import near_duplicates as near_duplicates
     from lesionlab.data.layouts.recognise import index_images as index_images
     from lesionlab.data.layouts.recognise import read_collection as read_collection
+    from lesionlab.data.patient import Patient as Patient
     from lesionlab.data.phantom.write import write_phantoms as write_phantoms
     from lesionlab.data.pixels import decode_images as decode_images
     from lesionlab.data.split import split as split
@@ -60,6 +61,7 @@ _HOME = {
     "Embeddings": "lesionlab.inference.features",
     "LabelledPredictions": "lesionlab.evaluation.labelled_predictions",
     "LesionlabError": "lesionlab.errors",
+    "Patient": "lesionlab.data.patient",
     "Recipe": "lesionlab.recipe",
     "Request": "lesionlab.lifecycle.run",
     "UsageError": "lesionlab.errors",

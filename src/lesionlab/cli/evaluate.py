@@ -74,6 +74,11 @@ def _add_further_options(group: Group) -> None:
         help="leave out the lesions that the model was trained on, by the ISIC ids in its file",
     )
     group.add_argument(
+        "--metadata",
+        action="store_true",
+        help="take age, sex and site of the data into the probabilities, as 'predict --metadata' does",
+    )
+    group.add_argument(
         "--robustness",
         action="store_true",
         help="also evaluate on corrupted, rotated and masked images; takes some minutes",
@@ -106,6 +111,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         image_types=image_types,
         by_lesion=options.by_lesion,
         unseen=options.unseen,
+        metadata=options.metadata,
     )
     evaluated = directory.open_evaluated(options.out)
     metrics = evaluated.metrics()

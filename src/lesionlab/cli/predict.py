@@ -39,15 +39,25 @@ def add_predict(commands: Commands) -> None:
         help="write each image overlaid with its class activation map into a folder",
     )
     predict.add_argument("--resume", action="store_true", help="continue the table of an interrupted --out")
+    _add_tables(predict)
+    predict.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images per batch (default: 4)")
+    _add_scale(predict)
+    predict.set_defaults(command=_predict)
+
+
+def _add_tables(predict: argparse.ArgumentParser) -> None:
     predict.add_argument(
         "--by-lesion",
         type=Path,
         metavar="TABLE",
         help="write one row per lesion, by a table with the columns image_id and lesion_id",
     )
-    predict.add_argument("--batch-size", type=positive, default=4, metavar="N", help="images per batch (default: 4)")
-    _add_scale(predict)
-    predict.set_defaults(command=_predict)
+    predict.add_argument(
+        "--metadata",
+        type=Path,
+        metavar="TABLE",
+        help="take age, sex and site of each image from a table (image_id or isic_id; age, sex, localization, or ISIC's names)",
+    )
 
 
 def _add_scale(predict: argparse.ArgumentParser) -> None:

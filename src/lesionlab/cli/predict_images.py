@@ -27,6 +27,7 @@ from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
 from lesionlab.taxonomy import Taxonomy
 
 _BAR = 20
+_MOST_SAID = 5  # values of a table that are left out
 _NAME = 45  # the longest name of a diagnosis
 _WIDE = 24 + 2 + _BAR + 7 + _NAME + 2 + 44  # columns of a terminal that take a line for an image with all names in full
 
@@ -51,6 +52,8 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     taxonomy = model.facts.taxonomy
     first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
     sources = chain(first, sources)
+    if options.metadata:
+        sources = _with_metadata(sources, model, options.metadata)
     if options.shards:
         from lesionlab.cli.predict_shards import predict_shards
 
@@ -80,6 +83,29 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
         say(f"lesionlab: {overlays.n_missing:,} of {overlays.n:,} overlays could not be made.")
         return code or 1
     return code
+
+
+def _with_metadata(sources: Iterator[Source], model: Model, path: Path) -> Iterator[Source]:
+    """Put age, sex and site to the images; at the end, say of how many nothing is known."""
+    from lesionlab.data.patient_table import read_patient_table
+
+    table = read_patient_table(path)
+    for words in table.left_out[:_MOST_SAID]:
+        say(f"lesionlab: {words}.")
+    if len(table.left_out) > _MOST_SAID:
+        say(f"lesionlab: {len(table.left_out) - _MOST_SAID:,} more values of {path} are left out.")
+
+    known = model.with_metadata(sources, table.patients)
+
+    def counted() -> Iterator[Source]:
+        n_without = 0
+        for source in known:
+            n_without += not source.patient.is_known
+            yield source
+        if n_without:
+            say(f"{n_without:,} images are predicted without age, sex and site: {path} says nothing of them.")
+
+    return counted()
 
 
 def _predict_by_lesion(sources: Iterable[Source], model: Model, options: Namespace) -> int:

@@ -4,7 +4,9 @@ Pillow reads most formats. HEIC needs pillow-heif (`lesionlab[heif]`), DICOM pyd
 absent, the refusal names it. docs/images.md says format by format what is read.
 """
 
+import unicodedata
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
@@ -25,6 +27,12 @@ _FOREIGN = (
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
 )
+
+
+def without_suffix(name: str) -> str:
+    """Give an image's id: its name without the suffix of an image file, composed (NFC), since macOS writes accents apart."""
+    suffix = Path(name).suffix if "\0" not in name else ""
+    return unicodedata.normalize("NFC", name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name)
 
 
 def is_dicom(data: bytes) -> bool:

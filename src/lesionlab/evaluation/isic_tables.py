@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.layouts.medmnist import MEDMNIST_DX, image_ids_of_results
-from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.tables import number, read_rows, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge, of_taxonomy

@@ -39,6 +39,7 @@ from lesionlab.evaluation.values import (
 from lesionlab.evaluation.vector_scaling import cross_fitted, fit_vector_scaling, fitted_temperature
 
 CONFIRMED = "histo"
+GIVEN = ("as the model gives them", "as the model gives them, with age, sex and site")  # without, and with metadata
 OWN = "threshold of predict"  # what `predict` calls malignant by
 
 
@@ -177,7 +178,9 @@ def _figures(
     )
 
 
-def recalibrated(test: LabelledPredictions, validation: LabelledPredictions | None, *, seed: int) -> Stages:
+def recalibrated(
+    test: LabelledPredictions, validation: LabelledPredictions | None, *, seed: int, given: str = GIVEN[0]
+) -> Stages:
     """Give the stages of an evaluation elsewhere: after a temperature and after vector scaling, chosen on other lesions."""
     found = {}
     for name, fit in (("temperature", fitted_temperature), ("vector", fit_vector_scaling)):
@@ -186,7 +189,7 @@ def recalibrated(test: LabelledPredictions, validation: LabelledPredictions | No
         else:
             found[name] = cross_fitted(fit, test, seed=seed)
     labels = {"temperature": "after a temperature", "vector": "after vector scaling"}
-    return Stages(found, labels, given="as the model gives them", calibrated="vector")
+    return Stages(found, labels, given=given, calibrated="vector")
 
 
 def histology(table: pd.DataFrame, test: LabelledPredictions, *, seed: int) -> HistologyFigures | None:

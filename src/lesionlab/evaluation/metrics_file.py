@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from lesionlab.evaluation.patient_terms import PatientTerms
 from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.evaluation.set_values import RepeatedSets, SetFigures
 from lesionlab.evaluation.values import (
@@ -127,6 +128,9 @@ class DecisionFacts(msgspec.Struct, frozen=True, kw_only=True):
     ]
     chosen_on: Annotated[str, doc("the part that all of this was chosen on")]
     operating: Annotated[list[ChosenThreshold], doc("thresholds of `operating_points`, as the model file carries them")]
+    patient: Annotated[
+        PatientTerms | None, doc("log odds by age, sex and site; null where they are not known or do not help")
+    ] = None
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,7 +152,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     stages: Annotated[
         dict[str, Stage],
         doc(
-            "the test part with other probabilities: `as_trained`, `before_rule`, `temperature`, `vector`, `neighbours`"
+            "the test part with other probabilities: `as_trained`, `before_rule`, `temperature`, `vector`, `neighbours`, "
+            "`patient` (with age, sex and site)"
         ),
     ]
     given: Annotated[str, doc("what was done to the probabilities that `test` is of, in words")]

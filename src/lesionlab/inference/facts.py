@@ -14,13 +14,15 @@ import msgspec
 from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.isic_ids import is_written
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.patient_terms import PatientTerms
 from lesionlab.evaluation.prediction_sets import Conformal
 from lesionlab.evaluation.values import ChosenThreshold
 from lesionlab.inference.onnx_scan import scan
 from lesionlab.taxonomy import HAM10000, Taxonomy, from_facts
 
 FORMAT = "lesionlab-1"
-_LATER = ("ood", "diagnosis_counts", "training_ids")  # facts that older files lack
+_LATER = ("ood", "diagnosis_counts", "training_ids", "patient")  # facts that older files lack
+_MAY_LACK = ("conformal", "ood", "patient")  # facts that a model may be without: `{}` in its file
 _HAM10000_TASK = "ISIC 2018 Task 3"  # as files without a taxonomy name it
 ON_ALL = (
     "; all of them, those too that the card's figures were measured on"  # ends the training data of a refitted model
@@ -72,6 +74,7 @@ class Facts:
             correction without labels, as they were estimated; empty where a file does not tell.
         training_ids: ISIC ids of the images that it was trained on or chosen by (training and validation part), as
             `lesionlab.data.isic_ids.written_ids` writes them; empty where a file does not tell or no image has one.
+        patient: how far age, sex and site speak for each diagnosis; None where the run's data did not tell, or that did not help.
 
     """
 
@@ -92,6 +95,7 @@ class Facts:
     ood: Ood | None = None
     diagnosis_counts: tuple[Count, ...] = ()
     training_ids: str = ""
+    patient: PatientTerms | None = None
 
     @property
     def operating(self) -> tuple[ChosenThreshold, ...]:
@@ -107,6 +111,7 @@ class Facts:
             "class_names": [d.name for d in self.taxonomy.diagnoses],
             "conformal": values["conformal"] or {},
             "ood": values["ood"] or {},
+            "patient": values["patient"] or {},
             "taxonomy": self.taxonomy.to_facts(),
         }
         return {"format": FORMAT} | values | own
@@ -128,6 +133,7 @@ def make_facts(
     conformal: Mapping[str, Any] | None = None,
     diagnosis_counts: Sequence[int] = (),
     training_ids: str = "",
+    patient: Mapping[str, Any] | None = None,
 ) -> Facts:
     """Put together the facts of a model that this lesionlab writes; see `Facts` for their meaning."""
     values = {
@@ -146,6 +152,7 @@ def make_facts(
         "card": card,
         "diagnosis_counts": list(diagnosis_counts),
         "training_ids": training_ids,
+        "patient": dict(patient or {}),
     }
     return _converted(values, taxonomy, f"the model {name!r}")
 
@@ -214,7 +221,7 @@ def _task_of(taxonomy: Taxonomy) -> str:
 
 def _converted(values: Mapping[str, object], taxonomy: Taxonomy, where: str) -> Facts:
     """Check types and ranges; the first fact that has no valid value is named."""
-    given = {name: None if value == {} and name in ("conformal", "ood") else value for name, value in values.items()}
+    given = {name: None if value == {} and name in _MAY_LACK else value for name, value in values.items()}
     checked: dict[str, Any] = {}
     for name, kind in _KINDS.items():
         try:
@@ -242,6 +249,8 @@ def _invalid_fact(facts: Facts) -> str | None:
         return "diagnosis_counts"
     if not is_written(facts.training_ids):
         return "training_ids"
+    if facts.patient and not facts.patient.is_of(len(facts.taxonomy)):
+        return "patient"
     promise = facts.conformal
     if promise is None:
         return None

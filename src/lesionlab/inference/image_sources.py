@@ -6,13 +6,14 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.patient import Patient
 from lesionlab.errors import UsageError, why_missing
 from lesionlab.files import refuse_unread, walk
 
@@ -26,11 +27,12 @@ _NO_IMAGES = frozenset(".csv .tsv .xlsx .parquet .json .jsonl .txt .md .html .pd
 
 @dataclass(frozen=True)
 class Source:
-    """One image to predict: its name, where it was given, and what was given (a path, bytes, pixels)."""
+    """One image to predict: its name, where it was given, what was given (path, bytes, pixels), what is known of the patient."""
 
     image: str
     where: str
     given: Any
+    patient: Patient = Patient()
 
     @staticmethod
     def of_file(path: str | Path) -> "Source":
@@ -107,7 +109,7 @@ def unique_names(sources: Iterable[Source]) -> Iterator[Source]:
             name = source.where if number == 1 else f"{source.where}#{number}"
             number += 1
         seen.add(hash(name))
-        yield Source(name, source.where, source.given)
+        yield replace(source, image=name)
 
 
 def printable(name: str) -> str:

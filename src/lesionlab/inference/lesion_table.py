@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lesionlab.data.layouts.metadata import without_suffix
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.layouts.tables import read_rows, read_start, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion

@@ -6,19 +6,22 @@
 """
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.images import ImageError
+from lesionlab.data.patient import Patient
 from lesionlab.errors import UsageError
 from lesionlab.inference.batches import BATCH_SIZE, answer_batch, stream_batches
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
+from lesionlab.inference.given_images import as_sources
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.predictions import Prediction, Predictions, Unreadable, prediction_of
 
@@ -44,7 +47,14 @@ class Model:
         """By which the model is known again."""
         return self.bundle.sha256
 
-    def predict(self, images: Any, *, batch_size: int = BATCH_SIZE, explain: bool = False) -> Predictions:
+    def predict(
+        self,
+        images: Any,
+        *,
+        batch_size: int = BATCH_SIZE,
+        explain: bool = False,
+        metadata: str | Path | Mapping[str, Patient] | Patient | None = None,
+    ) -> Predictions:
         """Predict one image, many, or all of a folder.
 
         Args:
@@ -52,13 +62,17 @@ class Model:
                 (height, width, 3) or (n, height, width, 3), or an iterable of these. Any size is cropped and scaled.
             batch_size: images that go through the network together.
             explain: keep the class activation maps.
+            metadata: age, sex and site: a table with a row an image, as `predict --metadata` takes; a `Patient` for each image
+                name; or one for all images.
 
         Raises:
             ImageError: the one image that was given cannot be read; of many, these are in `unreadable`.
-            UsageError: nothing that can be predicted, a folder without images, or a model without activation maps.
+            UsageError: nothing that can be predicted, a folder without images, a model without activation maps, or metadata that
+                cannot be read or that the model does not take.
 
         """
-        results = list(self.stream(images, batch_size=batch_size, explain=explain))
+        given = images if metadata is None else self.with_metadata(as_sources(images), metadata)
+        results = list(self.stream(given, batch_size=batch_size, explain=explain))
         unreadable = tuple(item for item in results if isinstance(item, Unreadable))
         if unreadable and len(results) == 1:
             raise ImageError(unreadable[0].reason, unreadable[0].source, code=unreadable[0].code)
@@ -84,6 +98,24 @@ class Model:
         answer = partial(self.predict_batch, explain=explain)
         return stream_batches(answer, images, batch_size=batch_size, workers=workers)
 
+    def with_metadata(
+        self, sources: Iterable[Source], metadata: str | Path | Mapping[str, Patient] | Patient
+    ) -> Iterator[Source]:
+        """Put what is known of the patients to images, lazily; see `predict`.
+
+        Raises:
+            UsageError: the model takes none, or the table cannot be read; before the first image is given.
+
+        """
+        refuse_without_terms(self.facts)
+        if isinstance(metadata, Patient):
+            return (replace(source, patient=metadata) for source in sources)
+        if isinstance(metadata, str | os.PathLike):
+            from lesionlab.data.patient_table import read_patient_table
+
+            metadata = read_patient_table(Path(metadata)).patients
+        return (replace(source, patient=metadata.get(without_suffix(source.image), Patient())) for source in sources)
+
     def predict_batch(
         self, batch: Sequence[Source], *, explain: bool = False, features: bool = False
     ) -> list[Prediction | Unreadable]:
@@ -98,6 +130,15 @@ class Model:
         outputs += ["features"] if features else []
         outputs += ["ood_score"] if self.bundle.has_ood_score else []
         return self.bundle.run(outputs, pixels)
+
+
+def refuse_without_terms(facts: Facts) -> None:
+    """Raise UsageError where a model has learnt nothing of age, sex and site."""
+    if facts.patient is None:
+        raise UsageError(
+            f"The model {facts.name!r} does not take age, sex and site: its data did not hold them, it would not have become "
+            "better by them, or it was adapted since. Leave the metadata out."
+        )
 
 
 def load_model(path: str | Path | None = None) -> Model:

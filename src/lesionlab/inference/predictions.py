@@ -7,6 +7,8 @@ from typing import overload
 
 import numpy as np
 
+from lesionlab.data.patient import Patient
+from lesionlab.evaluation.patient_terms import with_patients
 from lesionlab.evaluation.prediction_sets import prediction_sets
 from lesionlab.evaluation.uncertainty import uncertainties
 from lesionlab.inference.facts import Facts, Thresholds
@@ -39,6 +41,7 @@ class Prediction:
         ood_score: how little the image is like a dermatoscopic one, 0 or more (`lesionlab.evaluation.ood`); None where the model
             has no such score.
         is_dermatoscopic: whether the score lies within the model's threshold; None where it has no score.
+        patient: what was known of the patient, and is in the probabilities; None where nothing was.
         file: the file to open, which `source` may not name byte for byte; None where bytes or pixels were given.
 
     """
@@ -56,10 +59,12 @@ class Prediction:
     features: np.ndarray | None = field(default=None, compare=False, repr=False)
     ood_score: float | None = None
     is_dermatoscopic: bool | None = None
+    patient: Patient | None = None
     file: Path | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, object]:
-        """Give what JSON can hold, as `predict --json` prints it; of the maps nothing."""
+        """Give what JSON can hold, as `predict --json` prints it; of the maps nothing. `metadata` where any was given."""
+        known = {"metadata": self.patient.as_dict()} if self.patient else {}
         return {
             "image": self.image,
             "path": self.source,
@@ -72,6 +77,7 @@ class Prediction:
             "prediction_set": self.prediction_set,
             "ood_score": None if self.ood_score is None else short(self.ood_score),
             "is_dermatoscopic": self.is_dermatoscopic,
+            **known,
         }
 
     def _repr_html_(self) -> str:
@@ -150,8 +156,11 @@ def decide(malignant_probability: float, uncertainty: float, thresholds: Thresho
 
 
 def prediction_of(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -> Prediction:
-    """Word what the model gives for one image: `found` holds its row of each output."""
+    """Word what the model gives for one image, and with what is known of the patient: `found` holds its row of each output."""
     row, ood_score, taxonomy = found["probabilities"], found.get("ood_score"), facts.taxonomy
+    patient = source.patient if facts.patient and source.patient.is_known else None
+    if facts.patient and patient:
+        (row,) = with_patients(row[None], [patient], facts.patient)
     dx = taxonomy.dx[int(row.argmax())]
     malignant = float(row[list(taxonomy.is_malignant)].sum())
     uncertainty = float(uncertainties(row[None])[0])
@@ -171,6 +180,7 @@ def prediction_of(source: Source, found: Mapping[str, np.ndarray], facts: Facts)
         features=found.get("features"),
         ood_score=None if ood_score is None else float(ood_score),
         is_dermatoscopic=is_dermatoscopic,
+        patient=patient,
         file=source.given if isinstance(source.given, Path) else None,
     )
 

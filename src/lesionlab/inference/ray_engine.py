@@ -7,6 +7,7 @@ import hashlib
 import os
 import pickle
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from lesionlab._version import __version__
 from lesionlab.cluster.tasks import in_parallel, node_name, worded
 from lesionlab.errors import LesionlabError
 from lesionlab.inference.features import Embedder
-from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
 from lesionlab.inference.predictions import Unreadable
 from lesionlab.inference.shards import Answer, Engine, Shard, opens_now
@@ -53,7 +53,7 @@ def _answer(
 
 def _absolute(shard: Shard) -> Shard:
     """Write paths in full: a worker stands in another folder."""
-    sources = (Source(source.image, source.where, Path(os.path.abspath(source.given))) for source in shard.sources)
+    sources = (replace(source, given=Path(os.path.abspath(source.given))) for source in shard.sources)
     return Shard(shard.number, tuple(sources))
 
 

@@ -44,8 +44,8 @@ class Shard:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of names and full paths, by which a shard is known again."""
-        lines = "\n".join(f"{source.image}\t{os.path.abspath(source.given)}" for source in self.sources)
+        """SHA-256 of names, full paths and what is known of the patients, by which a shard is known again."""
+        lines = "\n".join(map(_line_of, self.sources))
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -178,6 +178,11 @@ def _check_nothing_beyond(done: dict[int, Line], tally: JobProgress, folder: Pat
             f"{folder} holds {len(beyond)} more shards than these images make, from {done[beyond[0]].file} on: the list "
             "has become shorter. Choose another folder with --shards."
         )
+
+
+def _line_of(source: Source) -> str:
+    line = f"{source.image}\t{os.path.abspath(source.given)}"
+    return f"{line}\t{source.patient}" if source.patient.is_known else line
 
 
 def _line(answer: Answer, path: Path) -> Line:

@@ -86,6 +86,7 @@ def facts_of_adapted(
         card=card,
         taxonomy=taxonomy,
         ood=ood_of(old.ood, ood_scores),
+        patient=None,  # of the old head's probabilities; not looked at here
         diagnosis_counts=tuple(counts),
     )
 
@@ -125,6 +126,7 @@ def facts_of_mix(
         training_data=f"corrected for the mix of diagnoses of {data}; made of {old.name}, trained on {old.training_data}",
         card=card,
         ood=ood_of(old.ood, ood_scores),
+        patient=None,  # of the old head's probabilities; not looked at here
         diagnosis_counts=tuple(counts.tolist()),
     )
 

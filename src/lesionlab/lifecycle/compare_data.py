@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.cluster.threads import in_order
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.images import ImageError, read_drafted
-from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.reading import NoDiagnoses
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.layouts.tables import read_start

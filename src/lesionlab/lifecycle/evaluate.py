@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pandas as pd
 
 from lesionlab.data.layouts.joined import folder_of_row
+from lesionlab.data.patient_table import patients_of
 from lesionlab.data.split import PARTS
 from lesionlab.environment import now
 from lesionlab.errors import LesionlabError
@@ -16,6 +18,8 @@ from lesionlab.evaluation import conformal
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.measure import Parts, Stages, headline_in_words, measure
 from lesionlab.evaluation.metrics_file import DecisionFacts, Metrics
+from lesionlab.evaluation.patient_fit import KnownPatients, choose_patient_terms
+from lesionlab.evaluation.patient_terms import PatientTerms, with_patients
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.evaluation.vector_scaling import fit_vector_scaling, fitted_temperature
 from lesionlab.files import write_csv, write_json
@@ -122,6 +126,10 @@ def measure_run(
     table, part_of = split.table, split.table["part"].to_numpy()
     everything = LabelledPredictions(split.labels, probabilities, table["lesion_id"].to_numpy(), split.taxonomy)
     train, validation, test = (everything.take(part_of == part) for part in PARTS)
+    stages = stages_of_run(trained, validation.labels)
+    terms = patient_terms_of(split, validation)
+    if terms:
+        stages = _with_patient_stage(stages, test, table[part_of == "test"], terms)
     promise = conformal.calibrate(out_of_fold(validation, trained.validated, trained.decision, seed=run.request.seed))
     decision = DecisionFacts(
         **msgspec.to_builtins(trained.decision),
@@ -129,14 +137,39 @@ def measure_run(
         conformal=promise,
         chosen_on="validation",
         operating=[],
+        patient=terms,
     )
     return measure(
         Parts(with_skin_tone(table[part_of == "test"], look), test, validation, train),
-        stages_of_run(trained, validation.labels),
+        stages,
         promise=promise,
         is_generated=is_generated,
         seed=run.request.seed,
         decision=decision,
+    )
+
+
+def patient_terms_of(split: SplitData, validation: LabelledPredictions) -> PatientTerms | None:
+    """Choose how far age, sex and site speak for each diagnosis: fitted on the training part, weighed on the validation part."""
+    is_trained, is_validated = (split.table["part"] == part for part in ("train", "validation"))
+    trained = split.table[is_trained]
+    known = KnownPatients(
+        patients_of(trained),
+        split.labels[is_trained.to_numpy()],
+        trained["lesion_id"].to_numpy(),
+        trained["dataset"].to_numpy(),
+    )
+    return choose_patient_terms(known, validation, patients_of(split.table[is_validated]))
+
+
+def _with_patient_stage(stages: Stages, test: LabelledPredictions, table: pd.DataFrame, terms: PatientTerms) -> Stages:
+    """Add the stage of the test part that age, sex and site are known of."""
+    moved = with_patients(test.probabilities, patients_of(table), terms)
+    say("age, sex and site help on the validation part: the model file takes them, by predict --metadata")
+    return dataclasses.replace(
+        stages,
+        probabilities={**stages.probabilities, "patient": moved},
+        labels={**stages.labels, "patient": "with age, sex and site as well"},
     )
 
 

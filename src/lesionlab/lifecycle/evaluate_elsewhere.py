@@ -24,16 +24,15 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluation import conformal
 from lesionlab.evaluation.abstention import RISKS
 from lesionlab.evaluation.costs import read_costs
-from lesionlab.evaluation.measure import ModelChoices, Parts, measure, recalibrated
+from lesionlab.evaluation.measure import GIVEN, ModelChoices, Parts, measure, recalibrated
 from lesionlab.evaluation.metrics_file import Metrics, Robustness
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.files import write_csv, write_json
-from lesionlab.inference.model import Model, load_model
-from lesionlab.lifecycle.evaluated_part import EvaluatedPart, ImagesInParts, in_two_kinds, read_for_model
+from lesionlab.inference.model import Model, load_model, refuse_without_terms
+from lesionlab.lifecycle.evaluated_part import EvaluatedPart, ImagesInParts, predict_in_parts, read_for_model
 from lesionlab.lifecycle.given_predictions import (
     GivenPredictions,
     measure_robustness,
-    predictions_of_model,
     predictions_of_table,
     wider_taxonomy,
 )
@@ -67,6 +66,7 @@ def evaluate(
     image_types: tuple[str, ...] | None = None,
     by_lesion: bool = False,
     unseen: bool = False,
+    metadata: bool = False,
 ) -> Path:
     """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
@@ -87,6 +87,7 @@ def evaluate(
         image_types: kinds of image to evaluate, see `read_collection`.
         by_lesion: join the images of each lesion into one prediction, see `lesionlab.evaluation.by_lesion`.
         unseen: leave the lesions out that the model was trained on, by the ISIC ids in its file.
+        metadata: move the probabilities by age, sex and site, as `Model.predict` does.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
@@ -95,16 +96,11 @@ def evaluate(
     model, data, out = str(model) if model else None, Path(data), Path(out)
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
-    opened = _open_model(model, has_robustness=bool(robustness_lesions))
+    opened = _open_model(model, has_robustness=bool(robustness_lesions), has_metadata=metadata)
     images = _read(data, opened or str(model), taxonomy, image_types, split, unseen=unseen)
     matrix = read_costs(costs, images.collection.taxonomy) if costs else None
     with _held(out):
-        if opened:
-            given = _predicted(opened, images, has_robustness=bool(robustness_lesions))
-        else:
-            given = predictions_of_table(
-                Path(str(model)), images.table, images.collection, allow_missing, has_split=split is not None
-            )
+        given = _given(opened or str(model), images, allow_missing, bool(robustness_lesions), metadata)
         test, validation = (images.part(given, part, by_lesion) for part in ("test", "validation"))
         if not len(test.table):
             raise UsageError(_nothing_left(images, data))
@@ -112,10 +108,19 @@ def evaluate(
         robustness = (
             measure_robustness(opened, test.table, robustness_lesions, seed) if opened and robustness_lesions else None
         )
-        toned = dataclasses.replace(test, table=with_skin_tone(test.table, images.look))
         manifest = _describe(images, test, given, seed)
+        toned = dataclasses.replace(test, table=with_skin_tone(test.table, images.look))
         metrics = _measure(toned, validation, manifest, costs=matrix, risks=risks, robustness=robustness)
         return _write(out, metrics, manifest, test, images.look)
+
+
+def _given(
+    model_or_table: Model | str, images: ImagesInParts, allow_missing: bool, has_robustness: bool, has_metadata: bool
+) -> GivenPredictions:
+    if isinstance(model_or_table, Model):
+        return predict_in_parts(model_or_table, images, has_robustness=has_robustness, has_metadata=has_metadata)
+    path, has_split = Path(model_or_table), images.split is not None
+    return predictions_of_table(path, images.table, images.collection, allow_missing, has_split=has_split)
 
 
 def _read(
@@ -153,20 +158,15 @@ def _nothing_left(images: ImagesInParts, data: Path) -> str:
     return f"No image of the part to evaluate in {data} has a prediction."
 
 
-def _predicted(model: Model, images: ImagesInParts, *, has_robustness: bool) -> GivenPredictions:
-    """Predict the images; where they are read as malignant or benign alone, give the probabilities of these two."""
-    kinds, own = images.collection.taxonomy, model.facts.taxonomy
-    if kinds.dx == own.dx:
-        return predictions_of_model(model, images.table)
-    if has_robustness:
-        raise UsageError(f"--robustness needs the model's own diagnoses ({', '.join(own.dx)}): leave it out.")
-    return in_two_kinds(predictions_of_model(model, images.table), own, kinds)
-
-
-def _open_model(model: str | None, *, has_robustness: bool) -> Model | None:
+def _open_model(model: str | None, *, has_robustness: bool, has_metadata: bool) -> Model | None:
     """Open what is evaluated; None: it is a table of predictions."""
     if not model or not str(model).lower().endswith(".csv"):
-        return load_model(model)
+        opened = load_model(model)
+        if has_metadata:
+            refuse_without_terms(opened.facts)
+        return opened
+    if has_metadata:
+        raise UsageError("--metadata needs a model: of a table, predict with --metadata and evaluate what it writes.")
     if has_robustness:
         raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     return None
@@ -212,7 +212,7 @@ def _measure(
     )
     return measure(
         Parts(test.table, tested, chosen_on),
-        recalibrated(tested, chosen_on, seed=seed),
+        recalibrated(tested, chosen_on, seed=seed, given=GIVEN[model.uses_metadata]),
         promise=promise,
         is_generated=manifest.data.is_generated,
         seed=seed,

@@ -19,8 +19,9 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.inference.facts import Thresholds
+from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs
-from lesionlab.lifecycle.given_predictions import GivenPredictions
+from lesionlab.lifecycle.given_predictions import GivenPredictions, predictions_of_model
 from lesionlab.lifecycle.overlap import Known
 from lesionlab.taxonomy import Taxonomy
 
@@ -147,6 +148,23 @@ def in_diagnoses_of(collection: Collection, taxonomy: Taxonomy) -> Collection:
         set_aside=pd.concat([collection.set_aside, aside], ignore_index=True),
         taxonomy=taxonomy,
     )
+
+
+def predict_in_parts(
+    model: Model, images: ImagesInParts, *, has_robustness: bool, has_metadata: bool
+) -> GivenPredictions:
+    """Predict the images; where they are read as malignant or benign alone, give the probabilities of these two.
+
+    Raises:
+        UsageError: robustness is asked for of these two.
+
+    """
+    kinds, own = images.collection.taxonomy, model.facts.taxonomy
+    if kinds.dx == own.dx:
+        return predictions_of_model(model, images.table, has_metadata=has_metadata)
+    if has_robustness:
+        raise UsageError(f"--robustness needs the model's own diagnoses ({', '.join(own.dx)}): leave it out.")
+    return in_two_kinds(predictions_of_model(model, images.table, has_metadata=has_metadata), own, kinds)
 
 
 def in_two_kinds(given: GivenPredictions, model: Taxonomy, kinds: Taxonomy) -> GivenPredictions:

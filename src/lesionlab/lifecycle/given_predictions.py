@@ -3,6 +3,7 @@
 In: the table of images to be evaluated. Out: what the model makes of each, and what is known of the model.
 """
 
+import dataclasses
 import filecmp
 import hashlib
 from dataclasses import dataclass, field
@@ -11,15 +12,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.data.layouts.metadata import without_suffix
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.layouts.tables import read_start
+from lesionlab.data.patient_table import patients_of
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_challenges import of_taxonomy
 from lesionlab.evaluation.isic_tables import ALL_PARTS, read_predictions
 from lesionlab.evaluation.metrics_file import Robustness
+from lesionlab.evaluation.patient_terms import with_patients
 from lesionlab.evaluation.robustness import LabelledImages, robustness
 from lesionlab.inference.facts import ON_ALL, Thresholds
 from lesionlab.inference.model import Model
@@ -63,8 +66,8 @@ class GivenPredictions:
         return ~np.isnan(self.seen.probabilities[:, 0])
 
 
-def predictions_of_model(model: Model, table: pd.DataFrame) -> GivenPredictions:
-    """Predict every image of the table; rows of NaN where one cannot be read any more."""
+def predictions_of_model(model: Model, table: pd.DataFrame, *, has_metadata: bool = False) -> GivenPredictions:
+    """Predict every image of the table, if asked with its age, sex and site; rows of NaN where it cannot be read any more."""
     facts, paths = model.facts, [Path(path) for path in table["path"]]
 
     def read(number: int) -> np.ndarray | None:
@@ -80,8 +83,13 @@ def predictions_of_model(model: Model, table: pd.DataFrame) -> GivenPredictions:
         thresholds=facts.thresholds,
         conformal=facts.conformal,
         operating=facts.operating,
+        uses_metadata=has_metadata,
     )
-    return GivenPredictions(see(model.bundle, len(paths), read), described)
+    seen = see(model.bundle, len(paths), read)
+    if has_metadata and facts.patient:
+        moved = with_patients(seen.probabilities, patients_of(table), facts.patient)
+        seen = dataclasses.replace(seen, probabilities=moved)
+    return GivenPredictions(seen, described)
 
 
 def predictions_of_table(

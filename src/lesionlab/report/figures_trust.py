@@ -95,7 +95,7 @@ def _task(name: str) -> tuple[str, str]:
 
 def _stages(metrics: Metrics) -> list[tuple[str, Calibration]]:
     """Stages of the probabilities, from the network's own to those given: what they are called, and their calibration."""
-    others = [(stage.label, stage.calibration) for stage in metrics.stages.values()]
+    others = [(stage.label, stage.calibration) for key, stage in metrics.stages.items() if key != "patient"]
     return [*others, (metrics.given, metrics.test.calibration)]
 
 

@@ -248,6 +248,7 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
         thresholds: that the model carries, 0 to 1.
         conformal: the promise of its sets of diagnoses; null where it has none.
         operating: its operating points.
+        uses_metadata: whether age, sex and site are in its probabilities.
     """
 
     name: str
@@ -257,6 +258,7 @@ class EvaluatedModel(Struct, frozen=True, kw_only=True, omit_defaults=True):
     thresholds: Thresholds
     conformal: Conformal | None
     operating: tuple[ChosenThreshold, ...]
+    uses_metadata: bool = False
 
 
 class EvaluationManifest(Struct, frozen=True, kw_only=True):

@@ -44,7 +44,7 @@ def model_facts(
         height=recipe.image.height,
         width=recipe.image.width,
         crop=recipe.image.crop,
-        decision=decision,
+        decision={name: value for name, value in decision.items() if name != "patient"},
         temperature=decision["temperature"],
         thresholds=decision["thresholds"],
         conformal=decision["conformal"],
@@ -53,6 +53,7 @@ def model_facts(
         card=card,
         diagnosis_counts=_counts(split.loc[is_trained, "dx"], data.diagnoses),
         training_ids=written_ids(split.loc[is_known, "image_id"]),
+        patient=decision.get("patient"),
     )
 
 

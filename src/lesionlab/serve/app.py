@@ -10,20 +10,19 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.security import HTTPBearer
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from lesionlab._version import NOT_A_DEVICE, __version__
 from lesionlab.data.image_limits import MAX_PIXELS
 from lesionlab.data.images import ImageError
+from lesionlab.data.patient import read_patient
 from lesionlab.errors import LesionlabError
 from lesionlab.inference.model import Model, load_model
 from lesionlab.inference.predictions import Prediction, Unreadable
@@ -33,95 +32,11 @@ from lesionlab.serve.guard import App, Guard, error_body
 from lesionlab.serve.metrics import Meter
 from lesionlab.serve.page_facts import PAGE, describe_model
 from lesionlab.serve.reference import Reference, read_reference
+from lesionlab.serve.schema import ERRORS, UPLOAD, Answer, ErrorBody, Health
 from lesionlab.serve.settings import Settings
-from lesionlab.serve.uploads import FIELD, BadUpload, read_uploads
+from lesionlab.serve.uploads import BadUpload, read_form
 
 MOST_NEIGHBOURS = 10
-_UPLOAD = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": [FIELD],
-                "properties": {
-                    FIELD: {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
-                },
-                "additionalProperties": False,
-            },
-            "encoding": {FIELD: {"contentType": "image/jpeg, image/png, image/bmp, image/gif, image/tiff, image/webp"}},
-        }
-    },
-}
-
-
-class _Error(BaseModel):
-    code: str
-    reason: str = Field(description="What was wrong, and what to do.")
-
-
-class _ErrorBody(BaseModel):
-    error: _Error
-
-
-class _Maps(BaseModel):
-    height: int
-    width: int
-    classes: list[str]
-    values: list[list[float]] = Field(description="Of each class the map, row by row.")
-
-
-class _Neighbour(BaseModel):
-    image: str
-    dx: str
-    name: str
-    similarity: float = Field(description="Cosine of the features, -1 to 1.")
-    url: str
-
-
-class _Result(BaseModel):
-    """Of one image: what `lesionlab predict --json` prints, or `image` and `error` alone."""
-
-    image: str
-    error: _Error | None = None
-    dx: str | None = Field(None, description="Code of the likeliest diagnosis.")
-    name: str | None = None
-    probabilities: dict[str, float] | None = Field(None, description="By code; they sum to 1.")
-    malignant_probability: float | None = None
-    uncertainty: float | None = Field(None, description="0 (sure) to 1.")
-    decision: Literal["malignant", "benign", "uncertain", "not dermatoscopic"] | None = None
-    prediction_set: list[str] | None = Field(None, description="What cannot be ruled out, the likeliest first.")
-    ood_score: float | None = None
-    is_dermatoscopic: bool | None = None
-    activation_maps: _Maps | None = Field(None, description="With explain=true.")
-    neighbours: list[_Neighbour] | None = Field(None, description="With neighbours, where there is a reference folder.")
-
-
-class _Answer(BaseModel):
-    notice: str
-    model: dict[str, str]
-    results: list[_Result]
-
-
-class _Health(BaseModel):
-    status: str
-
-
-_ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": _ErrorBody, "description": description}
-    for status, description in (
-        (400, "The request or its form is broken."),
-        (401, "The token is missing or wrong."),
-        (403, "A page of another origin asks."),
-        (408, "The body did not arrive in time."),
-        (413, "The body, an image or the number of images is too large."),
-        (415, "The body is not multipart/form-data, is encoded, or holds no image of a format that is read."),
-        (421, "The Host header names another host."),
-        (422, "A parameter is wrong, or no image can be read."),
-        (500, "The model fails."),
-        (503, "Too many images are waiting; see Retry-After."),
-    )
-}
 
 
 def make_app(settings: Settings) -> App:
@@ -147,11 +62,11 @@ def make_app(settings: Settings) -> App:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={status: _ERRORS[status] for status in (400, 421)},
+        responses={status: ERRORS[status] for status in (400, 421)},
     )
     # The token stands here for the schema alone: who asks for it is the guard, before a body is read.
     token = [Depends(HTTPBearer(auto_error=False))] if settings.token else []
-    api = APIRouter(dependencies=token, responses={401: _ERRORS[401]})
+    api = APIRouter(dependencies=token, responses={401: ERRORS[401]})
     _add_errors(app)
     _add_probes(app, engine)
     _add_metrics(api, engine, meter)
@@ -178,16 +93,16 @@ async def _send(file: Path, _: Request) -> Response:
 def _add_probes(app: FastAPI, engine: Engine) -> None:
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz")
-    async def healthz() -> _Health:
+    async def healthz() -> Health:
         """Say that the process is alive."""
-        return _Health(status="alive")
+        return Health(status="alive")
 
     @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", responses={503: _ERRORS[503]})
-    async def readyz() -> _Health:
+    @app.get("/readyz", responses={503: ERRORS[503]})
+    async def readyz() -> Health:
         """Say whether an image would be taken now."""
         engine.check(1)
-        return _Health(status="ready")
+        return Health(status="ready")
 
 
 def _add_metrics(api: APIRouter, engine: Engine, meter: Meter) -> None:
@@ -210,9 +125,7 @@ def _add_model(api: APIRouter, model: Model, settings: Settings, reference: Refe
         """Give the facts of the model that answers, its card among them."""
         return described
 
-    @api.get(
-        "/v1/reference/{number}", response_class=Response, responses={404: {"model": _ErrorBody}, 422: _ERRORS[422]}
-    )
+    @api.get("/v1/reference/{number}", response_class=Response, responses={404: {"model": ErrorBody}, 422: ERRORS[422]})
     async def reference_image(number: int) -> Response:
         """Give an image of the reference folder, as JPEG without metadata."""
         if reference is None or not 0 <= number < len(reference.table):
@@ -230,27 +143,31 @@ def _add_predict(api: APIRouter, engine: Engine, settings: Settings, reference: 
 
     @api.post(
         "/v1/predict",
-        response_model=_Answer,
-        responses={status: _ERRORS[status] for status in (403, 408, 413, 415, 422, 500, 503)},
-        openapi_extra={"requestBody": _UPLOAD},
+        response_model=Answer,
+        responses={status: ERRORS[status] for status in (403, 408, 413, 415, 422, 500, 503)},
+        openapi_extra={"requestBody": UPLOAD},
     )
     async def predict(
         request: Request, explain: bool = False, neighbours: int = Query(0, ge=0, le=MOST_NEIGHBOURS)
     ) -> Response:
         """Predict one image or several; they are kept in memory until they are answered, and nowhere else."""
-        uploads = read_uploads(request.headers.get("content-type", ""), await request.body(), settings.limits)
+        form = read_form(request.headers.get("content-type", ""), await request.body(), settings.limits)
+        patient, left_out = read_patient(**form.patient)
         if explain and not engine.model.bundle.has_activation_maps:
             raise BadUpload(422, "no_maps", f"The model {facts.name} has no activation maps. Ask without explain.")
         if neighbours and reference is None:
             raise BadUpload(422, "no_reference", "There are no cases to compare with. Ask without neighbours.")
+        if form.patient and facts.patient is None:
+            raise BadUpload(422, "no_metadata", f"The model {facts.name} takes no age, sex and site. Ask without them.")
         started = time.perf_counter()
-        answers = await engine.predict(uploads, explain=explain, features=neighbours > 0)
+        answers = await engine.predict(form.uploads, explain=explain, features=neighbours > 0, patient=patient)
         meter.count_images(answers, time.perf_counter() - started)
         unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
         if len(unreadable) == len(answers):
             status = {"not_an_image": 415, "too_large": 413}.get(unreadable[0].code, 422)
             return JSONResponse(error_body(unreadable[0].code, unreadable[0].reason), status)
-        return JSONResponse(head | {"results": [_result(answer, reference, neighbours) for answer in answers]})
+        results = [_result(answer, reference, neighbours) for answer in answers]
+        return JSONResponse(head | ({"left_out": left_out} if left_out else {}) | {"results": results})
 
 
 def _result(answer: Prediction | Unreadable, reference: Reference | None, neighbours: int) -> dict[str, object]:

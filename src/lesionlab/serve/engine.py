@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from lesionlab.data.patient import Patient
 from lesionlab.environment import n_cores
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
@@ -51,9 +52,9 @@ class Engine:
             raise Busy(max(1, math.ceil(self._waiting * self._seconds / self.workers)))
 
     async def predict(
-        self, uploads: Sequence[Upload], *, explain: bool, features: bool = False
+        self, uploads: Sequence[Upload], *, explain: bool, patient: Patient, features: bool = False
     ) -> list[Prediction | Unreadable]:
-        """Predict the images of one request, in their order.
+        """Predict the images of one request, in their order; `patient` is whom all of them are of.
 
         Raises:
             Busy: too many are waiting already.
@@ -63,7 +64,8 @@ class Engine:
         self.check(len(uploads))
         loop = asyncio.get_running_loop()
         self._waiting += len(uploads)
-        futures = [loop.run_in_executor(self._pool, self._answer, upload, explain, features) for upload in uploads]
+        sources = [Source(upload.name, upload.name, upload.data, patient) for upload in uploads]
+        futures = [loop.run_in_executor(self._pool, self._answer, source, explain, features) for source in sources]
         for future in futures:
             future.add_done_callback(self._done)
         return await asyncio.gather(*futures)
@@ -72,11 +74,9 @@ class Engine:
         """End the threads; what has begun is finished."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _answer(self, upload: Upload, explain: bool, features: bool) -> Prediction | Unreadable:
+    def _answer(self, source: Source, explain: bool, features: bool) -> Prediction | Unreadable:
         started = time.perf_counter()
-        (answer,) = self.model.predict_batch(
-            [Source(upload.name, upload.name, upload.data)], explain=explain, features=features
-        )
+        (answer,) = self.model.predict_batch([source], explain=explain, features=features)
         with self._lock:
             self._seconds += _SMOOTHING * (time.perf_counter() - started - self._seconds)
         return answer

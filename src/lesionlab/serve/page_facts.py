@@ -21,7 +21,7 @@ def describe_model(model: Model) -> dict[str, object]:
         "height": facts.height,
         "width": facts.width,
         "crop": facts.crop,
-        **{name: written[name] for name in ("thresholds", "conformal", "ood")},
+        **{name: written[name] for name in ("thresholds", "conformal", "ood", "patient")},
         "notice": facts.notice,
         "training_data": facts.training_data,
         "licence": facts.licence,

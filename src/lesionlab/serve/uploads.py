@@ -8,6 +8,7 @@ from multipart import MultipartError, MultipartParser, parse_options_header
 from lesionlab.serve.limits import Limits
 
 FIELD = "image"
+PATIENT = ("age", "sex", "site")
 MOST_NAME = 200
 
 
@@ -27,8 +28,18 @@ class Upload:
     data: bytes
 
 
-def read_uploads(content_type: str, body: bytes, limits: Limits) -> list[Upload]:
-    """Take the images out of a `multipart/form-data` body.
+@dataclass(frozen=True)
+class Form:
+    """What was sent: images, and of the fields `PATIENT` those that the form has, as they were written."""
+
+    uploads: tuple[Upload, ...]
+    patient: dict[str, str]
+
+
+def read_form(content_type: str, body: bytes, limits: Limits) -> Form:
+    """Take the images out of a `multipart/form-data` body, and what it says of the patient.
+
+    Age, sex and site are fields of the form, not of the address, which servers on the way write into their logs.
 
     Args:
         content_type: the request's header, with the boundary.
@@ -37,7 +48,7 @@ def read_uploads(content_type: str, body: bytes, limits: Limits) -> list[Upload]
 
     Raises:
         BadUpload: another content type (415), no boundary or a broken form (400), too many or too large images (413), none
-            at all, or other fields than `image` (422).
+            at all, other fields, or one of `PATIENT` twice (422).
 
     """
     kind, options = parse_options_header(content_type)
@@ -46,11 +57,12 @@ def read_uploads(content_type: str, body: bytes, limits: Limits) -> list[Upload]
     if not options.get("boundary"):
         raise BadUpload(400, "no_boundary", "The Content-Type names no boundary.")
     uploads: list[Upload] = []
+    patient: dict[str, str] = {}
     parser = MultipartParser(
         BytesIO(body),
         options["boundary"],
         content_length=len(body),
-        part_limit=limits.files,
+        part_limit=limits.files + len(PATIENT),
         partsize_limit=limits.file_bytes,
         spool_limit=len(body) + 1,  # never to the disk
         memory_limit=len(body) + 1,
@@ -58,16 +70,21 @@ def read_uploads(content_type: str, body: bytes, limits: Limits) -> list[Upload]
     )
     try:
         for part in parser:
-            if part.name != FIELD:
-                raise BadUpload(
-                    422, "unknown_field", f"The form has a field {part.name[:40]!r}; only '{FIELD}' is read."
-                )
-            uploads.append(Upload(_plain_name(part.filename, len(uploads) + 1), part.raw))
+            if part.name in PATIENT and part.name not in patient:
+                patient[part.name] = part.raw[:MOST_NAME].decode("utf-8", "replace")
+            elif part.name == FIELD:
+                uploads.append(Upload(_plain_name(part.filename, len(uploads) + 1), part.raw))
+            else:
+                fault = f"the field {part.name!r} twice" if part.name in PATIENT else f"a field {part.name[:40]!r}"
+                read = f"'{FIELD}', and once each {', '.join(PATIENT)}"
+                raise BadUpload(422, "unknown_field", f"The form has {fault}; {read} are read.")
     except MultipartError as error:
         raise _worded(error, limits) from error
+    if len(uploads) > limits.files:
+        raise _too_large(limits)
     if not uploads:
         raise BadUpload(422, "no_image", f"The form holds no field '{FIELD}'.")
-    return uploads
+    return Form(tuple(uploads), patient)
 
 
 def _plain_name(name: str | None, number: int) -> str:
@@ -79,9 +96,10 @@ def _plain_name(name: str | None, number: int) -> str:
 
 def _worded(error: MultipartError, limits: Limits) -> BadUpload:
     if error.http_status == 413:
-        return BadUpload(
-            413,
-            "too_large",
-            f"At most {limits.files} images of {limits.file_bytes / 1e6:g} MB each are taken at a time.",
-        )
+        return _too_large(limits)
     return BadUpload(400, "broken_form", f"The form is broken: {error}.")
+
+
+def _too_large(limits: Limits) -> BadUpload:
+    words = f"At most {limits.files} images of {limits.file_bytes / 1e6:g} MB each are taken at a time."
+    return BadUpload(413, "too_large", words)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from lesionlab.data.copy_names import extended, sources
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.metadata import PART, UNKNOWN, check_image_id, without_suffix
+from lesionlab.data.layouts.metadata import PART, UNKNOWN, check_image_id
 from lesionlab.data.layouts.written_diagnoses import read_all_dx
 from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy

@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lesionlab.data.layouts.metadata import ALIASES, PART, without_suffix
+from lesionlab.data.image_formats import without_suffix
+from lesionlab.data.layouts.metadata import ALIASES, PART
 from lesionlab.data.layouts.reading import Options, Reading, joined
 from lesionlab.data.layouts.rows import Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, part_of

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.metadata import ALIASES, PART, UNKNOWN_WORDS, require
+from lesionlab.data.layouts.metadata import ALIASES, PART, require
 from lesionlab.data.layouts.reading import joined
 from lesionlab.data.layouts.rows import OTHER_DIAGNOSES, Rows, Rules, read_rows
 from lesionlab.data.layouts.scan import Scan, part_of
-from lesionlab.data.layouts.tables import ROW, number, read_table
+from lesionlab.data.layouts.tables import ROW, UNKNOWN_WORDS, number, read_table
 from lesionlab.data.layouts.written_diagnoses import known_by_words, refuse_unknown
 from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.layouts.tables import ROW
 from lesionlab.errors import UsageError
 
@@ -34,7 +34,6 @@ OTHER_NAMES = {  # of other data sets, for messages: what they hold is for peopl
     "part": ("split", "fold", "set", "subset"),
 }
 _BARRED = ("Cc", "Cs", "Zl", "Zp")  # control characters, lone surrogates, ends of lines and paragraphs
-UNKNOWN_WORDS = ("", "unknown", "nan", "na", "n/a", "none", "null", "-", "?")
 _WITHOUT_LESIONS = (
     "Without it, images of one lesion would fall on two sides of a split. Take the table as HAM10000 publishes it, or add "
     "a column that gives images of one lesion the same name (for one image a lesion, a copy of image_id)."
@@ -67,12 +66,6 @@ def require(table: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
             hint = f" Rename the column {near[0]!r} to {column}, if that is what it holds." if near else ""
             why = f" {_WITHOUT_LESIONS}" if column == "lesion_id" else ""
             raise UsageError(f"{path} has no column {column!r}; it has {', '.join(there)}.{hint}{why}")
-
-
-def without_suffix(name: str) -> str:
-    """Give an image's id: its name without the suffix of an image file, composed (NFC), since macOS writes accents apart."""
-    suffix = Path(name).suffix if "\0" not in name else ""
-    return unicodedata.normalize("NFC", name.removesuffix(suffix) if suffix.lower() in SUFFIXES else name)
 
 
 def check_image_id(value: str, where: str) -> str:

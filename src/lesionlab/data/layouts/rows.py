@@ -24,11 +24,10 @@ from lesionlab.data.layouts.metadata import (
     PATIENT,
     REQUIRED,
     UNKNOWN,
-    UNKNOWN_WORDS,
     check_image_id,
     with_own_names,
 )
-from lesionlab.data.layouts.tables import ROW, number
+from lesionlab.data.layouts.tables import ROW, UNKNOWN_WORDS, number
 from lesionlab.data.layouts.written_diagnoses import find_dx, read_all_dx
 from lesionlab.errors import UsageError
 from lesionlab.taxonomy import Taxonomy

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ROW = "line in the file"  # kept beside each row; no header can hold it, since blanks in a header become "_"
 SEPARATORS = (",", ";", "\t", "|")
+UNKNOWN_WORDS = ("", "unknown", "nan", "na", "n/a", "none", "null", "-", "?")
 MAX_BYTES = 200_000_000  # HAM10000's table has 0.7 MB
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _START_BYTES = 4096

@@ -1,8 +1,11 @@
 // What the network gives for one image, worded: lesionlab.inference.predictions, in JavaScript, with the keys of `predict --json`.
 
 // `found` holds Float32Arrays: probabilities (k), and where the model has them activation_maps (h * w * k) and ood_score (1).
-export function answer(image, found, facts) {
-  const row = normalised(found.probabilities);
+// `patient` is what is known of the patient: {age, sex, site}, each null where it is not.
+export function answer(image, found, facts, patient) {
+  const isKnown = Boolean(facts.patient?.years && patient && Object.values(patient).some((value) => value !== null));
+  const alone = normalised(found.probabilities);
+  const row = isKnown ? withPatient(alone, patient, facts.patient) : alone;
   const best = row.indexOf(Math.max(...row));
   const malignant = row.reduce((sum, share, at) => sum + (facts.malignant.includes(facts.classes[at]) ? share : 0), 0);
   const doubt = uncertainty(row);
@@ -19,8 +22,28 @@ export function answer(image, found, facts) {
     prediction_set: predictionSet(row, facts),
     ood_score: score === null ? null : short(score),
     is_dermatoscopic: isDermatoscopic,
+    ...(isKnown ? { metadata: patient } : {}),
     ...(found.activation_maps ? { activation_maps: maps(found.activation_maps, found.grid, facts.classes) } : {}),
   };
+}
+
+// As lesionlab.evaluation.patient_terms: log odds of age (between years interpolated), sex and site are added to the image's.
+function withPatient(row, { age, sex, site }, terms) {
+  const odds = row.map((share, at) =>
+    Math.log(Math.max(share, 1e-9)) + (age === null ? 0 : between(age, terms.years, terms.age.map((one) => one[at])))
+    + (terms.sex[sex]?.[at] ?? 0) + (terms.site[site]?.[at] ?? 0));
+  const top = Math.max(...odds);
+  const shares = odds.map((value) => Math.exp(value - top));
+  const sum = shares.reduce((total, share) => total + share, 0);
+  return shares.map((share) => share / sum);
+}
+
+function between(value, places, values) {
+  const after = places.findIndex((place) => value < place);
+  if (after < 0) return values.at(-1) ?? 0;
+  if (after === 0) return values[0];
+  const share = (value - places[after - 1]) / (places[after] - places[after - 1]);
+  return values[after - 1] + share * (values[after] - values[after - 1]);
 }
 
 function normalised(probabilities) {

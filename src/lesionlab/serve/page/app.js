@@ -3,12 +3,13 @@
 // Of each image the page holds its File and a thumbnail; larger pictures are read again when they are looked at, so that
 // hundreds of photographs fit into a phone.
 
+import { element } from "./element.js";
 import { showExamples } from "./examples.js";
 import { readHeader, tooLarge } from "./header.js";
 import { dropped, ofFolder } from "./intake.js";
 import { csv, report, save, sheets } from "./output.js";
 import { drawPicture, reduced } from "./picture.js";
-import { aboutModel, detail, element, entry, inWords, isUnanswered, updateEntry } from "./view.js";
+import { aboutModel, detail, entry, inWords, isUnanswered, updateEntry } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 at("late").remove();
@@ -59,7 +60,7 @@ async function answer(item) {
   try {
     if (large) throw large;
     await prepare(item);
-    Object.assign(item, await engine.predict(item.file, model, item.stop.signal));
+    Object.assign(item, await engine.predict(item.file, model, item.stop.signal, item.patient));
   } catch (error) {
     const words = error instanceof TypeError ? `no response (${error.message}). Is the service still running?` : error.message;
     item.error = { code: error.code ?? "failed", reason: words };
@@ -165,7 +166,7 @@ function renewDetail(nodes) {
   const held = pane.contains(document.activeElement) ? document.activeElement : null;
   pane.replaceChildren(...nodes);
   if (!held) return;
-  const same = [...pane.querySelectorAll(held.localName)].find((node) => node.textContent === held.textContent);
+  const same = [...pane.querySelectorAll(held.localName)].find((node) => (held.id ? node.id === held.id : node.textContent === held.textContent));
   (same ?? pane).focus({ preventScroll: true });
 }
 
@@ -176,12 +177,23 @@ async function showDetail() {
   const button = (text, onclick) => element("button", { type: "button", className: "small", onclick }, text);
   const actions = [button("Remove", () => remove([item]))];
   if (isUnanswered(item)) actions.unshift(button("Try again", () => repeat([item])));
-  renewDetail(detail(item, model, settings, { actions }));
+  renewDetail(detail(item, model, settings, { actions, knows: (patient) => askAgain(item, patient) }));
   if (!item.result || item.bitmap !== undefined) return;
   const look = item.size ? await reduced(item) : null;
   if (item !== current || item.bitmap !== undefined) return void look?.bitmap.close();
   item.bitmap = look?.bitmap ?? null;
   showDetail();
+}
+
+// What is known of the patient has changed: ask once more. The answer of before stays until the new one is there.
+async function askAgain(item, patient) {
+  item.patient = patient;
+  const asked = await engine.predict(item.file, model, item.stop.signal, patient).catch((error) => ({ error: { code: "failed", reason: error.message } }));
+  if (item.patient !== patient || item.stop.signal.aborted) return;
+  Object.assign(item, { error: undefined, result: undefined }, asked);
+  updateEntry(item);
+  refresh();
+  if (item === current) showDetail();
 }
 
 function remove(removed) {

@@ -35,5 +35,5 @@ export async function start(progress) {
   return answer.model;
 }
 
-export const predict = (file) => ask({ file });
+export const predict = (file, model, signal, patient) => ask({ file, patient });
 export const again = () => {};

@@ -66,9 +66,10 @@ export async function start() {
   return body;
 }
 
-export async function predict(file, model, signal) {
+export async function predict(file, model, signal, patient) {
   const form = new FormData();
   form.append("image", file, file.name);
+  for (const [name, value] of Object.entries(patient ?? {})) if (value !== null) form.append(name, value);
   const query = `explain=${model.has_activation_maps}&neighbours=${model.reference ? 3 : 0}`;
   const response = await asked(`v1/predict?${query}`, { method: "POST", body: form, signal });
   const body = await bodyOf(response);

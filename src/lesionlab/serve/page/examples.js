@@ -1,6 +1,6 @@
 // The generated lesions of `lesionlab demo`: a strip of pictures under the drop zone; a click adds one as if it had been dropped.
 
-import { element } from "./view.js";
+import { element } from "./element.js";
 
 export async function showExamples(examples, read, add) {
   const section = document.getElementById("examples");

@@ -1,7 +1,8 @@
 // What leaves the page: a CSV table, a report in one file, paper.
 
+import { element } from "./element.js";
 import { printed } from "./picture.js";
-import { detail, element } from "./view.js";
+import { detail } from "./view.js";
 
 const PAPER_PX = 448;
 

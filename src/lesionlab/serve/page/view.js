@@ -1,19 +1,10 @@
 // One answer in, DOM out. Text only ever through textContent: file names may hold markup.
 
+import { element } from "./element.js";
+import { patientControls, patientWords } from "./patient.js";
 import { drawMap, drawPicture, seen } from "./picture.js";
 
 const PICTURE_PX = 832; // twice the width on the page, for fine screens
-
-export function element(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "share") node.style.setProperty("--share", value);
-    else if (name in node && name !== "list") node[name] = value;
-    else node.setAttribute(name, value);
-  }
-  node.append(...children);
-  return node;
-}
 
 export function percent(share) {
   if (share > 0 && share < 0.0005) return "<\u00a00.1\u00a0%";
@@ -205,8 +196,9 @@ function legend(item, model, settings) {
 const absent = (item) => element("p", { className: "absent" }, `This browser cannot show ${item.format ?? "this"} images.`);
 
 // Everything about one image. `settings` holds opacity and diagnosis of the map, and is changed by its controls;
-// `still`, of a printed sheet, holds the `image`: then there are no controls, no actions and no ids.
-export function detail(item, model, settings, { still = null, actions = [] } = {}) {
+// `still`, of a printed sheet, holds the `image`: then there are no controls, no actions and no ids. `knows` is told what is known
+// of the patient, by controls that a model has which takes that.
+export function detail(item, model, settings, { still = null, actions = [], knows = () => {} } = {}) {
   const head = element("header", {}, element("h2", still ? {} : { id: "detail-title" }, item.file.name));
   if (item.result || item.error) head.append(badge(item));
   if (!still) head.append(element("span", { className: "spring" }), ...actions);
@@ -214,6 +206,7 @@ export function detail(item, model, settings, { still = null, actions = [] } = {
   if (item.error) return [head, element("p", { className: "says-it error" }, item.error.reason)];
   const result = item.result;
   return [head, sentence(item, model), element("div", { className: "columns" }, picture(item, model, settings, still),
-    element("div", {}, probabilities(result, model), malignantScale(result, model),
+    element("div", {}, still || !model.patient?.years ? "" : patientControls(item, model, knows), probabilities(result, model),
+      element("p", { className: "quiet" }, patientWords(result)), malignantScale(result, model),
       predictionSet(result, model), doubts(result, model), neighbours(result)))];
 }

@@ -1,5 +1,5 @@
 // The engine of the static page, away from the page's own thread: ONNX Runtime Web on one thread of WebAssembly, which
-// needs no isolation headers. Messages in: {number, start} once, then {number, file}; out: {number, answer} or {progress}.
+// needs no isolation headers. Messages in: {number, start} once, then {number, file, patient}; out: {number, answer} or {progress}.
 
 import { answer } from "./answer.js";
 import { ImageError, readHeader, tooLarge } from "./header.js";
@@ -43,7 +43,7 @@ async function model() {
   return bytes;
 }
 
-async function predict(file) {
+async function predict(file, patient) {
   const large = tooLarge(file.size, facts.limits);
   if (large) throw large;
   const bytes = new Uint8Array(await file.arrayBuffer());
@@ -54,12 +54,12 @@ async function predict(file) {
   if (facts.has_ood) outputs.push("ood_score");
   const given = await session.run({ image }, outputs);
   const found = Object.fromEntries(outputs.map((name) => [name, given[name].data]));
-  return { result: answer(file.name, { ...found, grid: given.activation_maps?.dims.slice(1, 3) }, facts) };
+  return { result: answer(file.name, { ...found, grid: given.activation_maps?.dims.slice(1, 3) }, facts, patient) };
 }
 
 onmessage = async ({ data }) => {
   try {
-    postMessage({ number: data.number, answer: await (data.start ? start() : predict(data.file)) });
+    postMessage({ number: data.number, answer: await (data.start ? start() : predict(data.file, data.patient)) });
   } catch (error) {
     const code = error instanceof ImageError ? error.code : "failed";
     postMessage({ number: data.number, answer: { error: { code, reason: error.message } } });

@@ -1,0 +1,30 @@
+// What is known of the patient, beside the image: controls for it, and its words.
+
+import { element } from "./element.js";
+
+const OLDEST = 120; // years
+const NOTHING = { age: null, sex: null, site: null };
+
+// A fieldset for age, sex and site; `changed` is told what is known whenever that changes.
+export function patientControls(item, model, changed) {
+  const known = { ...NOTHING, ...item.patient };
+  const set = (name, value) => changed({ ...NOTHING, ...item.patient, [name]: value }); // as it is then: an answer may be under way
+  const select = (name, title, words) => element("label", {}, title, element("select", {
+    id: `patient-${name}`, onchange: (event) => set(name, event.target.value || null),
+  }, element("option", { value: "" }, "not known"),
+  ...words.map((word) => element("option", { value: word, selected: word === known[name] }, word))));
+  const age = element("input", {
+    id: "patient-age", type: "number", min: 0, max: OLDEST, step: 1, placeholder: "not known", value: known.age ?? "",
+    onchange: ({ target }) => (target.checkValidity() ? set("age", target.value === "" ? null : Number(target.value)) : target.reportValidity()),
+  });
+  return element("fieldset", { className: "patient" }, element("legend", {}, "What is known of the patient"),
+    element("label", {}, "Age, years", age), select("sex", "Sex", Object.keys(model.patient.sex)),
+    select("site", "Site", Object.keys(model.patient.site)));
+}
+
+// What counted for an answer, as a line of text; "" where it is the image alone.
+export function patientWords(result) {
+  const { age, sex, site } = result.metadata ?? NOTHING;
+  const words = [age === null ? null : `age ${age}`, sex, site].filter(Boolean);
+  return words.length ? `The probabilities take into account: ${words.join(", ")}.` : "";
+}

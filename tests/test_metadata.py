@@ -1,0 +1,345 @@
+"""Age, sex and site beside the image: read, fitted, put into a model file, and into every answer."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from playwright.sync_api import Browser, expect
+
+import tiny_onnx
+from browsing import give, opened
+from builders import write
+from conftest import lesionlab_here
+from lesionlab.data.patient import OLDEST, SEXES, SITES, Patient, read_patient
+from lesionlab.data.patient_table import read_patient_table
+from lesionlab.errors import UsageError
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.patient_fit import KnownPatients, choose_patient_terms, fit_patient_terms
+from lesionlab.evaluation.patient_terms import PatientTerms, log_odds, with_patients
+from lesionlab.inference.model import load_model
+from lesionlab.runs.directory import open_evaluated, open_run
+from lesionlab.taxonomy import DX, HAM10000
+from test_serve import serving
+
+K = len(DX)
+TERMS = PatientTerms(
+    years=(20.0, 60.0),
+    age=(tuple(0.1 * n for n in range(K)), tuple(-0.1 * n for n in range(K))),
+    sex={"female": (0.5, *[0.0] * (K - 1)), "male": (-0.5, *[0.0] * (K - 1))},
+    site={"trunk": (0.0, 1.0, *[0.0] * (K - 2))},
+)
+FACT = {"years": TERMS.years, "age": TERMS.age, "sex": TERMS.sex, "site": TERMS.site}
+patients = st.builds(
+    Patient,
+    st.none() | st.floats(0, OLDEST),
+    st.none() | st.sampled_from(list(SEXES)),
+    st.none() | st.sampled_from(list(SITES)),
+)
+
+
+@pytest.fixture(scope="module")
+def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, with log odds in its file."""
+    return tiny_onnx.write(tmp_path_factory.mktemp("model") / "knowing.onnx", tiny_onnx.facts(patient=FACT))
+
+
+# Read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (("55", "F", "lower_extremity"), Patient(55, "female", "lower extremity")),
+        ((55.0, "male", "Head/Neck"), Patient(55, "male", "head and neck")),
+        (("0", "m", "anterior torso"), Patient(0, "male", "trunk")),
+        (("120", "Woman", "oral/genital"), Patient(120, "female", "genital")),
+        ((float("nan"), "unknown", ""), Patient()),
+        ((None, "-", "n/a"), Patient()),
+    ],
+)
+def test_words_of_every_data_set_are_read(written: tuple, read: Patient) -> None:
+    assert read_patient(*written) == (read, ())
+
+
+@pytest.mark.parametrize("age", ["-5", "121", "300", "5_0", "old", "inf", "1e9"])
+def test_an_age_out_of_range_is_left_out_and_said(age: str) -> None:
+    found, (words,) = read_patient(age, "female", None)
+    assert found == Patient(None, "female", None) and f"age {age!r} is left out" in words and "0 to 120" in words
+
+
+def test_other_words_are_left_out_and_said() -> None:
+    found, (sex, site) = read_patient(40, "X", "palms/soles")
+    assert found == Patient(40) and "sex 'X'" in sex and "site 'palms/soles'" in site and "head and neck" in site
+
+
+def test_a_table_by_the_names_of_isic(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "isic_id,age_approx,anatom_site_general\na.jpg,50,trunk\nb,300,nowhere\n")
+    table = read_patient_table(path)
+    assert table.patients == {"a": Patient(50, None, "trunk"), "b": Patient()}
+    assert len(table.left_out) == 2 and all(words.startswith(f"{path}, row 3: ") for words in table.left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("image_id,dx\na,nv\n", "needed are one of image_id"),
+        ("age,sex\n50,male\n", "needed are one of image_id"),
+        ("image_id,age\na,50\na,60\n", "row 3: of image 'a' a row above says something else"),
+    ],
+)
+def test_a_table_that_cannot_be_used(text: str, words: str, tmp_path: Path, knowing: Path, photos: list[Path]) -> None:
+    path = write(tmp_path / "t.csv", text)
+    done = lesionlab_here("predict", photos[0], "--model", knowing, "--metadata", path)
+    assert done.returncode == 2 and words in done.stderr and not done.stdout
+
+
+# Added to an image's log odds
+
+
+@given(st.lists(st.floats(0.001, 1), min_size=K, max_size=K), patients)
+def test_log_odds_add_up(shares: list[float], patient: Patient) -> None:
+    row = np.array([shares]) / sum(shares)
+    (moved,) = with_patients(row, [patient], TERMS)
+    assert moved.sum() == pytest.approx(1)
+    if not patient.is_known:
+        assert (moved == row[0]).all()
+    shift = log_odds(patient, TERMS, K)
+    ratio = np.log(moved / row[0])
+    assert ratio - ratio[0] == pytest.approx(shift - shift[0], abs=1e-6)
+
+
+def test_ages_between_are_interpolated_and_beyond_are_held() -> None:
+    found = {age: log_odds(Patient(age), TERMS, K)[K - 1] for age in (0.0, 20.0, 40.0, 60.0, 120.0)}
+    assert list(found.values()) == pytest.approx([0.6, 0.6, 0.0, -0.6, -0.6])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"years": (60.0, 20.0)},
+        {"years": (20.0,)},
+        {"sex": {"male": (0.0,)}},
+        {"site": {"trunk": (float("inf"), *[0.0] * (K - 1))}},
+        {"colour": 1},
+    ],
+)
+def test_a_file_whose_log_odds_do_not_fit_is_refused(change: dict, tmp_path: Path) -> None:
+    path = tiny_onnx.write(tmp_path / "m.onnx", tiny_onnx.facts(patient=FACT | change))
+    with pytest.raises(UsageError, match="its fact 'patient' has no valid value"):
+        load_model(path)
+
+
+# Fitted
+
+
+def drawn(number: int, *, seed: int, is_telling: bool = True) -> tuple[list[Patient], np.ndarray]:
+    """Lesions of two of the diagnoses: akiec on old faces, nv on young trunks; or patients that tell nothing."""
+    random = np.random.default_rng(seed)
+    is_old = random.random(number) < 0.5
+    labels = np.where(is_old, DX.index("akiec"), DX.index("nv"))
+    told = is_old if is_telling else random.permutation(is_old)
+    ages = np.where(told, random.normal(70, 6, number), random.normal(35, 6, number)).clip(0, OLDEST)
+    sites = np.where(told, "head and neck", "trunk")
+    return [Patient(float(age), None, str(site)) for age, site in zip(ages, sites, strict=True)], labels
+
+
+def parts(*, is_telling: bool) -> tuple[KnownPatients, LabelledPredictions, list[Patient]]:
+    known, labels = drawn(600, seed=1, is_telling=is_telling)
+    others, other_labels = drawn(200, seed=2, is_telling=is_telling)
+    unsure = np.random.default_rng(3).dirichlet(np.full(K, 1.0), 200)
+    training = KnownPatients(known, labels, np.arange(600), np.full(600, "here"))
+    return training, LabelledPredictions(other_labels, unsure, np.arange(200), HAM10000), others
+
+
+def test_what_age_and_site_tell_is_found() -> None:
+    training, validation, others = parts(is_telling=True)
+    terms = choose_patient_terms(training, validation, others)
+    assert terms
+    old, young = (log_odds(one, terms, K) for one in (Patient(75, None, "head and neck"), Patient(30, None, "trunk")))
+    akiec, nv, mel = (DX.index(dx) for dx in ("akiec", "nv", "mel"))
+    assert old[akiec] - old[nv] > 2 and young[nv] - young[akiec] > 2 and abs(old[mel] + young[mel]) < 1
+    moved = with_patients(validation.probabilities, others, terms)
+    assert (moved.argmax(axis=1) == validation.labels).mean() > 0.7 > 0.3 > validation.is_right.mean()
+
+
+def test_patients_that_tell_nothing_are_not_taken() -> None:
+    assert choose_patient_terms(*parts(is_telling=False)) is None
+
+
+def test_too_few_or_unknown_patients_are_not_taken() -> None:
+    training, validation, others = parts(is_telling=True)
+    nothing = KnownPatients([Patient()] * 600, training.labels, training.lesions, training.sources)
+    assert choose_patient_terms(nothing, validation, others) is None
+    few = np.arange(200) < 20
+    assert choose_patient_terms(training, validation.take(few), others[:20]) is None
+
+
+def test_a_source_s_mix_is_not_taken_for_age() -> None:
+    """Old patients of one source, young of the other, and each source with its own diagnosis: of a source, age tells nothing."""
+    random = np.random.default_rng(4)
+    is_first = np.arange(4000) < 2000
+    ages = np.where(is_first, random.normal(65, 12, 4000), random.normal(50, 12, 4000)).clip(0, OLDEST)
+    labels = np.where(random.random(4000) < np.where(is_first, 0.8, 0.2), DX.index("akiec"), DX.index("nv"))
+    known = [Patient(float(age)) for age in ages]
+
+    def between(sources: np.ndarray) -> float:
+        terms = fit_patient_terms(KnownPatients(known, labels, np.arange(4000), sources), K)
+        old, young = log_odds(Patient(75), terms, K), log_odds(Patient(40), terms, K)
+        gain = old - young
+        return float(gain[DX.index("akiec")] - gain[DX.index("nv")])
+
+    assert abs(between(np.where(is_first, "a", "b"))) < 0.5 < 1 < between(np.full(4000, "one"))
+
+
+# In every answer
+
+
+def test_predict_takes_a_table(knowing: Path, photos: list[Path], tmp_path: Path) -> None:
+    known = [Patient(65, "female", "trunk"), Patient(25), Patient()]
+    rows = [
+        f"{path.stem},{one.age or ''},{one.sex or ''},{one.site or ''}"
+        for path, one in zip(photos, known, strict=False)
+    ]
+    table = write(tmp_path / "t.csv", "\n".join(["image_id,age,sex,localization", *rows, "other,400,,"]) + "\n")
+    done = lesionlab_here("predict", *photos[:4], "--model", knowing, "--metadata", table, "--json")
+    assert done.returncode == 0
+    assert "row 5: age '400' is left out" in done.stderr and "2 images are predicted without age, sex" in done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    alone = load_model(knowing).predict(photos[:4])
+    expected = with_patients(alone.probabilities, [*known, Patient()], TERMS)
+    for answer, row in zip(found, expected, strict=True):
+        assert list(answer["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-8)
+    assert [answer.get("metadata") for answer in found] == [known[0].as_dict(), known[1].as_dict(), None, None]
+    model = load_model(knowing)
+    by_name = {path.stem: one for path, one in zip(photos, known, strict=False)}
+    for given_as in (table, str(table), by_name):
+        assert model.predict(photos[:4], metadata=given_as).probabilities == pytest.approx(expected, abs=1e-8)
+    one = model.predict(photos[0], metadata=known[0])[0]
+    assert one.patient == known[0] and list(one.probabilities.values()) == pytest.approx(expected[0].tolist(), abs=1e-8)
+
+
+def test_a_model_that_takes_none_says_so(tiny: Path, photos: list[Path], tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "image_id,age\na,50\n")
+    done = lesionlab_here("predict", photos[0], "--model", tiny, "--metadata", table)
+    assert done.returncode == 2 and "does not take age, sex and site" in done.stderr
+    with pytest.raises(UsageError, match="does not take age"):
+        load_model(tiny).predict(photos[0], metadata=Patient(50))
+
+
+def test_shards_know_the_metadata_that_they_were_made_with(knowing: Path, photos: list[Path], tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", f"image_id,age\n{photos[0].stem},50\n")
+    common = ("predict", *photos[:3], "--model", knowing, "--shards", tmp_path / "s", "--shard-format", "csv")
+    assert lesionlab_here(*common, "--metadata", table).returncode == 0
+    assert "3 images were done before" in lesionlab_here(*common, "--metadata", table).stderr
+    other = lesionlab_here(*common)
+    assert other.returncode == 2 and "holds other images" in other.stderr
+
+
+@pytest.fixture(scope="module")
+def service(knowing: Path) -> Iterator[str]:
+    with serving("--model", knowing) as (url, _):
+        yield url
+
+
+def ask(url: str, photo: Path, **form: str) -> httpx.Response:
+    return httpx.post(f"{url}/v1/predict", files=[("image", (photo.name, photo.read_bytes()))], data=form, timeout=30)
+
+
+def test_the_service_takes_them_as_fields(service: str, knowing: Path, photos: list[Path]) -> None:
+    answer = ask(service, photos[0], age="65", sex="F", site="Trunk").json()
+    expected = load_model(knowing).predict(photos[0], metadata=Patient(65, "female", "trunk"))
+    assert list(answer["results"][0]["probabilities"].values()) == pytest.approx(expected.probabilities[0].tolist())
+    assert (
+        answer["results"][0]["metadata"] == {"age": 65, "sex": "female", "site": "trunk"} and "left_out" not in answer
+    )
+    odd = ask(service, photos[0], age="-1", site="moon").json()
+    alone = load_model(knowing).predict(photos[0])
+    assert list(odd["results"][0]["probabilities"].values()) == pytest.approx(alone.probabilities[0].tolist(), abs=1e-8)
+    assert len(odd["left_out"]) == 2 and "age '-1'" in odd["left_out"][0] and "metadata" not in odd["results"][0]
+
+
+def test_the_service_says_what_it_does_not_take(service: str, tiny: Path, photos: list[Path]) -> None:
+    picture = ("image", ("a.jpg", photos[0].read_bytes()))
+    twice = httpx.post(f"{service}/v1/predict", files=[picture, ("age", (None, "5")), ("age", (None, "6"))])
+    assert twice.status_code == 422 and "the field 'age' twice" in twice.json()["error"]["reason"]
+    with serving("--model", tiny) as (url, _):
+        refused = ask(url, photos[0], age="50")
+        assert refused.status_code == 422 and refused.json()["error"]["code"] == "no_metadata"
+        assert ask(url, photos[0]).status_code == 200
+
+
+def test_the_page_asks_for_them(service: str, knowing: Path, photos: list[Path], browser: Browser) -> None:
+    for page in opened(browser, service):
+        give(page, photos[:2])
+        before = page.locator("#detail td.n").all_inner_texts()
+        page.fill("#patient-age", "65")
+        page.keyboard.press("Tab")
+        expect(page.locator("#patient-sex")).to_be_focused()
+        page.select_option("#patient-sex", "female")
+        expect(page.locator("#detail")).to_contain_text("take into account: age 65, female.")
+        top = load_model(knowing).predict(photos[0], metadata=Patient(65, "female"))[0]
+        expect(page.locator("#detail th.top-one")).to_have_text(top.name)
+        page.select_option("#patient-site", "trunk")
+        expect(page.locator("#detail")).to_contain_text("take into account: age 65, female, trunk.")
+        assert page.locator("#detail td.n").all_inner_texts() != before
+        page.locator("#gallery li button").nth(1).click()
+        expect(page.locator("#patient-age")).to_have_value("")  # another image, of another patient
+        page.locator("#gallery li button").nth(0).click()
+        expect(page.locator("#patient-age")).to_have_value("65")
+        page.fill("#patient-age", "650")
+        page.keyboard.press("Tab")
+        expect(page.locator("#detail")).to_contain_text("take into account: age 65, female, trunk.")
+
+
+def test_a_model_that_takes_none_has_no_fields_on_its_page(tiny: Path, photos: list[Path], browser: Browser) -> None:
+    with serving("--model", tiny) as (url, _):
+        for page in opened(browser, url):
+            give(page, photos[:1])
+            expect(page.locator("#patient-age")).to_have_count(0)
+
+
+# A whole run
+
+
+@pytest.fixture(scope="module")
+def told(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Generated lesions whose patients' age and site tell the diagnosis."""
+    folder = tmp_path_factory.mktemp("told") / "lesions"
+    shutil.copytree(phantoms, folder)
+    (path,) = folder.rglob("*metadata.csv")
+    table = pd.read_csv(path)
+    table["age"] = 10 + 12 * table["dx"].map(DX.index)
+    table["localization"] = np.where(table["dx"] == "nv", "trunk", "face")
+    table.to_csv(path, index=False)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_learns_what_its_patients_tell(
+    told: Path, tiny: Path, tmp_path: Path, undrawn: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lesionlab.evaluation.patient_fit.FEWEST", 10)
+    out = tmp_path / "run"
+    done = lesionlab_here("probe", "--data", told, "--model", tiny, "--out", out)
+    assert done.returncode == 0 and "age, sex and site help on the validation part" in done.stdout, done.stderr
+    metrics = open_run(out).metrics()
+    assert metrics.decision and metrics.decision.patient
+    assert metrics.stages["patient"].log_loss < metrics.test.log_loss
+    card = (out / "card.md").read_text(encoding="utf-8")
+    assert "with age, sex and site as well" in card and "--metadata" in card
+    assert load_model(out).facts.patient == metrics.decision.patient and "patient" not in load_model(out).facts.decision
+    assert "with age, sex and site as well" in (out / "report.html").read_text(encoding="utf-8")
+    elsewhere = ("evaluate", out, "--data", told, "--split", out / "splits.csv", "--out", tmp_path / "e", "--metadata")
+    assert lesionlab_here(*elsewhere).returncode == 0
+    evaluated = open_evaluated(tmp_path / "e")
+    assert evaluated.metrics().test.log_loss == pytest.approx(metrics.stages["patient"].log_loss, abs=1e-4)
+    assert evaluated.metrics().given.endswith("with age, sex and site")
+    refused = lesionlab_here("evaluate", tiny, "--data", told, "--out", tmp_path / "f", "--metadata")
+    assert refused.returncode == 2 and "does not take age" in refused.stderr
