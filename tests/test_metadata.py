@@ -343,3 +343,30 @@ def test_a_run_learns_what_its_patients_tell(
     assert evaluated.metrics().given.endswith("with age, sex and site")
     refused = lesionlab_here("evaluate", tiny, "--data", told, "--out", tmp_path / "f", "--metadata")
     assert refused.returncode == 2 and "does not take age" in refused.stderr
+
+
+def with_ages(phantoms: Path, folder: Path, of_nevi: float, of_others: float) -> Path:
+    """Generated lesions, of whose patients the age alone is known."""
+    shutil.copytree(phantoms, folder)
+    (path,) = folder.rglob("*metadata.csv")
+    table = pd.read_csv(path)
+    ages = np.where(table["dx"] == "nv", of_nevi, of_others)
+    table.assign(age=ages, sex="unknown", localization="unknown").to_csv(path, index=False)
+    return folder
+
+
+@pytest.mark.slow
+def test_adapt_keeps_them_where_they_help(phantoms: Path, tmp_path: Path) -> None:
+    for_nevi = [float(dx == "nv") for dx in DX]
+    terms = {"years": [20.0, 80.0], "age": [for_nevi, [-value for value in for_nevi]], "sex": {}, "site": {}}
+    model = tiny_onnx.write(tmp_path / "m.onnx", tiny_onnx.facts(patient=terms))
+    said = {
+        (20.0, 80.0): "Age, sex and site help these images too",
+        (80.0, 20.0): "does not take age, sex and site: what the old file knows of them does not help",
+        (np.nan, np.nan): "does not take age, sex and site: the data do not have them",
+    }
+    for ages, words in said.items():
+        data, out = with_ages(phantoms, tmp_path / str(ages), *ages), tmp_path / f"{ages[0]}.onnx"
+        done = lesionlab_here("adapt", model, "--data", data, "--out", out)
+        assert done.returncode == 0 and words in done.stdout, done.stdout + done.stderr
+        assert (load_model(out).facts.patient == load_model(model).facts.patient) == words.startswith("Age")

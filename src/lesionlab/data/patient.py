@@ -68,10 +68,10 @@ def read_patient(age: object = None, sex: object = None, site: object = None) ->
     wanted = {
         "age": (age, found.age, f"a number of years, 0 to {OLDEST}"),
         "sex": (sex, found.sex, " or ".join(SEXES)),
-        "site": (site, found.site, ", ".join(SITES)),
+        "site": (site, found.site, f"one of {', '.join(SITES)}"),
     }
     left_out = (
-        f"{name} {str(given)[:40]!r} is left out: {words} is read"
+        f"{name} {str(given)[:40]!r} is left out: give {words}"
         for name, (given, read, words) in wanted.items()
         if read is None and _plain(given) not in UNKNOWN_WORDS
     )

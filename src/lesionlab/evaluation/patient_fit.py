@@ -52,15 +52,15 @@ def choose_patient_terms(
     if n_known < FEWEST or validation.n_lesions < FEWEST:
         return None
     whole = fit_patient_terms(training, validation.n_diagnoses)
-    before = _losses(validation.labels, validation.probabilities)
-    found = {share: whole.scaled(share) for share in SHARES}
-    gains = {
-        share: before - _losses(validation.labels, with_patients(validation.probabilities, patients, terms))
-        for share, terms in found.items()
-    }
-    best = max(gains, key=lambda share: float(gains[share].mean()))
-    error = float(np.std(gains[best]) / np.sqrt(validation.n_lesions))
-    return found[best] if float(gains[best].mean()) > error else None
+    shares = [whole.scaled(share) for share in SHARES]
+    best = max(shares, key=lambda terms: float(_gains(terms, validation, patients).mean()))
+    return best if do_help(best, validation, patients) else None
+
+
+def do_help(terms: PatientTerms, part: LabelledPredictions, patients: Sequence[Patient]) -> bool:
+    """Whether the mean log loss of images falls with their patients known by more than its standard error over the lesions."""
+    gains = _gains(terms, part, patients)
+    return float(gains.mean()) > float(np.std(gains) / np.sqrt(part.n_lesions))
 
 
 def fit_patient_terms(training: KnownPatients, n_diagnoses: int) -> PatientTerms:
@@ -123,6 +123,12 @@ def _as_terms(kernel: np.ndarray, mean: np.ndarray) -> PatientTerms:
     ]
     age, sex, site = [[tuple(row) for row in block.tolist()] for block in blocks]
     return PatientTerms(YEARS, tuple(age), dict(zip(SEXES, sex, strict=True)), dict(zip(SITES, site, strict=True)))
+
+
+def _gains(terms: PatientTerms, part: LabelledPredictions, patients: Sequence[Patient]) -> np.ndarray:
+    """By how much the log loss of each image falls, (n,)."""
+    moved = with_patients(part.probabilities, patients, terms)
+    return _losses(part.labels, part.probabilities) - _losses(part.labels, moved)
 
 
 def _losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.data.isic_ids import joined_ids, written_ids
+from lesionlab.data.patient_table import patients_of
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.before_after import DiagnosisGain, Gain, before_after, by_diagnosis
 from lesionlab.evaluation.label_errors import suspects
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics_file import Suspect
+from lesionlab.evaluation.patient_fit import do_help
+from lesionlab.evaluation.patient_terms import PatientTerms
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.adapted_facts import facts_of_adapted, own_rule, training_mix
@@ -145,6 +148,12 @@ def in_clinic(values: np.ndarray, start: Start) -> np.ndarray:
     return np.where(is_known, found - found[is_known].mean(), 0.0)
 
 
+def _kept_terms(old: Facts, labelled: Labelled, after: LabelledPredictions) -> PatientTerms | None:
+    """Keep what the model knows of age, sex and site where it helps the new answers too, in the same diagnoses."""
+    is_same = old.patient is not None and old.taxonomy.dx == labelled.taxonomy.dx
+    return old.patient if is_same and old.patient and do_help(old.patient, after, patients_of(labelled.table)) else None
+
+
 def _adapted(bundle: Bundle, labelled: Labelled, images: ClinicImages, choice: Choice, seed: int) -> Adapted:
     taxonomy, lesions, labels = labelled.taxonomy, labelled.lesions, labelled.labels
     old = images.start.probabilities_of(labelled.seen.probabilities)
@@ -161,7 +170,7 @@ def _adapted(bundle: Bundle, labelled: Labelled, images: ClinicImages, choice: C
         bundle.facts, taxonomy, choice.head, exponent, after, seen, data=described, card="", counts=counts
     )
     ids = joined_ids(bundle.facts.training_ids, written_ids(kept["image_id"]))
-    facts = dataclasses.replace(facts, training_ids=ids)
+    facts = dataclasses.replace(facts, training_ids=ids, patient=_kept_terms(bundle.facts, labelled, after))
     made = Adapted(bundle, facts, labelled, images.start, choice, before, after, before_after(before, after, seed=seed))
     card = adapted_card(
         old=bundle.facts,

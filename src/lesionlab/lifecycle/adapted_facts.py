@@ -86,7 +86,7 @@ def facts_of_adapted(
         card=card,
         taxonomy=taxonomy,
         ood=ood_of(old.ood, ood_scores),
-        patient=None,  # of the old head's probabilities; not looked at here
+        patient=None,  # until they are seen to help the new head's answers too
         diagnosis_counts=tuple(counts),
     )
 
@@ -126,7 +126,7 @@ def facts_of_mix(
         training_data=f"corrected for the mix of diagnoses of {data}; made of {old.name}, trained on {old.training_data}",
         card=card,
         ood=ood_of(old.ood, ood_scores),
-        patient=None,  # of the old head's probabilities; not looked at here
+        patient=None,  # without labels nothing says whether they help
         diagnosis_counts=tuple(counts.tolist()),
     )
 

@@ -1,5 +1,6 @@
 """An adaptation in words: what was done, what it promises, what it cannot; for the terminal and for the report."""
 
+from lesionlab.data.patient_table import patients_of
 from lesionlab.evaluation.before_after import FEWEST_LESIONS
 from lesionlab.evaluation.prediction_sets import images_needed
 from lesionlab.lifecycle.adapt import Adapted
@@ -38,7 +39,15 @@ def remarks(adapted: Adapted) -> list[str]:
             f"Nothing is promised of diagnoses with fewer than {FEWEST_LESIONS} lesions: {', '.join(few)}. Label more."
         )
     found += [
-        text for text in (_on_sets(adapted), _on_malignant(adapted), _on_lacking(adapted), _on_ood(adapted)) if text
+        text
+        for text in (
+            _on_sets(adapted),
+            _on_malignant(adapted),
+            _on_lacking(adapted),
+            _on_ood(adapted),
+            _on_patients(adapted),
+        )
+        if text
     ]
     return found
 
@@ -95,6 +104,22 @@ def _on_groups(adapted: Adapted) -> str:
         "Photographs of one lesion that were turned or taken at another zoom were not looked for, and may lie in two folds: "
         "'lesionlab check' with the extra 'match' finds them in the same folder, then adapt again."
     )
+
+
+def _on_patients(adapted: Adapted) -> str:
+    if adapted.old.facts.patient is None:
+        return ""
+    if adapted.facts.patient:
+        return (
+            "Age, sex and site help these images too: the new file takes them as the old one does (predict --metadata)."
+        )
+    if adapted.old.facts.taxonomy.dx != adapted.facts.taxonomy.dx:
+        why = "it predicts other diagnoses than the old one"
+    elif not any(patient.is_known for patient in patients_of(adapted.labelled.table)):
+        why = "the data do not have them"
+    else:
+        why = "what the old file knows of them does not help with these images"
+    return f"The new file does not take age, sex and site: {why}."
 
 
 def _on_sets(adapted: Adapted) -> str:
