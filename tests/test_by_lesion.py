@@ -74,7 +74,10 @@ def test_a_row_a_lesion(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "has the columns a, b; needed are lesion_id, and one of image_id, isic_id, image"),
+        (
+            "a,b\n1,2\n",
+            "has the columns a, b; needed are lesion_id, and one of image_id, isic_id, image, img_id, image_name",
+        ),
         ("image,lesion_id\nI0,L1\nI0,L2\n", "row 3: image 'I0' is of lesion 'L2', and of 'L1' above"),
     ],
 )

@@ -29,7 +29,10 @@ def trained(finished: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory
 def test_the_file_holds_the_runs_decision_and_card(trained: Path) -> None:
     facts = open_bundle(trained / "final.onnx").facts
     decision = json.loads((trained / "metrics.json").read_text())["decision"]
-    assert facts.decision | {"patient": decision["patient"]} == decision and facts.to_json()["thresholds"] == decision["thresholds"]
+    assert (
+        facts.decision | {"patient": decision["patient"]} == decision
+        and facts.to_json()["thresholds"] == decision["thresholds"]
+    )
     assert (trained / "card.md").read_text() in facts.card and "trained by the recipe" in facts.card
     assert "all of them" in facts.training_data
     is_training = pd.read_csv(trained / "splits.csv")["part"] == "train"

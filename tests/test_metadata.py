@@ -1,6 +1,7 @@
 """Age, sex and site beside the image: read, fitted, put into a model file, and into every answer."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,11 @@ import tiny_onnx
 from browsing import give, opened
 from builders import write
 from conftest import lesionlab_here
-from lesionlab.data.patient import OLDEST, SEXES, SITES, Patient, read_patient
+from lesionlab.data.patient import OLDEST_YEARS, SEXES, SITES, Patient, read_patient
 from lesionlab.data.patient_table import read_patient_table
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
-from lesionlab.evaluation.patient_fit import KnownPatients, choose_patient_terms, fit_patient_terms
+from lesionlab.evaluation.patient_fit import KnownPatients, choose_patient_terms, fit_patient_terms, gains_of_lesions
 from lesionlab.evaluation.patient_terms import PatientTerms, log_odds, with_patients
 from lesionlab.inference.model import load_model
 from lesionlab.runs.directory import open_evaluated, open_run
@@ -38,7 +39,7 @@ TERMS = PatientTerms(
 FACT = {"years": TERMS.years, "age": TERMS.age, "sex": TERMS.sex, "site": TERMS.site}
 patients = st.builds(
     Patient,
-    st.none() | st.floats(0, OLDEST),
+    st.none() | st.floats(0.1, OLDEST_YEARS),
     st.none() | st.sampled_from(list(SEXES)),
     st.none() | st.sampled_from(list(SITES)),
 )
@@ -58,32 +59,54 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (("55", "F", "lower_extremity"), Patient(55, "female", "lower extremity")),
         ((55.0, "male", "Head/Neck"), Patient(55, "male", "head and neck")),
-        (("0", "m", "anterior torso"), Patient(0, "male", "trunk")),
-        (("120", "Woman", "oral/genital"), Patient(120, "female", "genital")),
+        (("0.5", "m", "anterior torso"), Patient(0.5, "male", "trunk")),
+        (("120", "Woman", "genital areas"), Patient(120, "female", "genital")),
         ((float("nan"), "unknown", ""), Patient()),
         ((None, "-", "n/a"), Patient()),
     ],
 )
 def test_words_of_every_data_set_are_read(written: tuple, read: Patient) -> None:
-    assert read_patient(*written) == (read, ())
+    found = read_patient(*written)
+    assert found == read and not found.left_out
 
 
-@pytest.mark.parametrize("age", ["-5", "121", "300", "5_0", "old", "inf", "1e9"])
+@pytest.mark.parametrize("age", ["0", "-5", "121", "300", "5_0", "old", "inf", "1e9"])
 def test_an_age_out_of_range_is_left_out_and_said(age: str) -> None:
-    found, (words,) = read_patient(age, "female", None)
-    assert found == Patient(None, "female", None) and f"age {age!r} is left out" in words and "0 to 120" in words
+    found = read_patient(age, "female", None)
+    (words,) = found.left_out
+    assert found == Patient(None, "female", None) and f"age {age!r} is left out" in words and "up to 120" in words
 
 
 def test_other_words_are_left_out_and_said() -> None:
-    found, (sex, site) = read_patient(40, "X", "palms/soles")
+    found = read_patient(40, "X", "palms/soles")
+    sex, site = found.left_out
     assert found == Patient(40) and "sex 'X'" in sex and "site 'palms/soles'" in site and "head and neck" in site
+
+
+@pytest.mark.parametrize("wrong", [{"age": 500}, {"age": 0}, {"sex": ["female"]}, {"site": "acral"}])
+def test_a_patient_made_by_hand_is_checked(wrong: dict) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(UsageError, match=re.escape(f"{name} {str(value)!r} of a patient cannot be read: give ")):
+        Patient(**wrong)
+
+
+def test_a_patient_made_by_hand_is_written_in_one_way() -> None:
+    made = Patient(np.float32(55), "F", "Back")  # type: ignore[arg-type]
+    assert made == Patient(55.0, "female", "trunk") and json.dumps(made.as_dict())
+    assert Patient(float("nan")) == Patient(None, "unknown", "") == Patient()
 
 
 def test_a_table_by_the_names_of_isic(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", "isic_id,age_approx,anatom_site_general\na.jpg,50,trunk\nb,300,nowhere\n")
     table = read_patient_table(path)
     assert table.patients == {"a": Patient(50, None, "trunk"), "b": Patient()}
-    assert len(table.left_out) == 2 and all(words.startswith(f"{path}, row 3: ") for words in table.left_out)
+    assert len(table.patients["b"].left_out) == 2
+    assert table.columns == "age from age_approx, no sex, site from anatom_site_general; images by isic_id"
+
+
+def test_of_two_columns_the_one_that_says_anything_counts(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.csv", "image_id,age,age_approx,localization,site\na,,80,unknown,foot\nb,50,45,back,\n")
+    assert read_patient_table(path).patients == {"a": Patient(80, None, "foot"), "b": Patient(50, None, "trunk")}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +139,7 @@ def test_log_odds_add_up(shares: list[float], patient: Patient) -> None:
 
 
 def test_ages_between_are_interpolated_and_beyond_are_held() -> None:
-    found = {age: log_odds(Patient(age), TERMS, K)[K - 1] for age in (0.0, 20.0, 40.0, 60.0, 120.0)}
+    found = {age: log_odds(Patient(age), TERMS, K)[K - 1] for age in (1.0, 20.0, 40.0, 60.0, 120.0)}
     assert list(found.values()) == pytest.approx([0.6, 0.6, 0.0, -0.6, -0.6])
 
 
@@ -145,7 +168,7 @@ def drawn(number: int, *, seed: int, is_telling: bool = True) -> tuple[list[Pati
     is_old = random.random(number) < 0.5
     labels = np.where(is_old, DX.index("akiec"), DX.index("nv"))
     told = is_old if is_telling else random.permutation(is_old)
-    ages = np.where(told, random.normal(70, 6, number), random.normal(35, 6, number)).clip(0, OLDEST)
+    ages = np.where(told, random.normal(70, 6, number), random.normal(35, 6, number)).clip(1, OLDEST_YEARS)
     sites = np.where(told, "head and neck", "trunk")
     return [Patient(float(age), None, str(site)) for age, site in zip(ages, sites, strict=True)], labels
 
@@ -177,15 +200,27 @@ def test_too_few_or_unknown_patients_are_not_taken() -> None:
     training, validation, others = parts(is_telling=True)
     nothing = KnownPatients([Patient()] * 600, training.labels, training.lesions, training.sources)
     assert choose_patient_terms(nothing, validation, others) is None
+    one = [others[0], *[Patient()] * 199]  # who happens to have what helps
+    assert choose_patient_terms(training, validation, one) is None
     few = np.arange(200) < 20
     assert choose_patient_terms(training, validation.take(few), others[:20]) is None
+
+
+def test_a_lesion_of_many_images_has_one_say() -> None:
+    """Its twenty images gain, and forty other lesions lose."""
+    labels, lesions = np.full(60, DX.index("nv")), np.array([0] * 20 + list(range(1, 41)))
+    part = LabelledPredictions(labels, np.full((60, K), 1 / K), lesions, HAM10000)
+    for_nv = tuple(float(dx == "nv") for dx in DX)
+    terms = PatientTerms((20.0, 60.0), (for_nv, tuple(-0.1 * value for value in for_nv)), {}, {})
+    gains = gains_of_lesions(terms, part, [Patient(20.0)] * 20 + [Patient(60.0)] * 40)
+    assert len(gains) == 41 and gains[0] > 0.5 and (gains[1:] < 0).all()
 
 
 def test_a_source_s_mix_is_not_taken_for_age() -> None:
     """Old patients of one source, young of the other, and each source with its own diagnosis: of a source, age tells nothing."""
     random = np.random.default_rng(4)
     is_first = np.arange(4000) < 2000
-    ages = np.where(is_first, random.normal(65, 12, 4000), random.normal(50, 12, 4000)).clip(0, OLDEST)
+    ages = np.where(is_first, random.normal(65, 12, 4000), random.normal(50, 12, 4000)).clip(1, OLDEST_YEARS)
     labels = np.where(random.random(4000) < np.where(is_first, 0.8, 0.2), DX.index("akiec"), DX.index("nv"))
     known = [Patient(float(age)) for age in ages]
 
@@ -207,22 +242,57 @@ def test_predict_takes_a_table(knowing: Path, photos: list[Path], tmp_path: Path
         f"{path.stem},{one.age or ''},{one.sex or ''},{one.site or ''}"
         for path, one in zip(photos, known, strict=False)
     ]
-    table = write(tmp_path / "t.csv", "\n".join(["image_id,age,sex,localization", *rows, "other,400,,"]) + "\n")
+    lines = ["image_id,age,sex,localization", *rows, f"{photos[3].stem},400,,", "other,500,,"]
+    table = write(tmp_path / "t.csv", "\n".join(lines) + "\n")
     done = lesionlab_here("predict", *photos[:4], "--model", knowing, "--metadata", table, "--json")
     assert done.returncode == 0
-    assert "row 5: age '400' is left out" in done.stderr and "2 images are predicted without age, sex" in done.stderr
+    assert "age from age, sex from sex, site from localization; images by image_id" in done.stderr
+    assert f"{photos[3]}: age '400' is left out" in done.stderr and "500" not in done.stderr
+    assert (
+        "2 images are predicted from the picture alone" in done.stderr
+        and f"of {photos[2]}, {photos[3]}." in done.stderr
+    )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     alone = load_model(knowing).predict(photos[:4])
     expected = with_patients(alone.probabilities, [*known, Patient()], TERMS)
     for answer, row in zip(found, expected, strict=True):
         assert list(answer["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-8)
     assert [answer.get("metadata") for answer in found] == [known[0].as_dict(), known[1].as_dict(), None, None]
+    assert len(found[3]["left_out"]) == 1 and "left_out" not in found[0]
     model = load_model(knowing)
     by_name = {path.stem: one for path, one in zip(photos, known, strict=False)}
     for given_as in (table, str(table), by_name):
         assert model.predict(photos[:4], metadata=given_as).probabilities == pytest.approx(expected, abs=1e-8)
     one = model.predict(photos[0], metadata=known[0])[0]
     assert one.patient == known[0] and list(one.probabilities.values()) == pytest.approx(expected[0].tolist(), abs=1e-8)
+
+
+def test_a_file_keeps_its_patient_under_another_name(knowing: Path, photos: list[Path], tmp_path: Path) -> None:
+    for folder in ("p", "q"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photos[0], tmp_path / folder)
+    table = write(tmp_path / "t.csv", f"image_id,age\n{photos[0].name},65\n")
+    done = lesionlab_here("predict", tmp_path / "p", tmp_path / "q", "--model", knowing, "--metadata", table, "--json")
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first["image"] != second["image"] and first["probabilities"] == second["probabilities"]
+    assert "alone" not in done.stderr
+
+
+@pytest.mark.parametrize("wrong", [5, False, [Patient(3)], pd.DataFrame({"age": [3]}), {"a": {"age": 3}}, {"a": None}])
+def test_metadata_of_another_kind_is_refused(wrong: object, knowing: Path, photos: list[Path]) -> None:
+    with pytest.raises(UsageError, match="metadata"):
+        load_model(knowing).predict(photos[0], metadata=wrong)  # type: ignore[arg-type]
+
+
+def test_a_table_is_gone_on_with_by_the_same_metadata(knowing: Path, photos: list[Path], tmp_path: Path) -> None:
+    out, table = tmp_path / "p.csv", write(tmp_path / "t.csv", f"image_id,age\n{photos[1].stem},65\n")
+    common = ("predict", *photos[:3], "--model", knowing, "--out", out, "--resume")
+    assert lesionlab_here("predict", *photos[:2], "--model", knowing, "--out", out).returncode == 0
+    other = lesionlab_here(*common, "--metadata", table)
+    assert other.returncode == 2 and "with other --metadata" in other.stderr
+    out.unlink()
+    for _ in range(2):
+        assert lesionlab_here(*common, "--metadata", table).returncode == 0
 
 
 def test_a_model_that_takes_none_says_so(tiny: Path, photos: list[Path], tmp_path: Path) -> None:
@@ -256,19 +326,22 @@ def test_the_service_takes_them_as_fields(service: str, knowing: Path, photos: l
     answer = ask(service, photos[0], age="65", sex="F", site="Trunk").json()
     expected = load_model(knowing).predict(photos[0], metadata=Patient(65, "female", "trunk"))
     assert list(answer["results"][0]["probabilities"].values()) == pytest.approx(expected.probabilities[0].tolist())
-    assert (
-        answer["results"][0]["metadata"] == {"age": 65, "sex": "female", "site": "trunk"} and "left_out" not in answer
-    )
-    odd = ask(service, photos[0], age="-1", site="moon").json()
+    (result,) = answer["results"]
+    assert result["metadata"] == {"age": 65, "sex": "female", "site": "trunk"} and "left_out" not in result
+    (odd,) = ask(service, photos[0], age="-1", site="moon").json()["results"]
     alone = load_model(knowing).predict(photos[0])
-    assert list(odd["results"][0]["probabilities"].values()) == pytest.approx(alone.probabilities[0].tolist(), abs=1e-8)
-    assert len(odd["left_out"]) == 2 and "age '-1'" in odd["left_out"][0] and "metadata" not in odd["results"][0]
+    assert list(odd["probabilities"].values()) == pytest.approx(alone.probabilities[0].tolist(), abs=1e-8)
+    assert len(odd["left_out"]) == 2 and "age '-1'" in odd["left_out"][0] and "metadata" not in odd
 
 
 def test_the_service_says_what_it_does_not_take(service: str, tiny: Path, photos: list[Path]) -> None:
     picture = ("image", ("a.jpg", photos[0].read_bytes()))
     twice = httpx.post(f"{service}/v1/predict", files=[picture, ("age", (None, "5")), ("age", (None, "6"))])
     assert twice.status_code == 422 and "the field 'age' twice" in twice.json()["error"]["reason"]
+    address = httpx.post(f"{service}/v1/predict?age=5", files=[picture])
+    assert address.status_code == 422 and "Send age as a field" in address.json()["error"]["reason"]
+    long = ask(service, photos[0], age="0" * 300 + "55")
+    assert long.status_code == 422 and "'age' has more than 200 bytes" in long.json()["error"]["reason"]
     with serving("--model", tiny) as (url, _):
         refused = ask(url, photos[0], age="50")
         assert refused.status_code == 422 and refused.json()["error"]["code"] == "no_metadata"
@@ -336,13 +409,31 @@ def test_a_run_learns_what_its_patients_tell(
     assert "with age, sex and site as well" in card and "--metadata" in card
     assert load_model(out).facts.patient == metrics.decision.patient and "patient" not in load_model(out).facts.decision
     assert "with age, sex and site as well" in (out / "report.html").read_text(encoding="utf-8")
-    elsewhere = ("evaluate", out, "--data", told, "--split", out / "splits.csv", "--out", tmp_path / "e", "--metadata")
+    elsewhere = (
+        "evaluate",
+        out,
+        "--data",
+        told,
+        "--split",
+        out / "splits.csv",
+        "--out",
+        tmp_path / "e",
+        "--use-metadata",
+    )
     assert lesionlab_here(*elsewhere).returncode == 0
     evaluated = open_evaluated(tmp_path / "e")
     assert evaluated.metrics().test.log_loss == pytest.approx(metrics.stages["patient"].log_loss, abs=1e-4)
     assert evaluated.metrics().given.endswith("with age, sex and site")
-    refused = lesionlab_here("evaluate", tiny, "--data", told, "--out", tmp_path / "f", "--metadata")
+    refused = lesionlab_here("evaluate", tiny, "--data", told, "--out", tmp_path / "f", "--use-metadata")
     assert refused.returncode == 2 and "does not take age" in refused.stderr
+    shaken = lesionlab_here("evaluate", out, "--data", told, "--out", tmp_path / "g", "--use-metadata", "--robustness")
+    assert shaken.returncode == 2 and "leave out --use-metadata" in shaken.stderr
+    (table,) = told.rglob("*metadata.csv")
+    silent = tmp_path / "silent"
+    shutil.copytree(told, silent)
+    pd.read_csv(table)[["lesion_id", "image_id", "dx"]].to_csv(silent / table.relative_to(told), index=False)
+    nothing = lesionlab_here("evaluate", out, "--data", silent, "--out", tmp_path / "h", "--use-metadata")
+    assert nothing.returncode == 2 and "have no age, sex or site that can be read" in nothing.stderr
 
 
 def with_ages(phantoms: Path, folder: Path, of_nevi: float, of_others: float) -> Path:

@@ -622,7 +622,7 @@ def test_resume_refuses_another_table_or_model(photos: Path, tiny: Path, tmp_pat
     assert main(["predict", str(photos), "--model", str(other), "--out", str(out)]) == 1
     before = out.read_bytes()
     assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2
-    assert "was written by another model, or of other images: a1 has " in capsys.readouterr().err
+    assert "was written by another model, of other images or with other --metadata: a1 has " in capsys.readouterr().err
     assert out.read_bytes() == before
     out.write_text("a,b\n1,2\n")
     assert main(["predict", str(photos), "--model", str(tiny), "--out", str(out), "--resume"]) == 2

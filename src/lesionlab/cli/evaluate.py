@@ -74,9 +74,9 @@ def _add_further_options(group: Group) -> None:
         help="leave out the lesions that the model was trained on, by the ISIC ids in its file",
     )
     group.add_argument(
-        "--metadata",
+        "--use-metadata",
         action="store_true",
-        help="take age, sex and site of the data into the probabilities, as 'predict --metadata' does",
+        help="predict from age, sex and site too, as the data's own table has them",
     )
     group.add_argument(
         "--robustness",
@@ -111,7 +111,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         image_types=image_types,
         by_lesion=options.by_lesion,
         unseen=options.unseen,
-        metadata=options.metadata,
+        use_metadata=options.use_metadata,
     )
     evaluated = directory.open_evaluated(options.out)
     metrics = evaluated.metrics()

@@ -15,6 +15,7 @@ from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.messages import say
+from lesionlab.cli.predict_metadata import saying_what_is_unknown, with_metadata
 from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.images import ImageError
 from lesionlab.errors import UsageError
@@ -27,7 +28,6 @@ from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
 from lesionlab.taxonomy import Taxonomy
 
 _BAR = 20
-_MOST_SAID = 5  # values of a table that are left out
 _NAME = 45  # the longest name of a diagnosis
 _WIDE = 24 + 2 + _BAR + 7 + _NAME + 2 + 44  # columns of a terminal that take a line for an image with all names in full
 
@@ -53,10 +53,11 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     first = list(islice(sources, 2))  # bad arguments show here, before --out is touched
     sources = chain(first, sources)
     if options.metadata:
-        sources = _with_metadata(sources, model, options.metadata)
+        sources = with_metadata(sources, model, options.metadata)
     if options.shards:
         from lesionlab.cli.predict_shards import predict_shards
 
+        sources = saying_what_is_unknown(sources, options.metadata) if options.metadata else sources
         return predict_shards(sources, model, options)
     if options.by_lesion:
         return _predict_by_lesion(sources, model, options)
@@ -83,29 +84,6 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
         say(f"lesionlab: {overlays.n_missing:,} of {overlays.n:,} overlays could not be made.")
         return code or 1
     return code
-
-
-def _with_metadata(sources: Iterator[Source], model: Model, path: Path) -> Iterator[Source]:
-    """Put age, sex and site to the images; at the end, say of how many nothing is known."""
-    from lesionlab.data.patient_table import read_patient_table
-
-    table = read_patient_table(path)
-    for words in table.left_out[:_MOST_SAID]:
-        say(f"lesionlab: {words}.")
-    if len(table.left_out) > _MOST_SAID:
-        say(f"lesionlab: {len(table.left_out) - _MOST_SAID:,} more values of {path} are left out.")
-
-    known = model.with_metadata(sources, table.patients)
-
-    def counted() -> Iterator[Source]:
-        n_without = 0
-        for source in known:
-            n_without += not source.patient.is_known
-            yield source
-        if n_without:
-            say(f"{n_without:,} images are predicted without age, sex and site: {path} says nothing of them.")
-
-    return counted()
 
 
 def _predict_by_lesion(sources: Iterable[Source], model: Model, options: Namespace) -> int:
@@ -145,6 +123,8 @@ def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
 
 def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace, written: str = "") -> int:
     n_read = n_unreadable = 0
+    if options.metadata:
+        sources = saying_what_is_unknown(sources, options.metadata)
     try:
         results = model.stream(sources, batch_size=options.batch_size, explain=bool(options.explain))
         for result in _with_progress(results, options):

@@ -20,12 +20,12 @@ from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.joined import folder_of_row
 from lesionlab.data.layouts.metadata import PATIENT, UNKNOWN
 from lesionlab.data.layouts.recognise import Collection
+from lesionlab.data.patient import OLDEST_YEARS
 from lesionlab.data.point_matches import PointMatch
 from lesionlab.data.stored_images import is_stored
 from lesionlab.errors import LesionlabError, UsageError
 from lesionlab.folders import named
 
-OLDEST_YEARS = 120
 # HAM10000 rounds ages to 5 years. Its 39 zeros (21 lesions, all of one clinic) may be infants, but 5 show a benign
 # keratosis, which no infant has: a zero is no age to learn from or to report on.
 _AGE_ZERO = "kept; the age counts as unknown, since HAM10000's zeros include lesions that no infant has"

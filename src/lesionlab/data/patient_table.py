@@ -7,12 +7,11 @@ from pathlib import Path
 import pandas as pd
 
 from lesionlab.data.image_formats import without_suffix
-from lesionlab.data.layouts.tables import read_rows, tidy
+from lesionlab.data.layouts.tables import IMAGE_COLUMNS, UNKNOWN_WORDS, read_rows, tidy
 from lesionlab.data.patient import Patient, read_patient
 from lesionlab.errors import UsageError
 
-_IMAGE = ("image_id", "isic_id", "image", "img_id", "image_name")
-_NAMES = {  # of several for one value, the first that is there
+_NAMES = {
     "age": ("age", "age_approx", "age_approximate"),
     "sex": ("sex", "gender"),
     "site": (
@@ -28,41 +27,46 @@ _NAMES = {  # of several for one value, the first that is there
 
 @dataclass(frozen=True)
 class PatientTable:
-    """The patient of each image, by image id; `left_out` has what is not read, in words."""
+    """The patient of each image, by image id; `columns`, in words, says what was read from which column."""
 
     patients: Mapping[str, Patient]
-    left_out: tuple[str, ...]
+    columns: str
 
 
 def read_patient_table(path: Path) -> PatientTable:
     """Read a table with a column of image ids and at least one of age, sex and site, by any of the names that data sets use.
+
+    Of several columns for one value, the first counts whose cell says anything.
 
     Raises:
         UsageError: the table cannot be read, lacks these columns, or says two things of one image.
 
     """
     header, rows = read_rows(path, tidy)
-    image_column = next((name for name in _IMAGE if name in header), None)
-    column_of = {value: next((name for name in names if name in header), None) for value, names in _NAMES.items()}
-    if image_column is None or not any(column_of.values()):
+    image_column = next((name for name in IMAGE_COLUMNS if name in header), None)
+    columns = {value: [name for name in names if name in header] for value, names in _NAMES.items()}
+    if image_column is None or not any(columns.values()):
         raise UsageError(
-            f"{path} has the columns {', '.join(header)}; needed are one of {', '.join(_IMAGE)}, and age, sex or localization "
-            "(site)."
+            f"{path} has the columns {', '.join(header)}; needed are one of {', '.join(IMAGE_COLUMNS)}, and one of "
+            f"{', '.join(name for names in _NAMES.values() for name in names)}."
         )
-    at = {value: header.index(name) for value, name in column_of.items() if name}
     patients: dict[str, Patient] = {}
-    left_out: list[str] = []
     for line, cells in rows:
-        image = without_suffix(cells[header.index(image_column)])
-        patient, unread = read_patient(**{value: cells[place] for value, place in at.items()})
-        left_out += [f"{path}, row {line}: {words}" for words in unread]
+        row = dict(zip(header, cells, strict=True))
+        image = without_suffix(row[image_column])
+        patient = read_patient(**{value: _first([row[name] for name in names]) for value, names in columns.items()})
         if image and patients.setdefault(image, patient) != patient:
             raise UsageError(f"{path}, row {line}: of image {image!r} a row above says something else. Keep one.")
-    return PatientTable(patients, tuple(left_out))
+    read = [f"{value} from {' or '.join(names)}" if names else f"no {value}" for value, names in columns.items()]
+    return PatientTable(patients, f"{', '.join(read)}; images by {image_column}")
+
+
+def _first(cells: Sequence[str]) -> str:
+    return next((cell for cell in cells if cell.lower() not in UNKNOWN_WORDS), "")
 
 
 def patients_of(table: pd.DataFrame) -> Sequence[Patient]:
     """Give the patient of each row of a collection's table: `age`, `sex` and `localization`, as far as it has them."""
     nothing = [None] * len(table)
     columns = (table[name].tolist() if name in table else nothing for name in ("age", "sex", "localization"))
-    return [read_patient(*row)[0] for row in zip(*columns, strict=True)]
+    return [read_patient(*row) for row in zip(*columns, strict=True)]

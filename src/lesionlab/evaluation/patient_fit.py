@@ -16,7 +16,7 @@ from lesionlab.evaluation.patient_terms import PatientTerms, with_patients
 
 YEARS = (10.0, 25.0, 40.0, 55.0, 70.0, 85.0)
 SHARES = (0.25, 0.5, 0.75, 1.0)
-FEWEST = 50  # training lesions with anything known, and validation lesions, below which nothing is fitted
+FEWEST = 50  # lesions with anything known, of training or of validation, below which nothing is said
 _SOURCE_WEIGHT = (
     5.0  # of the column of each source: its mix of diagnoses is hardly held back, and so is not taken for age
 )
@@ -48,19 +48,21 @@ def choose_patient_terms(
         gains no more than its standard error over the lesions.
 
     """
-    n_known = len({lesion for lesion, one in zip(training.lesions, training.patients, strict=True) if one.is_known})
-    if n_known < FEWEST or validation.n_lesions < FEWEST:
+    if _n_known(training.lesions, training.patients) < FEWEST or _n_known(validation.lesions, patients) < FEWEST:
         return None
     whole = fit_patient_terms(training, validation.n_diagnoses)
     shares = [whole.scaled(share) for share in SHARES]
-    best = max(shares, key=lambda terms: float(_gains(terms, validation, patients).mean()))
+    best = max(shares, key=lambda terms: float(gains_of_lesions(terms, validation, patients).mean()))
     return best if do_help(best, validation, patients) else None
 
 
 def do_help(terms: PatientTerms, part: LabelledPredictions, patients: Sequence[Patient]) -> bool:
-    """Whether the mean log loss of images falls with their patients known by more than its standard error over the lesions."""
-    gains = _gains(terms, part, patients)
-    return float(gains.mean()) > float(np.std(gains) / np.sqrt(part.n_lesions))
+    """Whether the log loss of lesions falls, on average by more than its standard error; not of fewer than `FEWEST`.
+
+    Lesions of whose patient nothing is known have no say.
+    """
+    gains = gains_of_lesions(terms, part, patients)
+    return len(gains) >= FEWEST and float(gains.mean()) > float(gains.std(ddof=1) / np.sqrt(len(gains)))
 
 
 def fit_patient_terms(training: KnownPatients, n_diagnoses: int) -> PatientTerms:
@@ -125,10 +127,17 @@ def _as_terms(kernel: np.ndarray, mean: np.ndarray) -> PatientTerms:
     return PatientTerms(YEARS, tuple(age), dict(zip(SEXES, sex, strict=True)), dict(zip(SITES, site, strict=True)))
 
 
-def _gains(terms: PatientTerms, part: LabelledPredictions, patients: Sequence[Patient]) -> np.ndarray:
-    """By how much the log loss of each image falls, (n,)."""
+def gains_of_lesions(terms: PatientTerms, part: LabelledPredictions, patients: Sequence[Patient]) -> np.ndarray:
+    """By how much the log loss of each lesion falls, the mean of its images; of those with a known patient."""
     moved = with_patients(part.probabilities, patients, terms)
-    return _losses(part.labels, part.probabilities) - _losses(part.labels, moved)
+    gains = _losses(part.labels, part.probabilities) - _losses(part.labels, moved)
+    is_known = np.array([patient.is_known for patient in patients], dtype=bool)
+    _, of_lesion = np.unique(part.lesions[is_known], return_inverse=True)
+    return np.bincount(of_lesion, gains[is_known]) / np.bincount(of_lesion)
+
+
+def _n_known(lesions: np.ndarray, patients: Sequence[Patient]) -> int:
+    return len({lesion for lesion, patient in zip(lesions, patients, strict=True) if patient.is_known})
 
 
 def _losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

@@ -182,28 +182,31 @@ def _whole_rows_end(path: Path) -> int:
 def not_done(sources: Iterable[Source], done: Done, model: Model, path: Path) -> Iterator[Source]:
     """Give the sources that the table has no row of; the first it has is predicted again, to know model and image by.
 
+    So is the first of whose patient anything is known, to know the metadata by.
+
     Raises:
-        UsageError: the table's rows are another model's, or of other images.
+        UsageError: the table's rows are another model's, of other images, or with other metadata.
 
     """
-    is_known = False
+    is_known = has_known_patient = False
     for source in sources:
         if source.image not in done.row_of:
             yield source
             continue
         done.n_skipped += 1
-        if is_known:
+        is_patient_known = source.patient.is_known
+        if is_known and (has_known_patient or not is_patient_known):
             continue
         (result,) = model.stream([source])
         if isinstance(result, Prediction):
-            is_known = True
+            is_known, has_known_patient = True, has_known_patient or is_patient_known
             before = done.probabilities[done.row_of[source.image]]
             now = np.array(list(result.probabilities.values()))
             differences = np.abs(before - now)
             if not (differences <= _SAME).all():
                 worst = int(differences.argmax())
                 raise UsageError(
-                    f"{path} was written by another model, or of other images: {source.image} has "
+                    f"{path} was written by another model, of other images or with other --metadata: {source.image} has "
                     f"{model.facts.taxonomy.columns[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
                     "Choose another file with --out, or leave out --resume."
                 )

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from lesionlab.data.image_formats import SUFFIXES
+from lesionlab.data.image_formats import SUFFIXES, without_suffix
 from lesionlab.data.patient import Patient
 from lesionlab.errors import UsageError, why_missing
 from lesionlab.files import refuse_unread, walk
@@ -33,6 +33,11 @@ class Source:
     where: str
     given: Any
     patient: Patient = Patient()
+
+    @property
+    def file_id(self) -> str:
+        """The image id that a table may know it by: the name of its file, whatever name tells it from others here."""
+        return without_suffix(self.given.name if isinstance(self.given, Path) else self.image)
 
     @staticmethod
     def of_file(path: str | Path) -> "Source":

@@ -6,18 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from lesionlab.data.image_formats import without_suffix
-from lesionlab.data.layouts.tables import read_rows, read_start, tidy
+from lesionlab.data.layouts.tables import IMAGE_COLUMNS, read_rows, read_start, tidy
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion
 from lesionlab.inference.csv_table import no_table
 from lesionlab.inference.predictions import Prediction, short
 
-_IMAGE_COLUMNS = ("image_id", "isic_id", "image")
-
 
 def names_lesions(header: Sequence[str]) -> bool:
     """Tell whether a table with these columns says which lesion each image shows."""
-    return "lesion_id" in header and any(name in header for name in _IMAGE_COLUMNS)
+    return "lesion_id" in header and any(name in header for name in IMAGE_COLUMNS)
 
 
 def read_lesions(path: Path) -> dict[str, str]:
@@ -28,10 +26,10 @@ def read_lesions(path: Path) -> dict[str, str]:
 
     """
     header, rows = read_rows(path, tidy)
-    image_column = next((name for name in _IMAGE_COLUMNS if name in header), None)
+    image_column = next((name for name in IMAGE_COLUMNS if name in header), None)
     if image_column is None or "lesion_id" not in header:
         raise UsageError(
-            f"{path} has the columns {', '.join(header)}; needed are lesion_id, and one of {', '.join(_IMAGE_COLUMNS)}."
+            f"{path} has the columns {', '.join(header)}; needed are lesion_id, and one of {', '.join(IMAGE_COLUMNS)}."
         )
     image_at, lesion_at = header.index(image_column), header.index("lesion_id")
     lesion_of: dict[str, str] = {}

@@ -98,6 +98,14 @@ class Model:
         answer = partial(self.predict_batch, explain=explain)
         return stream_batches(answer, images, batch_size=batch_size, workers=workers)
 
+    def refuse_metadata(self) -> None:
+        """Raise UsageError where the model has learnt nothing of age, sex and site."""
+        if self.facts.patient is None:
+            raise UsageError(
+                f"The model {self.name!r} does not take age, sex and site: its data did not hold them, its predictions would not "
+                "have become better by them, or it was made by an older lesionlab. Leave the metadata out."
+            )
+
     def with_metadata(
         self, sources: Iterable[Source], metadata: str | Path | Mapping[str, Patient] | Patient
     ) -> Iterator[Source]:
@@ -107,14 +115,15 @@ class Model:
             UsageError: the model takes none, or the table cannot be read; before the first image is given.
 
         """
-        refuse_without_terms(self.facts)
+        self.refuse_metadata()
         if isinstance(metadata, Patient):
             return (replace(source, patient=metadata) for source in sources)
         if isinstance(metadata, str | os.PathLike):
             from lesionlab.data.patient_table import read_patient_table
 
             metadata = read_patient_table(Path(metadata)).patients
-        return (replace(source, patient=metadata.get(without_suffix(source.image), Patient())) for source in sources)
+        known = _by_image(metadata)
+        return (replace(source, patient=known.get(source.file_id, Patient())) for source in sources)
 
     def predict_batch(
         self, batch: Sequence[Source], *, explain: bool = False, features: bool = False
@@ -132,13 +141,16 @@ class Model:
         return self.bundle.run(outputs, pixels)
 
 
-def refuse_without_terms(facts: Facts) -> None:
-    """Raise UsageError where a model has learnt nothing of age, sex and site."""
-    if facts.patient is None:
+def _by_image(metadata: Any) -> dict[str, Patient]:
+    if not isinstance(metadata, Mapping):
         raise UsageError(
-            f"The model {facts.name!r} does not take age, sex and site: its data did not hold them, it would not have become "
-            "better by them, or it was adapted since. Leave the metadata out."
+            f"metadata must be the path of a table, a Patient for all images, or a mapping from image ids to Patient; got "
+            f"{type(metadata).__name__}."
         )
+    wrong = next((item for item in metadata.items() if not isinstance(item[1], Patient)), None)
+    if wrong:
+        raise UsageError(f"metadata: {wrong[0]!r} has {wrong[1]!r}; give a lesionlab.Patient(age=…, sex=…, site=…).")
+    return {without_suffix(str(image)): patient for image, patient in metadata.items()}
 
 
 def load_model(path: str | Path | None = None) -> Model:

@@ -41,7 +41,7 @@ class Prediction:
         ood_score: how little the image is like a dermatoscopic one, 0 or more (`lesionlab.evaluation.ood`); None where the model
             has no such score.
         is_dermatoscopic: whether the score lies within the model's threshold; None where it has no score.
-        patient: what was known of the patient, and is in the probabilities; None where nothing was.
+        patient: what was known of the patient, and is in the probabilities; its `left_out` says what was given and is not.
         file: the file to open, which `source` may not name byte for byte; None where bytes or pixels were given.
 
     """
@@ -59,12 +59,13 @@ class Prediction:
     features: np.ndarray | None = field(default=None, compare=False, repr=False)
     ood_score: float | None = None
     is_dermatoscopic: bool | None = None
-    patient: Patient | None = None
+    patient: Patient = Patient()
     file: Path | None = field(default=None, compare=False, repr=False)
 
     def as_dict(self) -> dict[str, object]:
-        """Give what JSON can hold, as `predict --json` prints it; of the maps nothing. `metadata` where any was given."""
-        known = {"metadata": self.patient.as_dict()} if self.patient else {}
+        """Give what JSON can hold, as `predict --json` prints it; of the maps nothing. `metadata` where any counts."""
+        known: dict[str, object] = {"metadata": self.patient.as_dict()} if self.patient.is_known else {}
+        known |= {"left_out": self.patient.left_out} if self.patient.left_out else {}
         return {
             "image": self.image,
             "path": self.source,
@@ -158,9 +159,8 @@ def decide(malignant_probability: float, uncertainty: float, thresholds: Thresho
 def prediction_of(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -> Prediction:
     """Word what the model gives for one image, and with what is known of the patient: `found` holds its row of each output."""
     row, ood_score, taxonomy = found["probabilities"], found.get("ood_score"), facts.taxonomy
-    patient = source.patient if facts.patient and source.patient.is_known else None
-    if facts.patient and patient:
-        (row,) = with_patients(row[None], [patient], facts.patient)
+    if facts.patient:
+        (row,) = with_patients(row[None], [source.patient], facts.patient)
     dx = taxonomy.dx[int(row.argmax())]
     malignant = float(row[list(taxonomy.is_malignant)].sum())
     uncertainty = float(uncertainties(row[None])[0])
@@ -180,7 +180,7 @@ def prediction_of(source: Source, found: Mapping[str, np.ndarray], facts: Facts)
         features=found.get("features"),
         ood_score=None if ood_score is None else float(ood_score),
         is_dermatoscopic=is_dermatoscopic,
-        patient=patient,
+        patient=source.patient,
         file=source.given if isinstance(source.given, Path) else None,
     )
 

@@ -166,7 +166,8 @@ def _left(shards: Iterator[Shard], done: dict[int, Line], tally: JobProgress, fo
             _count(tally, line)
         else:
             raise UsageError(
-                f"{folder / line.file} holds other images than these now do (first: {shard.sources[0].where}): the list "
+                f"{folder / line.file} holds other images than these now do, or was made with other --metadata (first: "
+                f"{shard.sources[0].where}): the list "
                 "has changed. Choose another folder with --shards, or give the same images in the same order."
             )
 

@@ -63,8 +63,8 @@ def mix_in_words(adapted: AdaptedMix) -> list[str]:
         + (f", {unread} more cannot be read." if unread else "."),
         f"Estimated mix of diagnoses: {shares}.",
         *([] if adapted.is_counted else [_NOT_COUNTED]),
-        "Probabilities are corrected for it. Nothing is measured without labels, so that nothing is promised: prediction sets "
-        "and operating points are left out. Label ten lesions or more, of two diagnoses or more, to measure.",
+        "Probabilities are corrected for it. Nothing is measured without labels, so that nothing is promised: prediction sets, "
+        "operating points, and age, sex and site are left out. Label ten lesions or more, of two diagnoses or more, to measure.",
     ]
 
 

@@ -28,7 +28,7 @@ from lesionlab.evaluation.measure import GIVEN, ModelChoices, Parts, measure, re
 from lesionlab.evaluation.metrics_file import Metrics, Robustness
 from lesionlab.evaluation.skin_tone import with_skin_tone
 from lesionlab.files import write_csv, write_json
-from lesionlab.inference.model import Model, load_model, refuse_without_terms
+from lesionlab.inference.model import Model, load_model
 from lesionlab.lifecycle.evaluated_part import EvaluatedPart, ImagesInParts, predict_in_parts, read_for_model
 from lesionlab.lifecycle.given_predictions import (
     GivenPredictions,
@@ -66,7 +66,7 @@ def evaluate(
     image_types: tuple[str, ...] | None = None,
     by_lesion: bool = False,
     unseen: bool = False,
-    metadata: bool = False,
+    use_metadata: bool = False,
 ) -> Path:
     """Evaluate a model on the labelled images of a folder and write a report; return its path.
 
@@ -87,7 +87,7 @@ def evaluate(
         image_types: kinds of image to evaluate, see `read_collection`.
         by_lesion: join the images of each lesion into one prediction, see `lesionlab.evaluation.by_lesion`.
         unseen: leave the lesions out that the model was trained on, by the ISIC ids in its file.
-        metadata: move the probabilities by age, sex and site, as `Model.predict` does.
+        use_metadata: predict from age, sex and site too, as the table of the data has them; see `Model.predict`.
 
     Raises:
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
@@ -96,11 +96,11 @@ def evaluate(
     model, data, out = str(model) if model else None, Path(data), Path(out)
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
-    opened = _open_model(model, has_robustness=bool(robustness_lesions), has_metadata=metadata)
+    opened = _open_model(model, has_robustness=bool(robustness_lesions), has_metadata=use_metadata)
     images = _read(data, opened or str(model), taxonomy, image_types, split, unseen=unseen)
     matrix = read_costs(costs, images.collection.taxonomy) if costs else None
     with _held(out):
-        given = _given(opened or str(model), images, allow_missing, bool(robustness_lesions), metadata)
+        given = _given(opened or str(model), images, allow_missing, bool(robustness_lesions), use_metadata)
         test, validation = (images.part(given, part, by_lesion) for part in ("test", "validation"))
         if not len(test.table):
             raise UsageError(_nothing_left(images, data))
@@ -162,11 +162,13 @@ def _open_model(model: str | None, *, has_robustness: bool, has_metadata: bool) 
     """Open what is evaluated; None: it is a table of predictions."""
     if not model or not str(model).lower().endswith(".csv"):
         opened = load_model(model)
+        if has_metadata and has_robustness:
+            raise UsageError("--robustness predicts changed pictures alone: leave out --use-metadata, or --robustness.")
         if has_metadata:
-            refuse_without_terms(opened.facts)
+            opened.refuse_metadata()
         return opened
     if has_metadata:
-        raise UsageError("--metadata needs a model: of a table, predict with --metadata and evaluate what it writes.")
+        raise UsageError("--use-metadata needs a model: evaluate the table that predict --metadata writes as it is.")
     if has_robustness:
         raise UsageError("--robustness needs a model: a table has no predictions of changed images.")
     return None
@@ -241,7 +243,7 @@ def _describe(images: ImagesInParts, test: EvaluatedPart, given: GivenPrediction
         seed=seed,
         model=given.model,
         data=describe_data(collection, test.table),
-        findings=(*collection.findings, *cleaned.findings, *_doubtful(given), *_joined(images, given, test)),
+        findings=(*collection.findings, *cleaned.findings, *given.findings, *_joined(images, given, test)),
         set_aside=_set_aside(images, given),
         overlap_with_training=overlap,
         images_trained_on=known,
@@ -258,11 +260,6 @@ def _set_aside(images: ImagesInParts, given: GivenPredictions) -> tuple[SetAside
         *(SetAside(name, "no prediction") for name in without),
         *(SetAside(name, "predicted, but not in the data") for name in given.unknown),
     )
-
-
-def _doubtful(given: GivenPredictions) -> list[Finding]:
-    what, decision = "A prediction may be of another file of this name", "taken for the file that is read"
-    return finding("prediction-twice", what, decision, given.doubtful)
 
 
 def _joined(images: ImagesInParts, given: GivenPredictions, test: EvaluatedPart) -> list[Finding]:

@@ -6,6 +6,7 @@ In: the table of images to be evaluated. Out: what the model makes of each, and 
 import dataclasses
 import filecmp
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pandas as pd
 
 from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.findings import Finding, finding
 from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.layouts.tables import read_start
+from lesionlab.data.patient import Patient
 from lesionlab.data.patient_table import patients_of
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
@@ -51,14 +54,14 @@ class GivenPredictions:
         seen: of each image, in the order of its table; rows of NaN where there is none.
         model: what gave them.
         unknown: images that a table predicts and the data do not hold.
-        doubtful: ids that two different files of the data have.
+        findings: what is doubtful of them.
 
     """
 
     seen: ModelOutputs
     model: EvaluatedModel
     unknown: list[str] = field(default_factory=list)
-    doubtful: list[str] = field(default_factory=list)
+    findings: Sequence[Finding] = ()
 
     @property
     def has_prediction(self) -> np.ndarray:
@@ -85,11 +88,34 @@ def predictions_of_model(model: Model, table: pd.DataFrame, *, has_metadata: boo
         operating=facts.operating,
         uses_metadata=has_metadata,
     )
+    patients = patients_of(table) if has_metadata else []
+    findings = _unknown_patients(table, patients) if has_metadata else []
     seen = see(model.bundle, len(paths), read)
     if has_metadata and facts.patient:
-        moved = with_patients(seen.probabilities, patients_of(table), facts.patient)
+        moved = with_patients(seen.probabilities, patients, facts.patient)
         seen = dataclasses.replace(seen, probabilities=moved)
-    return GivenPredictions(seen, described)
+    return GivenPredictions(seen, described, findings=findings)
+
+
+def _unknown_patients(table: pd.DataFrame, patients: Sequence[Patient]) -> list[Finding]:
+    """Say which images are evaluated by the picture alone, and what could not be read.
+
+    Raises:
+        UsageError: nothing is known of any.
+
+    """
+    pairs = list(zip(table["image_id"], patients, strict=True))
+    if not any(patient.is_known for patient in patients):
+        raise UsageError(
+            "--use-metadata: the data have no age, sex or site that can be read, of any image. Leave it out, or add the "
+            "columns age, sex or localization to their table."
+        )
+    left_out = [f"{image}: {words}" for image, patient in pairs for words in patient.left_out]
+    unknown = [image for image, patient in pairs if not patient.is_known]
+    return [
+        *finding("metadata-left-out", "An age, sex or site cannot be read", "left out", left_out),
+        *finding("metadata-unknown", "No age, sex and site are known", "predicted from the picture alone", unknown),
+    ]
 
 
 def predictions_of_table(
@@ -134,7 +160,13 @@ def predictions_of_table(
         conformal=None,
         operating=(),
     )
-    return GivenPredictions(ModelOutputs(values), described, unknown, doubtful)
+    found = finding(
+        "prediction-twice",
+        "A prediction may be of another file of this name",
+        "taken for the file that is read",
+        doubtful,
+    )
+    return GivenPredictions(ModelOutputs(values), described, unknown, found)
 
 
 def _faults(path: Path, missing: list[str], unknown: list[str], doubtful: list[str]) -> list[str]:

@@ -34,7 +34,7 @@ from lesionlab.serve.page_facts import PAGE, describe_model
 from lesionlab.serve.reference import Reference, read_reference
 from lesionlab.serve.schema import ERRORS, UPLOAD, Answer, ErrorBody, Health
 from lesionlab.serve.settings import Settings
-from lesionlab.serve.uploads import BadUpload, read_form
+from lesionlab.serve.uploads import PATIENT, BadUpload, read_form
 
 MOST_NEIGHBOURS = 10
 
@@ -152,22 +152,24 @@ def _add_predict(api: APIRouter, engine: Engine, settings: Settings, reference: 
     ) -> Response:
         """Predict one image or several; they are kept in memory until they are answered, and nowhere else."""
         form = read_form(request.headers.get("content-type", ""), await request.body(), settings.limits)
-        patient, left_out = read_patient(**form.patient)
         if explain and not engine.model.bundle.has_activation_maps:
             raise BadUpload(422, "no_maps", f"The model {facts.name} has no activation maps. Ask without explain.")
         if neighbours and reference is None:
             raise BadUpload(422, "no_reference", "There are no cases to compare with. Ask without neighbours.")
+        if in_address := [name for name in PATIENT if name in request.query_params]:
+            reason = f"Send {' and '.join(in_address)} as a field of the form, not in the address, which servers log."
+            raise BadUpload(422, "bad_parameter", reason)
         if form.patient and facts.patient is None:
             raise BadUpload(422, "no_metadata", f"The model {facts.name} takes no age, sex and site. Ask without them.")
         started = time.perf_counter()
+        patient = read_patient(**form.patient)
         answers = await engine.predict(form.uploads, explain=explain, features=neighbours > 0, patient=patient)
         meter.count_images(answers, time.perf_counter() - started)
         unreadable = [answer for answer in answers if isinstance(answer, Unreadable)]
         if len(unreadable) == len(answers):
             status = {"not_an_image": 415, "too_large": 413}.get(unreadable[0].code, 422)
             return JSONResponse(error_body(unreadable[0].code, unreadable[0].reason), status)
-        results = [_result(answer, reference, neighbours) for answer in answers]
-        return JSONResponse(head | ({"left_out": left_out} if left_out else {}) | {"results": results})
+        return JSONResponse(head | {"results": [_result(answer, reference, neighbours) for answer in answers]})
 
 
 def _result(answer: Prediction | Unreadable, reference: Reference | None, neighbours: int) -> dict[str, object]:

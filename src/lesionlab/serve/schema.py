@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from lesionlab.data.patient import OLDEST, SEXES, SITES
+from lesionlab.data.patient import OLDEST_YEARS, SEXES, SITES
 from lesionlab.serve.uploads import FIELD
 
 UPLOAD = {
@@ -18,7 +18,7 @@ UPLOAD = {
                     FIELD: {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},
                     "age": {
                         "type": "string",
-                        "description": f"Years, 0 to {OLDEST}; of the patient whom all images are of.",
+                        "description": f"Years, up to {OLDEST_YEARS}; of the patient whom all images are of.",
                     },
                     "sex": {"type": "string", "description": ", ".join(SEXES)},
                     "site": {"type": "string", "description": ", ".join(SITES)},
@@ -85,7 +85,10 @@ class Result(BaseModel):
     prediction_set: list[str] | None = Field(None, description="What cannot be ruled out, the likeliest first.")
     ood_score: float | None = None
     is_dermatoscopic: bool | None = None
-    metadata: Patient | None = Field(None, description="Where age, sex or site were given.")
+    metadata: Patient | None = Field(None, description="Where age, sex or site are in the probabilities.")
+    left_out: list[str] | None = Field(
+        None, description="What of age, sex and site could not be read, and is not used."
+    )
     activation_maps: Maps | None = Field(None, description="With explain=true.")
     neighbours: list[Neighbour] | None = Field(None, description="With neighbours, where there is a reference folder.")
 
@@ -95,9 +98,6 @@ class Answer(BaseModel):
 
     notice: str
     model: dict[str, str]
-    left_out: list[str] | None = Field(
-        None, description="What of age, sex and site could not be read, and is not used."
-    )
     results: list[Result]
 
 

@@ -48,7 +48,7 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> Form:
 
     Raises:
         BadUpload: another content type (415), no boundary or a broken form (400), too many or too large images (413), none
-            at all, other fields, or one of `PATIENT` twice (422).
+            at all, other fields, or one of `PATIENT` twice or too long (422).
 
     """
     kind, options = parse_options_header(content_type)
@@ -71,7 +71,7 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> Form:
     try:
         for part in parser:
             if part.name in PATIENT and part.name not in patient:
-                patient[part.name] = part.raw[:MOST_NAME].decode("utf-8", "replace")
+                patient[part.name] = _short_text(part.name, part.raw)
             elif part.name == FIELD:
                 uploads.append(Upload(_plain_name(part.filename, len(uploads) + 1), part.raw))
             else:
@@ -85,6 +85,12 @@ def read_form(content_type: str, body: bytes, limits: Limits) -> Form:
     if not uploads:
         raise BadUpload(422, "no_image", f"The form holds no field '{FIELD}'.")
     return Form(tuple(uploads), patient)
+
+
+def _short_text(name: str, data: bytes) -> str:
+    if len(data) > MOST_NAME:
+        raise BadUpload(422, "bad_parameter", f"The field {name!r} has more than {MOST_NAME} bytes.")
+    return data.decode("utf-8", "replace")
 
 
 def _plain_name(name: str | None, number: int) -> str:

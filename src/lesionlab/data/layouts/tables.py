@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW = "line in the file"  # kept beside each row; no header can hold it, since blanks in a header become "_"
+IMAGE_COLUMNS = ("image_id", "isic_id", "image", "img_id", "image_name")  # of several, the first that is there
 SEPARATORS = (",", ";", "\t", "|")
 UNKNOWN_WORDS = ("", "unknown", "nan", "na", "n/a", "none", "null", "-", "?")
 MAX_BYTES = 200_000_000  # HAM10000's table has 0.7 MB

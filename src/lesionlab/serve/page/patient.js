@@ -2,7 +2,7 @@
 
 import { element } from "./element.js";
 
-const OLDEST = 120; // years
+const OLDEST = 120; // years; 0 stands for an unknown age
 const NOTHING = { age: null, sex: null, site: null };
 
 // A fieldset for age, sex and site; `changed` is told what is known whenever that changes.
@@ -14,7 +14,7 @@ export function patientControls(item, model, changed) {
   }, element("option", { value: "" }, "not known"),
   ...words.map((word) => element("option", { value: word, selected: word === known[name] }, word))));
   const age = element("input", {
-    id: "patient-age", type: "number", min: 0, max: OLDEST, step: 1, placeholder: "not known", value: known.age ?? "",
+    id: "patient-age", type: "number", min: 1, max: OLDEST, step: "any", placeholder: "not known", value: known.age ?? "",
     onchange: ({ target }) => (target.checkValidity() ? set("age", target.value === "" ? null : Number(target.value)) : target.reportValidity()),
   });
   return element("fieldset", { className: "patient" }, element("legend", {}, "What is known of the patient"),

@@ -107,9 +107,10 @@ function predictionSet(result, model) {
   if (!result.prediction_set?.length) return "";
   const { coverage, images = [] } = model.conformal;
   const few = coverage ? model.classes.filter((_, at) => images[at] < coverage / (1 - coverage) - 1e-9) : [];
+  const beside = result.metadata ? " That was measured on pictures alone, without age, sex and site." : "";
   const promise = coverage
     ? `Such a list holds the true diagnosis for ${percent(coverage)} of images like those that the model was calibrated on. For other images nothing is guaranteed${
-      few.length ? `, nor for these diagnoses, which too few lesions showed: ${few.map((dx) => nameOf(model, dx)).join(", ")}` : ""}.`
+      few.length ? `, nor for these diagnoses, which too few lesions showed: ${few.map((dx) => nameOf(model, dx)).join(", ")}` : ""}.${beside}`
     : "";
   return element("div", {}, element("h3", {}, "Cannot be ruled out"),
     element("p", {}, result.prediction_set.map((dx) => nameOf(model, dx)).join(", ")),
