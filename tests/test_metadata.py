@@ -424,6 +424,7 @@ def test_a_run_learns_what_its_patients_tell(
     evaluated = open_evaluated(tmp_path / "e")
     assert evaluated.metrics().test.log_loss == pytest.approx(metrics.stages["patient"].log_loss, abs=1e-4)
     assert evaluated.metrics().given.endswith("with age, sex and site")
+    assert "images, with age, sex and site</h1>" in (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
     refused = lesionlab_here("evaluate", tiny, "--data", told, "--out", tmp_path / "f", "--use-metadata")
     assert refused.returncode == 2 and "does not take age" in refused.stderr
     shaken = lesionlab_here("evaluate", out, "--data", told, "--out", tmp_path / "g", "--use-metadata", "--robustness")
