@@ -33,6 +33,11 @@ from lesionlab.inference.bundle import open_bundle
 from lesionlab.inference.facts import Facts
 from packaged_sets import labelled, see_all
 
+_BEFORE = "### Operating points"
+_ON_CARD = """The model file takes age, sex and site (`lesionlab predict --metadata`, and the page): log odds of each diagnosis, fitted on the
+training part; a share of them was chosen by log loss on the validation part, and taken since its gain there is larger than its
+standard error. Of another clinic that says little. All other figures here are of the image alone."""
+
 
 def main() -> None:
     """Fit, measure, and write where asked to."""
@@ -121,9 +126,11 @@ def _cell(one: Difference) -> str:
 
 def _write(path: Path, terms: PatientTerms) -> None:
     model = onnx.load(path)
-    written = {prop.key: prop.value for prop in model.metadata_props} | {
-        "patient": json.dumps(msgspec.to_builtins(terms))
-    }
+    written = {prop.key: prop.value for prop in model.metadata_props}
+    card = json.loads(written["card"])
+    if _ON_CARD not in card:
+        card = card.replace(_BEFORE, f"{_ON_CARD}\n\n{_BEFORE}", 1)
+    written |= {"patient": json.dumps(msgspec.to_builtins(terms)), "card": json.dumps(card)}
     onnx.helper.set_model_props(model, written)
     with replacing(path) as temporary:
         onnx.save(model, temporary)

@@ -248,9 +248,10 @@ def test_predict_takes_a_table(knowing: Path, photos: list[Path], tmp_path: Path
     assert done.returncode == 0
     assert "age from age, sex from sex, site from localization; images by image_id" in done.stderr
     assert f"{photos[3]}: age '400' is left out" in done.stderr and "500" not in done.stderr
+    assert "2 images are predicted from the picture alone" in done.stderr
     assert (
-        "2 images are predicted from the picture alone" in done.stderr
-        and f"of {photos[2]}, {photos[3]}." in done.stderr
+        f"has no row for {photos[2]}, {photos[3]}, or nothing" in done.stderr
+        and "No image has a row" not in done.stderr
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     alone = load_model(knowing).predict(photos[:4])
@@ -278,6 +279,36 @@ def test_a_file_keeps_its_patient_under_another_name(knowing: Path, photos: list
     assert "alone" not in done.stderr
 
 
+def test_a_row_that_names_a_folder_is_of_the_file_there(knowing: Path, photos: list[Path], tmp_path: Path) -> None:
+    for folder, photo in zip("pq", photos, strict=False):
+        (tmp_path / folder).mkdir()
+        shutil.copy(photo, tmp_path / folder / "1.jpg")
+    table = write(tmp_path / "t.csv", "image_id,age\np/1.jpg,25\nq/1,65\n")
+    done = lesionlab_here("predict", tmp_path / "p", tmp_path / "q", "--model", knowing, "--metadata", table, "--json")
+    assert [json.loads(line)["metadata"]["age"] for line in done.stdout.splitlines()] == [25, 65]
+    by_path = {tmp_path / "p" / "1.jpg": Patient(25), str(tmp_path / "q" / "1.jpg"): Patient(65)}
+    found = load_model(knowing).predict([*by_path], metadata=by_path)
+    assert [item.patient.age for item in found] == [25, 65]
+
+
+def test_metadata_of_no_image_is_said(knowing: Path, photos: list[Path], tmp_path: Path) -> None:
+    table = write(tmp_path / "t.csv", "image_id,age\nother,25\n")
+    done = lesionlab_here("predict", *photos[:2], "--model", knowing, "--metadata", table, "--out", tmp_path / "p.csv")
+    assert "No image has a row in" in done.stderr and "all predictions are of the picture alone" in done.stderr
+    for metadata in ({}, {"other": Patient(25)}, table):
+        with pytest.raises(UsageError, match="metadata has nothing of any image; the first is"):
+            load_model(knowing).predict(photos[:2], metadata=metadata)
+    with pytest.raises(UsageError, match="two patients for the image 'a'"):
+        load_model(knowing).predict(photos[0], metadata={"a.jpg": Patient(5), "a.png": Patient(6)})
+
+
+def test_images_are_streamed_with_their_patients(knowing: Path, tiny: Path, photos: list[Path]) -> None:
+    model = load_model(knowing)
+    known = list(model.with_metadata(photos[:2], Patient(65)))
+    assert [item.patient for item in model.stream(known)] == [Patient(65)] * 2  # type: ignore[union-attr]
+    assert [item.patient for item in load_model(tiny).predict(known)] == [Patient()] * 2  # a model that takes none
+
+
 @pytest.mark.parametrize("wrong", [5, False, [Patient(3)], pd.DataFrame({"age": [3]}), {"a": {"age": 3}}, {"a": None}])
 def test_metadata_of_another_kind_is_refused(wrong: object, knowing: Path, photos: list[Path]) -> None:
     with pytest.raises(UsageError, match="metadata"):
@@ -293,6 +324,8 @@ def test_a_table_is_gone_on_with_by_the_same_metadata(knowing: Path, photos: lis
     out.unlink()
     for _ in range(2):
         assert lesionlab_here(*common, "--metadata", table).returncode == 0
+    without = lesionlab_here(*common)
+    assert without.returncode == 2 and "with other --metadata" in without.stderr
 
 
 def test_a_model_that_takes_none_says_so(tiny: Path, photos: list[Path], tmp_path: Path) -> None:
@@ -308,8 +341,10 @@ def test_shards_know_the_metadata_that_they_were_made_with(knowing: Path, photos
     common = ("predict", *photos[:3], "--model", knowing, "--shards", tmp_path / "s", "--shard-format", "csv")
     assert lesionlab_here(*common, "--metadata", table).returncode == 0
     assert "3 images were done before" in lesionlab_here(*common, "--metadata", table).stderr
+    write(table, f"image_id,age,sex\n{photos[0].stem},50,what\n")  # the same of what counts
+    assert "3 images were done before" in lesionlab_here(*common, "--metadata", table).stderr
     other = lesionlab_here(*common)
-    assert other.returncode == 2 and "holds other images" in other.stderr
+    assert other.returncode == 2 and "or was made with other --metadata" in other.stderr
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +401,7 @@ def test_the_page_asks_for_them(service: str, knowing: Path, photos: list[Path],
         expect(page.locator("#patient-age")).to_have_value("")  # another image, of another patient
         page.locator("#gallery li button").nth(0).click()
         expect(page.locator("#patient-age")).to_have_value("65")
-        page.fill("#patient-age", "650")
+        page.fill("#patient-age", "0")
         page.keyboard.press("Tab")
         expect(page.locator("#detail")).to_contain_text("take into account: age 65, female, trunk.")
 
@@ -424,7 +459,8 @@ def test_a_run_learns_what_its_patients_tell(
     evaluated = open_evaluated(tmp_path / "e")
     assert evaluated.metrics().test.log_loss == pytest.approx(metrics.stages["patient"].log_loss, abs=1e-4)
     assert evaluated.metrics().given.endswith("with age, sex and site")
-    assert "images, with age, sex and site</h1>" in (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+    report = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+    assert "images, with age, sex and site</h1>" in report and "age, sex and site by log odds" in report
     refused = lesionlab_here("evaluate", tiny, "--data", told, "--out", tmp_path / "f", "--use-metadata")
     assert refused.returncode == 2 and "does not take age" in refused.stderr
     shaken = lesionlab_here("evaluate", out, "--data", told, "--out", tmp_path / "g", "--use-metadata", "--robustness")
@@ -452,6 +488,12 @@ def test_adapt_keeps_them_where_they_help(phantoms: Path, tmp_path: Path) -> Non
     for_nevi = [float(dx == "nv") for dx in DX]
     terms = {"years": [20.0, 80.0], "age": [for_nevi, [-value for value in for_nevi]], "sex": {}, "site": {}}
     model = tiny_onnx.write(tmp_path / "m.onnx", tiny_onnx.facts(patient=terms))
+    few = with_ages(phantoms, tmp_path / "few", 20.0, 80.0)
+    (path,) = few.rglob("*metadata.csv")
+    table = pd.read_csv(path)
+    table.assign(age=table["age"].where(np.arange(len(table)) < 20)).to_csv(path, index=False)
+    done = lesionlab_here("adapt", model, "--data", few, "--out", tmp_path / "few.onnx")
+    assert "lesions, and of fewer than 50 it cannot be told whether they help" in done.stdout, done.stdout + done.stderr
     said = {
         (20.0, 80.0): "Age, sex and site help these images too",
         (80.0, 20.0): "does not take age, sex and site: what the old file knows of them does not help",

@@ -15,7 +15,7 @@ from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli.messages import say
-from lesionlab.cli.predict_metadata import saying_what_is_unknown, with_metadata
+from lesionlab.cli.predict_metadata import UnknownPatients, with_metadata
 from lesionlab.data.image_formats import SUFFIXES
 from lesionlab.data.images import ImageError
 from lesionlab.errors import UsageError
@@ -57,7 +57,6 @@ def _predict_into(sources: Iterator[Source], options: Namespace) -> int:
     if options.shards:
         from lesionlab.cli.predict_shards import predict_shards
 
-        sources = saying_what_is_unknown(sources, options.metadata) if options.metadata else sources
         return predict_shards(sources, model, options)
     if options.by_lesion:
         return _predict_by_lesion(sources, model, options)
@@ -123,8 +122,8 @@ def _refuse_folder_of_images(folder: Path, paths: list[str]) -> None:
 
 def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options: Namespace, written: str = "") -> int:
     n_read = n_unreadable = 0
-    if options.metadata:
-        sources = saying_what_is_unknown(sources, options.metadata)
+    unknown = UnknownPatients(options.metadata) if options.metadata else None
+    sinks = [unknown.add, *sinks] if unknown else sinks
     try:
         results = model.stream(sources, batch_size=options.batch_size, explain=bool(options.explain))
         for result in _with_progress(results, options):
@@ -136,6 +135,8 @@ def _predict(model: Model, sources: Iterable[Source], sinks: list[Sink], options
             for sink in sinks:
                 sink(result)
         sys.stdout.flush()
+        if unknown:
+            unknown.end()
     except KeyboardInterrupt:
         goes_on = options.out and not options.by_lesion
         hint = f" {options.out} is valid as far as it goes; --resume goes on." if goes_on else ""

@@ -6,8 +6,9 @@ from pathlib import Path
 from lesionlab.cli.messages import say
 from lesionlab.inference.image_sources import Source
 from lesionlab.inference.model import Model
+from lesionlab.inference.predictions import Prediction
 
-_MOST_SAID = 5  # images that are named
+_MOST_SAID = 5  # images, or values, that are named
 
 
 def with_metadata(sources: Iterable[Source], model: Model, path: Path) -> Iterator[Source]:
@@ -25,20 +26,36 @@ def with_metadata(sources: Iterable[Source], model: Model, path: Path) -> Iterat
     return model.with_metadata(sources, table.patients)
 
 
-def saying_what_is_unknown(sources: Iterable[Source], path: Path) -> Iterator[Source]:
-    """Give images that are predicted; say which values of theirs are left out, and at the end of which nothing is known."""
-    n_left_out, unknown = 0, []
-    for source in sources:
-        yield source
-        left_out = source.patient.left_out
-        for words in left_out[: max(0, _MOST_SAID - n_left_out)]:
-            say(f"lesionlab: {source.where}: {words}.")
-        n_left_out += len(left_out)
-        if not source.patient.is_known:
-            unknown.append(source.where)
-    if n_left_out > _MOST_SAID:
-        say(f"lesionlab: {n_left_out - _MOST_SAID:,} more values of {path} are left out.")
-    if unknown:
-        named = ", ".join(unknown[:_MOST_SAID]) + (", …" if len(unknown) > _MOST_SAID else "")
-        images = "1 image is" if len(unknown) == 1 else f"{len(unknown):,} images are"
-        say(f"{images} predicted from the picture alone: {path} has nothing that can be used of {named}.")
+class UnknownPatients:
+    """Says which values of predicted images are left out, and at the end of which images nothing is known."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._n, self._n_left_out, self._n_unknown, self._named = path, 0, 0, 0, list[str]()
+
+    def add(self, prediction: Prediction) -> None:
+        """Count a prediction."""
+        self._n += 1
+        for words in prediction.patient.left_out:
+            self._n_left_out += 1
+            if self._n_left_out <= _MOST_SAID:
+                say(f"lesionlab: {prediction.source}: {words}.")
+        if not prediction.patient.is_known:
+            self._n_unknown += 1
+            self._named = [*self._named, prediction.source][:_MOST_SAID]
+
+    def end(self) -> None:
+        """Say what came of all."""
+        if self._n_left_out > _MOST_SAID:
+            say(f"lesionlab: {self._n_left_out - _MOST_SAID:,} more values of {self._path} are left out.")
+        if not self._n_unknown:
+            return
+        named = ", ".join(self._named) + (", …" if self._n_unknown > _MOST_SAID else "")
+        images = "1 image is" if self._n_unknown == 1 else f"{self._n_unknown:,} images are"
+        say(
+            f"{images} predicted from the picture alone: {self._path} has no row for {named}, or nothing in it that can be "
+            "read. Rows are found by the name of the file, without its suffix."
+        )
+        if self._n_unknown == self._n:
+            say(
+                f"lesionlab: No image has a row in {self._path} that can be used: all predictions are of the picture alone."
+            )

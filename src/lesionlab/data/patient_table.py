@@ -1,4 +1,7 @@
-"""A table of what is known of each image's patient: `predict --metadata` reads it, and a run's own table has the same columns."""
+"""What is known of each image's patient, from a table: one that `predict --metadata` names, or a collection's own.
+
+Both know the same names of the columns, `lesionlab.data.layouts.metadata.ALIASES`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,22 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from lesionlab.data.image_formats import without_suffix
+from lesionlab.data.layouts.metadata import ALIASES
 from lesionlab.data.layouts.tables import IMAGE_COLUMNS, UNKNOWN_WORDS, read_rows, tidy
 from lesionlab.data.patient import Patient, read_patient
 from lesionlab.errors import UsageError
 
-_NAMES = {
-    "age": ("age", "age_approx", "age_approximate"),
-    "sex": ("sex", "gender"),
-    "site": (
-        "localization",
-        "site",
-        "anatom_site_general",
-        "anatom_site_general_challenge",
-        "location",
-        "region",
-    ),
-}
+_OWN = {"age": "age", "sex": "sex", "site": "localization"}
+_NAMES = {value: (own, *(alias for alias, name in ALIASES.items() if name == own)) for value, own in _OWN.items()}
 
 
 @dataclass(frozen=True)
@@ -68,5 +62,5 @@ def _first(cells: Sequence[str]) -> str:
 def patients_of(table: pd.DataFrame) -> Sequence[Patient]:
     """Give the patient of each row of a collection's table: `age`, `sex` and `localization`, as far as it has them."""
     nothing = [None] * len(table)
-    columns = (table[name].tolist() if name in table else nothing for name in ("age", "sex", "localization"))
+    columns = (table[name].tolist() if name in table else nothing for name in _OWN.values())
     return [read_patient(*row) for row in zip(*columns, strict=True)]

@@ -48,7 +48,7 @@ def choose_patient_terms(
         gains no more than its standard error over the lesions.
 
     """
-    if _n_known(training.lesions, training.patients) < FEWEST or _n_known(validation.lesions, patients) < FEWEST:
+    if n_known(training.lesions, training.patients) < FEWEST or n_known(validation.lesions, patients) < FEWEST:
         return None
     whole = fit_patient_terms(training, validation.n_diagnoses)
     shares = [whole.scaled(share) for share in SHARES]
@@ -136,7 +136,8 @@ def gains_of_lesions(terms: PatientTerms, part: LabelledPredictions, patients: S
     return np.bincount(of_lesion, gains[is_known]) / np.bincount(of_lesion)
 
 
-def _n_known(lesions: np.ndarray, patients: Sequence[Patient]) -> int:
+def n_known(lesions: np.ndarray, patients: Sequence[Patient]) -> int:
+    """Count the lesions of whose patient anything is known."""
     return len({lesion for lesion, patient in zip(lesions, patients, strict=True) if patient.is_known})
 
 

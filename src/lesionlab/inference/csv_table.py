@@ -20,6 +20,7 @@ from lesionlab.inference.predictions import Prediction
 from lesionlab.inference.shard_files import csv_header, csv_line, csv_row
 
 _HEADER = 4096  # bytes that another model's header may be longer
+_CHECKED = 8  # finished images that are predicted again
 _SAME = 1e-3  # between two runs of one model; another model differs by more
 
 
@@ -180,33 +181,33 @@ def _whole_rows_end(path: Path) -> int:
 
 
 def not_done(sources: Iterable[Source], done: Done, model: Model, path: Path) -> Iterator[Source]:
-    """Give the sources that the table has no row of; the first it has is predicted again, to know model and image by.
-
-    So is the first of whose patient anything is known, to know the metadata by.
+    """Give the sources that the table has no row of; the first eight it has are predicted again, to know model and images by.
 
     Raises:
-        UsageError: the table's rows are another model's, of other images, or with other metadata.
+        UsageError: these rows are another model's, of other images, or with other metadata.
 
     """
-    is_known = has_known_patient = False
+    n_known = 0
     for source in sources:
         if source.image not in done.row_of:
             yield source
             continue
         done.n_skipped += 1
-        is_patient_known = source.patient.is_known
-        if is_known and (has_known_patient or not is_patient_known):
-            continue
-        (result,) = model.stream([source])
-        if isinstance(result, Prediction):
-            is_known, has_known_patient = True, has_known_patient or is_patient_known
-            before = done.probabilities[done.row_of[source.image]]
-            now = np.array(list(result.probabilities.values()))
-            differences = np.abs(before - now)
-            if not (differences <= _SAME).all():
-                worst = int(differences.argmax())
-                raise UsageError(
-                    f"{path} was written by another model, of other images or with other --metadata: {source.image} has "
-                    f"{model.facts.taxonomy.columns[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
-                    "Choose another file with --out, or leave out --resume."
-                )
+        if n_known < _CHECKED:
+            (result,) = model.stream([source])
+            if isinstance(result, Prediction):
+                n_known += 1
+                _refuse_other_row(result, done, model, path)
+
+
+def _refuse_other_row(result: Prediction, done: Done, model: Model, path: Path) -> None:
+    before = done.probabilities[done.row_of[result.image]]
+    now = np.array(list(result.probabilities.values()))
+    differences = np.abs(before - now)
+    if not (differences <= _SAME).all():
+        worst = int(differences.argmax())
+        raise UsageError(
+            f"{path} was written by another model, of other images or with other --metadata: {result.image} has "
+            f"{model.facts.taxonomy.columns[worst]} {before[worst]:.4f} there and {now[worst]:.4f} now. "
+            "Choose another file with --out, or leave out --resume."
+        )

@@ -35,9 +35,10 @@ class Source:
     patient: Patient = Patient()
 
     @property
-    def file_id(self) -> str:
-        """The image id that a table may know it by: the name of its file, whatever name tells it from others here."""
-        return without_suffix(self.given.name if isinstance(self.given, Path) else self.image)
+    def ids(self) -> Iterator[str]:
+        """The image ids that a table may know it by: its path, ever shorter, down to the bare name of its file."""
+        parts = self.given.parts if isinstance(self.given, Path) else (self.image,)
+        return (without_suffix(Path(*parts[start:]).as_posix()) for start in range(len(parts)))
 
     @staticmethod
     def of_file(path: str | Path) -> "Source":

@@ -71,12 +71,14 @@ class Model:
                 cannot be read or that the model does not take.
 
         """
-        given = images if metadata is None else self.with_metadata(as_sources(images), metadata)
+        given = images if metadata is None else self.with_metadata(images, metadata)
         results = list(self.stream(given, batch_size=batch_size, explain=explain))
         unreadable = tuple(item for item in results if isinstance(item, Unreadable))
         if unreadable and len(results) == 1:
             raise ImageError(unreadable[0].reason, unreadable[0].source, code=unreadable[0].code)
         predictions = tuple(item for item in results if isinstance(item, Prediction))
+        if metadata is not None:
+            _refuse_metadata_of_others(predictions)
         return Predictions(predictions, unreadable, self.facts.taxonomy)
 
     def stream(
@@ -106,16 +108,21 @@ class Model:
                 "have become better by them, or it was made by an older lesionlab. Leave the metadata out."
             )
 
-    def with_metadata(
-        self, sources: Iterable[Source], metadata: str | Path | Mapping[str, Patient] | Patient
-    ) -> Iterator[Source]:
-        """Put what is known of the patients to images, lazily; see `predict`.
+    def with_metadata(self, images: Any, metadata: str | Path | Mapping[str, Patient] | Patient) -> Iterator[Source]:
+        """Put what is known of the patients to images, lazily, for `stream`.
+
+        Args:
+            images: as in `predict`.
+            metadata: likewise. Of a table or a mapping an image has the row of its path, as far as the row names it
+                (`a/b.jpg`, or `b`); an id that is a bare name stands for every file of that name.
 
         Raises:
-            UsageError: the model takes none, or the table cannot be read; before the first image is given.
+            UsageError: the model takes none, the table cannot be read, or the mapping is none of ids to patients; before the
+                first image is given.
 
         """
         self.refuse_metadata()
+        sources = as_sources(images)
         if isinstance(metadata, Patient):
             return (replace(source, patient=metadata) for source in sources)
         if isinstance(metadata, str | os.PathLike):
@@ -123,7 +130,7 @@ class Model:
 
             metadata = read_patient_table(Path(metadata)).patients
         known = _by_image(metadata)
-        return (replace(source, patient=known.get(source.file_id, Patient())) for source in sources)
+        return (replace(source, patient=_first_of(known, source.ids)) for source in sources)
 
     def predict_batch(
         self, batch: Sequence[Source], *, explain: bool = False, features: bool = False
@@ -141,6 +148,14 @@ class Model:
         return self.bundle.run(outputs, pixels)
 
 
+def _refuse_metadata_of_others(predictions: Sequence[Prediction]) -> None:
+    if predictions and not any(item.patient.is_known or item.patient.left_out for item in predictions):
+        raise UsageError(
+            f"metadata has nothing of any image; the first is {predictions[0].image!r}. Rows are found by the name of the file, "
+            "without its suffix, or by its path."
+        )
+
+
 def _by_image(metadata: Any) -> dict[str, Patient]:
     if not isinstance(metadata, Mapping):
         raise UsageError(
@@ -150,7 +165,18 @@ def _by_image(metadata: Any) -> dict[str, Patient]:
     wrong = next((item for item in metadata.items() if not isinstance(item[1], Patient)), None)
     if wrong:
         raise UsageError(f"metadata: {wrong[0]!r} has {wrong[1]!r}; give a lesionlab.Patient(age=…, sex=…, site=…).")
-    return {without_suffix(str(image)): patient for image, patient in metadata.items()}
+    known: dict[str, Patient] = {}
+    for image, patient in metadata.items():
+        name = without_suffix(Path(image).as_posix())
+        if known.setdefault(name, patient) != patient:
+            raise UsageError(
+                f"metadata has two patients for the image {name!r}: {known[name]} and {patient}. Keep one."
+            )
+    return known
+
+
+def _first_of(known: Mapping[str, Patient], ids: Iterable[str]) -> Patient:
+    return next((known[name] for name in ids if name in known), Patient())
 
 
 def load_model(path: str | Path | None = None) -> Model:

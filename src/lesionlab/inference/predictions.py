@@ -159,8 +159,9 @@ def decide(malignant_probability: float, uncertainty: float, thresholds: Thresho
 def prediction_of(source: Source, found: Mapping[str, np.ndarray], facts: Facts) -> Prediction:
     """Word what the model gives for one image, and with what is known of the patient: `found` holds its row of each output."""
     row, ood_score, taxonomy = found["probabilities"], found.get("ood_score"), facts.taxonomy
+    patient = source.patient if facts.patient else Patient()
     if facts.patient:
-        (row,) = with_patients(row[None], [source.patient], facts.patient)
+        (row,) = with_patients(row[None], [patient], facts.patient)
     dx = taxonomy.dx[int(row.argmax())]
     malignant = float(row[list(taxonomy.is_malignant)].sum())
     uncertainty = float(uncertainties(row[None])[0])
@@ -180,7 +181,7 @@ def prediction_of(source: Source, found: Mapping[str, np.ndarray], facts: Facts)
         features=found.get("features"),
         ood_score=None if ood_score is None else float(ood_score),
         is_dermatoscopic=is_dermatoscopic,
-        patient=source.patient,
+        patient=patient,
         file=source.given if isinstance(source.given, Path) else None,
     )
 

@@ -183,7 +183,7 @@ def _check_nothing_beyond(done: dict[int, Line], tally: JobProgress, folder: Pat
 
 def _line_of(source: Source) -> str:
     line = f"{source.image}\t{os.path.abspath(source.given)}"
-    return f"{line}\t{source.patient}" if source.patient.is_known else line
+    return f"{line}\t{source.patient.as_dict()}" if source.patient.is_known else line
 
 
 def _line(answer: Answer, path: Path) -> Line:

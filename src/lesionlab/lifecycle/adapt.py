@@ -150,8 +150,9 @@ def in_clinic(values: np.ndarray, start: Start) -> np.ndarray:
 
 def _kept_terms(old: Facts, labelled: Labelled, after: LabelledPredictions) -> PatientTerms | None:
     """Keep what the model knows of age, sex and site where it helps the new answers too, in the same diagnoses."""
-    is_same = old.patient is not None and old.taxonomy.dx == labelled.taxonomy.dx
-    return old.patient if is_same and old.patient and do_help(old.patient, after, patients_of(labelled.table)) else None
+    if old.patient is None or old.taxonomy.dx != labelled.taxonomy.dx:
+        return None
+    return old.patient if do_help(old.patient, after, patients_of(labelled.table)) else None
 
 
 def _adapted(bundle: Bundle, labelled: Labelled, images: ClinicImages, choice: Choice, seed: int) -> Adapted:

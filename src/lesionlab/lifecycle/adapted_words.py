@@ -2,6 +2,7 @@
 
 from lesionlab.data.patient_table import patients_of
 from lesionlab.evaluation.before_after import FEWEST_LESIONS
+from lesionlab.evaluation.patient_fit import FEWEST, n_known
 from lesionlab.evaluation.prediction_sets import images_needed
 from lesionlab.lifecycle.adapt import Adapted
 from lesionlab.lifecycle.adapt_mix import AdaptedMix
@@ -115,8 +116,10 @@ def _on_patients(adapted: Adapted) -> str:
         )
     if adapted.old.facts.taxonomy.dx != adapted.facts.taxonomy.dx:
         why = "it predicts other diagnoses than the old one"
-    elif not any(patient.is_known for patient in patients_of(adapted.labelled.table)):
+    elif not (n := n_known(adapted.labelled.lesions, patients_of(adapted.labelled.table))):
         why = "the data do not have them"
+    elif n < FEWEST:
+        why = f"they are known of {n} lesions, and of fewer than {FEWEST} it cannot be told whether they help"
     else:
         why = "what the old file knows of them does not help with these images"
     return f"The new file does not take age, sex and site: {why}."

@@ -41,7 +41,7 @@ _PLACES = {
 }
 
 # Notes that depend on what the report is of: `_notes`.
-_EXTERNAL, _DISJOINT = "external", "disjoint"
+_EXTERNAL, _DISJOINT, _PREDICTORS = "external", "disjoint", "predictors"
 
 # number, what is asked, place ("" is the user's), what remains for the user
 _Row = tuple[str, str, str, str]
@@ -88,7 +88,7 @@ _TRIPOD_AI: tuple[_Row, ...] = (
     ("8a", "the outcome and how it was found", "exploration", "how the diagnosis was confirmed"),
     ("8b", "who judged the outcome", "", ""),
     ("8c", "blinding to the predictors", "", ""),
-    ("9a", "choice of predictors", "pixels", "pixels alone; no metadata enters"),
+    ("9a", "choice of predictors", "pixels", _PREDICTORS),
     ("9b", "definition of predictors", "pixels", ""),
     ("9c", "who judged the predictors", "", "not applicable: pixels"),
     ("10", "sample size and its reason", "split", "the reason"),
@@ -207,16 +207,19 @@ class Checklist:
         return sum(item.status == YOURS for item in self.items)
 
 
-def checklists(kind: str, *, has_split: bool = True, has_patients: bool = False) -> list[Checklist]:
+def checklists(
+    kind: str, *, has_split: bool = True, has_patients: bool = False, uses_metadata: bool = False
+) -> list[Checklist]:
     """Say of each item of the guidelines where a report answers it.
 
     Args:
         kind: `run` or `evaluation`: the latter knows nothing of the training.
         has_split: whether the report knows of parts; an evaluation without `--split` does not.
         has_patients: whether the data name patients.
+        uses_metadata: whether age, sex and site are in the probabilities.
 
     """
-    notes = _notes(kind, has_patients)
+    notes = _notes(kind, has_patients, uses_metadata)
     return [
         Checklist(
             name,
@@ -229,11 +232,13 @@ def checklists(kind: str, *, has_split: bool = True, has_patients: bool = False)
     ]
 
 
-def _notes(kind: str, has_patients: bool) -> dict[str, str]:
+def _notes(kind: str, has_patients: bool, uses_metadata: bool) -> dict[str, str]:
     """Give the notes that stand for their names in the rows."""
+    beside = "pixels; age, sex and site by log odds that the model's run chose on its validation part"
     own = "this report is one where its data are of another origin than the training data"
     return {
         _EXTERNAL: own if kind == "evaluation" else "lesionlab evaluate on data of another origin",
+        _PREDICTORS: beside if uses_metadata else "pixels alone; no metadata enters these figures",
         _DISJOINT: f"lesion and near-duplicate{', patient' if has_patients else '; the data name no patients'}",
     }
 

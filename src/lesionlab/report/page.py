@@ -80,7 +80,10 @@ def write_evaluation_html(folder: Path, manifest: EvaluationManifest, metrics: M
         **_common(manifest.data.diagnoses, metrics.is_generated),
         **_galleries(folder),
         checklists=checklists(
-            "evaluation", has_split=manifest.split is not None, has_patients=manifest.data.patients is not None
+            "evaluation",
+            has_split=manifest.split is not None,
+            has_patients=manifest.data.patients is not None,
+            uses_metadata=manifest.model.uses_metadata,
         ),
     )
     write_text(folder / "report.html", text)

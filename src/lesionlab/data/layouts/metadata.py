@@ -20,13 +20,18 @@ IMAGE_TYPE = "image_type"
 MANIPULATION = "image_manipulation"
 FURTHER = (PATIENT, PART, IMAGE_TYPE)  # columns that a table may have beside those of HAM10000
 UNKNOWN = "unknown"
-# ISIC's names of the same columns.
+# Names of the same columns in ISIC's tables, MILK10k and PAD-UFES-20.
 ALIASES = {  # of several for one column, the first that is there
     "isic_id": "image_id",
     "image": "image_id",
     "diagnosis_confirm_type": "dx_type",
     "age_approx": "age",
+    "age_approximate": "age",
+    "gender": "sex",
     "anatom_site_general": "localization",
+    "anatom_site_general_challenge": "localization",
+    "site": "localization",
+    "region": "localization",
 }
 OTHER_NAMES = {  # of other data sets, for messages: what they hold is for people to judge
     "image_id": ("img_id", "bcn_filename", "md5hash", "filename", "file_name", "image_name"),

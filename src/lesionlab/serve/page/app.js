@@ -62,9 +62,13 @@ async function answer(item) {
     await prepare(item);
     Object.assign(item, await engine.predict(item.file, model, item.stop.signal, item.patient));
   } catch (error) {
-    const words = error instanceof TypeError ? `no response (${error.message}). Is the service still running?` : error.message;
-    item.error = { code: error.code ?? "failed", reason: words };
+    item.error = worded(error);
   }
+}
+
+function worded(error) {
+  const reason = error instanceof TypeError ? `no response (${error.message}). Is the service still running?` : error.message;
+  return { code: error.code ?? "failed", reason };
 }
 
 // Look at the file: what it is, and a thumbnail. What is too large to be decoded is not; the engine says why.
@@ -188,7 +192,7 @@ async function showDetail() {
 // What is known of the patient has changed: ask once more. The answer of before stays until the new one is there.
 async function askAgain(item, patient) {
   item.patient = patient;
-  const asked = await engine.predict(item.file, model, item.stop.signal, patient).catch((error) => ({ error: { code: "failed", reason: error.message } }));
+  const asked = await engine.predict(item.file, model, item.stop.signal, patient).catch((error) => ({ error: worded(error) }));
   if (item.patient !== patient || item.stop.signal.aborted) return;
   Object.assign(item, { error: undefined, result: undefined }, asked);
   updateEntry(item);

@@ -2,7 +2,7 @@
 
 import { element } from "./element.js";
 
-const OLDEST = 120; // years; 0 stands for an unknown age
+const OLDEST = 120; // years
 const NOTHING = { age: null, sex: null, site: null };
 
 // A fieldset for age, sex and site; `changed` is told what is known whenever that changes.
@@ -14,8 +14,11 @@ export function patientControls(item, model, changed) {
   }, element("option", { value: "" }, "not known"),
   ...words.map((word) => element("option", { value: word, selected: word === known[name] }, word))));
   const age = element("input", {
-    id: "patient-age", type: "number", min: 1, max: OLDEST, step: "any", placeholder: "not known", value: known.age ?? "",
-    onchange: ({ target }) => (target.checkValidity() ? set("age", target.value === "" ? null : Number(target.value)) : target.reportValidity()),
+    id: "patient-age", type: "number", min: 0, max: OLDEST, step: "any", placeholder: "not known", value: known.age ?? "",
+    onchange: ({ target }) => {
+      target.setCustomValidity(target.value !== "" && Number(target.value) === 0 ? "0 stands for an unknown age: leave it empty" : "");
+      if (target.reportValidity()) set("age", target.value === "" ? null : Number(target.value));
+    },
   });
   return element("fieldset", { className: "patient" }, element("legend", {}, "What is known of the patient"),
     element("label", {}, "Age, years", age), select("sex", "Sex", Object.keys(model.patient.sex)),
