@@ -34,7 +34,8 @@ from lesionlab.inference.facts import Facts
 from packaged_sets import labelled, see_all
 
 _BEFORE = "### Operating points"
-_ON_CARD = """The model file takes age, sex and site (`lesionlab predict --metadata`, and the page): log odds of each diagnosis, fitted on the
+_ON_CARD = """\
+The model file takes age, sex and site (`lesionlab predict --metadata`, and the page): log odds of each diagnosis, fitted on the
 training part; a share of them was chosen by log loss on the validation part, and taken since its gain there is larger than its
 standard error. Of another clinic that says little. All other figures here are of the image alone."""
 

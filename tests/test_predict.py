@@ -652,7 +652,7 @@ def test_resume_tells_images_of_the_same_name_apart(photos: Path, tiny: Path, tm
     assert main([*command, str(photos)]) == 1
     before = out.read_bytes()
     assert main([*command, str(other)]) == 2
-    assert "of other images: z4 has " in capsys.readouterr().err and out.read_bytes() == before
+    assert "with other --metadata: z4 has " in capsys.readouterr().err and out.read_bytes() == before
     assert main([*command, str(photos / "z*")]) == 0
     assert f"4 images skipped: {out} has rows of these names already" in capsys.readouterr().err
 
