@@ -33,7 +33,7 @@ _API = {
     "The 14 steps": ("record_environment", "index_images", "read_collection", "decode_images", "near_duplicates", "clean",
                      "split", "prove", "channel_statistics", "encode_labels", "evaluate_part", "write_report"),
     "Runs": ("Request", "run", "open_run", "evaluate", "compare_runs"),
-    "Predictions": ("load_model", "LabelledPredictions", "embed", "Embeddings"),
+    "Predictions": ("load_model", "Patient", "LabelledPredictions", "embed", "Embeddings"),
     "Choices": ("Recipe", "read_recipe", "read_taxonomy", "DIAGNOSES", "DX"),
     "Generated lesions": ("write_phantoms",),
     "Errors, and in notebooks": ("LesionlabError", "UsageError", "load_ipython_extension"),

@@ -261,7 +261,7 @@ def test_age_sex_and_site_move_an_answer_as_in_python(modules: Page) -> None:
     assert model.patient
     random = np.random.default_rng(12)
     rows = random.dirichlet(np.full(len(model.taxonomy), 0.3), 60).astype(np.float32)
-    ages = [None, 0.0, 10.0, 33.0, 70.0, 85.0, 120.0]
+    ages = [None, 0.5, 10.0, 33.0, 70.0, 85.0, 120.0]
     known = [
         Patient(age, sex, site) for age in ages for sex, site in [(None, None), ("female", "hand"), ("male", None)]
     ]
