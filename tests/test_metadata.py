@@ -298,6 +298,8 @@ def test_metadata_of_no_image_is_said(knowing: Path, photos: list[Path], tmp_pat
     for metadata in ({}, {"other": Patient(25)}, table):
         with pytest.raises(UsageError, match="metadata has nothing of any image; the first is"):
             load_model(knowing).predict(photos[:2], metadata=metadata)
+    alone = load_model(knowing).predict(photos[:1])
+    assert (load_model(knowing).predict(photos[:1], metadata=Patient()).probabilities == alone.probabilities).all()
     with pytest.raises(UsageError, match="two patients for the image 'a'"):
         load_model(knowing).predict(photos[0], metadata={"a.jpg": Patient(5), "a.png": Patient(6)})
 

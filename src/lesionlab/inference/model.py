@@ -77,7 +77,9 @@ class Model:
         if unreadable and len(results) == 1:
             raise ImageError(unreadable[0].reason, unreadable[0].source, code=unreadable[0].code)
         predictions = tuple(item for item in results if isinstance(item, Prediction))
-        if metadata is not None:
+        if metadata is not None and not isinstance(
+            metadata, Patient
+        ):  # a patient of whom nothing is known is no mistake
             _refuse_metadata_of_others(predictions)
         return Predictions(predictions, unreadable, self.facts.taxonomy)
 
