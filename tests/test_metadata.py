@@ -457,7 +457,11 @@ def test_a_run_learns_what_its_patients_tell(
         tmp_path / "e",
         "--use-metadata",
     )
-    assert lesionlab_here(*elsewhere).returncode == 0
+    first = lesionlab_here(*elsewhere)
+    assert first.returncode == 0 and "from the picture alone" not in first.stdout + first.stderr
+    compared = lesionlab_here("compare", out, tmp_path / "e")
+    assert compared.returncode == 0 and f"Note: {tmp_path / 'e'} was predicted from age, sex and site" in compared.stdout
+    assert "Note:" not in lesionlab_here("compare", out, out).stdout
     evaluated = open_evaluated(tmp_path / "e")
     assert evaluated.metrics().test.log_loss == pytest.approx(metrics.stages["patient"].log_loss, abs=1e-4)
     assert evaluated.metrics().given.endswith("with age, sex and site")
@@ -468,6 +472,13 @@ def test_a_run_learns_what_its_patients_tell(
     shaken = lesionlab_here("evaluate", out, "--data", told, "--out", tmp_path / "g", "--use-metadata", "--robustness")
     assert shaken.returncode == 2 and "leave out --use-metadata" in shaken.stderr
     (table,) = told.rglob("*metadata.csv")
+    partly = tmp_path / "partly"
+    shutil.copytree(told, partly)
+    rows = pd.read_csv(table)
+    rows.loc[:1, ["age", "sex", "localization"]] = np.nan, "unknown", "unknown"
+    rows.to_csv(partly / table.relative_to(told), index=False)
+    two = lesionlab_here("evaluate", out, "--data", partly, "--out", tmp_path / "i", "--use-metadata")
+    assert f"2 of {len(rows)} images are predicted from the picture alone" in two.stdout + two.stderr, two.stderr
     silent = tmp_path / "silent"
     shutil.copytree(told, silent)
     pd.read_csv(table)[["lesion_id", "image_id", "dx"]].to_csv(silent / table.relative_to(told), index=False)

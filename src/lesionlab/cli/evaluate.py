@@ -222,7 +222,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     from lesionlab.cli.comparison import print_comparison
     from lesionlab.files import without_nan
-    from lesionlab.lifecycle.compare import compare_runs
+    from lesionlab.lifecycle.compare import compare_runs, differing_inputs
     from lesionlab.lifecycle.overlap import warnings_of
     from lesionlab.runs import directory
 
@@ -230,7 +230,8 @@ def _compare(options: argparse.Namespace) -> None:
         raise UsageError("Give two runs or more: lesionlab compare RUN RUN.")
     first, *others = options.runs
     results = {other: compare_runs(first, other) for other in others}
-    warnings = [text for run in options.runs for text in warnings_of(directory.open_evaluated(run))]
+    too_good = [text for run in options.runs for text in warnings_of(directory.open_evaluated(run))]
+    warnings = [*differing_inputs(options.runs), *too_good]
     if options.json:
         found = {str(other): dataclasses.asdict(result) for other, result in results.items()}
         print(json.dumps(without_nan(found), indent=1))

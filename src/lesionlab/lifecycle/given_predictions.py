@@ -112,6 +112,11 @@ def _unknown_patients(table: pd.DataFrame, patients: Sequence[Patient]) -> list[
         )
     left_out = [f"{image}: {words}" for image, patient in pairs for words in patient.left_out]
     unknown = [image for image, patient in pairs if not patient.is_known]
+    if unknown:
+        say(
+            f"--use-metadata: {len(unknown):,} of {len(pairs):,} images are predicted from the picture alone; the data have no "
+            "age, sex or site of theirs that can be read"
+        )
     return [
         *finding("metadata-left-out", "An age, sex or site cannot be read", "left out", left_out),
         *finding("metadata-unknown", "No age, sex and site are known", "predicted from the picture alone", unknown),
