@@ -34,20 +34,33 @@ def main() -> None:
     published = pd.read_csv(options.shared / "benchmark" / "split.csv")
     tested = set(pd.read_csv(options.shared / "benchmark" / "CLIP-Large.csv")["image"])
     wanted = tested | set(published.loc[published["part"] == "train", "image_id"])
-    lay_out(data, folder, wanted.__contains__)
-    parts = divide(folder, tested)
-    lay_out(data, folder, set(parts["image_id"]).__contains__)
+    table = without_like_tested(data, folder, wanted, tested)
+    parts = divide(table, tested)
     parts.to_csv(options.out / "split.csv", index=False)
     print(f"{folder}: {len(parts):,} images; {len(wanted) - len(parts)} that look like a test image's lesion left out")
     print(parts["part"].value_counts().to_string())
 
 
-def divide(folder: Path, tested: set[str]) -> pd.DataFrame:
-    """Give `image_id` and `part` of each image that is kept: validation takes the recipe's share of each diagnosis' lesions."""
-    table = inspect(lesionlab.read_collection(folder)).table
+def without_like_tested(data: Path, folder: Path, wanted: set[str], tested: set[str]) -> pd.DataFrame:
+    """Lay the images out, without those that look like a test image's lesion, and give their table with its groups.
+
+    Which images are compared depends on which others there are, so that the search goes on until it finds none.
+    """
+    left = wanted
+    while True:
+        lay_out(data, folder, left.__contains__)
+        table = inspect(lesionlab.read_collection(folder)).table
+        is_tested = table["image_id"].isin(tested)
+        is_like_tested = table["group"].isin(table.loc[is_tested, "group"]) & ~is_tested
+        if not is_like_tested.any():
+            return table
+        left = left - set(table.loc[is_like_tested, "image_id"])
+
+
+def divide(table: pd.DataFrame, tested: set[str]) -> pd.DataFrame:
+    """Give `image_id` and `part` of each image: validation takes the recipe's share of each diagnosis' lesions."""
     is_tested = table["image_id"].isin(tested)
-    is_like_tested = table["group"].isin(table.loc[is_tested, "group"])
-    rest = table[~is_like_tested]
+    rest = table[~is_tested]
     share = lesionlab.read_recipe("bundled").split.validation_share
     validated = [
         group
@@ -55,7 +68,7 @@ def divide(folder: Path, tested: set[str]) -> pd.DataFrame:
         for group in shuffled(groups, 0)[: part_size(share, len(groups), most=len(groups) - 1)]
     ]
     part = np.select([is_tested, table["group"].isin(validated)], ["test", "validation"], "train")
-    return table.assign(part=part).loc[is_tested | ~is_like_tested, ["image_id", "part"]]
+    return table.assign(part=part)[["image_id", "part"]]
 
 
 if __name__ == "__main__":
