@@ -4,7 +4,7 @@
 
 The files of `fuzz_files.py` (JPEG, PNG, GIF, TIFF, WebP, AVIF, HEIC, DICOM, BMP, as many of each), and real ones with `--data`,
 are mutated: bits flipped, bytes overwritten, cut off, repeated, spliced with another file; one upload in five has its multipart
-frame mutated instead. An upload that seems slow is sent once more, and the faster time counts.
+frame mutated instead. Half of them say an age, a sex and a site, of which some are mutated as well. An upload that seems slow is sent once more, and the faster time counts.
 """
 
 import argparse
@@ -20,6 +20,11 @@ from lesionlab.progress import track
 from serve import BOUNDARY, as_body, serving
 
 MOST_SECONDS = 2.0
+PATIENT = {
+    "age": ("55", "55.5", "", "-1", "0", "1e9", "nan", "unknown"),
+    "sex": ("female", "male", "", "unknown", "other"),
+    "site": ("back", "lower extremity", "acral", "", "elsewhere"),
+}
 
 
 def main() -> None:
@@ -61,11 +66,23 @@ def mutated_body(rng: random.Random, files: list[list[bytes]], work: Path) -> by
     """A multipart body with a mutated image in it, or a mutated frame around a sound one."""
     path, kind = work / "upload.jpg", rng.choice(files)
     others = [data for several in files for data in several]
+    patient = said_of_patient(rng, others) if rng.random() < 0.5 else b""
     if rng.random() < 0.2:
         path.write_bytes(rng.choice(kind)[:2000])
-        return mutate(rng, as_body(path), others)
+        return mutate(rng, patient + as_body(path), others)
     path.write_bytes(mutate(rng, rng.choice(kind), others))
-    return as_body(path)
+    return patient + as_body(path)
+
+
+def said_of_patient(rng: random.Random, others: list[bytes]) -> bytes:
+    """Parts of a form that say age, sex and site, each mutated one time in five."""
+    parts = []
+    for name, words in PATIENT.items():
+        word = rng.choice(words).encode()
+        word = mutate(rng, word, others)[:500] if rng.random() < 0.2 else word
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n'
+        parts.append(head.encode() + word + b"\r\n")
+    return b"".join(parts)
 
 
 def timed(port: int, body: bytes) -> tuple[str, float]:
