@@ -4,7 +4,8 @@
 
 The files of `fuzz_files.py` (JPEG, PNG, GIF, TIFF, WebP, AVIF, HEIC, DICOM, BMP, as many of each), and real ones with `--data`,
 are mutated: bits flipped, bytes overwritten, cut off, repeated, spliced with another file; one upload in five has its multipart
-frame mutated instead. Half of them say an age, a sex and a site, of which some are mutated as well. An upload that seems slow is sent once more, and the faster time counts.
+frame mutated instead. Half of them say an age, a sex and a site, of which some are mutated as well. An upload that seems slow is
+sent once more, and the faster time counts.
 """
 
 import argparse

@@ -18,6 +18,7 @@ for setting in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREA
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 import tiny_onnx
 from lesionlab.cli import main
@@ -26,6 +27,10 @@ from lesionlab.recipe import read_recipe
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# How long a made-up input takes says more about the machine's other work than about the test.
+settings.register_profile("lesionlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lesionlab")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -2,8 +2,10 @@
 
 import csv
 import dataclasses
+import json
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,7 +95,8 @@ def test_the_terminal_and_the_report_promise_no_more_than_the_lesions_bear(adapt
     page = (adapted.folder / "mine.html").read_text(encoding="utf-8")
     for text in (adapted.shown, page):
         assert "60 lesions tell little" in text
-        assert "Nothing is promised of diagnoses with fewer than 10 lesions" in text
+        assert "No sensitivity is stated of diagnoses with fewer than 10 lesions" in text
+        assert "Set anew by these lesions" in text and "threshold" in text
         assert "balanced accuracy" in text
     assert "generated, of no patient" in page and "<svg" in page
     assert not re.search(r"(src|href)=\"(?!#|data:)", page), "the report needs nothing from outside"
@@ -181,6 +184,17 @@ def test_the_model_is_left_as_it_is_where_nothing_is_better() -> None:
     np.testing.assert_allclose(choice.head.probabilities(features), head.probabilities(features), atol=1e-3)
 
 
+def test_a_model_that_is_left_as_it_is_is_measured_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where some of the folds would have chosen another: what the file says of each image is known."""
+    rng = np.random.default_rng(4)
+    labels = np.arange(60) % 7
+    features, head = rng.normal(size=(60, 7)) + 2 * np.eye(7)[labels], a_head(7)
+    monkeypatch.setattr(choose_module, "_best", lambda losses, *_: int(losses.shape[1] < 60))
+    choice = choose(clinic_images(features, labels, head))
+    assert choice.name == "as it is"
+    np.testing.assert_allclose(choice.out_of_fold, choice.head.probabilities(features), atol=1e-6)
+
+
 def test_a_model_that_is_wrong_gets_a_new_head() -> None:
     rng, truth = np.random.default_rng(0), a_head(seed=5)
     features = 2 * rng.normal(size=(200, 3))
@@ -210,6 +224,47 @@ def test_the_mix_is_found_without_labels() -> None:
     found = estimated_mix(given, mix)
     np.testing.assert_allclose(found, new, atol=0.03)
     np.testing.assert_allclose(corrected(given, mix, mix), given)
+
+
+def test_a_diagnosis_too_rare_to_estimate_keeps_its_share() -> None:
+    """A network gives each diagnosis a little: of one that it hardly saw, more than its share."""
+    rng, mix, new = np.random.default_rng(0), np.array([0.6997, 0.3, 0.0003]), np.array([0.3, 0.7, 0.0])
+    labels = rng.choice(3, 300, p=new)
+    values = rng.normal(size=300) + 3 * labels
+    densities = np.exp(-((values[:, None] - 3 * np.arange(2)) ** 2) / 2)
+    given = densities * mix[:2] / (densities * mix[:2]).sum(axis=1, keepdims=True)
+    given = np.column_stack([given * 0.995, np.full(300, 0.005)])
+    found = estimated_mix(given, mix)
+    assert found[2] == pytest.approx(0.0003) and found.sum() == pytest.approx(1)
+    np.testing.assert_allclose(found[:2], new[:2], atol=0.06)
+
+
+def test_pictures_that_are_not_dermatoscopic_move_neither_the_mix_nor_the_limit(clinic: Path, tmp_path: Path) -> None:
+    images = clinic / "HAM10000_images"
+    ood = {"threshold": 0.0, "score": "mean of the values"}
+    model = tiny_onnx.write(tmp_path / "m.onnx", tiny_onnx.facts(decision=RULE, ood=ood), has_ood_score=True)
+    scores = dict(scores_of(model, images))
+    limit = float(np.quantile(list(scores.values()), 0.9)) + 1e-6
+    strange = sorted(image for image, score in scores.items() if score > limit)
+    assert strange
+    model = tiny_onnx.write(
+        tmp_path / "m.onnx", tiny_onnx.facts(decision=RULE, ood=ood | {"threshold": limit}), has_ood_score=True
+    )
+    done = lesionlab_here("adapt", model, "--unlabelled", images, "--out", tmp_path / "all.onnx")
+    assert done.returncode == 0, done.stderr
+    assert f"{len(strange)} of them, which the model calls not dermatoscopic" in done.stdout
+    assert strange[0] in done.stdout and open_bundle(tmp_path / "all.onnx").facts.ood.threshold == limit
+    kept = [path for path in sorted(images.iterdir()) if path.stem not in strange]
+    again = lesionlab_here("adapt", model, "--unlabelled", *kept, "--out", tmp_path / "kept.onnx")
+    assert again.returncode == 0, again.stderr
+    shares = [re.search("Estimated mix.*", text.stdout) for text in (done, again)]
+    assert shares[0] and shares[1] and shares[0][0] == shares[1][0]
+
+
+def scores_of(model: Path, images: Path) -> Iterator[tuple[str, float]]:
+    for line in lesionlab_here("predict", images, "--model", model, "--json").stdout.splitlines():
+        row = json.loads(line)
+        yield row["image"], row["ood_score"]
 
 
 def test_without_labels_the_mix_alone_is_corrected(clinic: Path, tmp_path: Path) -> None:
@@ -256,6 +311,14 @@ def test_counts_that_fit_no_taxonomy_are_refused(tmp_path: Path, counts: list[in
         (["--out", "a.onnx"], "Give labelled images by --data DIR, or images without labels by --unlabelled"),
         (["--unlabelled", "x", "--report", "r.html", "--out", "a.onnx"], "need labelled images: give them by --data"),
         (["--data", "x", "--rank", "r.csv", "--out", "a.onnx"], "--rank ranks images without labels"),
+        (
+            ["--data", "x", "--unlabelled", ".", "--out", "a.onnx"],
+            "are ranked and not learnt from: name the table by --rank",
+        ),
+        (
+            ["--data", "x", "--unlabelled", "none", "--rank", "r.csv", "--out", "a.onnx"],
+            "--unlabelled none does not exist",
+        ),
         (["--data", "x", "--out", "a.bin"], "a.bin does not end in .onnx"),
         (["--data", "x", "--out", "nowhere/a.onnx"], "The folder nowhere does not exist"),
     ],
@@ -282,9 +345,45 @@ def test_too_little_is_refused_with_the_remedy(tiny: Path, tmp_path: Path) -> No
     assert {done.returncode for done in (one, few, told, some)} == {2} and not out.exists()
 
 
+def test_lesions_of_one_patient_alone_are_refused(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clinic"
+    draw(folder, *(f"i{n}" for n in range(12)))
+    rows = "".join(f"i{n},l{n},{'mel' if n % 2 else 'nv'},P1\n" for n in range(12))
+    (folder / "metadata.csv").write_text(f"image_id,lesion_id,dx,patient_id\n{rows}")
+    done = lesionlab_here("adapt", tiny, "--data", folder, "--out", tmp_path / "out.onnx")
+    assert done.returncode == 2 and "all 12 labelled lesions are of one patient" in done.stderr, done.stderr
+
+
+def test_what_is_left_out_is_said(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "clinic"
+    for seed, dx in enumerate(("mel", "nv")):
+        photographs(folder / dx, [f"{dx}{n}.png" for n in range(8)], seed=seed)
+    (folder / "nv" / "broken.jpg").write_bytes(b"no picture")
+    (folder / "nv" / "copy.png").write_bytes(min((folder / "nv").glob("nv*")).read_bytes())
+    new = tmp_path / "new"
+    photographs(new, ["a.png", "b.png"], seed=2)
+    (new / "broken.jpg").write_bytes(b"no picture")
+    given = (
+        "adapt",
+        tiny,
+        "--data",
+        folder,
+        "--out",
+        tmp_path / "out.onnx",
+        "--unlabelled",
+        new,
+        "--rank",
+        tmp_path / "r.csv",
+    )
+    done = lesionlab_here(*given)
+    assert done.returncode == 0, done.stderr
+    assert "2 images were left out: " in done.stdout and "No labelled lesion shows bcc" in done.stdout
+    assert "2 unlabelled images; 1 more cannot be read" in done.stdout and "broken.jpg" in done.stdout
+
+
 def test_diagnoses_that_the_model_lacks_and_a_taxonomy_that_contradicts_it() -> None:
-    def clinics(*pairs: tuple[str, str]) -> Taxonomy:
-        return Taxonomy("ours", tuple(Diagnosis(dx, dx.upper(), name, False) for dx, name in pairs))
+    def clinics(*pairs: tuple[str, str], also: tuple[str, ...] = ()) -> Taxonomy:
+        return Taxonomy("ours", tuple(Diagnosis(dx, dx.upper(), name, False, also) for dx, name in pairs))
 
     with pytest.raises(UsageError, match="None of the diagnoses of ours .wart, scar. is one of the model's"):
         start_from(a_head(), HAM10000, clinics(("wart", "wart"), ("scar", "scar")))
@@ -292,6 +391,10 @@ def test_diagnoses_that_the_model_lacks_and_a_taxonomy_that_contradicts_it() -> 
         start_from(a_head(), HAM10000, clinics(("nv", "dermatofibroma"), ("bkl", "benign keratosis")))
     start = start_from(a_head(), HAM10000, clinics(("nv", "melanocytic nevus"), ("wart", "wart")))
     assert start.new == ("wart",) and start.origin == (1, -1)
+    named = clinics(("muttermal", "Muttermal"), also=("melanocytic nevus",))
+    assert start_from(a_head(), HAM10000, named).origin == (1,), "by a synonym"
+    with pytest.raises(UsageError, match="words of two of the model's diagnoses, df and nv"):
+        start_from(a_head(), HAM10000, clinics(("spot", "spot"), also=("melanocytic nevus", "dermatofibroma")))
 
 
 def test_old_answers_in_the_clinics_diagnoses_sum_to_one() -> None:

@@ -73,7 +73,7 @@ def test_each_kind_makes_an_image_worse_and_leaves_the_original(kind) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_same_draw_makes_the_same_picture(seed: int, share: float) -> None:
     image = patches(1, 24)[0]
     first, second = (degrade.degraded(image, share, np.random.default_rng(seed)) for _ in range(2))

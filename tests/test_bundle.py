@@ -108,7 +108,7 @@ def test_truncated(tiny: Path, share: float, tmp_path: Path) -> None:
         open_bundle(tmp_path / "m.onnx")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(at=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255), cut=st.booleans())
 def test_a_mutated_file_opens_or_is_refused(tiny: Path, tmp_path_factory, at: float, byte: int, cut: bool) -> None:
     data = bytearray(tiny.read_bytes())

@@ -183,7 +183,7 @@ def collections(draw: st.DrawFn) -> tuple[Collection, pd.DataFrame, list[NearDup
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(collections())
 def test_nothing_is_lost_and_nothing_is_on_two_sides(
     given: tuple[Collection, pd.DataFrame, list[NearDuplicate]],

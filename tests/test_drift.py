@@ -115,6 +115,19 @@ def test_a_table_at_fault_is_told_and_the_comparison_goes_on(tiny: Path, tmp_pat
         assert "unknown diagnosis" in text and "melanomaa" in text
 
 
+def test_what_is_left_out_is_told(tiny: Path, tmp_path: Path) -> None:
+    """Pictures that a folder's table does not have, and files that cannot be read."""
+    a, b = pictures(tmp_path / "a", 24, seed=1), pictures(tmp_path / "b", 12, seed=2)
+    rows = "".join(f"1-{n},{n},{'mel' if n % 2 else 'nv'}\n" for n in range(20))
+    (a / "table.csv").write_text(f"image_id,lesion_id,dx\n{rows}")
+    (b / "broken.jpg").write_bytes(b"no picture")
+    done = lesionlab_here("compare-data", a, b, "--model", tiny, "--out", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    for text in (" ".join(done.stdout.split()), (tmp_path / "page.html").read_text(encoding="utf-8")):
+        assert f"4 images of {a} are left out: its table of diagnoses lacks them" in text
+        assert f"1 images of {b} cannot be read and are left out" in text and "broken.jpg" in text
+
+
 def test_a_table_that_gives_an_image_two_lesions_is_told(tiny: Path, tmp_path: Path) -> None:
     a = pictures(tmp_path / "a", 12, seed=1)
     (a / "lesions.csv").write_text("image_id,lesion_id\n1-0,x\n1-0,y\n")

@@ -23,7 +23,8 @@ from lesionlab.lifecycle import export, export_int8
 from lesionlab.model.architectures import build_network, with_decision
 from lesionlab.model.backend import keras
 from lesionlab.model.decision_rule import Decision, apply_decision
-from lesionlab.model.export import proof
+from lesionlab.model.export import int8, proof
+from lesionlab.model.export.head import read_head, with_head
 from lesionlab.model.export.int8 import quantise
 from lesionlab.model.export.onnx import export_litert, export_onnx
 from lesionlab.model.safe_load import load_network
@@ -186,6 +187,41 @@ def test_int8_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path
     nodes = onnx.load(tmp_path / "8.onnx").graph.node
     head = next(at for at, node in enumerate(nodes) if node.op_type == "Softmax")
     assert not [node.name for node in nodes[head:] if node.op_type == "QuantizeLinear"]
+
+
+def test_int8_of_an_adapted_file_decides_in_float32(facts: dict, pixels: np.ndarray, tmp_path: Path) -> None:
+    """Its head was put in by `adapt`, with the rule behind it, under names of its own."""
+    network = network_of("small-cnn")
+    export_onnx(network, tmp_path / "m.onnx", facts, pixels, compact=False)
+    data = (tmp_path / "m.onnx").read_bytes()
+    head = read_head(data, np.array(RULE.log_shift), "m")
+    for name in ("once", "twice"):
+        data = with_head(data, head, facts, "m")
+        (tmp_path / f"{name}.onnx").write_bytes(data)
+        expected = load_model(tmp_path / f"{name}.onnx").predict(list(pixels)).probabilities
+        given = tmp_path / f"{name}.onnx", tmp_path / f"{name}-8.onnx", facts, pixels, pixels, expected.argmax(axis=1)
+        assert quantise(*given, allowed_loss=1.0).same_answers > 0.9
+        found = load_model(tmp_path / f"{name}-8.onnx").predict(list(pixels)).probabilities
+        assert np.abs(found - expected).max() < 0.2
+
+
+def test_int8_that_gives_no_probabilities_is_not_written(
+    facts: dict, pixels: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = with_decision(network_of("small-cnn"), RULE)
+    export_onnx(network, tmp_path / "m.onnx", facts, pixels, compact=False)
+    monkeypatch.setattr(int8, "_kept_float", lambda path: [])
+    with pytest.raises(LesionlabError, match="gives no probabilities: those of an image do not sum to 1"):
+        quantise(
+            tmp_path / "m.onnx",
+            tmp_path / "8.onnx",
+            facts,
+            pixels,
+            pixels,
+            np.arange(len(pixels)) % 7,
+            allowed_loss=1.0,
+        )
+    assert not (tmp_path / "8.onnx").exists()
 
 
 @pytest.mark.slow

@@ -313,7 +313,7 @@ def test_centre_keeps_the_aspect_and_stretch_the_edges() -> None:
     assert (read_image(data, 30, 30, "stretch")[:, :9] == 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(16, 70), st.integers(16, 70), st.integers(1, 40), st.integers(1, 40), st.sampled_from(CROPS),
     st.sampled_from(["PNG", "JPEG", "GIF"]),

@@ -460,7 +460,9 @@ def test_a_run_learns_what_its_patients_tell(
     first = lesionlab_here(*elsewhere)
     assert first.returncode == 0 and "from the picture alone" not in first.stdout + first.stderr
     compared = lesionlab_here("compare", out, tmp_path / "e")
-    assert compared.returncode == 0 and f"Note: {tmp_path / 'e'} was predicted from age, sex and site" in compared.stdout
+    assert (
+        compared.returncode == 0 and f"Note: {tmp_path / 'e'} was predicted from age, sex and site" in compared.stdout
+    )
     assert "Note:" not in lesionlab_here("compare", out, out).stdout
     evaluated = open_evaluated(tmp_path / "e")
     assert evaluated.metrics().test.log_loss == pytest.approx(metrics.stages["patient"].log_loss, abs=1e-4)

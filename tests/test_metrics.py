@@ -19,7 +19,7 @@ def draw(n: int, seed: int, *, skill: float = 1.5, decimals: int = 8) -> tuple[n
     return labels, probabilities.round(decimals)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10_000), n=st.integers(20, 200), decimals=st.sampled_from([1, 2, 8]))
 def test_figures_equal_scikit_learns(seed: int, n: int, decimals: int) -> None:
     labels, probabilities = draw(n, seed, decimals=decimals)

@@ -84,7 +84,7 @@ def test_imbalance_is_that_of_the_real_set() -> None:
 
 
 @given(st.integers(1, 2000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_diagnosis_gets_enough_lesions(lesions: int) -> None:
     counts = count_lesions(lesions)
     assert list(counts) == list(DX) and sum(counts.values()) == lesions

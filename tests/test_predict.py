@@ -196,7 +196,7 @@ def test_folders_without_images_and_patterns_without_files(model: Model, tmp_pat
     assert model.predict([]).probabilities.shape == (0, 7)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     batch_size=st.integers(1, 9),
     workers=st.integers(1, 4),

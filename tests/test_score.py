@@ -81,7 +81,7 @@ def test_a_diagnosis_that_does_not_occur_is_nan_and_left_out(tmp_path: Path, cap
     assert shown["per_category"]["DF"]["auc"] is None and shown["accuracy"] == 1.0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**31), images=st.integers(14, 60))
 def test_equal_to_scikit_learn(seed: int, images: int) -> None:
     draw = np.random.default_rng(seed)

@@ -28,8 +28,10 @@ def facts(**changes: Any) -> dict[str, Any]:
     return made.to_json() | changes
 
 
-def model(values: dict[str, Any] | None = None, *, maps: bool = True, scale: float = 8.0) -> onnx.ModelProto:
-    """Build the model; `scale` makes its answers differ more between images."""
+def model(
+    values: dict[str, Any] | None = None, *, maps: bool = True, scale: float = 8.0, has_ood_score: bool = False
+) -> onnx.ModelProto:
+    """Build the model; `scale` makes its answers differ more between images, the score is how bright they are."""
     weights = np.random.default_rng(5).normal(size=(3, 7)).astype(np.float32) * scale
     nodes = [
         helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
@@ -46,6 +48,9 @@ def model(values: dict[str, Any] | None = None, *, maps: bool = True, scale: flo
         nodes.append(helper.make_node("MatMul", ["grid", "weights"], ["activation_maps"]))
         shape = ["n", HEIGHT // 8, WIDTH // 8, 7]
         outputs.append(helper.make_tensor_value_info("activation_maps", TensorProto.FLOAT, shape))
+    if has_ood_score:
+        nodes.append(helper.make_node("ReduceMean", ["features"], ["ood_score"], axes=[1], keepdims=0))
+        outputs.append(helper.make_tensor_value_info("ood_score", TensorProto.FLOAT, ["n"]))
     graph = helper.make_graph(
         nodes,
         "tiny",

@@ -81,6 +81,7 @@ def _adapt(options: argparse.Namespace) -> None:
 def _write_further(options: argparse.Namespace, adapted: "Adapted") -> None:
     """Write the report and the tables that were asked for."""
     from lesionlab.lifecycle.adapted_report import write_report
+    from lesionlab.lifecycle.adapted_words import unlabelled_in_words
     from lesionlab.lifecycle.clinic_images import see_unlabelled
     from lesionlab.lifecycle.rank_images import sheet_of, write_ranking, write_suspects
 
@@ -91,8 +92,9 @@ def _write_further(options: argparse.Namespace, adapted: "Adapted") -> None:
         found = write_suspects(adapted, options.suspects)
         print(f"{len(found):,} labels to look at again: {options.suspects}")
     if options.rank:
-        table = write_ranking(adapted, see_unlabelled(adapted.old, options.unlabelled), options.rank)
-        print(f"{len(table):,} unlabelled images, the first to label first: {options.rank}, {sheet_of(options.rank)}")
+        unlabelled = see_unlabelled(adapted.old, options.unlabelled)
+        write_ranking(adapted, unlabelled, options.rank)
+        print(f"{unlabelled_in_words(unlabelled)}, the first to label first: {options.rank}, {sheet_of(options.rank)}")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -107,6 +109,14 @@ def _check(options: argparse.Namespace) -> None:
         )
     if options.rank and not options.unlabelled:
         raise UsageError("--rank ranks images without labels: give them by --unlabelled PATH.")
+    if options.data and options.unlabelled and not options.rank:
+        raise UsageError(
+            "Beside --data, images without labels are ranked and not learnt from: name the table by --rank FILE.csv, or leave "
+            "out --unlabelled."
+        )
+    for path in options.unlabelled:
+        if not path.exists():
+            raise UsageError(f"--unlabelled {path} does not exist.")
     for path, suffix in (
         (options.out, ".onnx"),
         (options.report, ".html"),

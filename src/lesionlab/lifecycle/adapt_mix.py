@@ -18,13 +18,16 @@ from lesionlab.lifecycle.adapt import PROVED_ON
 from lesionlab.lifecycle.adapted_facts import facts_of_mix, own_rule, training_mix
 from lesionlab.lifecycle.clinic_images import FEWEST_UNLABELLED, Unlabelled, reader, see_unlabelled
 from lesionlab.lifecycle.new_head import write_with_head
-from lesionlab.model.adapt.priors import estimated_mix
+from lesionlab.model.adapt.priors import RAREST, estimated_mix
 from lesionlab.model.export.head import Head, read_head, refuse_without_onnx
 
 
 @dataclass(frozen=True, eq=False)
 class AdaptedMix:
-    """A model that was corrected, not yet written: the shares (k,) of the diagnoses in training, and as estimated here."""
+    """A model that was corrected, not yet written: the shares (k,) of the diagnoses in training, and as estimated here.
+
+    `rejected` are names of images that the model calls not dermatoscopic: they were left out of the estimate.
+    """
 
     old: Bundle
     facts: Facts
@@ -32,6 +35,14 @@ class AdaptedMix:
     unlabelled: Unlabelled
     mix_before: np.ndarray
     mix_after: np.ndarray
+    rejected: tuple[str, ...] = ()
+
+    @property
+    def too_rare(self) -> tuple[str, ...]:
+        """Codes of the diagnoses whose share was left as it was, since it cannot be estimated."""
+        return tuple(
+            dx for dx, share in zip(self.old.facts.taxonomy.dx, self.mix_before, strict=True) if share < RAREST
+        )
 
     @property
     def is_counted(self) -> bool:
@@ -57,27 +68,29 @@ def adapt_mix(model: str | Path | None, unlabelled: Sequence[str | Path]) -> Ada
             "labels. Label ten lesions or more and give them by --data."
         )
     seen = see_unlabelled(bundle, unlabelled)
-    features = seen.seen.features
-    if features is None or len(seen.images) < FEWEST_UNLABELLED:
+    is_kept = np.ones(len(seen.images), bool) if seen.seen.is_rejected is None else ~seen.seen.is_rejected
+    number, rejected = int(is_kept.sum()), tuple(np.array(seen.images)[~is_kept].tolist())
+    if seen.seen.features is None or number < FEWEST_UNLABELLED:
+        without = f" (without {len(rejected)} that the model calls not dermatoscopic)" if rejected else ""
         raise UsageError(
-            f"{len(seen.images)} unlabelled images are too few to estimate the mix of diagnoses from: give {FEWEST_UNLABELLED} "
+            f"{number} unlabelled images{without} are too few to estimate the mix of diagnoses from: give {FEWEST_UNLABELLED} "
             "or more, or labelled ones by --data."
         )
+    features = seen.seen.features[is_kept]
     after = estimated_mix(replace(old, log_shift=np.zeros_like(old.log_shift)).probabilities(features), before)
     moved, exponent = np.log(after / before), float(bundle.facts.decision.get("exponent") or 0.0)
     shift = rule - exponent * moved if rule.any() else rule
     head = Head(old.kernel, (old.bias + moved).astype(np.float32), shift.astype(np.float32))
-    described = f"{len(seen.images):,} images without labels"
+    described = f"{number:,} images without labels"
     facts = facts_of_mix(
         bundle.facts,
         head,
         head.probabilities(features),
-        seen.seen.ood_scores,
         data=described,
         card=_card(bundle.facts, described),
-        counts=after * len(seen.images),
+        counts=after * number,
     )
-    return AdaptedMix(bundle, facts, head, seen, before, after)
+    return AdaptedMix(bundle, facts, head, seen, before, after, rejected)
 
 
 def write_mix(adapted: AdaptedMix, out: Path) -> float:

@@ -95,7 +95,6 @@ def facts_of_mix(
     old: Facts,
     head: Head,
     probabilities: np.ndarray,
-    ood_scores: np.ndarray | None,
     *,
     data: str,
     card: str,
@@ -105,8 +104,9 @@ def facts_of_mix(
 
     The new probabilities of these are given (n, k), and how many of each diagnosis they are, as estimated (k,).
 
-    Without labels nothing can be promised: there are no sets and no operating points. The threshold of malignant is where the
-    probabilities themselves expect nine of ten malignant images to lie above it.
+    Without labels nothing can be promised: there are no sets and no operating points, and what is not dermatoscopic is told as
+    before, since nobody says that these images are. The threshold of malignant is where the probabilities themselves expect nine
+    of ten malignant images to lie above it.
     """
     from lesionlab.evaluation.uncertainty import uncertainties
 
@@ -125,7 +125,6 @@ def facts_of_mix(
         conformal=None,
         training_data=f"corrected for the mix of diagnoses of {data}; made of {old.name}, trained on {old.training_data}",
         card=card,
-        ood=ood_of(old.ood, ood_scores),
         patient=None,  # without labels nothing says whether they help
         diagnosis_counts=tuple(counts.tolist()),
     )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.metadata import PATIENT
 from lesionlab.data.layouts.recognise import Collection, read_collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
@@ -67,22 +68,36 @@ def read_labelled(
     Args:
         data: a folder in any layout that `lesionlab run` reads.
         bundle: the model, with features.
-        taxonomy: to read the data in; None for their own.
+        taxonomy: to read the data in; None for their own, or, where these are not known, the model's.
         image_types: kinds of image, as `read_collection` takes them.
 
     Raises:
         UsageError: as `read_collection`; one diagnosis alone, or fewer than ten lesions.
 
     """
-    collection = read_collection(data, taxonomy, image_types)
+    collection = _read(data, bundle.facts.taxonomy, taxonomy, image_types)
     _refuse_few(collection.table, data)
     cleaned = inspect(collection, by_points=False)
     _refuse_few(cleaned.table, data)
+    _refuse_one_group(cleaned.table, data)
     seen = see(bundle, len(cleaned.table), reader(bundle, list(cleaned.table["path"])), has_maps=False)
     is_seen = ~np.isnan(seen.probabilities[:, 0])
     table = cleaned.table[is_seen].reset_index(drop=True)
     _refuse_few(table, data)
     return Labelled(collection, cleaned, table, seen.take(is_seen))
+
+
+def _read(data: Path, model: Taxonomy, asked: Taxonomy | None, image_types: tuple[str, ...] | None) -> Collection:
+    try:
+        return read_collection(data, asked, image_types)
+    except UsageError:
+        if asked is not None:
+            raise
+        try:
+            return read_collection(data, model, image_types)
+        except UsageError:
+            pass
+        raise
 
 
 def reader(bundle: Bundle, paths: Sequence[str]) -> Callable[[int], np.ndarray | None]:
@@ -110,15 +125,26 @@ def see_unlabelled(bundle: Bundle, images: Sequence[str | Path]) -> Unlabelled:
     unreadable = tuple(item for item in results if isinstance(item, Unreadable))
     if not made:
         raise UsageError(f"None of the {len(results):,} images could be read. 'lesionlab check' says why.")
-    scores = [item.ood_score for item in made if item.ood_score is not None]
+    given = [item.ood_score for item in made if item.ood_score is not None]
+    scores, ood = np.array(given) if len(given) == len(made) else None, bundle.facts.ood
     seen = ModelOutputs(
         np.stack([item.probabilities for item in made if item.probabilities is not None]),
         np.stack([item.features for item in made]),
-        ood_scores=np.array(scores) if len(scores) == len(made) else None,
+        is_rejected=scores > ood.threshold if ood and scores is not None else None,
+        ood_scores=scores,
     )
     return Unlabelled(
         tuple(item.image for item in made), tuple(str(item.file or item.source) for item in made), seen, unreadable
     )
+
+
+def _refuse_one_group(table: pd.DataFrame, data: Path) -> None:
+    if table["group"].nunique() < 2:
+        why = "of one patient" if PATIENT in table and table[PATIENT].nunique() == 1 else "joined by near-duplicates"
+        raise UsageError(
+            f"{data}: all {table['lesion_id'].nunique()} labelled lesions are {why}, so that none can be held back to measure "
+            "by. Add lesions of others."
+        )
 
 
 def _refuse_few(table: pd.DataFrame, data: Path) -> None:

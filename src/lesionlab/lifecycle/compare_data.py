@@ -22,6 +22,7 @@ from lesionlab.folders import short_names
 from lesionlab.inference.features import Embedded, Embedder, Embeddings, collected, load_embedder
 from lesionlab.inference.image_sources import Source, find_images
 from lesionlab.inference.lesion_table import names_lesions, read_lesions
+from lesionlab.inference.predictions import Unreadable
 from lesionlab.progress import track
 from lesionlab.taxonomy import Taxonomy
 
@@ -140,7 +141,14 @@ def _side(folder: Path, name: str, embedder: Embedder) -> Side:
         )
     looks = track(in_order(_look, paths), f"{name}: looking", total=len(paths))
     values = np.array(list(looks)).T  # (5, n)
-    return Side(name, made, lesions, dict(zip(QUALITY, values, strict=True)), notes)
+    return Side(name, made, lesions, dict(zip(QUALITY, values, strict=True)), (*notes, *_unreadable(folder, results)))
+
+
+def _unreadable(folder: Path, results: Sequence[object]) -> list[str]:
+    found = [item for item in results if isinstance(item, Unreadable)]
+    if not found:
+        return []
+    return [f"{len(found):,} images of {folder} cannot be read and are left out: {found[0].source}: {found[0].reason}."]
 
 
 def _images(folder: Path) -> tuple[list[Source], dict[str, str], tuple[str, ...]]:
@@ -155,7 +163,12 @@ def _images(folder: Path) -> tuple[list[Source], dict[str, str], tuple[str, ...]
         return list(map(Source.of_file, paths)), lesion_of, notes
     table = table[table["path"] != ""]
     lesion_of = dict(zip(map(str, table["path"]), table["lesion_id"].astype(str), strict=True))
-    return [Source.of_file(path) for path in table["path"]], lesion_of, ()
+    others = {str(path) for path in find_images([folder])} - lesion_of.keys()
+    notes = (
+        f"{len(others):,} images of {folder} are left out: its table of diagnoses lacks them, or they are not dermoscopic. To "
+        "compare them as well, give a folder without that table.",
+    )
+    return [Source.of_file(path) for path in table["path"]], lesion_of, notes if others else ()
 
 
 def _without_diagnoses(folder: Path, images: int, of_lesions: int, error: UsageError) -> str:

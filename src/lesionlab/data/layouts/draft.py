@@ -35,6 +35,7 @@ def draft_taxonomy(folder: Path) -> str:
     codes = _codes(list(counts))
     lines = [
         f"# Drafted from {folder.name}. Add to each diagnosis is_malignant = true or false; until then this file is refused.",
+        "# A name, or one of synonyms = [...], that a model knows lets 'lesionlab adapt' start from what the model knows of it.",
         "# focus names the diagnosis that has figures of its own, such as a melanoma's sensitivity; without it there are none.",
         "",
         f"name = {as_toml(_code(folder.resolve().name) or 'mine')}",

@@ -5,7 +5,7 @@ A candidate's loss is the mean of its log loss and its balanced log loss (the me
 both the probabilities and the rare diagnoses matter. Few lesions cannot tell ten candidates apart, so that the one that is
 usually best stands unless another is better by more than one standard error over lesions; and the model is left as it is unless
 that one is better by more than one standard error. What is promised is measured on predictions by a head that was not fitted
-to the lesion, and by a rule that was chosen on the other folds.
+to the lesion, and by a rule that was chosen on the other folds; of a model that is left as it is, on its own.
 """
 
 from collections.abc import Sequence
@@ -119,7 +119,8 @@ def _choose(images: ClinicImages, seed: int) -> Choice:
     losses = np.array([_losses(found, images.labels) for found in tried])  # (candidates, n)
     usual = next(number for number, way in enumerate(ways) if way.name == USUAL)
     best = _best(losses, images.lesions, usual)
-    picked = _picked_without(losses, images.lesions, fold[0], usual)
+    # Where the file is left as it is, what it says of each image is known, and was not fitted to it.
+    picked = _picked_without(losses, images.lesions, fold[0], usual) if best else np.zeros(len(fold[0]), int)
     logits, shifts = (
         np.array([getattr(tried[way], name)[0, row] for row, way in enumerate(picked)]) for name in ("logits", "shifts")
     )

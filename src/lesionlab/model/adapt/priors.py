@@ -8,6 +8,7 @@ doi:10.1162/089976602753284446). The mix is counted where there are labels, and 
 
 import numpy as np
 
+RAREST = 0.005  # share in training below which a share elsewhere cannot be estimated
 _STEPS, _ENOUGH = 500, 1e-6
 _IMAGINED = 0.5  # of an image of each diagnosis, so that none is impossible
 
@@ -21,6 +22,9 @@ def counted_mix(labels: np.ndarray, k: int) -> np.ndarray:
 def estimated_mix(probabilities: np.ndarray, mix: np.ndarray) -> np.ndarray:
     """Estimate the shares of the diagnoses among images without labels, by expectation maximisation.
 
+    A diagnosis with a share below `RAREST` keeps it: a network gives every diagnosis a little, a rare one more than its share,
+    and each step would take that for more of it, until all images are.
+
     Args:
         probabilities: float (n, k), calibrated where the shares of the diagnoses were `mix`.
         mix: float (k,), more than 0.
@@ -29,9 +33,11 @@ def estimated_mix(probabilities: np.ndarray, mix: np.ndarray) -> np.ndarray:
         float (k,), more than 0; sums to 1.
 
     """
-    n, found = len(probabilities), mix
+    n, found, is_rare = len(probabilities), mix / mix.sum(), mix < RAREST
+    kept = found[is_rare].sum()
     for _ in range(_STEPS):
         before, found = found, (corrected(probabilities, mix, found).sum(axis=0) + _IMAGINED * mix) / (n + _IMAGINED)
+        found = np.where(is_rare, before, found * (1 - kept) / found[~is_rare].sum())
         if np.abs(found - before).max() < _ENOUGH:
             break
     return found / found.sum()

@@ -69,7 +69,7 @@ def start_from(head: Head, model: Taxonomy, clinic: Taxonomy) -> Start:
     if all(place < 0 for place in origin):
         raise UsageError(
             f"None of the diagnoses of {clinic.name} ({', '.join(clinic.dx)}) is one of the model's ({', '.join(model.dx)}). "
-            "Give them their usual names or synonyms in a taxonomy file (--taxonomy), or train anew by 'lesionlab run'."
+            "Give them names or synonyms that the model knows in a taxonomy file (--taxonomy), or train anew by 'lesionlab run'."
         )
     places = np.array(origin)
     is_known = places >= 0
@@ -85,10 +85,10 @@ def start_from(head: Head, model: Taxonomy, clinic: Taxonomy) -> Start:
 
 
 def _place(diagnosis: Diagnosis, model: Taxonomy, clinic: str) -> int:
-    """Find a diagnosis of the clinic among the model's; -1 where it is new.
+    """Find a diagnosis of the clinic among the model's, by code, name, column and synonyms; -1 where it is new.
 
     Raises:
-        UsageError: its code is one of the model's and its name another.
+        UsageError: its code is one of the model's and its name another, or its synonyms are of two.
 
     """
     by_code, by_name = model.find(diagnosis.dx), model.find(diagnosis.name)
@@ -97,8 +97,16 @@ def _place(diagnosis: Diagnosis, model: Taxonomy, clinic: str) -> int:
             f"In {clinic}, {diagnosis.dx!r} is {diagnosis.name!r}, which the model calls {by_name!r}; its own {by_code!r} is "
             f"{model.name_of[by_code]!r}. Give the diagnosis another dx in the taxonomy."
         )
-    found = by_code or by_name
-    return model.index_of[found] if found else -1
+    if found := by_code or by_name:
+        return model.index_of[found]
+    others = {word: model.find(word) for word in (diagnosis.column, *diagnosis.synonyms)}
+    codes = sorted({code for code in others.values() if code})
+    if len(codes) > 1:
+        raise UsageError(
+            f"In {clinic}, {diagnosis.dx!r} is called by words of two of the model's diagnoses, {' and '.join(codes)}: "
+            f"{', '.join(word for word, code in others.items() if code)}. Keep those of one in the taxonomy."
+        )
+    return model.index_of[codes[0]] if codes else -1
 
 
 def otherwise_malignant(start: Start, model: Taxonomy) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from lesionlab.errors import UsageError, why_missing
 from lesionlab.model.decision_rule import MARGIN, Decision, apply_decision
 from lesionlab.model.export.onnx_graph import drop_unused, needed_nodes
 
+HEAD_NAME = "head"  # with which the names of what is put in begin
 _PASS_ON = {"Transpose", "Identity", "Reshape"}
 
 
@@ -174,7 +175,7 @@ def _constant(graph: Any, name: str) -> np.ndarray:
 def _free_prefix(graph: Any) -> str:
     """Give a beginning for the names of what is put in that nothing has yet: a file can be adapted again."""
     taken = [item.name for item in (*graph.initializer, *graph.node)]
-    prefixes = (f"head{number or ''}/" for number in range(len(taken) + 1))
+    prefixes = (f"{HEAD_NAME}{number or ''}/" for number in range(len(taken) + 1))
     return next(prefix for prefix in prefixes if not any(name.startswith(prefix) for name in taken))
 
 

@@ -9,6 +9,7 @@ or 16-bit activations, changed nothing.
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +19,15 @@ import numpy as np
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation.metrics import headline
 from lesionlab.files import replacing
+from lesionlab.inference.bundle import MOST_OFF
+from lesionlab.model.export.head import HEAD_NAME
 from lesionlab.model.export.onnx import quiet
 from lesionlab.model.export.proof import onnx_probabilities
 
 ALLOWED_LOSS = 0.01
 _BATCH = 16
 _FLOAT_CONVOLUTIONS = 7
+_HEAD = re.compile(rf"probabilities|activation_maps|^{HEAD_NAME}\d*/")
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ def quantise(
         allowed_loss: of balanced accuracy; 0.01 is one point.
 
     Raises:
-        LesionlabError: balanced accuracy on the validation part falls by more than allowed.
+        LesionlabError: balanced accuracy on the validation part falls by more than allowed, or the file gives no probabilities.
 
     """
     import onnx
@@ -72,6 +76,7 @@ def quantise(
         with quiet(None, logging.ERROR):  # the quantiser's advice goes to the root logger
             _quantise_file(source, temporary, calibration)
         before, after = onnx_probabilities(source)(validation), onnx_probabilities(temporary)(validation)
+        _refuse_no_probabilities(after)
         result = Quantised(
             images=len(labels),
             evaluated_on=evaluated_on,
@@ -93,6 +98,15 @@ def quantise(
         onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in facts.items()})
         onnx.save(model, temporary)
     return result
+
+
+def _refuse_no_probabilities(found: np.ndarray) -> None:
+    """Refuse what `lesionlab predict` would call damaged."""
+    if found.min() < 0 or (np.abs(found.sum(axis=1) - 1) >= MOST_OFF).any():
+        raise LesionlabError(
+            "The int8 export gives no probabilities: those of an image do not sum to 1. Nothing was written. Use the float32 "
+            "file, --format onnx."
+        )
 
 
 def _about(result: Quantised) -> str:
@@ -141,8 +155,8 @@ def _quantise_file(source: Path, path: Path, calibration: np.ndarray) -> None:
 def _kept_float(path: Path) -> list[str]:
     """Name the nodes that stay float32: the first convolutions, the head, and whatever follows it.
 
-    The head is known by the Keras layers that it comes from; the decision rule follows it, and probabilities in 8 bits would
-    sum to 1 no more.
+    The head is known by the Keras layers that it comes from, or, where `lesionlab.model.export.head` put it in, by the names
+    there; the decision rule follows it, and probabilities in 8 bits would sum to 1 no more.
     """
     import onnx
 
@@ -151,7 +165,7 @@ def _kept_float(path: Path) -> list[str]:
     head: list[str] = []
     given: set[str] = set()  # by the head, and by what follows it
     for node in nodes:
-        if "probabilities" in node.name or "activation_maps" in node.name or given.intersection(node.input):
+        if _HEAD.search(node.name) or given.intersection(node.input):
             head.append(node.name)
             given.update(node.output)
     return first + head
