@@ -21,6 +21,7 @@ from lesionlab.errors import UsageError
 from lesionlab.evaluation.before_after import before_after, by_diagnosis
 from lesionlab.evaluation.label_next import label_next
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.metrics import headline
 from lesionlab.inference.bundle import open_bundle, open_bytes
 from lesionlab.inference.facts import Ood
 from lesionlab.lifecycle.adapted_facts import ood_of, training_mix
@@ -431,8 +432,32 @@ def test_before_and_after_tell_a_gain_from_chance() -> None:
     before, after = (LabelledPredictions(labels, p, np.arange(140).astype(str), HAM10000) for p in (chance, good))
     gains = {gain.name: gain for gain in before_after(before, after, seed=0)}
     assert gains["balanced accuracy"].verdict == "better" and gains["log loss"].verdict == "better"
-    assert {gain.verdict for gain in before_after(before, before, seed=0)} == {"not told apart"}
+    same = {gain.name: gain for gain in before_after(before, before, seed=0)}
+    assert "by chance alone" in same.pop("calibration error").verdict, "no interval of it is honest"
+    assert {gain.verdict for gain in same.values()} == {"not told apart"}
+    assert all(gain.difference_interval == [0.0, 0.0] for gain in same.values())
     assert by_diagnosis(before, after.take(np.arange(140)))[0].lesions == 20
+
+
+def test_before_and_after_have_the_figures_of_every_other_report() -> None:
+    """Probabilities near 0 order the images too; the log loss alone takes them for a thousandth."""
+    rng, labels = np.random.default_rng(1), np.arange(210) % 7
+    values = 12 * (rng.normal(size=(210, 7)) + np.eye(7)[labels])
+    given = np.exp(values - values.max(axis=1, keepdims=True))
+    part = LabelledPredictions(labels, given / given.sum(axis=1, keepdims=True), np.arange(210).astype(str), HAM10000)
+    found, figures = (
+        {gain.name: gain.before for gain in before_after(part, part, seed=0)},
+        headline(labels, part.probabilities),
+    )
+    assert found["macro AUC"] == figures.macro_auc and found["balanced accuracy"] == figures.balanced_accuracy
+    assert found["log loss"] < figures.log_loss
+
+
+def test_few_lesions_all_right_are_no_proof() -> None:
+    labels = np.arange(14) % 7
+    part = LabelledPredictions(labels, 0.3 / 7 + 0.7 * np.eye(7)[labels], np.arange(14).astype(str), HAM10000)
+    for gain in before_after(part, part, seed=0)[:3]:
+        assert gain.before == 1.0 and np.isnan(gain.before_interval).all(), gain.name
 
 
 @pytest.mark.slow

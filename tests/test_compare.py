@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from conftest import lesionlab_here
@@ -17,6 +17,7 @@ from lesionlab._version import NOT_A_DEVICE
 from lesionlab.cli import main
 from lesionlab.evaluation.compare import compare, delong
 from lesionlab.evaluation.intervals import draw_weights, ranking
+from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.taxonomy import DX, HAM10000
 from run_files import run_manifest
 
@@ -230,3 +231,40 @@ def test_lesions_that_all_differ_alike_give_no_interval() -> None:
     assert (found.first, found.second) == (0.5, 1.0) and np.isnan([*found.interval, p]).all()
     same, p = delong(is_positive, np.arange(4.0), 2 * np.arange(4.0), np.arange(4))
     assert same.interval == (0, 0) and p == 1
+
+
+def test_delong_takes_no_rounding_for_certainty() -> None:
+    """Each negative between two positives: all lesions differ alike, and the error is that of sums of floats."""
+    for n in (2, 3, 10):
+        is_positive, order = np.tile([True, False], n), np.arange(2.0 * n)
+        other = order + np.tile([2.0, 0.0], n) - 0.5
+        found, p = delong(is_positive, order, other, np.arange(2 * n))
+        assert np.isnan(p) and np.isnan(found.interval).all(), n
+
+
+def two_models(lesions: int, images: int, seed: int) -> tuple[LabelledPredictions, LabelledPredictions]:
+    """Two models equally good, each of which answers all images of a lesion alike."""
+    rng = np.random.default_rng(seed)
+    names, labels = np.repeat(np.arange(lesions), images), np.zeros(lesions * images, int)
+    is_right = (rng.random((2, lesions)) < 0.7)[:, np.repeat(np.arange(lesions), images)]
+    answers = np.where(is_right, 0, 1)
+    return tuple(LabelledPredictions(labels, np.eye(7)[one], names, HAM10000) for one in answers)  # type: ignore[return-value]
+
+
+def test_mcnemars_test_is_exact_and_counts_lesions() -> None:
+    for seed in range(5):
+        first, second = two_models(60, 1, seed)
+        found = compare(first, second)
+        discordant = found.only_first_right + found.only_second_right
+        assert found.mcnemar_p == pytest.approx(binomtest(found.only_first_right, discordant).pvalue)
+        again = compare(*two_models(60, 4, seed))
+        assert again.only_first_right == 4 * found.only_first_right
+        assert again.mcnemar_p == pytest.approx(found.mcnemar_p), "four images of each lesion say what one does"
+    same = compare(first, first)
+    assert same.mcnemar_p == 1.0 and same.figures["accuracy"].interval == (0.0, 0.0)
+
+
+def test_few_lesions_of_a_diagnosis_are_said(capsys) -> None:
+    labels = np.r_[np.zeros(40, int), np.ones(9, int)]
+    part = LabelledPredictions(labels, np.full((49, 7), 1 / 7), np.arange(49), HAM10000)
+    assert compare(part, part).few == (DX[1],)

@@ -13,10 +13,12 @@ from lesionlab.evaluation.intervals import (
     auc_interval,
     bootstrap,
     effective_number,
+    paired_interval,
     percentile_interval,
     ranking,
 )
 from lesionlab.evaluation.metrics import auc, evaluate_part, sensitivity_at
+from lesionlab.evaluation.operating_points import cross_evaluated
 from lesionlab.taxonomy import DX
 
 
@@ -166,3 +168,18 @@ def test_an_absent_diagnosis_has_figures_of_its_absence_alone() -> None:
     for name in ("sensitivity", "f1", "auc", "average_precision"):
         assert np.isnan(getattr(row, name)) and row.intervals[name] is None
     assert 0 < row.specificity <= 1 and row.intervals["specificity"][0] < 1
+
+
+def test_an_area_of_1_has_an_interval() -> None:
+    """Of twenty-five malignant and as many benign lesions, all told apart: no draw differs, and the truth may."""
+    labels = np.repeat([0, 1], 25)
+    part = labelled(labels, 0.2 / 7 + 0.8 * np.eye(7)[labels])
+    of_melanoma = evaluate_part(part, seed=0).per_class["mel"].intervals["auc"]
+    of_task = cross_evaluated(part, seed=0)["malignant"].auc_interval
+    assert of_melanoma == of_task == auc_interval(1.0, 25, 25)
+    assert of_task is not None and of_task[0] < 0.95 and of_task[1] == 1
+
+
+def test_draws_that_are_all_alike_are_no_interval() -> None:
+    assert np.isnan(percentile_interval(np.full(50, 0.7))).all()
+    assert paired_interval(np.zeros(50)) == [0.0, 0.0] and np.isnan(paired_interval(np.full(50, 0.1))).all()

@@ -29,9 +29,14 @@ def _print(first: str, second: str, result: Comparison) -> None:
     for name, figure in (rows | {"AUC malignant/benign": result.malignant_auc}).items():
         print(_row(name, _value(figure.first), _value(figure.second), _difference(figure)))
     _say(
-        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images; McNemar's test of images: p "
+        f"\nRight in one alone: {result.only_first_right} and {result.only_second_right} images; McNemar's test over lesions: p "
         f"{_p(result.mcnemar_p)}. DeLong's test of the AUCs over lesions: p {_p(result.delong_p)}."
     )
+    if result.few:
+        _say(
+            f"Fewer than ten lesions of {', '.join(result.few)}: the interval of balanced accuracy is too narrow for what chance "
+            "does with these."
+        )
     _say(result.verdict(first, second) + "\n")
 
 

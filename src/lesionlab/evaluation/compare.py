@@ -9,10 +9,10 @@ interval.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest, norm, rankdata
+from scipy.stats import norm, rankdata
 
 from lesionlab.errors import UsageError
-from lesionlab.evaluation.intervals import bootstrap, percentile_interval
+from lesionlab.evaluation.intervals import bootstrap, paired_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, auc, headline
 from lesionlab.evaluation.notebook_html import interval_text, number, table
@@ -20,6 +20,8 @@ from lesionlab.evaluation.tasks import as_task, has_malignant_task
 
 _NO_INTERVAL = (float("nan"), float("nan"))
 _MIN_LESIONS = 2  # of which draws can differ
+_FEW = 10  # lesions of a diagnosis, below which its sensitivity, and so balanced accuracy, is known badly
+_ROUNDING = 1e-9  # a standard error below this is one of rounding
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,11 @@ class Comparison:
         images: how many were compared; `lesions` how many they show.
         figures: by name, of `lesionlab.evaluation.metrics.HEADLINE`.
         only_first_right: images that the first model alone answers rightly; likewise `only_second_right`.
-        mcnemar_p: exact two-sided McNemar test of these two counts (Psychometrika 12, 1947); images count as independent.
+        mcnemar_p: exact two-sided McNemar test of these two counts, over lesions: see `_mcnemar`.
         malignant_auc: malignant against benign, its interval by DeLong's method over lesions; `delong_p` is the test's. NaN
             where no diagnosis counts as malignant, or all do.
+        few: diagnoses with fewer than ten lesions, whose sensitivity is known badly, so that intervals of balanced accuracy are
+            too narrow.
 
     """
 
@@ -62,6 +66,7 @@ class Comparison:
     mcnemar_p: float
     malignant_auc: Difference
     delong_p: float
+    few: tuple[str, ...] = ()
 
     def verdict(self, first: str, second: str) -> str:
         """Say in a sentence which model is better by balanced accuracy, if any is."""
@@ -112,16 +117,27 @@ def compare(first: LabelledPredictions, second: LabelledPredictions, *, seed: in
                 getattr(values[0], name),
                 getattr(values[1], name),
                 getattr(values[1], name) - getattr(values[0], name),
-                _interval(draws[1][name] - draws[0][name]),
+                _pair(paired_interval(draws[1][name] - draws[0][name])),
             )
             for name in HEADLINE
         },
         only_first_right=only_first,
         only_second_right=only_second,
-        mcnemar_p=float(binomtest(only_first, only_first + only_second).pvalue) if only_first + only_second else 1.0,
+        mcnemar_p=_mcnemar(first.is_right.astype(int) - second.is_right, first.lesions),
         malignant_auc=malignant,
         delong_p=p,
+        few=_few(first),
     )
+
+
+def _pair(interval: list[float]) -> tuple[float, float]:
+    low, high = interval
+    return low, high
+
+
+def _few(part: LabelledPredictions) -> tuple[str, ...]:
+    counts = ((dx, part.lesions[part.labels == place]) for place, dx in enumerate(part.taxonomy.dx))
+    return tuple(dx for dx, lesions in counts if 0 < len(np.unique(lesions)) < _FEW)
 
 
 def _refuse_other_images(first: LabelledPredictions, second: LabelledPredictions) -> None:
@@ -168,7 +184,8 @@ def delong(
     places = [_placements(is_positive, score) for score in (first, second)]
     of_positives, of_negatives = (places[1][side] - places[0][side] - difference for side in (0, 1))
     error = float(np.sqrt(_variance(is_positive, of_positives, of_negatives, lesions)))
-    if not error and difference:  # too few lesions to differ in, as in `_interval`
+    error = error if error > _ROUNDING else 0.0
+    if not error and difference:  # too few lesions to differ in
         return Difference(*areas, difference, _NO_INTERVAL), float("nan")
     half = norm.ppf(0.975) * error
     p = float(2 * norm.sf(abs(difference) / error)) if error else 1.0
@@ -198,7 +215,26 @@ def _placements(is_positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray,
     return above_negatives, below_positives
 
 
-def _interval(differences: np.ndarray) -> tuple[float, float]:
-    """Give the interval of draws (resamples,); none where no draw differs though the models do: too few lesions for that."""
-    low, high = percentile_interval(differences)
-    return _NO_INTERVAL if low == high != 0 else (low, high)
+def _mcnemar(difference: np.ndarray, lesions: np.ndarray) -> float:
+    """Test whether two models are right equally often: the exact two-sided p-value.
+
+    If they are, either may be the better one on each lesion: the sum over lesions is held against all ways of exchanging the two
+    models there (R. A. Fisher, "The design of experiments", 1935, section 21). Of one image a lesion that is McNemar's exact
+    test (Psychometrika 12, 1947); images of one lesion, which are alike, do not count as several.
+
+    Args:
+        difference: integers (n,), 1 where the first model alone is right, -1 where the second alone is.
+        lesions: (n,) lesion ids.
+
+    """
+    _, lesion = np.unique(lesions, return_inverse=True)
+    sums = np.bincount(lesion, difference).round().astype(int)
+    chances = np.ones(1)  # of each sum, from -total to total
+    for step in np.abs(sums[sums != 0]):
+        wider = np.zeros(len(chances) + 2 * step)
+        wider[: len(chances)] += chances / 2
+        wider[2 * step :] += chances / 2
+        chances = wider
+    total = len(chances) // 2
+    is_as_far = np.abs(np.arange(-total, total + 1)) >= abs(sums.sum())
+    return float(min(1.0, chances[is_as_far].sum()))

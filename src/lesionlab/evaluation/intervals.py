@@ -16,6 +16,7 @@ RESAMPLES = 2000
 AT_SPECIFICITY = 0.9
 FEW_LESIONS = 20  # on one side, below which draws of ranks vary too little: `auc_interval`
 CLASS_FIGURES = ("sensitivity", "specificity", "ppv", "npv", "f1", "auc", "average_precision")
+_ALIKE = 1e-12  # by which draws differ that differ by rounding alone
 _CELLS = 2_000_000  # draws times images that are taken at a time: 16 MB an array
 _FEW_POSITIVES = 500  # up to which it is faster to look at each positive than to go through all images of each draw
 
@@ -91,9 +92,17 @@ def in_words(value: float | None, interval: Sequence[float | None] | None) -> st
 
 
 def percentile_interval(values: np.ndarray) -> list[float]:
-    """Give the 95 % interval of bootstrap draws (resamples,); NaN where no draw is defined."""
+    """Give the 95 % interval of bootstrap draws (resamples,); NaN where none is defined, or none differs, which tells nothing."""
     defined = values[~np.isnan(values)]
-    return [float(bound) for bound in np.percentile(defined, [2.5, 97.5])] if len(defined) else [float("nan")] * 2
+    if not len(defined) or np.ptp(defined) < _ALIKE:
+        return [float("nan")] * 2
+    return [float(bound) for bound in np.percentile(defined, [2.5, 97.5])]
+
+
+def paired_interval(differences: np.ndarray) -> list[float]:
+    """Give the 95 % interval of draws of a difference (resamples,); 0 to 0 where two models are equal in every draw."""
+    defined = differences[~np.isnan(differences)]
+    return [0.0, 0.0] if len(defined) and not defined.any() else percentile_interval(defined)
 
 
 def effective_number(lesions: np.ndarray) -> float:

@@ -52,6 +52,8 @@ class Parts:
         test: evaluated.
         validation: thresholds are chosen and promises made on it; None to do both within the test part, crosswise.
         train: of a run.
+        sets_on: the validation part as it is predicted by a scaling that was not fitted to it: what prediction sets are
+            calibrated on; None where validation is so itself.
 
     """
 
@@ -59,6 +61,7 @@ class Parts:
     test: LabelledPredictions
     validation: LabelledPredictions | None = None
     train: LabelledPredictions | None = None
+    sets_on: LabelledPredictions | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +172,7 @@ def _figures(
         decision_curves=_decision_curves(test.with_probabilities(stages.probabilities[stages.calibrated])),
         decision_curves_of=stages.labels[stages.calibrated],
         conformal=None if promise is None else conformal.measure(test, promise),
-        conformal_raps=_raps(test, validation),
+        conformal_raps=_raps(test, validation if parts.sets_on is None else parts.sets_on),
         conformal_repeated=_repeated(test, validation, seed),
         risk_coverage=abstention.risk_coverage(test, uncertainties(test.probabilities)),
         abstention=[],
@@ -253,10 +256,10 @@ def _abstention(
     return abstention.abstention(validation, test, risks)
 
 
-def _raps(test: LabelledPredictions, validation: LabelledPredictions | None) -> SetFigures | None:
-    if validation is None:
+def _raps(test: LabelledPredictions, calibrated_on: LabelledPredictions | None) -> SetFigures | None:
+    if calibrated_on is None:
         return None
-    return conformal.measure(test, conformal.calibrate(validation, penalty=conformal.RAPS_PENALTY))
+    return conformal.measure(test, conformal.calibrate(calibrated_on, penalty=conformal.RAPS_PENALTY))
 
 
 def _repeated(

@@ -62,7 +62,7 @@ def evaluate_part(part: LabelledPredictions, *, seed: int) -> PartFigures:
         What `metrics.json` holds for a part; shares 0 to 1, NaN where undefined. `undecided` counts ties, which are wrong and
         which `confusion` leaves out. `intervals` are those of the bootstrap; where no draw differs (all predictions right),
         accuracy has Wilson's and the others none; of one lesion alone there are none. In `per_class` so has a share that no
-        draw moves (0 of 5, 9 of 9); the AUC of a diagnosis of few lesions has Newcombe's, and its average precision none;
+        draw moves (0 of 5, 9 of 9); an AUC of few lesions, or that no draw moves, has Newcombe's, and average precision none;
         `sensitivity_interval` is Wilson's always. All count lesions.
 
     """
@@ -92,10 +92,8 @@ def _headline_intervals(
     if focus is not None:
         of_draws["focus_at_90"] = draws["sensitivity_at_90"][:, focus]
     bounds = {name: percentile_interval(values) for name, values in of_draws.items()}
-    intervals: dict[str, Interval] = {
-        name: none if low == high else [low, high] for name, (low, high) in bounds.items()
-    }
-    if intervals["accuracy"] is none and part.n_lesions > 1:
+    intervals: dict[str, Interval] = {name: [low, high] for name, (low, high) in bounds.items()}
+    if np.isnan(bounds["accuracy"][0]) and part.n_lesions > 1:
         intervals["accuracy"] = wilson_interval(float(part.is_right.mean()), effective_number(part.lesions)) or none
     if focus is not None and len(np.unique(part.lesions[part.labels == focus])) < FEW_LESIONS:
         intervals["focus_at_90"] = none
@@ -117,7 +115,7 @@ def _of_diagnosis(part: LabelledPredictions, index: int, draws: dict[str, np.nda
         lesions=len(np.unique(lesions[is_positive])),
         **figures,
         sensitivity_interval=wilson_interval(figures["sensitivity"], effective_number(lesions[is_positive])),
-        intervals=_class_intervals(is_positive, is_predicted, lesions, of_class, figures["auc"]),
+        intervals=_class_intervals(is_positive, is_predicted, lesions, of_class, figures),
     )
 
 
@@ -126,7 +124,7 @@ def _class_intervals(
     is_predicted: np.ndarray,
     lesions: np.ndarray,
     draws: dict[str, np.ndarray],
-    area: float,
+    figures: dict[str, float],
 ) -> dict[str, Interval]:
     """Interval of each of `CLASS_FIGURES`, see `evaluate_part`."""
     whole = {"sensitivity": is_positive, "specificity": ~is_positive, "ppv": is_predicted, "npv": ~is_predicted}
@@ -134,13 +132,14 @@ def _class_intervals(
     for name in CLASS_FIGURES:
         low, high = percentile_interval(draws[name])
         intervals[name] = [low, high]
-        if name in _RATES and low == high:
-            intervals[name] = wilson_interval(low, effective_number(lesions[whole[name]]))
-        elif low != low or low == high:
-            intervals[name] = None
+        if np.isnan(low):
+            number = effective_number(lesions[whole[name]]) if name in _RATES else 0
+            intervals[name] = wilson_interval(figures[name], number)
     sides = effective_number(lesions[is_positive]), effective_number(lesions[~is_positive])
     if min(sides) < FEW_LESIONS:
-        intervals |= {"auc": auc_interval(area, *sides), "average_precision": None}
+        intervals["average_precision"] = None
+    if min(sides) < FEW_LESIONS or intervals["auc"] is None:
+        intervals["auc"] = auc_interval(figures["auc"], *sides)
     return intervals
 
 

@@ -23,7 +23,7 @@ from lesionlab.evaluation.intervals import draw_weights as draw_lesions
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import auc, thin
 from lesionlab.evaluation.tasks import as_task, tasks_of
-from lesionlab.evaluation.values import NetBenefit, OperatingPoint, RocCurve, TaskFigures, Wanted
+from lesionlab.evaluation.values import Interval, NetBenefit, OperatingPoint, RocCurve, TaskFigures, Wanted
 
 WANTED: tuple[tuple[Wanted, float], ...] = (
     ("sensitivity", 0.90),
@@ -94,10 +94,10 @@ def _evaluated_task(
     is_positive: np.ndarray, score: np.ndarray, lesions: np.ndarray, points: list[OperatingPoint], seed: int
 ) -> TaskFigures:
     area, sides = auc(is_positive, score), [effective_number(lesions[side]) for side in (is_positive, ~is_positive)]
-    if min(sides) < FEW_LESIONS:
-        interval = auc_interval(area, *sides)
-    else:
-        interval = percentile_interval(ranking(is_positive, score, draw_lesions(lesions, seed))[0])
+    interval: Interval = auc_interval(area, *sides)
+    drawn = percentile_interval(ranking(is_positive, score, draw_lesions(lesions, seed))[0])
+    if min(sides) >= FEW_LESIONS and not np.isnan(drawn[0]):
+        interval = [*drawn]
     false_positive, true_positive, _ = roc_curve(is_positive, score)
     return TaskFigures(
         positives=int(is_positive.sum()),

@@ -126,7 +126,10 @@ def _compare(
     inside = _counts(weights[:, chosen], group)
     with np.errstate(invalid="ignore", divide="ignore"):
         low, high = percentile_interval(inside[1].sum(axis=1) / inside[0].sum(axis=1))
-    interval = wilson_interval(low, effective_number(group.lesions)) if low == high else [low, high]
+    is_moved = not np.isnan(low)
+    interval = (
+        [low, high] if is_moved else wilson_interval(float(group.is_right.mean()), effective_number(group.lesions))
+    )
     once = np.ones((1, len(part)), np.float32)
     here, all_of_it = _counts(once[:, chosen], group), _counts(once, part)
     observed = _standardised(here, (all_of_it[0] - here[0], all_of_it[1] - here[1]))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from lesionlab.data.patient_table import patients_of
 from lesionlab.evaluation.before_after import FEWEST_LESIONS
+from lesionlab.evaluation.notebook_html import interval_text
 from lesionlab.evaluation.patient_fit import FEWEST, n_known
 from lesionlab.evaluation.prediction_sets import images_needed
 from lesionlab.lifecycle.adapt import Adapted
@@ -27,10 +28,10 @@ def adapted_in_words(adapted: Adapted) -> list[str]:
     lines = [f"{len(adapted.after):,} labelled images of {n:,} lesions, {len(adapted.labelled.taxonomy)} diagnoses."]
     lines.append(f"Chosen by cross-validation: {choice.words}.")
     for gain in adapted.gains:
-        low, high = gain.difference_interval
+        interval = interval_text(gain.difference_interval, signed=True)
         lines.append(
-            f"  {gain.name:32} {gain.before:.3f} -> {gain.after:.3f}   difference {gain.difference:+.3f} "
-            f"({low:+.3f} to {high:+.3f}): {gain.verdict}"
+            f"  {gain.name:32} {gain.before:.3f} -> {gain.after:.3f}   difference {gain.difference:+.3f} ({interval}): "
+            f"{gain.verdict}"
         )
     return lines + remarks(adapted)
 

@@ -130,7 +130,8 @@ def measure_run(
     terms = patient_terms_of(split, validation)
     if terms:
         stages = _with_patient_stage(stages, test, table[part_of == "test"], terms)
-    promise = conformal.calibrate(out_of_fold(validation, trained.validated, trained.decision, seed=run.request.seed))
+    sets_on = out_of_fold(validation, trained.validated, trained.decision, seed=run.request.seed)
+    promise = conformal.calibrate(sets_on)
     decision = DecisionFacts(
         **msgspec.to_builtins(trained.decision),
         thresholds=choose_thresholds(validation),
@@ -140,7 +141,7 @@ def measure_run(
         patient=terms,
     )
     return measure(
-        Parts(with_skin_tone(table[part_of == "test"], look), test, validation, train),
+        Parts(with_skin_tone(table[part_of == "test"], look), test, validation, train, sets_on),
         stages,
         promise=promise,
         is_generated=is_generated,

@@ -28,7 +28,8 @@ from lesionlab.evaluation.vector_scaling import (
 from lesionlab.recipe import DecisionChoice
 
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-MARGIN = 5e-4  # by which the decided diagnosis leads: more than an export may differ by, and than three decimals round
+# By half of this and more the decided diagnosis leads: more than an export may differ by, and than four decimals round.
+MARGIN = 5e-4
 _LEAST = 5  # validation images of a diagnosis, from which they say anything of how far to move it
 _SENSITIVITY = 0.9
 _REFERRED = 0.1
@@ -112,9 +113,9 @@ def choose_thresholds(validation: LabelledPredictions) -> dict[str, float]:
 def apply_decision(probabilities: np.ndarray, decision: Decision) -> np.ndarray:
     """Calibrate probabilities (n, k), decide, and move them no further than it takes for the decided diagnosis to lead.
 
-    The decided diagnosis is the likeliest after the shift. Where it is not so before, the least share of certainty in it is
-    mixed in that puts it `MARGIN` ahead. All other probabilities keep their proportions, so that what the shift itself would
-    cost in calibration and in ranking between images is mostly saved.
+    The decided diagnosis is the likeliest after the shift. A share of certainty in it is mixed in that puts it 0.00025 to 0.0005
+    ahead: `MARGIN / (1 + gap)`, `gap` being how far it was behind. All other probabilities keep their proportions, so that what
+    the shift itself would cost in calibration and in ranking between images is mostly saved.
     """
     calibrated = calibrate(probabilities, decision)
     shift = np.array(decision.log_shift)

@@ -15,6 +15,7 @@ from lesionlab.evaluation.before_after import FEWEST_LESIONS, DiagnosisGain, Gai
 from lesionlab.evaluation.calibration import calibration
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics_file import Suspect
+from lesionlab.evaluation.notebook_html import interval_text
 from lesionlab.files import write_text
 from lesionlab.inference.facts import Facts
 from lesionlab.report.page import inline_svg
@@ -90,6 +91,7 @@ def write_adapted_html(path: Path, report: AdaptedReport) -> None:
         fewest=FEWEST_LESIONS,
         number=lambda value: f"{value:.3f}",
         signed=lambda value: f"{value:+.3f}",
+        interval=interval_text,
     )
     write_text(path, text)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lesionlab._version import NOT_A_DEVICE
 from lesionlab.evaluation.before_after import FEWEST_LESIONS, DiagnosisGain, Gain
+from lesionlab.evaluation.notebook_html import interval_text
 from lesionlab.inference.facts import Facts
 
 
@@ -55,4 +56,4 @@ def _row(row: DiagnosisGain) -> str:
 
 
 def _with(value: float, interval: Sequence[float]) -> str:
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"
+    return f"{value:.3f} ({interval_text(interval)})"
