@@ -28,7 +28,7 @@ def adapted_in_words(adapted: Adapted) -> list[str]:
     lines = [f"{len(adapted.after):,} labelled images of {n:,} lesions, {len(adapted.labelled.taxonomy)} diagnoses."]
     lines.append(f"Chosen by cross-validation: {choice.words}.")
     for gain in adapted.gains:
-        interval = interval_text(gain.difference_interval, signed=True)
+        interval = interval_text(gain.difference_interval, signed=True).replace("–", "no interval")
         lines.append(
             f"  {gain.name:32} {gain.before:.3f} -> {gain.after:.3f}   difference {gain.difference:+.3f} ({interval}): "
             f"{gain.verdict}"
