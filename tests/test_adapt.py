@@ -278,6 +278,14 @@ def test_without_labels_the_mix_alone_is_corrected(clinic: Path, tmp_path: Path)
     assert facts.conformal is None and not facts.operating and "without labels" in facts.training_data
 
 
+def test_unlabelled_images_may_be_a_pattern(clinic: Path, tmp_path: Path) -> None:
+    ruled = tiny_onnx.write(tmp_path / "ruled.onnx", tiny_onnx.facts(decision=RULE))
+    given = ("adapt", ruled, "--out", tmp_path / "mix.onnx", "--unlabelled")
+    assert lesionlab_here(*given, clinic / "HAM10000_images" / "*.jpg").returncode == 0
+    none = lesionlab_here(*given, clinic / "HAM10000_images" / "*.tif")
+    assert none.returncode == 2 and "No file matches" in none.stderr
+
+
 def test_the_training_mix_is_in_the_rule(tmp_path: Path) -> None:
     facts = open_bundle(tiny_onnx.write(tmp_path / "ruled.onnx", tiny_onnx.facts(decision=RULE))).facts
     np.testing.assert_allclose(training_mix(facts), [0.1, 0.6, 0.1, 0.05, 0.1, 0.03, 0.02], atol=1e-9)

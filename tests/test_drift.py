@@ -115,7 +115,14 @@ def test_a_table_at_fault_is_told_and_the_comparison_goes_on(tiny: Path, tmp_pat
         assert "unknown diagnosis" in text and "melanomaa" in text
 
 
-def test_what_is_left_out_is_told(tiny: Path, tmp_path: Path) -> None:
+def test_images_inside_a_file_are_compared(tiny: Path, cases: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="the extra stored is not installed")
+    folder = cases / "09-hf-parquet"
+    done = lesionlab_here("compare-data", folder, folder, "--model", tiny)
+    assert "lesions: a comparison needs 10 or more" in done.stderr, done.stderr
+
+
+def test_what_is_left_out_is_told(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures that a folder's table does not have, and files that cannot be read."""
     a, b = pictures(tmp_path / "a", 24, seed=1), pictures(tmp_path / "b", 12, seed=2)
     rows = "".join(f"1-{n},{n},{'mel' if n % 2 else 'nv'}\n" for n in range(20))
@@ -126,6 +133,9 @@ def test_what_is_left_out_is_told(tiny: Path, tmp_path: Path) -> None:
     for text in (" ".join(done.stdout.split()), (tmp_path / "page.html").read_text(encoding="utf-8")):
         assert f"4 images of {a} are left out: its table of diagnoses lacks them" in text
         assert f"1 images of {b} cannot be read and are left out" in text and "broken.jpg" in text
+    monkeypatch.chdir(tmp_path)
+    named = " ".join(lesionlab_here("compare-data", "a", "b", "--model", tiny).stdout.split())
+    assert "4 images of a are left out" in named, "by a name that is not whole, too"
 
 
 def test_a_table_that_gives_an_image_two_lesions_is_told(tiny: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`lesionlab adapt`: a model for one's own clinic."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,9 +115,7 @@ def _check(options: argparse.Namespace) -> None:
             "Beside --data, images without labels are ranked and not learnt from: name the table by --rank FILE.csv, or leave "
             "out --unlabelled."
         )
-    for path in options.unlabelled:
-        if not path.exists():
-            raise UsageError(f"--unlabelled {path} does not exist.")
+    _refuse_absent(options.unlabelled)
     for path, suffix in (
         (options.out, ".onnx"),
         (options.report, ".html"),
@@ -133,6 +132,15 @@ def _check(options: argparse.Namespace) -> None:
             raise UsageError(f"{path} is a folder. Choose another name.")
     _refuse_own_model(options)
     _refuse_pictures(options)
+
+
+def _refuse_absent(paths: Sequence[Path]) -> None:
+    """Refuse a file that is not there, a folder without images and a pattern that nothing matches."""
+    from lesionlab.inference.image_sources import find_images
+
+    for path in paths:
+        if next(find_images([path])) == path and not path.exists():
+            raise UsageError(f"--unlabelled {path} does not exist.")
 
 
 def _refuse_pictures(options: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from lesionlab.inference.feature_output import with_features
 
 MODELS = Path(__file__).parents[1] / "models"
 MAX_BYTES = 512 * 2**20
-MOST_OFF = 1e-3  # from which on the probabilities of an image miss the sum of 1 by too much
+_MOST_OFF = 1e-3  # from which on the probabilities of an image miss the sum of 1 by too much
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,9 @@ class Bundle:
             first = " ".join(str(error).split())[:200]
             raise LesionlabError(f"ONNX Runtime fails on the model {self.facts.name!r}: {first}") from error
         probabilities = found["probabilities"].astype(np.float64)
-        sums = probabilities.sum(axis=1, keepdims=True)
-        if not (np.abs(sums - 1) < MOST_OFF).all() or probabilities.min() < 0:
+        if not are_probabilities(probabilities):
             raise LesionlabError(f"The model {self.facts.name!r} is damaged: its outputs are not probabilities.")
-        return found | {"probabilities": probabilities / sums}
+        return found | {"probabilities": probabilities / probabilities.sum(axis=1, keepdims=True)}
 
     def with_features(self) -> "Bundle":
         """Give the model with the output `features`: the input of its last dense layer, where the file does not give it.
@@ -105,6 +104,11 @@ class Bundle:
 
     def _gives(self, name: str) -> bool:
         return any(output.name == name for output in self.session.get_outputs())
+
+
+def are_probabilities(found: np.ndarray) -> bool:
+    """Whether every row of outputs (n, k) is without negative values and sums to 1."""
+    return bool((np.abs(found.sum(axis=1) - 1) < _MOST_OFF).all() and found.min() >= 0)
 
 
 def open_bundle(path: str | Path | None = None) -> Bundle:

@@ -154,18 +154,20 @@ def _unreadable(folder: Path, results: Sequence[object]) -> list[str]:
 def _images(folder: Path) -> tuple[list[Source], dict[str, str], tuple[str, ...]]:
     """Give a folder's images, the lesion of each path where a table says so, and what is wrong with its tables."""
     try:
-        table = read_collection(folder).table
+        collection = read_collection(folder)
     except UsageError as error:  # without diagnoses, a table of lesions will do
         paths = list(find_images([folder]))
         lesion_of, notes = _lesions_of(folder, paths)
         if not isinstance(error, NoDiagnoses):
             notes = (_without_diagnoses(folder, len(paths), len(lesion_of), error), *notes)
         return list(map(Source.of_file, paths)), lesion_of, notes
-    table = table[table["path"] != ""]
+    table = collection.table[collection.table["path"] != ""]
     lesion_of = dict(zip(map(str, table["path"]), table["lesion_id"].astype(str), strict=True))
-    others = {str(path) for path in find_images([folder])} - lesion_of.keys()
+    others = sum(found.count for found in collection.findings if found.kind == "image-unlisted") + len(
+        collection.set_aside
+    )
     notes = (
-        f"{len(others):,} images of {folder} are left out: its table of diagnoses lacks them, or they are not dermoscopic. To "
+        f"{others:,} images of {folder} are left out: its table of diagnoses lacks them, or they are not dermoscopic. To "
         "compare them as well, give a folder without that table.",
     )
     return [Source.of_file(path) for path in table["path"]], lesion_of, notes if others else ()

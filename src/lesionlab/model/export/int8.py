@@ -19,7 +19,7 @@ import numpy as np
 from lesionlab.errors import LesionlabError
 from lesionlab.evaluation.metrics import headline
 from lesionlab.files import replacing
-from lesionlab.inference.bundle import MOST_OFF
+from lesionlab.inference.bundle import are_probabilities
 from lesionlab.model.export.head import HEAD_NAME
 from lesionlab.model.export.onnx import quiet
 from lesionlab.model.export.proof import onnx_probabilities
@@ -102,7 +102,7 @@ def quantise(
 
 def _refuse_no_probabilities(found: np.ndarray) -> None:
     """Refuse what `lesionlab predict` would call damaged."""
-    if found.min() < 0 or (np.abs(found.sum(axis=1) - 1) >= MOST_OFF).any():
+    if not are_probabilities(found):
         raise LesionlabError(
             "The int8 export gives no probabilities: those of an image do not sum to 1. Nothing was written. Use the float32 "
             "file, --format onnx."
