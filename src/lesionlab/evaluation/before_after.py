@@ -48,7 +48,6 @@ class Gain:
     after_interval: list[float]
     difference: float
     difference_interval: list[float]
-
     note: str = ""
 
     @property
@@ -82,8 +81,9 @@ def before_after(before: LabelledPredictions, after: LabelledPredictions, *, see
         seed: of the bootstrap.
 
     """
-    parts = before, after
-    draws, points = [bootstrap(part, seed=seed) for part in parts], [headline(p.labels, p.probabilities) for p in parts]
+    draws, points = zip(
+        *((bootstrap(p, seed=seed), headline(p.labels, p.probabilities)) for p in (before, after)), strict=True
+    )
     gains = [
         _gain(
             name.replace("_", " ").replace("auc", "AUC"),
@@ -93,10 +93,11 @@ def before_after(before: LabelledPredictions, after: LabelledPredictions, *, see
         )
         for name in _FIGURES
     ]
-    gains.append(_log_loss(before, after, seed))
+    weights = draw_weights(after.lesions, seed)
+    gains.append(_log_loss(before, after, weights))
     codes = tasks_of(after.taxonomy).get(MALIGNANT)
     if codes and len(np.unique(as_task(after, codes)[0])) == 2:
-        gains.append(_malignant(before, after, codes, seed))
+        gains.append(_malignant(before, after, codes, weights))
     return [*gains, _calibration(before, after)]
 
 
@@ -112,15 +113,17 @@ def by_diagnosis(before: LabelledPredictions, after: LabelledPredictions) -> lis
     return rows
 
 
-def _log_loss(before: LabelledPredictions, after: LabelledPredictions, seed: int) -> Gain:
-    weights, rows = draw_weights(after.lesions, seed), np.arange(len(after))
+def _log_loss(before: LabelledPredictions, after: LabelledPredictions, weights: np.ndarray) -> Gain:
+    rows = np.arange(len(after))
     losses = [-np.log(np.maximum(p.probabilities[rows, p.labels], _FLOOR / p.n_diagnoses)) for p in (before, after)]
     drawn = [sums_over_draws(weights, loss) / weights.sum(axis=1) for loss in losses]
     return _gain("log loss", False, [float(loss.mean()) for loss in losses], drawn)
 
 
-def _malignant(before: LabelledPredictions, after: LabelledPredictions, codes: tuple[str, ...], seed: int) -> Gain:
-    weights, ones = draw_weights(after.lesions, seed), np.ones((1, len(after)), np.uint8)
+def _malignant(
+    before: LabelledPredictions, after: LabelledPredictions, codes: tuple[str, ...], weights: np.ndarray
+) -> Gain:
+    ones = np.ones((1, len(after)), np.uint8)
     areas = [[ranking(*as_task(part, codes), w)[0] for w in (ones, weights)] for part in (before, after)]
     return _gain(
         "AUC of malignant against benign", True, [float(one[0]) for one, _ in areas], [drawn for _, drawn in areas]

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from lesionlab.errors import UsageError
+from lesionlab.evaluation.before_after import FEWEST_LESIONS
 from lesionlab.evaluation.intervals import bootstrap, paired_interval
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics import HEADLINE, auc, headline
@@ -20,7 +21,6 @@ from lesionlab.evaluation.tasks import as_task, has_malignant_task
 
 _NO_INTERVAL = (float("nan"), float("nan"))
 _MIN_LESIONS = 2  # of which draws can differ
-_FEW = 10  # lesions of a diagnosis, below which its sensitivity, and so balanced accuracy, is known badly
 _ROUNDING = 1e-9  # a standard error below this is one of rounding
 
 
@@ -137,7 +137,7 @@ def _pair(interval: list[float]) -> tuple[float, float]:
 
 def _few(part: LabelledPredictions) -> tuple[str, ...]:
     counts = ((dx, part.lesions[part.labels == place]) for place, dx in enumerate(part.taxonomy.dx))
-    return tuple(dx for dx, lesions in counts if 0 < len(np.unique(lesions)) < _FEW)
+    return tuple(dx for dx, lesions in counts if 0 < len(np.unique(lesions)) < FEWEST_LESIONS)
 
 
 def _refuse_other_images(first: LabelledPredictions, second: LabelledPredictions) -> None:

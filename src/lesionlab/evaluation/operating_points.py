@@ -94,11 +94,10 @@ def _evaluated_task(
     is_positive: np.ndarray, score: np.ndarray, lesions: np.ndarray, points: list[OperatingPoint], seed: int
 ) -> TaskFigures:
     area, sides = auc(is_positive, score), [effective_number(lesions[side]) for side in (is_positive, ~is_positive)]
-    interval: Interval = None
+    drawn = [float("nan")] * 2
     if min(sides) >= FEW_LESIONS:
-        interval = percentile_interval(ranking(is_positive, score, draw_lesions(lesions, seed))[0])
-    if interval is None or np.isnan(interval[0]):
-        interval = auc_interval(area, *sides)
+        drawn = percentile_interval(ranking(is_positive, score, draw_lesions(lesions, seed))[0])
+    interval: Interval = auc_interval(area, *sides) if np.isnan(drawn[0]) else drawn
     false_positive, true_positive, _ = roc_curve(is_positive, score)
     return TaskFigures(
         positives=int(is_positive.sum()),

@@ -1,6 +1,7 @@
 """The images of a clinic, as `lesionlab adapt` takes them: read, cleaned, and put through the network once."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,11 +94,9 @@ def _read(data: Path, model: Taxonomy, asked: Taxonomy | None, image_types: tupl
     except UsageError:
         if asked is not None:
             raise
-        try:
+        with suppress(UsageError):
             return read_collection(data, model, image_types)
-        except UsageError:
-            pass
-        raise
+        raise  # what is wrong with the data in their own words
 
 
 def reader(bundle: Bundle, paths: Sequence[str]) -> Callable[[int], np.ndarray | None]:
