@@ -11,7 +11,7 @@ from lesionlab.cli.arguments import Commands, whole_number
 from lesionlab.errors import UsageError
 
 if TYPE_CHECKING:
-    from lesionlab.evaluation.drift import Change
+    from lesionlab.evaluation.drift import FigureShift
 
 
 def add_compare_data(commands: Commands) -> None:
@@ -60,7 +60,7 @@ def _compare_data(options: argparse.Namespace) -> None:
     print(NOT_A_DEVICE)
 
 
-def _print_changes(changes: "Sequence[Change]", factor: float, what: str) -> None:
+def _print_changes(changes: "Sequence[FigureShift]", factor: float, what: str) -> None:
     if not changes:
         return
     print(f"{what:18}{'A':>9}{'B':>9}   difference, 95 % interval")

@@ -37,7 +37,7 @@ class FeatureShift:
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureShift:
     """A mean or share in the first and the second folder, and their difference with its interval."""
 
     name: str
@@ -119,7 +119,7 @@ def changes(
     lesions: tuple[np.ndarray, np.ndarray],
     *,
     seed: int = 0,
-) -> list[Change]:
+) -> list[FigureShift]:
     """Compare means of two folders, each with an interval of its difference by bootstrap over lesions.
 
     The intervals hold together at 95 %: each is wider by Bonferroni's rule for how many there are. Draws of few lesions vary too
@@ -147,6 +147,6 @@ def changes(
     bounds = np.quantile(drawn[1] - drawn[0], [tail, 1 - tail], axis=0)
     low, high = centre + wider * (bounds - centre)
     return [
-        Change(name, float(means[0][i]), float(means[1][i]), (float(low[i]), float(high[i])))
+        FigureShift(name, float(means[0][i]), float(means[1][i]), (float(low[i]), float(high[i])))
         for i, name in enumerate(first)
     ]

@@ -12,14 +12,13 @@ from threadpoolctl import threadpool_limits
 
 from lesionlab.data.patient import SEXES, SITES, Patient
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.evaluation.logistic_weights import weights_of_all
 from lesionlab.evaluation.patient_terms import PatientTerms, with_patients
 
 YEARS = (10.0, 25.0, 40.0, 55.0, 70.0, 85.0)
 SHARES = (0.25, 0.5, 0.75, 1.0)
 FEWEST = 50  # lesions with anything known, of training or of validation, below which nothing is said
-_SOURCE_WEIGHT = (
-    5.0  # of the column of each source: its mix of diagnoses is hardly held back, and so is not taken for age
-)
+_SOURCE_WEIGHT = 5.0  # of the column of each source: its mix is hardly held back, and so is not taken for age
 _ITERATIONS = 2000
 
 
@@ -83,17 +82,8 @@ def fit_patient_terms(training: KnownPatients, n_diagnoses: int) -> PatientTerms
         regression = LogisticRegression(max_iter=_ITERATIONS).fit(
             np.hstack([columns - mean, sources]), training.labels, sample_weight=weights
         )
-    return _as_terms(_every_diagnosis(regression, n_diagnoses)[: columns.shape[1]], mean)
-
-
-def _every_diagnosis(regression: object, n_diagnoses: int) -> np.ndarray:
-    """Give the weights of every diagnosis, (d, k); 0 of those that are not trained on."""
-    coefficients, classes = regression.coef_, regression.classes_  # type: ignore[attr-defined]
-    if len(classes) == 2:  # scikit-learn keeps those of the second alone
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-    kernel = np.zeros((coefficients.shape[1], n_diagnoses))
-    kernel[:, classes] = coefficients.T
-    return kernel
+    kernel, _ = weights_of_all(regression, n_diagnoses)
+    return _as_terms(kernel[: columns.shape[1]], mean)
 
 
 def _columns(patients: Sequence[Patient]) -> np.ndarray:

@@ -48,7 +48,7 @@ _BATCH = 8
 
 
 @dataclass(frozen=True)
-class Change:
+class ImageChange:
     """One way to change an image: `kind` of the table that it stands in, `name`, `level` (a severity, or one of `COVERED`)."""
 
     kind: str
@@ -57,7 +57,7 @@ class Change:
     apply: Callable[[np.ndarray, int], np.ndarray]
 
 
-def changes(is_square: bool = True) -> list[Change]:
+def changes(is_square: bool = True) -> list[ImageChange]:
     """Every change that is measured, the unchanged image first; images that are no squares are not turned by quarters."""
 
     def corruption(name: str, severity: int) -> Callable[[np.ndarray, int], np.ndarray]:
@@ -68,12 +68,16 @@ def changes(is_square: bool = True) -> list[Change]:
 
     severities = range(1, SEVERITIES + 1)
     return [
-        Change("none", "", 0, lambda pixels, seed: pixels),
-        *(Change("corruption", name, s, corruption(name, s)) for name in CORRUPTIONS for s in severities),
-        *(Change("symmetry", SYMMETRIES[n - 1], n, _symmetry(n)) for n in range(1, 8) if is_square or n in (1, 4, 5)),
-        Change("mark", "scale bar", _MARK_SEVERITY, corruption("scale bar", _MARK_SEVERITY)),
-        *(Change("covered", "centre", share, cover(share, True)) for share in COVERED),
-        *(Change("covered", "border", share, cover(share, False)) for share in COVERED),
+        ImageChange("none", "", 0, lambda pixels, seed: pixels),
+        *(ImageChange("corruption", name, s, corruption(name, s)) for name in CORRUPTIONS for s in severities),
+        *(
+            ImageChange("symmetry", SYMMETRIES[n - 1], n, _symmetry(n))
+            for n in range(1, 8)
+            if is_square or n in (1, 4, 5)
+        ),
+        ImageChange("mark", "scale bar", _MARK_SEVERITY, corruption("scale bar", _MARK_SEVERITY)),
+        *(ImageChange("covered", "centre", share, cover(share, True)) for share in COVERED),
+        *(ImageChange("covered", "border", share, cover(share, False)) for share in COVERED),
     ]
 
 
@@ -203,7 +207,7 @@ def _weights(whole: np.ndarray, kept: np.ndarray) -> np.ndarray:
 
 def _predictions(
     predict: Predict, pixels: list[np.ndarray], seeds: list[int]
-) -> list[tuple[Change, tuple[np.ndarray, np.ndarray | None]]]:
+) -> list[tuple[ImageChange, tuple[np.ndarray, np.ndarray | None]]]:
     """Give for every change the probabilities (n, k), and where the model has them the scores of `lesionlab.evaluation.ood`."""
     height, width = pixels[0].shape[:2]
     every = changes(height == width)
@@ -274,7 +278,9 @@ def _mean(rows: Sequence[RobustnessMean]) -> dict[str, Any]:
     return {name: None if None in values else float(np.mean(values)) for name, values in columns.items()}
 
 
-def _intervals(labels: np.ndarray, weights: np.ndarray, found: list[tuple[Change, Any]], seed: int) -> dict[str, Any]:
+def _intervals(
+    labels: np.ndarray, weights: np.ndarray, found: list[tuple[ImageChange, Any]], seed: int
+) -> dict[str, Any]:
     """Draw the images of each diagnosis anew and take the mean rise and the mean share changed of every draw."""
     predicted = np.stack(
         [outputs[0].argmax(axis=1) for change, outputs in found if change.kind in ("none", "corruption")]

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pandas as pd
 
 from lesionlab.data.statistics import encode_labels
@@ -12,7 +11,7 @@ from lesionlab.evaluation.compare import Comparison, compare
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.runs import directory
 from lesionlab.runs.directory import RunDirectory
-from lesionlab.runs.identity import Kind
+from lesionlab.runs.evaluated import read_evaluated
 from lesionlab.taxonomy import Taxonomy
 
 
@@ -42,15 +41,6 @@ def compare_runs(first: Path, second: Path, *, seed: int = 0) -> Comparison:
     return compare(*both, seed=seed)
 
 
-class _Evaluated(msgspec.Struct, frozen=True):
-    """What the manifest of an evaluation says of its predictions."""
-
-    class _Model(msgspec.Struct, frozen=True):
-        uses_metadata: bool = False
-
-    model: _Model
-
-
 def differing_inputs(folders: Sequence[Path]) -> list[str]:
     """Say which evaluations were predicted from age, sex and site too, where others were from the picture alone."""
     with_metadata = [folder for folder in folders if _uses_metadata(directory.open_evaluated(folder))]
@@ -60,8 +50,9 @@ def differing_inputs(folders: Sequence[Path]) -> list[str]:
     return [f"Note: {named} was predicted from age, sex and site too; the others were not, as far as they say."]
 
 
-def _uses_metadata(evaluated: RunDirectory) -> bool:
-    return evaluated.kind is Kind.EVALUATION and evaluated.decoded(_Evaluated).model.uses_metadata
+def _uses_metadata(opened: RunDirectory) -> bool:
+    found = read_evaluated(opened)
+    return found is not None and found.model.uses_metadata
 
 
 def _same_split(first: Path, second: Path) -> str:

@@ -17,7 +17,7 @@ from lesionlab.data.layouts.reading import NoDiagnoses
 from lesionlab.data.layouts.recognise import read_collection
 from lesionlab.data.layouts.tables import read_start
 from lesionlab.errors import UsageError
-from lesionlab.evaluation.drift import LEAST_LESIONS, LEVEL, Change, FeatureShift, changes, feature_shift
+from lesionlab.evaluation.drift import LEAST_LESIONS, LEVEL, FeatureShift, FigureShift, changes, feature_shift
 from lesionlab.folders import short_names
 from lesionlab.inference.features import Embedded, Embedder, Embeddings, collected, load_embedder
 from lesionlab.inference.image_sources import Source, find_images
@@ -66,8 +66,8 @@ class DataComparison:
     first: Side
     second: Side
     shift: FeatureShift
-    mix: list[Change]
-    quality: list[Change]
+    mix: list[FigureShift]
+    quality: list[FigureShift]
     diagnoses: Mapping[str, str]
 
     @property

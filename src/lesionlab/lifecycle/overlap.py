@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import pandas as pd
 
@@ -11,7 +10,7 @@ from lesionlab.data.isic_ids import are_among, isic_numbers, names_all
 from lesionlab.errors import UsageError
 from lesionlab.inference.facts import ON_ALL
 from lesionlab.runs.directory import RunDirectory
-from lesionlab.runs.identity import Kind
+from lesionlab.runs.evaluated import read_evaluated
 
 
 @dataclass(frozen=True)
@@ -118,33 +117,17 @@ def training_overlap(
     return ("split" if is_same else ""), None
 
 
-class _Evaluated(msgspec.Struct, frozen=True):
-    """What the manifests of evaluations have had since the first of them, and what later ones have."""
-
-    class _Model(msgspec.Struct, frozen=True):
-        name: str
-
-    class _Data(msgspec.Struct, frozen=True):
-        images: int
-
-    model: _Model
-    data: _Data
-    acquaintance: str = ""  # as `overlap_with_training` was called
-    overlap_with_training: str = ""
-    images_trained_on: int | None = None
-
-
-def warnings_of(evaluated: RunDirectory) -> list[str]:
+def warnings_of(opened: RunDirectory) -> list[str]:
     """Warn of an evaluation whose figures are too good; empty where there is nothing to warn of, as of a run."""
-    if evaluated.kind is not Kind.EVALUATION:
+    found = read_evaluated(opened)
+    if found is None:
         return []
-    found = evaluated.decoded(_Evaluated)
-    name, images = found.model.name, found.data.images
-    if "trained" in (found.overlap_with_training, found.acquaintance):
-        return [f"Warning: {name} was trained on the lesions of {evaluated.folder}: every figure of it is too good."]
+    name, folder = found.model.name, opened.folder
+    if found.is_trained_on:
+        return [f"Warning: {name} was trained on the lesions of {folder}: every figure of it is too good."]
     if not found.images_trained_on:
         return []
     return [
-        f"Warning: {found.images_trained_on:,} of the {images:,} images of {evaluated.folder} show a lesion that {name} was "
+        f"Warning: {found.images_trained_on:,} of the {found.data.images:,} images of {folder} show a lesion that {name} was "
         "trained on: its figures are too good. 'lesionlab evaluate --unseen' leaves them out."
     ]

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import softmax
 from threadpoolctl import threadpool_limits
 
+from lesionlab.evaluation.logistic_weights import weights_of_all
 from lesionlab.evaluation.metrics import headline
 from lesionlab.progress import track
 
@@ -80,7 +81,7 @@ def fit_linear_head(
         with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):  # more threads wait for each other
             warnings.simplefilter("ignore", ConvergenceWarning)  # a weak strength is near enough after as many steps
             regression.fit(standard, labels)
-        kernel, bias = _all_diagnoses(regression, n_diagnoses)
+        kernel, bias = weights_of_all(regression, n_diagnoses, absent=_ABSENT)
         kernel = kernel / deviation[:, None]
         head = LinearHead(kernel.astype(np.float32), (bias - mean @ kernel).astype(np.float32), l2, ())
         fitted.append(head)
@@ -89,20 +90,6 @@ def fit_linear_head(
             break
     best = int(np.argmin([strength.val_loss for strength in tried]))
     return LinearHead(fitted[best].kernel, fitted[best].bias, fitted[best].l2, tuple(tried))
-
-
-def _all_diagnoses(regression: object, n_diagnoses: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the weights of every diagnosis, (d, k) and (k,); of two, scikit-learn keeps those of the second alone."""
-    coefficients, intercept = regression.coef_, regression.intercept_  # type: ignore[attr-defined]
-    classes = regression.classes_  # type: ignore[attr-defined]
-    if len(classes) == 2:
-        coefficients = np.concatenate([-coefficients, coefficients]) / 2
-        intercept = np.concatenate([-intercept, intercept]) / 2
-    kernel = np.zeros((coefficients.shape[1], n_diagnoses))
-    bias = np.full(n_diagnoses, _ABSENT)
-    kernel[:, classes] = coefficients.T
-    bias[classes] = intercept
-    return kernel, bias
 
 
 def _measured(

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.evaluation.drift import Change, FeatureShift
+from lesionlab.evaluation.drift import FeatureShift, FigureShift
 from lesionlab.files import write_text
 from lesionlab.report.style import BLUE, GREY, RED, STYLE, new_figure
 from lesionlab.report.templating import environment
@@ -23,8 +23,8 @@ def write_drift_page(
     names: tuple[str, str],
     verdict: str,
     shift: FeatureShift,
-    mix: Sequence[Change],
-    quality: Sequence[Change],
+    mix: Sequence[FigureShift],
+    quality: Sequence[FigureShift],
     values: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
     model: str,
     *,
@@ -90,7 +90,7 @@ def _looks(names: tuple[str, str], values: tuple[Mapping[str, np.ndarray], Mappi
     return figure
 
 
-def _mix(names: tuple[str, str], mix: Sequence[Change]) -> Any:
+def _mix(names: tuple[str, str], mix: Sequence[FigureShift]) -> Any:
     figure = new_figure(6.4, 0.6 + 0.3 * len(mix))
     axes = figure.subplots()
     places = np.arange(len(mix))

@@ -39,7 +39,7 @@ class Coordinates:
 
 
 @dataclass(frozen=True)
-class Change:
+class HeadChange:
     """Old logits times `scale`, plus coordinates (n, r) times `weights` (r, k), plus `offset` (k,), are the new logits."""
 
     scale: float
@@ -74,8 +74,8 @@ def fit_change(
     strength: float,
     *,
     log_mix: np.ndarray,
-    start: Change | None = None,
-) -> Change:
+    start: HeadChange | None = None,
+) -> HeadChange:
     """Fit the change of a head to labelled images.
 
     Args:
@@ -115,10 +115,10 @@ def fit_change(
     return _unpacked(minimize(loss, begin, jac=True, method="L-BFGS-B", options=options).x, r, k)
 
 
-def _packed(change: Change) -> np.ndarray:
+def _packed(change: HeadChange) -> np.ndarray:
     return np.concatenate([change.weights.ravel(), change.offset, [np.log(change.scale)]])
 
 
-def _unpacked(parameters: np.ndarray, r: int, k: int) -> Change:
+def _unpacked(parameters: np.ndarray, r: int, k: int) -> HeadChange:
     weights, offset = parameters[: r * k].reshape(r, k), parameters[r * k : -1]
-    return Change(float(np.exp(parameters[-1])), weights, offset)
+    return HeadChange(float(np.exp(parameters[-1])), weights, offset)

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import softmax
 
 from lesionlab.evaluation.vector_scaling import fit_temperature, fit_vector_scaling
-from lesionlab.model.adapt.anchored import Change, Coordinates, fit_change, make_coordinates
+from lesionlab.model.adapt.anchored import Coordinates, HeadChange, fit_change, make_coordinates
 from lesionlab.model.adapt.priors import counted_mix
 from lesionlab.model.adapt.start import Start
 from lesionlab.model.export.head import Head
@@ -103,7 +103,7 @@ def candidates(images: ClinicImages) -> list[Candidate]:
         ),
     ]
     new = " (a new one where a diagnosis is new)" if images.start.new else ""
-    warm: dict[tuple[int, ...], Change] = {}  # of the same images at the strength before
+    warm: dict[tuple[int, ...], HeadChange] = {}  # of the same images at the strength before
     n_groups = len(np.unique(images.groups))
     for strength in (strength for least, strength in STRENGTHS if n_groups >= least):
         words = f"a head that starts from the old one{new} and is held to it, strength {strength:g}"
@@ -132,7 +132,7 @@ def _temperature(images: ClinicImages, rows: np.ndarray) -> Fitted:
 
 
 def _mix(images: ClinicImages, rows: np.ndarray) -> Fitted:
-    none = Change(1.0, np.zeros((0, images.k)), np.zeros(images.k))
+    none = HeadChange(1.0, np.zeros((0, images.k)), np.zeros(images.k))
     return _changed(images, rows, none)
 
 
@@ -156,7 +156,7 @@ class _Held:
     """Fits a head that is held to the old one; begins where the strength before has ended on the same images."""
 
     strength: float
-    warm: dict[tuple[int, ...], Change]
+    warm: dict[tuple[int, ...], HeadChange]
 
     def __call__(self, images: ClinicImages, rows: np.ndarray) -> Fitted:
         old, log_mix = _without_mix(images)[rows], np.log(counted_mix(images.labels[rows], images.k))
@@ -172,7 +172,7 @@ def _without_mix(images: ClinicImages) -> np.ndarray:
     return images.old_logits + images.own_shift
 
 
-def _changed(images: ClinicImages, rows: np.ndarray, change: Change) -> Fitted:
+def _changed(images: ClinicImages, rows: np.ndarray, change: HeadChange) -> Fitted:
     """Join the old head and its change into one head, with the mix of some images put in."""
     old, log_mix = images.start.head, np.log(counted_mix(images.labels[rows], images.k))
     kernel, bias = old.kernel * change.scale, (old.bias + images.own_shift) * change.scale + change.offset + log_mix
