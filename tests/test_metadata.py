@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 import tiny_onnx
 from browsing import give, opened
@@ -406,6 +406,25 @@ def test_the_page_asks_for_them(service: str, knowing: Path, photos: list[Path],
         page.fill("#patient-age", "0")
         page.keyboard.press("Tab")
         expect(page.locator("#detail")).to_contain_text("take into account: age 65, female, trunk.")
+
+
+def test_an_age_is_typed_to_its_end_while_an_answer_comes(service: str, photos: list[Path], browser: Browser) -> None:
+    for page in opened(browser, service):
+        give(page, photos[:1])
+        held: list[Route] = []
+        page.route("**/v1/predict*", lambda route: held.append(route))  # a slow service
+        with page.expect_request("**/v1/predict*"):
+            page.select_option("#patient-site", "trunk")
+        page.locator("#patient-age").press("6")
+        with page.expect_response("**/v1/predict*"):
+            held[0].continue_()
+        page.wait_for_timeout(300)
+        page.keyboard.press("4")
+        expect(page.locator("#patient-age")).to_have_value("64")
+        page.unroute("**/v1/predict*")
+        page.keyboard.press("Tab")
+        expect(page.locator("#detail")).to_contain_text("take into account: age 64, trunk.")
+        expect(page.locator("#patient-sex")).to_be_focused()
 
 
 def test_a_model_that_takes_none_has_no_fields_on_its_page(tiny: Path, photos: list[Path], browser: Browser) -> None:

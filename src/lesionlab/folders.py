@@ -13,6 +13,13 @@ LOCK = ".lock"
 Data = Path | tuple[Path, ...]  # one folder of images, or several that are taken together
 
 
+def as_data(given: Path | str | Sequence[Path | str]) -> Data:
+    """Give the folder, or the folders, that a caller names; one of a list is that folder."""
+    if isinstance(given, (str, Path)):
+        return Path(given)
+    return Path(given[0]) if len(given) == 1 else tuple(map(Path, given))
+
+
 def each(data: Data) -> tuple[Path, ...]:
     """Give the folders of data."""
     return data if isinstance(data, tuple) else (data,)

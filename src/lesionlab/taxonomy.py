@@ -144,6 +144,11 @@ def plain(written: str) -> str:
     return " ".join(written.lower().replace("_", " ").replace("\u2019", "'").split())
 
 
+def is_malignancy(taxonomy: Taxonomy) -> bool:
+    """Whether these are two kinds, of which one counts as malignant and both say no more than that."""
+    return sorted(taxonomy.dx) == ["benign", "malignant"] and len(taxonomy.malignant) == 1
+
+
 def taxonomy_names() -> list[str]:
     """Names of the taxonomies that come with lesionlab."""
     return toml_names("taxonomies")

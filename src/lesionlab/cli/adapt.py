@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, add_reading, reading_of, whole_number
+from lesionlab.cli.arguments import Commands, add_data, add_reading, reading_of, whole_number
 from lesionlab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_adapt(commands: Commands) -> None:
         metavar="MODEL",
         help="model file (.onnx) or run directory (default: the model that comes with lesionlab)",
     )
-    adapt.add_argument("--data", type=Path, metavar="DIR", help="folder of images with their diagnoses")
+    add_data(adapt, required=False)
     adapt.add_argument("--out", type=Path, required=True, metavar="FILE.onnx", help="the new model file")
     adapt.add_argument("--report", type=Path, metavar="FILE.html", help="write a report: what changed, by how much")
     adapt.add_argument(
@@ -153,7 +153,7 @@ def _refuse_pictures(options: argparse.Namespace) -> None:
 
     if len(tables) == 2 and tables[0].resolve() == tables[1].resolve():
         raise UsageError(f"--rank and --suspects both name {tables[0]}: give each a table of its own.")
-    given = [Path(path) for path in (options.data, *(options.unlabelled or ())) if path]
+    given = [Path(path) for path in (*(options.data or ()), *(options.unlabelled or ()))]
     folders = tuple(path for path in given if path.is_dir())
     for table in tables:
         if lies_in(table, folders):

@@ -4,14 +4,17 @@ A misspelt option, command or choice is named with the nearest that there is, a 
 """
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lesionlab.cluster import ENGINES
 from lesionlab.errors import nearest
 
 if TYPE_CHECKING:
+    from lesionlab.recipe import Recipe
     from lesionlab.taxonomy import Taxonomy
 
 Commands = argparse._SubParsersAction
@@ -70,6 +73,18 @@ def positive(text: str) -> int:
     return _read(int, text, lambda value: value >= 1, "a whole number of at least 1")
 
 
+def add_data(parser: Any, *, required: bool = True) -> None:
+    """Add `--data`, which may be given several times; `lesionlab.folders.as_data` reads it."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        action="append",
+        required=required,
+        metavar="DIR",
+        help="folder of images with their diagnoses; may be given several times: all are taken together",
+    )
+
+
 def add_reading(parser: Any) -> None:
     """Add the options that say how a folder is read: `--taxonomy` and `--image-type`."""
     parser.add_argument(
@@ -92,6 +107,16 @@ def reading_of(options: argparse.Namespace) -> "tuple[Taxonomy | None, tuple[str
     from lesionlab.taxonomy import read_taxonomy
 
     return read_taxonomy(options.taxonomy) if options.taxonomy else None, kinds_of_recipe(options.image_type or "")
+
+
+def recipe_that_reads(recipe: "Recipe", options: argparse.Namespace) -> "Recipe":
+    """Put `--taxonomy` and `--image-type` into a recipe, once it is sure that there is such a taxonomy, and such kinds."""
+    reading_of(options)
+    return dataclasses.replace(
+        recipe,
+        taxonomy=options.taxonomy or recipe.taxonomy,
+        image_types=options.image_type or recipe.image_types,
+    )
 
 
 def whole_number(text: str) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lesionlab._version import NOT_A_DEVICE
-from lesionlab.cli.arguments import Commands, Group, add_reading, positive, reading_of, share, whole_number
+from lesionlab.cli.arguments import Commands, Group, add_data, add_reading, positive, reading_of, share, whole_number
 from lesionlab.errors import UsageError
 
 CHALLENGES = ("isic2016", "isic2017", "isic2018", "isic2019", "isic2020", "isic2024", "milk10k")
@@ -27,9 +27,7 @@ def add_evaluate(commands: Commands) -> None:
         metavar="MODEL",
         help="model file (.onnx), run directory, or .csv of predictions (default: the model that comes with lesionlab)",
     )
-    evaluate.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder of images with their diagnoses"
-    )
+    add_data(evaluate)
     evaluate.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for report.html, metrics.json and figures"
     )

@@ -49,8 +49,9 @@ def _add_format_options(group: Group) -> None:
     group.add_argument(
         "--data",
         type=Path,
+        action="append",
         metavar="DIR",
-        help="with --format onnx-int8 and a model file: labelled images to calibrate and test it on",
+        help="with --format onnx-int8 and a model file: labelled images to calibrate and test it on; may be given several times",
     )
     group.add_argument(
         "--allowed-loss",

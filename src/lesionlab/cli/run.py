@@ -13,7 +13,7 @@ from lesionlab.cli.arguments import (
     devices,
     engine_of,
     positive,
-    reading_of,
+    recipe_that_reads,
     whole_number,
 )
 from lesionlab.errors import UsageError
@@ -107,18 +107,12 @@ def _add_training_options(group: Group) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    import dataclasses
-
     from lesionlab.lifecycle.cross_validate import cross_validate
     from lesionlab.lifecycle.run import Request, run
     from lesionlab.recipe import read_recipe
 
     recipe = read_recipe(options.recipe or ("mobile" if options.data else "quick"))
-    reading_of(options)  # that there is such a taxonomy, and such kinds
-    if options.taxonomy:
-        recipe = dataclasses.replace(recipe, taxonomy=options.taxonomy)
-    if options.image_type:
-        recipe = dataclasses.replace(recipe, image_types=options.image_type)
+    recipe = recipe_that_reads(recipe, options)
     if options.weights:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.teacher:

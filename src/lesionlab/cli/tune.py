@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lesionlab.cli.arguments import Commands, positive, whole_number
+from lesionlab.cli.arguments import Commands, add_data, add_reading, positive, recipe_that_reads, whole_number
 
 
 def add_tune(commands: Commands) -> None:
@@ -23,7 +23,7 @@ def add_tune(commands: Commands) -> None:
         metavar="FILE",
         help="search space: a TOML file of recipe keys and their ranges",
     )
-    tune.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of images with their diagnoses")
+    add_data(tune)
     tune.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for best.toml and trials.csv")
     tune.add_argument(
         "--trials", type=positive, default=20, metavar="N", help="number of variants to train (default: 20)"
@@ -43,19 +43,22 @@ def add_tune(commands: Commands) -> None:
     tune.add_argument("--cpus", type=positive, default=1, metavar="N", help="CPU cores per trial (default: 1)")
     tune.add_argument("--address", metavar="HOST:PORT", help="Ray cluster to use (default: start Ray on this machine)")
     tune.add_argument("--again", action="store_true", help="start over, and replace what --out holds of this search")
+    add_reading(tune)
     tune.set_defaults(command=_tune)
 
 
 def _tune(options: argparse.Namespace) -> int:
     """Search; exit code 1 where trials failed."""
+    from lesionlab.folders import as_data
     from lesionlab.lifecycle.tune import Search, tune
     from lesionlab.recipe import read_recipe
 
-    recipe = read_recipe(options.recipe)
+    recipe = recipe_that_reads(read_recipe(options.recipe), options)
     if options.weights:
         recipe = recipe.with_changes("model", weights=options.weights)
     if options.epochs is not None:
         recipe = recipe.with_changes("optimizer", epochs=options.epochs)
-    search = Search(recipe, options.space, options.data, options.out, options.trials, options.seed, options.limit)
+    data = as_data(options.data)
+    search = Search(recipe, options.space, data, options.out, options.trials, options.seed, options.limit)
     found = tune(search, cpus=options.cpus, address=options.address, again=options.again)
     return 1 if found.n_failed else 0

@@ -5,6 +5,7 @@ report, and tables of what to label next and of labels to look at again.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from lesionlab.evaluation.labelled_predictions import LabelledPredictions
 from lesionlab.evaluation.metrics_file import Suspect
 from lesionlab.evaluation.patient_fit import do_help
 from lesionlab.evaluation.patient_terms import PatientTerms
+from lesionlab.folders import as_data
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.adapted_facts import facts_of_adapted, own_rule, training_mix
@@ -81,7 +83,7 @@ class Adapted:
 
 def adapt(
     model: str | Path | None,
-    data: Path | str,
+    data: Path | str | Sequence[Path | str],
     *,
     taxonomy: Taxonomy | None = None,
     image_types: tuple[str, ...] | None = None,
@@ -91,7 +93,7 @@ def adapt(
 
     Args:
         model: as of `lesionlab.inference.bundle.open_bundle`.
-        data: labelled images, in any layout that `lesionlab run` reads.
+        data: labelled images, a folder or several, in any layout that `lesionlab run` reads.
         taxonomy: the diagnoses to answer in; None for those of the data.
         image_types: kinds of image to use, see `read_collection`.
         seed: of the folds.
@@ -106,7 +108,7 @@ def adapt(
     head = read_head(bundle.data, own_rule(bundle.facts), bundle.facts.name)
     if taxonomy is not None:
         start_from(head, bundle.facts.taxonomy, taxonomy)  # refuses what does not fit, before any image is read
-    labelled = read_labelled(Path(data), bundle, taxonomy, image_types)
+    labelled = read_labelled(as_data(data), bundle, taxonomy, image_types)
     images = images_of(bundle.facts, head, labelled)
     return _adapted(bundle, labelled, images, choose(images, seed=seed), seed)
 

@@ -10,10 +10,12 @@ import pandas as pd
 
 from lesionlab.data.clean import Cleaned
 from lesionlab.data.images import ImageError, read_image
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.layouts.metadata import PATIENT
-from lesionlab.data.layouts.recognise import Collection, read_collection
+from lesionlab.data.layouts.recognise import Collection
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
+from lesionlab.folders import Data, named
 from lesionlab.inference.bundle import Bundle
 from lesionlab.inference.features import Embedded, Embedder
 from lesionlab.inference.outputs import ModelOutputs, see
@@ -62,12 +64,12 @@ class Labelled:
 
 
 def read_labelled(
-    data: Path, bundle: Bundle, taxonomy: Taxonomy | None, image_types: tuple[str, ...] | None
+    data: Data, bundle: Bundle, taxonomy: Taxonomy | None, image_types: tuple[str, ...] | None
 ) -> Labelled:
     """Read, clean and embed the labelled images of a clinic.
 
     Args:
-        data: a folder in any layout that `lesionlab run` reads.
+        data: a folder, or several, in any layout that `lesionlab run` reads.
         bundle: the model, with features.
         taxonomy: to read the data in; None for their own, or, where these are not known, the model's.
         image_types: kinds of image, as `read_collection` takes them.
@@ -88,14 +90,14 @@ def read_labelled(
     return Labelled(collection, cleaned, table, seen.take(is_seen))
 
 
-def _read(data: Path, model: Taxonomy, asked: Taxonomy | None, image_types: tuple[str, ...] | None) -> Collection:
+def _read(data: Data, model: Taxonomy, asked: Taxonomy | None, image_types: tuple[str, ...] | None) -> Collection:
     try:
-        return read_collection(data, asked, image_types)
+        return read_data(data, asked, image_types)
     except UsageError:
         if asked is not None:
             raise
         with suppress(UsageError):
-            return read_collection(data, model, image_types)
+            return read_data(data, model, image_types)
         raise  # what is wrong with the data in their own words
 
 
@@ -137,24 +139,25 @@ def see_unlabelled(bundle: Bundle, images: Sequence[str | Path]) -> Unlabelled:
     )
 
 
-def _refuse_one_group(table: pd.DataFrame, data: Path) -> None:
+def _refuse_one_group(table: pd.DataFrame, data: Data) -> None:
     if table["group"].nunique() < 2:
         why = "of one patient" if PATIENT in table and table[PATIENT].nunique() == 1 else "joined by near-duplicates"
         raise UsageError(
-            f"{data}: all {table['lesion_id'].nunique()} labelled lesions are {why}, so that none can be held back to measure "
-            "by. Add lesions of others."
+            f"{named(data)}: all {table['lesion_id'].nunique()} labelled lesions are {why}, so that none can be held back to "
+            "measure by. Add lesions of others."
         )
 
 
-def _refuse_few(table: pd.DataFrame, data: Path) -> None:
+def _refuse_few(table: pd.DataFrame, data: Data) -> None:
     present, lesions = sorted(set(table["dx"])), table["lesion_id"].nunique()
     if len(present) < 2:
         raise UsageError(
-            f"{data}: all {len(table):,} labelled images are of one diagnosis ({', '.join(present)}), from which no head can "
-            "learn. Add images of others, or give the images to --unlabelled to correct for the mix of diagnoses alone."
+            f"{named(data)}: all {len(table):,} labelled images are of one diagnosis ({', '.join(present)}), from which no head "
+            "can learn. Add images of others, or give the images to --unlabelled to correct for the mix of diagnoses alone."
         )
     if lesions < FEWEST_LESIONS:
         raise UsageError(
-            f"{data} has {lesions} labelled lesions, and nothing can be promised from fewer than {FEWEST_LESIONS}. Label more, "
-            f"or give {FEWEST_UNLABELLED} images or more to --unlabelled: then the mix of diagnoses is corrected for instead."
+            f"{named(data)} has {lesions} labelled lesions, and nothing can be promised from fewer than {FEWEST_LESIONS}. Label "
+            f"more, or give {FEWEST_UNLABELLED} images or more to --unlabelled: then the mix of diagnoses is corrected for "
+            "instead."
         )

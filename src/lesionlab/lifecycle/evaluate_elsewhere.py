@@ -16,7 +16,7 @@ import pandas as pd
 from lesionlab import folders
 from lesionlab._version import __version__
 from lesionlab.data.layouts.findings import Finding, finding
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.split import PARTS, file_split
 from lesionlab.data.split_proof import prove
 from lesionlab.environment import called_as, now
@@ -53,7 +53,7 @@ from lesionlab.taxonomy import Taxonomy
 
 def evaluate(
     model: str | Path | None,
-    data: Path | str,
+    data: Path | str | Sequence[Path | str],
     out: Path | str,
     *,
     seed: int = 0,
@@ -73,7 +73,7 @@ def evaluate(
     Args:
         model: a `.onnx` file, the name of a model that comes with lesionlab, None for the default one, or a `.csv` file of
             predictions in ISIC's columns.
-        data: labelled images, in any layout that `lesionlab run` reads.
+        data: labelled images, a folder or several, in any layout that `lesionlab run` reads.
         out: folder for the results; made where it does not exist. It may hold an earlier evaluation, and nothing else.
         seed: of everything random.
         allow_missing: evaluate the images that have a prediction where others have none, or predictions have no image.
@@ -93,7 +93,7 @@ def evaluate(
         UsageError: model, predictions, data, split or costs cannot be used as asked; says what to change.
 
     """
-    model, data, out = str(model) if model else None, Path(data), Path(out)
+    model, data, out = str(model) if model else None, folders.as_data(data), Path(out)
     split, costs = (Path(path) if path else None for path in (split, costs))
     folders.refuse_among_images(out, data)
     opened = _open_model(model, has_robustness=bool(robustness_lesions), has_metadata=use_metadata)
@@ -124,7 +124,7 @@ def _given(
 
 
 def _read(
-    data: Path,
+    data: folders.Data,
     model_or_table: Model | str,
     taxonomy: Taxonomy | None,
     image_types: tuple[str, ...] | None,
@@ -135,9 +135,9 @@ def _read(
     if isinstance(model_or_table, Model):
         collection = read_for_model(data, model_or_table.facts.taxonomy, taxonomy, image_types)
     else:
-        collection = read_collection(data, taxonomy, image_types)
+        collection = read_data(data, taxonomy, image_types)
         if taxonomy is None and (wider := wider_taxonomy(Path(model_or_table), collection.taxonomy)):
-            collection = read_collection(data, wider, image_types)
+            collection = read_data(data, wider, image_types)
     look = look_at(collection)
     cleaned = inspect(collection, look)
     parts = file_split(cleaned.table, split, needed=["test"]) if split else pd.Series("test", index=cleaned.table.index)
@@ -149,13 +149,12 @@ def _read(
     return ImagesInParts(collection, cleaned, look.pixels, split, parts, known, unseen)
 
 
-def _nothing_left(images: ImagesInParts, data: Path) -> str:
+def _nothing_left(images: ImagesInParts, data: folders.Data) -> str:
     left_out = len(images.left_out)
     if left_out and not (images.table["part"] == "test").any():
-        return (
-            f"--unseen leaves nothing of {data}: all {left_out:,} images show a lesion that the model was trained on."
-        )
-    return f"No image of the part to evaluate in {data} has a prediction."
+        trained_on = f"all {left_out:,} images show a lesion that the model was trained on"
+        return f"--unseen leaves nothing of {folders.named(data)}: {trained_on}."
+    return f"No image of the part to evaluate in {folders.named(data)} has a prediction."
 
 
 def _open_model(model: str | None, *, has_robustness: bool, has_metadata: bool) -> Model | None:

@@ -13,17 +13,19 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.clean import Cleaned
-from lesionlab.data.layouts.recognise import Collection, read_collection
+from lesionlab.data.layouts.joined import read_data
+from lesionlab.data.layouts.recognise import Collection, in_two_kinds
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion
 from lesionlab.evaluation.labelled_predictions import LabelledPredictions
+from lesionlab.folders import Data
 from lesionlab.inference.facts import Thresholds
 from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.given_predictions import GivenPredictions, predictions_of_model
 from lesionlab.lifecycle.overlap import Known
-from lesionlab.taxonomy import Taxonomy
+from lesionlab.taxonomy import Diagnosis, Taxonomy, is_malignancy, read_taxonomy
 
 
 @dataclass(frozen=True)
@@ -100,26 +102,26 @@ class ImagesInParts:
 
 
 def read_for_model(
-    data: Path, model: Taxonomy, asked: Taxonomy | None, image_types: tuple[str, ...] | None
+    data: Data, model: Taxonomy, asked: Taxonomy | None, image_types: tuple[str, ...] | None
 ) -> Collection:
     """Read labelled images in the diagnoses of a model; or, where data or caller know two kinds alone, in these.
+
+    A set of the caller's own is taken by the diagnoses that it shares with the model; where these are fewer than two, by which
+    of its diagnoses are malignant.
 
     Raises:
         UsageError: as `read_collection`; or the data share fewer than two diagnoses with the model.
 
     """
     if asked and asked.dx != model.dx and not is_malignancy(asked):
-        raise UsageError(
-            f"The model predicts {', '.join(model.dx)} ({model.name}), not {', '.join(asked.dx)} ({asked.name}). Leave out "
-            "--taxonomy: the data are read in the model's diagnoses; or give one of two, malignant and benign (isic2024)."
-        )
+        return _read_in_own(data, model, asked, image_types)
     if asked:
-        return read_collection(data, asked, image_types)
+        return read_data(data, asked, image_types)
     try:
-        return read_collection(data, model, image_types)
+        return read_data(data, model, image_types)
     except UsageError as error:
         try:
-            own = read_collection(data, None, image_types)
+            own = read_data(data, None, image_types)
         except UsageError:
             raise error from None
         if is_malignancy(own.taxonomy):
@@ -130,14 +132,25 @@ def read_for_model(
         return shared
 
 
-def is_malignancy(taxonomy: Taxonomy) -> bool:
-    """Whether these are two kinds, of which one counts as malignant and both say no more than that."""
-    return sorted(taxonomy.dx) == ["benign", "malignant"] and len(taxonomy.malignant) == 1
+def _read_in_own(data: Data, model: Taxonomy, asked: Taxonomy, image_types: tuple[str, ...] | None) -> Collection:
+    """Read data whose words the model does not know in a set that has them; what it knows is refused in another's."""
+    try:
+        read_data(data, model, image_types)
+    except UsageError:
+        own = read_data(data, asked, image_types)
+        shared = in_diagnoses_of(own, model)
+        if shared.table["dx"].nunique() > 1:
+            return shared
+        return in_two_kinds(own, read_taxonomy("isic2024"))
+    raise UsageError(
+        f"The model predicts {', '.join(model.dx)} ({model.name}), not {', '.join(asked.dx)} ({asked.name}). Leave out "
+        "--taxonomy: the data are read in the model's diagnoses; or give one of two, malignant and benign (isic2024)."
+    )
 
 
 def in_diagnoses_of(collection: Collection, taxonomy: Taxonomy) -> Collection:
     """Give a collection in another set of diagnoses: those that it lacks are set aside, each with its reason."""
-    code_of = {d.dx: taxonomy.find(d.dx) or taxonomy.find(d.name) for d in collection.taxonomy.diagnoses}
+    code_of = {d.dx: _code_in(taxonomy, d) for d in collection.taxonomy.diagnoses}
     codes = collection.table["dx"].map(code_of)
     without = collection.table[codes.isna()]
     reasons = "no diagnosis of the model's: " + without["dx"].map(collection.taxonomy.name_of)
@@ -148,6 +161,12 @@ def in_diagnoses_of(collection: Collection, taxonomy: Taxonomy) -> Collection:
         set_aside=pd.concat([collection.set_aside, aside], ignore_index=True),
         taxonomy=taxonomy,
     )
+
+
+def _code_in(taxonomy: Taxonomy, diagnosis: Diagnosis) -> str | None:
+    """Give the code that another set has for a diagnosis: by its own code, name or synonyms."""
+    ways = (diagnosis.dx, diagnosis.name, *diagnosis.synonyms)
+    return next((code for way in ways if (code := taxonomy.find(way))), None)
 
 
 def predict_in_parts(
@@ -164,10 +183,10 @@ def predict_in_parts(
         return predictions_of_model(model, images.table, has_metadata=has_metadata)
     if has_robustness:
         raise UsageError(f"--robustness needs the model's own diagnoses ({', '.join(own.dx)}): leave it out.")
-    return in_two_kinds(predictions_of_model(model, images.table, has_metadata=has_metadata), own, kinds)
+    return _of_two_kinds(predictions_of_model(model, images.table, has_metadata=has_metadata), own, kinds)
 
 
-def in_two_kinds(given: GivenPredictions, model: Taxonomy, kinds: Taxonomy) -> GivenPredictions:
+def _of_two_kinds(given: GivenPredictions, model: Taxonomy, kinds: Taxonomy) -> GivenPredictions:
     """Join a model's probabilities into those of malignant and benign, in the order of `kinds`.
 
     What the model was stored with for single diagnoses goes: sets, thresholds of other questions, its uncertainty.

@@ -5,6 +5,7 @@ same model as int8, calibrated on some of the images and held against the float3
 """
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from lesionlab.data.images import ImageError, read_image
-from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.data.layouts.joined import read_data
 from lesionlab.data.statistics import encode_labels
 from lesionlab.errors import UsageError
+from lesionlab.folders import Data, as_data, named
 from lesionlab.inference.bundle import Bundle, open_bundle
 from lesionlab.inference.facts import Facts
 from lesionlab.lifecycle.export import (
@@ -32,12 +34,15 @@ _LEAST = 2 * CALIBRATION
 _MOST = CALIBRATION + MOST_TRAINING + MOST_REFERENCE
 
 
-def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_loss: float = ALLOWED_LOSS) -> Exported:
+def export_file(
+    source: Path, data: Path | Sequence[Path], out: Path | None = None, *, allowed_loss: float = ALLOWED_LOSS
+) -> Exported:
     """Write a float32 model file as int8.
 
     Args:
         source: a `.onnx` file, a run directory or a packaged model's name, as `open_bundle` takes it.
-        data: images with diagnoses; 2,756 at most are chosen, the same each time: 256 to calibrate, the others to test.
+        data: a folder of images with diagnoses, or several; 2,756 at most are chosen, the same each time: 256 to
+            calibrate, the others to test.
         out: the file; by default the model's name and `-int8.onnx`, in the current folder.
         allowed_loss: of balanced accuracy, 0 to 1.
 
@@ -55,7 +60,7 @@ def export_file(source: Path, data: Path, out: Path | None = None, *, allowed_lo
     if path.resolve() == source.resolve():
         raise UsageError(f"{path} is the model itself. Choose another file with --out.")
     model, facts = _float32(bundle, source)
-    pixels, labels = _choose_images(data, bundle)
+    pixels, labels = _choose_images(as_data(data), bundle)
     others = pixels[CALIBRATION:]
     cut = len(others) * MOST_TRAINING // (MOST_TRAINING + MOST_REFERENCE)
 
@@ -85,9 +90,9 @@ def _float32(bundle: Bundle, source: Path) -> tuple[Any, Facts]:
     return without_score(model), dataclasses.replace(bundle.facts, ood=None)
 
 
-def _choose_images(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
+def _choose_images(data: Data, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (n, height, width, 3), and labels (n,) of images chosen at random; what cannot be read is passed over."""
-    collection = read_collection(data, bundle.facts.taxonomy)
+    collection = read_data(data, bundle.facts.taxonomy)
     table = collection.table
     there = table[table["path"] != ""]
     chosen = there.sample(min(len(there), _MOST), random_state=0)
@@ -100,7 +105,7 @@ def _choose_images(data: Path, bundle: Bundle) -> tuple[np.ndarray, np.ndarray]:
             continue
     if len(images) < _LEAST:
         raise UsageError(
-            f"{data} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate on, and to test on. "
-            "Give a folder of more, or use the float32 file as it is."
+            f"{named(data)} has {len(images):,} images that can be read; int8 needs at least {_LEAST}: to calibrate "
+            "on, and to test on. Give a folder of more, or use the float32 file as it is."
         )
     return np.stack(images), encode_labels(pd.Series(diagnoses), bundle.facts.taxonomy)

@@ -109,19 +109,13 @@ def validated(request: Request) -> Request:
         UsageError: no folder of images, `out` lies in it, or the recipe names no taxonomy.
 
     """
-    data = request.data and _paths(request.data)
+    data = request.data and folders.as_data(request.data)
     request = dataclasses.replace(request, data=data, out=Path(request.out))
     _ = request.taxonomy  # that there is such a one
     if request.data:
         count_images(request.data)
         folders.refuse_among_images(request.out, request.data)
     return dataclasses.replace(request, recipe=request.recipe.with_full_paths())
-
-
-def _paths(data: folders.Data) -> folders.Data:
-    """Make paths of the folders of data: strings, and a list, do as well; of one folder in a list, that folder."""
-    paths = [Path(data)] if isinstance(data, str | Path) else [Path(folder) for folder in data]
-    return paths[0] if len(paths) == 1 else tuple(paths)
 
 
 def _help_to_train(request: Request) -> Path:

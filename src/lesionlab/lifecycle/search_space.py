@@ -56,6 +56,8 @@ def read_space(path: Path, recipe: Recipe) -> Space:
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise UsageError(f"There is no search space {path}.") from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"The search space {path} cannot be read: {error}.") from error
     space: Space = {}

@@ -51,7 +51,7 @@ class Search:
 
     recipe: Recipe
     space: Path
-    data: Path
+    data: folders.Data
     out: Path
     trials: int = 20
     seed: int = 0
@@ -193,7 +193,8 @@ def _say_results(search: Search, table: pd.DataFrame, choices: Mapping[str, Valu
     say(", ".join(f"{key} = {v:.4g}" if isinstance(v, float) else f"{key} = {v}" for key, v in choices.items()))
     if n_failed := (table["error"] != "").sum():
         say(f"{n_failed} of {len(table)} trials failed; reasons in {search.out / 'trials.csv'}")
-    command = ["lesionlab", "run", "--data", search.data, "--recipe", search.out / "best.toml", "--seed", search.seed]
+    data = [word for folder in folders.each(search.data) for word in ("--data", folder)]
+    command = ["lesionlab", "run", *data, "--recipe", search.out / "best.toml", "--seed", search.seed]
     command += ["--limit", search.limit] if search.limit else []  # with another one, other lesions would be tested on
     announce(f"\nTest it: {shlex.join(map(str, command))}")
     announce(f"This validation figure is the highest of many: expect a lower one on the test part. {NOT_A_DEVICE}")
@@ -203,7 +204,7 @@ def _identity(search: Search, space: Space) -> Identity:
     return Identity(
         recipe=search.recipe.to_toml(),
         space={name: dataclasses.asdict(given) for name, given in space.items()},
-        data=str(search.data.resolve()),
+        data=folders.as_written(folders.resolved(search.data)),
         trials=search.trials,
         seed=search.seed,
         limit=search.limit,

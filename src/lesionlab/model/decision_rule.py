@@ -27,6 +27,7 @@ from lesionlab.evaluation.vector_scaling import (
 )
 from lesionlab.recipe import DecisionChoice
 
+_TIE = 1e-9  # losses that differ by less are of one size, and the least exponent does
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
 # By half of this and more the decided diagnosis leads: more than an export may differ by, and than four decimals round.
 MARGIN = 5e-4
@@ -78,7 +79,7 @@ def choose_decision(
         losses = [
             _balanced_log_loss(labels[counts_in], _shifted(probabilities[counts_in], -e * log_prior)) for e in EXPONENTS
         ]
-        exponent = EXPONENTS[int(np.argmin(losses))]
+        exponent = EXPONENTS[int(np.flatnonzero(np.array(losses) <= min(losses) + _TIE)[0])]
     return dataclasses.replace(decision, exponent=exponent, log_shift=tuple((-exponent * log_prior).tolist()))
 
 

@@ -15,7 +15,7 @@ from lesionlab.errors import UsageError
 from lesionlab.files import write_json
 from lesionlab.folders import contents, sweep
 from lesionlab.runs.directory import CHECKPOINT, MANIFEST, RECIPE, RunDirectory, find_training
-from lesionlab.runs.identity import Head, Identity
+from lesionlab.runs.identity import Head, Identity, Kind
 
 _BEFORE_TRAINING = {MANIFEST, RECIPE, "splits.csv", "exploration.json", "figures"}
 # Files that later commands read, and exports: --again removes them.
@@ -48,8 +48,9 @@ def find_finished(folder: Path, identity: Identity, *, again: bool) -> RunDirect
         return None
     differing = identity.differing(held.head.request)
     if differing and not _BEFORE_TRAINING.issuperset(contents(folder)):
+        kind = Kind.SEARCH if held.kind is Kind.SEARCH else Kind.RUN
         raise UsageError(
-            f"{folder} holds another run (it differs in: {', '.join(differing)}). "
+            f"{folder} holds another {kind} (it differs in: {', '.join(differing)}). "
             "Choose another folder with --out, or replace it with --again."
         )
     sweep(folder)

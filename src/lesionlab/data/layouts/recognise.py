@@ -5,8 +5,10 @@ table has a row per image of the metadata and the columns `TABLE_COLUMNS`. What 
 what cannot be read as a table of images, lesions and diagnoses is an error.
 """
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from lesionlab.data.layouts.written_diagnoses import names_a_diagnosis, read_all
 from lesionlab.errors import UsageError
 from lesionlab.files import refuse_what_is_not_unicode
 from lesionlab.folders import Data
-from lesionlab.taxonomy import HAM10000, Taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy, is_malignancy
 
 TABLE_COLUMNS = (*REQUIRED, *OPTIONAL, "path")
 _KNOWN = (
@@ -92,7 +94,8 @@ def read_collection(
 
     Args:
         folder: to read.
-        taxonomy: to read its diagnoses in; None for the one that its columns, words or folders are of.
+        taxonomy: to read its diagnoses in; None for the one that its columns, words or folders are of. One of malignant and
+            benign alone reads other diagnoses too, by what their own set counts as malignant.
         image_types: kinds of image to read, out of `lesionlab.data.layouts.image_types.KINDS`; None for dermoscopic ones, or, of
             a data set that has none, for the kind that it is of.
 
@@ -100,12 +103,23 @@ def read_collection(
         NoDiagnoses: it holds images without diagnoses.
         UsageError: there is no such folder, it holds no images, or its table is at fault.
     """
-    folder, options = Path(folder), Options(taxonomy, image_types)
+    folder = Path(folder)
+    try:
+        return _read_collection(folder, Options(taxonomy, image_types))
+    except UsageError:
+        if taxonomy is None or not is_malignancy(taxonomy):
+            raise
+        with suppress(UsageError):
+            return in_two_kinds(_read_collection(folder, Options(None, image_types)), taxonomy)
+        raise
+
+
+def _read_collection(folder: Path, options: Options) -> Collection:
     if folder.is_file() and folder.suffix.lower() == ".npz":
         return _read_medmnist(folder, folder, options)
     _check_folder(folder)
     scan = scan_folder(folder)
-    truths, predictions = one_hot_tables(scan, taxonomy)
+    truths, predictions = one_hot_tables(scan, options.taxonomy)
     reading = next((found for read in _READERS if (found := read(scan, options))), None)
     reading = reading or read_metadata(scan, truths, options) or read_truths(scan, truths, options)
     if reading:
@@ -113,6 +127,17 @@ def read_collection(
     if scan.archives:
         return _read_medmnist(folder, one_of(folder, scan.archives, _ADVICE_ARCHIVES), options)
     return _read_diagnosis_folders(scan, predictions, options)
+
+
+def in_two_kinds(collection: Collection, kinds: Taxonomy) -> Collection:
+    """Give a collection as malignant and benign, by what its own set counts as malignant; `kinds` is the set of these two."""
+    own = collection.taxonomy
+    kind_of = {d.dx: "malignant" if d.is_malignant else "benign" for d in own.diagnoses}
+    malignant = ", ".join(d.dx for d in own.diagnoses if d.is_malignant)
+    what, decision = f"The diagnoses are those of {own.name}", f"read as malignant: {malignant}; the others as benign"
+    found = finding("dx-in-two-kinds", what, decision, sorted(set(collection.table["dx"])))
+    table = collection.table.assign(dx=collection.table["dx"].map(kind_of))
+    return dataclasses.replace(collection, table=table, findings=(*collection.findings, *found), taxonomy=kinds)
 
 
 def index_images(folder: Path | str) -> dict[str, Path]:

@@ -8,6 +8,7 @@ import { showExamples } from "./examples.js";
 import { readHeader, tooLarge } from "./header.js";
 import { dropped, ofFolder } from "./intake.js";
 import { csv, report, save, sheets } from "./output.js";
+import { isHalfTyped } from "./patient.js";
 import { drawPicture, reduced } from "./picture.js";
 import { aboutModel, detail, entry, inWords, isUnanswered, updateEntry } from "./view.js";
 
@@ -174,6 +175,8 @@ function renewDetail(nodes) {
   (same ?? pane).focus({ preventScroll: true });
 }
 
+const showDetailSoon = () => setTimeout(showDetail); // when the focus has gone where it goes
+
 async function showDetail() {
   at("detail").hidden = !current;
   if (!current || !model) return;
@@ -181,6 +184,7 @@ async function showDetail() {
   const button = (text, onclick) => element("button", { type: "button", className: "small", onclick }, text);
   const actions = [button("Remove", () => remove([item]))];
   if (isUnanswered(item)) actions.unshift(button("Try again", () => repeat([item])));
+  if (isHalfTyped(document.activeElement, item)) return void document.activeElement.addEventListener("blur", showDetailSoon, { once: true });
   renewDetail(detail(item, model, settings, { actions, knows: (patient) => askAgain(item, patient) }));
   if (!item.result || item.bitmap !== undefined) return;
   const look = item.size ? await reduced(item) : null;

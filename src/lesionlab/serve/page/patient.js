@@ -25,6 +25,11 @@ export function patientControls(item, model, changed) {
     select("site", "Site", Object.keys(model.patient.site)));
 }
 
+// Whether a control is an age that is being typed: of it nothing is known yet, and taken out of the page it would count as it is.
+export function isHalfTyped(control, item) {
+  return control?.id === "patient-age" && (control.validity.badInput || control.value !== String(item.patient?.age ?? ""));
+}
+
 // What counted for an answer, as a line of text; "" where it is the image alone.
 export function patientWords(result) {
   const { age, sex, site } = result.metadata ?? NOTHING;
