@@ -444,6 +444,8 @@ def test_before_and_after_tell_a_gain_from_chance() -> None:
     assert "by chance alone" in same.pop("calibration error").verdict, "no interval of it is honest"
     assert {gain.verdict for gain in same.values()} == {"not told apart"}
     assert all(gain.difference_interval == [0.0, 0.0] for gain in same.values())
+    rounded = before.with_probabilities(before.probabilities.astype(np.float16).astype(np.float64))
+    assert {gain.verdict for gain in before_after(before, rounded, seed=0)[:-1]} == {"not told apart"}
     assert by_diagnosis(before, after.take(np.arange(140)))[0].lesions == 20
 
 

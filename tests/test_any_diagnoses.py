@@ -142,6 +142,17 @@ def test_a_decision_is_chosen_for_any_number(taxonomy: Taxonomy) -> None:
     np.testing.assert_allclose(apply_decision(part.probabilities, decision).sum(axis=1), 1)
 
 
+def test_a_rule_that_moves_nothing_is_not_chosen() -> None:
+    """One diagnosis alone has images enough to say how far to move the others: all move alike, by any exponent."""
+    for seed in range(60):
+        part = drawn(ELEVEN, 20, seed)
+        labels = np.repeat([0, 1, 2, 3], [14, 2, 2, 2])
+        decision = choose_decision(
+            DecisionChoice("prior-corrected", "none"), labels, part.probabilities, np.repeat(labels, 5)
+        )
+        assert decision.exponent == 0.0 and not any(decision.log_shift), seed
+
+
 @pytest.mark.parametrize("taxonomy", [TWO, BENIGN])
 def test_robustness_of_any_function_from_pixels_to_probabilities(taxonomy: Taxonomy) -> None:
     k, rng = len(taxonomy), np.random.default_rng(0)

@@ -180,6 +180,19 @@ def test_the_seven_diagnoses_answer_for_a_mark(tmp_path: Path) -> None:
     assert "is MEL + BCC + AKIEC." in malignant["notes"][-1]
 
 
+@pytest.mark.parametrize(("challenge", "area"), [("isic2016", 1.0), ("isic2020", 1.0), ("isic2024", 0.75)])
+def test_a_mark_is_told_by_the_diagnoses_that_have_it(challenge: str, area: float, tmp_path: Path) -> None:
+    answers = (
+        "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na,.9,.1,0,0,0,0,0\nb,.2,.8,0,0,0,0,0\nc,0,.9,.1,0,0,0,0\nd,0,1,0,0,0,0,0\n"
+    )
+    paths = write(tmp_path, answers, "image_id,dx\na,mel\nb,nv\nc,bcc\nd,bkl\n")
+    found = score(*paths, challenge=challenge)
+    assert found["macro_auc"] == pytest.approx(area) and found["images"] == 4
+    paths = write(tmp_path, answers, "image_id,dx\na,mel\nb,wart\nc,bcc\nd,bkl\n")
+    with pytest.raises(UsageError, match="'wart'"):
+        score(*paths, challenge=challenge)
+
+
 @pytest.mark.parametrize(
     ("challenge", "predictions", "truth", "message"),
     [

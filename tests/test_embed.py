@@ -102,7 +102,7 @@ def test_what_cannot_be_is_said(tiny: Path, pictures: Path, arguments: tuple[str
 def test_no_readable_image_leaves_no_file(tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"none")
     done = lesionlab_here("embed", tmp_path / "a.png", "--model", tiny, "--out", tmp_path / "a.npz")
-    assert done.returncode == 2 and "None of 1 images could be read" in done.stderr
+    assert done.returncode == 1 and "None of 1 images could be read" in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 

@@ -412,7 +412,7 @@ def test_an_age_is_typed_to_its_end_while_an_answer_comes(service: str, photos: 
     for page in opened(browser, service):
         give(page, photos[:1])
         held: list[Route] = []
-        page.route("**/v1/predict*", lambda route: held.append(route))  # a slow service
+        page.route("**/v1/predict*", lambda route, held=held: held.append(route))  # a slow service
         with page.expect_request("**/v1/predict*"):
             page.select_option("#patient-site", "trunk")
         page.locator("#patient-age").press("6")

@@ -10,9 +10,13 @@ import pytest
 from PIL import Image
 
 import tiny_onnx
+from builders import write
 from lesionlab.cli import main
+from lesionlab.data.layouts.recognise import read_collection
+from lesionlab.errors import UsageError
 from lesionlab.evaluation.by_lesion import join_by_lesion
 from lesionlab.inference.model import load_model
+from lesionlab.taxonomy import HAM10000, read_taxonomy
 
 
 def picture(path: Path, seed: int) -> None:
@@ -77,6 +81,56 @@ def test_another_set_is_refused_but_for_two_kinds(model: Path, tmp_path: Path, c
     command = ["evaluate", str(model), "--data", str(data), "--out", str(tmp_path / "out2"), "--taxonomy", "isic2024"]
     assert main([*command, "--robustness"]) == 2
     assert "--robustness needs the model's own diagnoses" in capfd.readouterr().err
+
+
+OWN = """
+name = "own"
+[[diagnosis]]
+dx = "{codes[0]}"
+column = "A"
+name = "{codes[0]}"
+is_malignant = false
+synonyms = ["Wart"]
+[[diagnosis]]
+dx = "{codes[1]}"
+column = "B"
+name = "{codes[1]}"
+is_malignant = true
+synonyms = ["Basaliom"]
+"""
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(("codes", "diagnoses"), [(("wart", "own-bcc"), 2), (("nv", "bcc"), 7)])
+def test_a_set_of_ones_own_is_taken_by_what_it_shares_or_by_what_is_malignant(
+    model: Path, tmp_path: Path, codes: tuple[str, str], diagnoses: int
+) -> None:
+    data = folders(tmp_path / "data", ["Wart", "Basaliom"])
+    own = write(tmp_path / "own.toml", OWN.format(codes=codes))
+    metrics, manifest = evaluated(model, data, tmp_path / "out", "--taxonomy", str(own))
+    assert len(metrics["diagnoses"]) == diagnoses and metrics["test"]["images"] == 8
+    found = [each for each in manifest["findings"] if each["kind"] == "dx-in-two-kinds"]
+    assert len(found) == (diagnoses == 2) and (not found or "malignant: own-bcc;" in found[0]["decision"])
+
+
+def test_any_diagnoses_are_read_as_malignant_and_benign(phantoms: Path, tmp_path: Path) -> None:
+    seven, two = read_collection(phantoms), read_collection(phantoms, read_taxonomy("isic2024"))
+    assert two.taxonomy.dx == read_taxonomy("isic2024").dx and set(two.table["dx"]) == {"malignant", "benign"}
+    is_malignant = seven.table["dx"].isin(HAM10000.malignant)
+    assert ((two.table["dx"] == "malignant") == is_malignant).all()
+    with pytest.raises(UsageError, match="eczema"):
+        read_collection(folders(tmp_path / "data", ["eczema", "psoriasis"], 1), read_taxonomy("isic2024"))
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_several_folders_are_evaluated_together(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    one, two = folders(tmp_path / "one", ["nevus"], 6), folders(tmp_path / "two", ["nevus", "melanoma"], 5)
+    for path in two.rglob("*.png"):
+        picture(path, 900 + int(path.stem[3:]) + 50 * (path.parent.name == "nevus"))
+    metrics, manifest = evaluated(model, one, tmp_path / "out", "--data", str(two))
+    assert metrics["test"]["images"] == 16 and manifest["data"]["folder"] == [str(one), str(two)]
+    command = ["evaluate", str(model), "--data", "nowhere", "--data", str(two), "--out", str(tmp_path / "out2")]
+    assert main(command) == 2 and "nowhere" in capfd.readouterr().err
 
 
 @pytest.mark.slow

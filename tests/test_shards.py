@@ -1,6 +1,7 @@
 """`lesionlab predict --shards` on this machine: the local table cut in files, gone on with, and mixed with nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,19 @@ def test_csv_shards_are_the_table_cut_in_pieces(tiny: Path, photos: Path, tmp_pa
     assert len(list(out.glob("part-*"))) == 2
     assert "1 images could not be read" in capsys.readouterr().err
     assert "p15-broken," in (out / "_unreadable.csv").read_text(encoding="utf-8")
+
+
+def test_an_image_that_was_mended_is_read_the_next_time(tiny: Path, photos: Path, tmp_path: Path, capsys) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(photos, own)
+    out = tmp_path / "shards"
+    command = ["predict", str(own), "--model", str(tiny), "--shards", str(out), "--shard-format", "csv"]
+    assert main(command) == 1 and "1 images could not be read" in capsys.readouterr().err
+    assert main(command) == 1 and "31 images were done before" in capsys.readouterr().err
+    shutil.copy2(own / "p03.png", own / "p15-broken.png")  # with its own time, which is an older one
+    assert main(command) == 0 and "done before" not in capsys.readouterr().err
+    assert joined(out).count("p15-broken,") == 1
+    assert (out / "_unreadable.csv").read_text(encoding="utf-8").splitlines() == ["image,path,reason,node"]
 
 
 def test_parquet_shards_hold_the_very_numbers(tiny: Path, photos: Path, tmp_path: Path) -> None:

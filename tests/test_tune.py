@@ -97,6 +97,19 @@ def test_every_network_is_looked_at_before_the_data(
     assert message in shown and str(space) in shown
 
 
+def test_a_search_reads_folders_as_a_run_does(phantoms: Path, tmp_path: Path, capsys) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lesionlab[scale]'")
+    common = ["tune", "quick", "--out", str(tmp_path / "out"), "--data", str(phantoms)]
+    assert (
+        main([*common, "--space", "none.toml"]) == 2 and "There is no search space none.toml" in capsys.readouterr().err
+    )
+    space = str(written(tmp_path, SPACE))
+    assert main([*common, "--space", space, "--data", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+    assert main([*common, "--space", space, "--taxonomy", "isic2o19"]) == 2
+    assert "isic2019" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("data", ["photos", "."])
 def test_a_search_of_no_data_or_among_them_is_refused_before_anything_is_written(
     data: str, phantoms: Path, tmp_path: Path, capsys

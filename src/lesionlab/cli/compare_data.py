@@ -65,7 +65,7 @@ def _print_changes(changes: "Sequence[FigureShift]", factor: float, what: str) -
         return
     print(f"{what:18}{'A':>9}{'B':>9}   difference, 95 % interval")
     for change in changes:
-        first, second = factor * change.first, factor * change.second
+        first, second, more = (factor * value for value in (change.first, change.second, change.second - change.first))
         low, high = (factor * bound for bound in change.interval)
-        print(f"{change.name:18}{first:z9.1f}{second:z9.1f}   {second - first:+z.1f} ({low:+z.1f} to {high:+z.1f})")
+        print(f"{change.name:18}{first:z9.1f}{second:z9.1f}   {more:+z.1f} ({low:+z.1f} to {high:+z.1f})")
     print()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lesionlab.cli.arguments import Commands, add_engine, engine_of, positive
 from lesionlab.cli.messages import say
-from lesionlab.errors import UsageError
+from lesionlab.errors import LesionlabError, UsageError
 
 if TYPE_CHECKING:
     from lesionlab.inference.features import Embedder, Embeddings
@@ -134,7 +134,7 @@ def _write(
             if add:
                 add(item)
         if not n_read:
-            raise UsageError(
+            raise LesionlabError(
                 f"None of {n_unreadable:,} images could be read: nothing is written. Give images, or a folder of some."
             )
     if n_unreadable:

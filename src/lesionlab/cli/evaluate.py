@@ -135,7 +135,10 @@ def add_score(commands: Commands) -> None:
         "diagnoses",
     )
     score.add_argument(
-        "truth", type=Path, metavar="TRUTH.csv", help="the challenge's ground truth, or a table with image_id and dx"
+        "truth",
+        type=Path,
+        metavar="TRUTH.csv",
+        help="the challenge's ground truth, or (but for isic2017) a table with image_id and dx",
     )
     score.add_argument(
         "--challenge",

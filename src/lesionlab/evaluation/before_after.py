@@ -24,6 +24,7 @@ from lesionlab.evaluation.tasks import MALIGNANT, as_task, tasks_of
 FEWEST_LESIONS = 10  # of a diagnosis whose sensitivity is stated
 _FIGURES = ("balanced_accuracy", "accuracy", "macro_auc")
 # Over k, what a log loss takes a smaller probability for: a diagnosis that the old model lacks would make it boundless.
+_SHOWN = 5e-4  # below, a difference is written as 0
 _FLOOR = 1e-3
 
 
@@ -52,11 +53,11 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, or `not told apart` where the interval of the difference holds 0, or there is none."""
+        """`better`, `worse`, or `not told apart` where the interval of the difference holds 0, is nothing else, or is absent."""
         if self.note:
             return self.note
         low, high = self.difference_interval
-        if not (low > 0 or high < 0):
+        if not (low > 0 or high < 0) or max(abs(low), abs(high)) < _SHOWN:
             return "not told apart"
         return "better" if (low > 0) == self.is_better_high else "worse"
 

@@ -48,6 +48,11 @@ class Challenge:
         return "lesion_id" if self.key == "lesion" else "image"
 
     @property
+    def takes_dx(self) -> bool:
+        """Whether diagnoses tell its truth: a table with `image_id` and `dx` will do."""
+        return self.has_one_answer or bool(self.from_diagnoses)
+
+    @property
     def header(self) -> tuple[str, ...]:
         """The columns of a table of predictions."""
         return (self.key_column, *self.columns)

@@ -9,6 +9,7 @@ import numpy as np
 from lesionlab.data.image_formats import without_suffix
 from lesionlab.data.layouts.medmnist import MEDMNIST_DX, image_ids_of_results
 from lesionlab.data.layouts.tables import number, read_rows, tidy
+from lesionlab.data.layouts.written_diagnoses import read_all_dx, taxonomy_of
 from lesionlab.errors import UsageError
 from lesionlab.evaluation.isic_challenges import CHALLENGES, DIAGNOSES, Challenge, of_taxonomy
 from lesionlab.evaluation.isic_rows import MARKS, marks_row, metadata_row, one_hot_row, share, weight
@@ -86,7 +87,7 @@ def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
     keyed = {tidy(name): name for name in header}
     named = [keyed[name] for name in challenge.key_columns if name in keyed]
     is_own = {tidy(column) for column in challenge.columns} <= set(keyed)
-    is_metadata = challenge.has_one_answer and bool(named) and "dx" in keyed and not is_own
+    is_metadata = challenge.takes_dx and bool(named) and "dx" in keyed and not is_own
     if is_metadata:
         key, dx = named[0], keyed["dx"]
         rows = [
@@ -94,9 +95,9 @@ def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
             for line, row in rows
         ]
         images = _keys(path, rows, "key", challenge)
-        values = np.array([metadata_row(path, line, row, challenge) for line, row in rows])
+        values = _of_metadata(path, rows, challenge)
     else:
-        hint = " (or give metadata with image_id and dx)" if challenge.has_one_answer else ""
+        hint = " (or give metadata with image_id and dx)" if challenge.takes_dx else ""
         header, rows, _ = _own_names(path, header, rows, challenge, hint)
         images = _keys(path, rows, challenge.key_column, challenge)
         read_row = one_hot_row if challenge.has_one_answer else marks_row
@@ -104,6 +105,22 @@ def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
     weights = np.array([[weight(path, line, row, column) for column in WEIGHT_COLUMNS] for line, row in rows])
     weights[[image == _NEVER_SCORED for image in images]] = 0.0
     return Table(images, values, weights)
+
+
+def _of_metadata(path: Path, rows: _Rows, challenge: Challenge) -> np.ndarray:
+    """Give the answers, or the mark, that the diagnoses of a table with `dx` stand for: (n, columns)."""
+    if challenge.has_one_answer:
+        return np.array([metadata_row(path, line, row, challenge) for line, row in rows])
+    written = [row["dx"] for _, row in rows]
+    taxonomy = taxonomy_of(set(written))
+    places, remedy = [f"row {line}" for line, _ in rows], f"Correct them, or give the truth of {challenge.name}."
+    codes = read_all_dx(written, places, taxonomy, str(path), remedy)
+    return np.array([[float(code in _marked(challenge, taxonomy))] for code in codes])
+
+
+def _marked(challenge: Challenge, taxonomy: Taxonomy) -> tuple[str, ...]:
+    """The diagnoses that have the challenge's mark: all malignant ones, or those that it names."""
+    return taxonomy.malignant if challenge.from_diagnoses == HAM10000.malignant else challenge.from_diagnoses
 
 
 def _named_rows(path: Path, challenge: Challenge) -> tuple[list[str], _Rows]:
@@ -190,8 +207,7 @@ def _narrowed(path: Path, part: str | None, challenge: Challenge, wider: Taxonom
 def _as_marks(path: Path, part: str | None, challenge: Challenge, taxonomy: Taxonomy) -> tuple[Table, list[str]]:
     """Answer a challenge about one mark with the probabilities of the diagnoses that have it."""
     table, notes = read_predictions(path, part, of_taxonomy(taxonomy))
-    is_of_all = challenge.from_diagnoses == HAM10000.malignant
-    wanted = [taxonomy.index_of[dx] for dx in (taxonomy.malignant if is_of_all else challenge.from_diagnoses)]
+    wanted = [taxonomy.index_of[dx] for dx in _marked(challenge, taxonomy)]
     names = " + ".join(taxonomy.columns[index] for index in wanted)
     values = table.values[:, wanted].sum(axis=1, keepdims=True)
     return Table(table.images, values, table.weights), [*notes, f"{challenge.columns[0]} of {path} is {names}."]

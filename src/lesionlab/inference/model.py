@@ -107,7 +107,8 @@ class Model:
         if self.facts.patient is None:
             raise UsageError(
                 f"The model {self.name!r} does not take age, sex and site: its data did not hold them, its predictions would not "
-                "have become better by them, or it was made by an older lesionlab. Leave the metadata out."
+                "have become better by them, it was adapted to other diagnoses, or it was made by an older lesionlab. "
+                "Leave the metadata out."
             )
 
     def with_metadata(self, images: Any, metadata: str | Path | Mapping[str, Patient] | Patient) -> Iterator[Source]:

@@ -111,7 +111,8 @@ def write_shards(
         done = begin(folder, Job(model.name, model.sha256, kind, shard_size))
         log = stack.enter_context((folder / LOG).open("a", encoding="utf-8"))
         tally = JobProgress()
-        for answer in engine(_left(_divided(sources, shard_size), done, tally, folder)):
+        or_metadata = ", or was made with other --metadata" if isinstance(model, Model) else ""
+        for answer in engine(_left(_divided(sources, shard_size), done, tally, folder, or_metadata)):
             name = f"part-{answer.shard.number:06d}.{format}"
             with replacing(folder / name) as temporary:
                 write_rows([item for item in answer.results if not isinstance(item, Unreadable)], temporary)
@@ -148,8 +149,22 @@ def opens_now(code: str, path: Path) -> bool:
         return False
 
 
-def _left(shards: Iterator[Shard], done: dict[int, Line], tally: JobProgress, folder: Path) -> Iterator[Shard]:
-    """Yield unfinished shards, and finished ones with a then-missing file that now opens; finished ones list the same images."""
+def _has_changed(path: Path, shard: Path) -> bool:
+    """Whether a file was written, or put in its place, after the shard that says it cannot be read."""
+    try:
+        file = path.stat()
+    except OSError:
+        return False
+    return max(file.st_mtime_ns, file.st_ctime_ns) > shard.stat().st_mtime_ns
+
+
+def _left(
+    shards: Iterator[Shard], done: dict[int, Line], tally: JobProgress, folder: Path, or_metadata: str
+) -> Iterator[Shard]:
+    """Yield unfinished shards, and finished ones with a then-missing file that now opens, or an unreadable one that has changed.
+
+    Finished ones list the same images.
+    """
     for shard in shards:
         tally._last = shard.number
         line = done.get(shard.number)
@@ -159,14 +174,17 @@ def _left(shards: Iterator[Shard], done: dict[int, Line], tally: JobProgress, fo
             given = {source.image: source.given for source in shard.sources}
             if not given.keys() >= {image for image, *_ in line.unreadable}:
                 raise UsageError(f"{folder} holds a damaged {LOG} ({line.file}). Choose another with --shards.")
-            if any(opens_now(code, given[image]) for image, _, _, code in line.unreadable):
+            part = folder / line.file
+            if any(
+                opens_now(code, given[i]) or _has_changed(Path(given[i]), part) for i, _, _, code in line.unreadable
+            ):
                 yield shard
                 continue
             tally.n_before += line.rows + len(line.unreadable)
             _count(tally, line)
         else:
             raise UsageError(
-                f"{folder / line.file} holds other images than these now do, or was made with other --metadata (first: "
+                f"{folder / line.file} holds other images than these now do{or_metadata} (first: "
                 f"{shard.sources[0].where}): the list "
                 "has changed. Choose another folder with --shards, or give the same images in the same order."
             )

@@ -25,7 +25,7 @@ from lesionlab.inference.model import Model
 from lesionlab.inference.outputs import ModelOutputs
 from lesionlab.lifecycle.given_predictions import GivenPredictions, predictions_of_model
 from lesionlab.lifecycle.overlap import Known
-from lesionlab.taxonomy import Diagnosis, Taxonomy, is_malignancy, read_taxonomy
+from lesionlab.taxonomy import Taxonomy, is_malignancy, read_taxonomy
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _read_in_own(data: Data, model: Taxonomy, asked: Taxonomy, image_types: tupl
 
 def in_diagnoses_of(collection: Collection, taxonomy: Taxonomy) -> Collection:
     """Give a collection in another set of diagnoses: those that it lacks are set aside, each with its reason."""
-    code_of = {d.dx: _code_in(taxonomy, d) for d in collection.taxonomy.diagnoses}
+    code_of = {d.dx: taxonomy.find(d.dx) or taxonomy.find(d.name) for d in collection.taxonomy.diagnoses}
     codes = collection.table["dx"].map(code_of)
     without = collection.table[codes.isna()]
     reasons = "no diagnosis of the model's: " + without["dx"].map(collection.taxonomy.name_of)
@@ -161,12 +161,6 @@ def in_diagnoses_of(collection: Collection, taxonomy: Taxonomy) -> Collection:
         set_aside=pd.concat([collection.set_aside, aside], ignore_index=True),
         taxonomy=taxonomy,
     )
-
-
-def _code_in(taxonomy: Taxonomy, diagnosis: Diagnosis) -> str | None:
-    """Give the code that another set has for a diagnosis: by its own code, name or synonyms."""
-    ways = (diagnosis.dx, diagnosis.name, *diagnosis.synonyms)
-    return next((code for way in ways if (code := taxonomy.find(way))), None)
 
 
 def predict_in_parts(
