@@ -472,8 +472,12 @@ def test_medmnist_in_other_diagnoses(tmp_path: Path) -> None:
     )
     collection = read_collection(path, read_taxonomy(str(own)))
     assert list(collection.table["dx"][:7]) == ["bad", "bad", "good", "good", "bad", "good", "good"]
+    two = read_collection(path, read_taxonomy("isic2024"))
+    assert (
+        list(two.table["dx"][:3]) == ["malignant", "malignant", "benign"] and two.findings[-1].kind == "dx-in-two-kinds"
+    )
     with pytest.raises(UsageError, match=r"unknown diagnosis 'akiec' \(3, first: dermamnist_train_00000.* --taxonomy"):
-        read_collection(path, read_taxonomy("isic2024"))
+        read_collection(path, read_taxonomy("isic2017"))
 
 
 def test_damaged_medmnist_files(tmp_path: Path, cache: Path) -> None:

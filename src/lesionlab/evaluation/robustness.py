@@ -66,15 +66,11 @@ def changes(is_square: bool = True) -> list[ImageChange]:
     def cover(share: float, is_centre: bool) -> Callable[[np.ndarray, int], np.ndarray]:
         return lambda pixels, seed: covered(pixels, share, is_centre)
 
-    severities = range(1, SEVERITIES + 1)
+    severities, symmetries = range(1, SEVERITIES + 1), range(1, 8) if is_square else (1, 4, 5)
     return [
         ImageChange("none", "", 0, lambda pixels, seed: pixels),
         *(ImageChange("corruption", name, s, corruption(name, s)) for name in CORRUPTIONS for s in severities),
-        *(
-            ImageChange("symmetry", SYMMETRIES[n - 1], n, _symmetry(n))
-            for n in range(1, 8)
-            if is_square or n in (1, 4, 5)
-        ),
+        *(ImageChange("symmetry", SYMMETRIES[n - 1], n, _symmetry(n)) for n in symmetries),
         ImageChange("mark", "scale bar", _MARK_SEVERITY, corruption("scale bar", _MARK_SEVERITY)),
         *(ImageChange("covered", "centre", share, cover(share, True)) for share in COVERED),
         *(ImageChange("covered", "border", share, cover(share, False)) for share in COVERED),
