@@ -116,6 +116,8 @@ def test_a_folder_is_read_once(tmp_path: Path, inner: str, words: str, capsys: p
         read_data((one, tmp_path / inner))
     assert main(["check", str(one), str(tmp_path / inner)]) == 2
     assert words in capsys.readouterr().err
+    with pytest.raises(UsageError, match="Give a folder of images"):
+        read_data(())
 
 
 def test_a_made_id_that_is_taken_is_refused(tmp_path: Path) -> None:

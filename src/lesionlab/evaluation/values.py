@@ -205,7 +205,9 @@ class ChosenThreshold(msgspec.Struct, frozen=True, kw_only=True):
     task: Annotated[str, doc("`malignant`, or the focus by its name, against the rest")]
     wanted: Annotated[str, doc("`sensitivity` or `specificity`; of `predict`'s own threshold, words that say so")]
     at_least: Annotated[Figure, doc("how much of it, where the threshold was chosen")]
-    threshold: Annotated[Figure, doc("positive from this probability on; of five thresholds their mean")]
+    threshold: Annotated[
+        Figure, doc("positive from this probability on, 1.01 where none is; of five thresholds their mean")
+    ]
 
 
 class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,7 +215,9 @@ class OperatingPoint(msgspec.Struct, frozen=True, kw_only=True):
 
     wanted: Annotated[Wanted, doc("what it was chosen to keep")]
     at_least: Annotated[float, doc("how much of it, where the threshold was chosen")]
-    threshold: Annotated[Figure, doc("positive from this probability on; of five thresholds their mean")]
+    threshold: Annotated[
+        Figure, doc("positive from this probability on, 1.01 where none is; of five thresholds their mean")
+    ]
     sensitivity: Sensitivity
     sensitivity_interval: Annotated[Interval, doc("Wilson's, counting lesions")]
     specificity: Specificity

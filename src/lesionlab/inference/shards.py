@@ -153,7 +153,7 @@ def _has_changed(path: Path, shard: Path) -> bool:
     """Whether a file was written, or put in its place, after the shard that says it cannot be read."""
     try:
         file = path.stat()
-    except OSError:
+    except (OSError, ValueError):  # a path with a NUL, out of a list
         return False
     return max(file.st_mtime_ns, file.st_ctime_ns) > shard.stat().st_mtime_ns
 

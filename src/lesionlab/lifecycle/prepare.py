@@ -74,7 +74,8 @@ def prepare(run: Run) -> CleanData:
         cleaned = inspect(collection, look)
         pixels = decode(collection, image.height, image.width, image.crop).pixels
         n_findings = len(collection.findings) + len(cleaned.findings)
-        say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {n_findings} findings")
+        found = "1 finding" if n_findings == 1 else f"{n_findings} findings"
+        say(f"{len(cleaned.table):,} images kept, {len(cleaned.set_aside):,} set aside; {found}")
         n_kept = len(cleaned.table)
         if request.limit:
             taken = take_lesions(cleaned.table, request.limit, collection.taxonomy, seed=request.seed)

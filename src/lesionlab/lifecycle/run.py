@@ -26,7 +26,6 @@ from lesionlab.runs import directory, start
 from lesionlab.runs.directory import RunDirectory, damaged
 from lesionlab.runs.identity import Head, Identity
 from lesionlab.runs.stages import announce
-from lesionlab.taxonomy import HAM10000
 from lesionlab.tracking.trackers import closing_trackers, start_all
 
 _KEPT = (
@@ -154,12 +153,12 @@ def identify(request: Request) -> Identity:
     """Say what makes a run this one: the same goes on where it stopped, another is refused."""
     generated = f"generated: {prepare.DEMO_LESIONS} lesions"
     data = folders.as_written(folders.resolved(request.data)) if request.data else generated
-    split, taxonomy = request.recipe.split, request.taxonomy
+    split = request.recipe.split
     return Identity(
         recipe=request.recipe.to_toml(),
         data=data,
         seed=request.seed,
         limit=request.limit,
         split_file=split_file_digest(Path(split.file)) if split.name == "file" else None,
-        taxonomy=taxonomy.to_toml() if taxonomy and taxonomy != HAM10000 else None,
+        taxonomy=request.written_taxonomy,
     )

@@ -208,4 +208,5 @@ def _identity(search: Search, space: Space) -> Identity:
         trials=search.trials,
         seed=search.seed,
         limit=search.limit,
+        taxonomy=Request(search.recipe, search.data, search.out).written_taxonomy,
     )

@@ -17,7 +17,7 @@ from lesionlab.model.decision_rule import Decision
 from lesionlab.recipe import Recipe
 from lesionlab.runs.manifest import DataFacts, Environment, ModelFacts, PixelFacts, SetAside, SplitFacts
 from lesionlab.runs.stages import Stages
-from lesionlab.taxonomy import Taxonomy, read_taxonomy
+from lesionlab.taxonomy import HAM10000, Taxonomy, read_taxonomy
 from lesionlab.tracking.tracker import Tracker
 
 
@@ -46,6 +46,12 @@ class Request:
 
         """
         return read_taxonomy(self.recipe.taxonomy) if self.recipe.taxonomy else None
+
+    @property
+    def written_taxonomy(self) -> str | None:
+        """The taxonomy as TOML, by which a request is another; None where the data decide, and for HAM10000's."""
+        taxonomy = self.taxonomy
+        return taxonomy.to_toml() if taxonomy and taxonomy != HAM10000 else None
 
     @property
     def image_types(self) -> tuple[str, ...] | None:

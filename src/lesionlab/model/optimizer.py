@@ -35,7 +35,7 @@ def describe_optimizer(choice: OptimizerChoice) -> str:
     name = "Adam" if choice.name == "adam" else f"AdamW, weight decay {choice.weight_decay:g}"
     return (
         f"{name}, learning rate {choice.learning_rate:g}, {annealer}; "
-        f"{choice.epochs} epochs of batches of {choice.batch_size}"
+        f"{choice.epochs} epoch{'' if choice.epochs == 1 else 's'} of batches of {choice.batch_size}"
     )
 
 

@@ -32,6 +32,8 @@ def read_data(data: Data, taxonomy: Taxonomy | None = None, image_types: tuple[s
         UsageError: as `read_collection`; or a folder is given twice, or lies in another.
     """
     folders = each(data)
+    if not folders:
+        raise UsageError("Give a folder of images: the list of them is empty.")
     _refuse_nested(folders)
     collections = [read_collection(folder, taxonomy, image_types) for folder in folders]
     return collections[0] if len(collections) == 1 else _joined(collections)
