@@ -409,10 +409,10 @@ def test_the_page_asks_for_them(service: str, knowing: Path, photos: list[Path],
 
 
 def test_an_age_is_typed_to_its_end_while_an_answer_comes(service: str, photos: list[Path], browser: Browser) -> None:
+    held: list[Route] = []
     for page in opened(browser, service):
         give(page, photos[:1])
-        held: list[Route] = []
-        page.route("**/v1/predict*", lambda route, held=held: held.append(route))  # a slow service
+        page.route("**/v1/predict*", lambda route: held.append(route))  # a slow service
         with page.expect_request("**/v1/predict*"):
             page.select_option("#patient-site", "trunk")
         page.locator("#patient-age").press("6")

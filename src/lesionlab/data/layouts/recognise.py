@@ -134,7 +134,10 @@ def in_two_kinds(collection: Collection, kinds: Taxonomy) -> Collection:
     own = collection.taxonomy
     kind_of = {d.dx: "malignant" if d.is_malignant else "benign" for d in own.diagnoses}
     malignant = ", ".join(d.dx for d in own.diagnoses if d.is_malignant)
-    what, decision = f"The diagnoses are those of {own.name}", f"read as malignant: {malignant}; the others as benign"
+    what, decision = (
+        f"The diagnoses are those of the set {own.name}",
+        f"read as malignant: {malignant}; the others as benign",
+    )
     found = finding("dx-in-two-kinds", what, decision, sorted(set(collection.table["dx"])))
     table = collection.table.assign(dx=collection.table["dx"].map(kind_of))
     return dataclasses.replace(collection, table=table, findings=(*collection.findings, *found), taxonomy=kinds)

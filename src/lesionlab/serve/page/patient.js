@@ -5,19 +5,23 @@ import { element } from "./element.js";
 const OLDEST = 120; // years
 const NOTHING = { age: null, sex: null, site: null };
 
+const isZero = (age) => age.value !== "" && Number(age.value) === 0;
+const isUsable = (age) => !age.validity.badInput && !age.validity.rangeOverflow && !age.validity.rangeUnderflow && !isZero(age);
+
 // A fieldset for age, sex and site; `changed` is told what is known whenever that changes.
 export function patientControls(item, model, changed) {
   const known = { ...NOTHING, ...item.patient };
-  const set = (name, value) => changed({ ...NOTHING, ...item.patient, [name]: value }); // as it is then: an answer may be under way
+  const set = (values) => changed({ ...NOTHING, ...item.patient, ...values }); // as it is then: an answer may be under way
+  const typed = () => (isUsable(age) ? { age: age.value === "" ? null : Number(age.value) } : {}); // though it was not left yet
   const select = (name, title, words) => element("label", {}, title, element("select", {
-    id: `patient-${name}`, onchange: (event) => set(name, event.target.value || null),
+    id: `patient-${name}`, onchange: (event) => set({ ...typed(), [name]: event.target.value || null }),
   }, element("option", { value: "" }, "not known"),
   ...words.map((word) => element("option", { value: word, selected: word === known[name] }, word))));
   const age = element("input", {
     id: "patient-age", type: "number", min: 0, max: OLDEST, step: "any", placeholder: "not known", value: known.age ?? "",
     onchange: ({ target }) => {
-      target.setCustomValidity(target.value !== "" && Number(target.value) === 0 ? "0 stands for an unknown age: leave it empty" : "");
-      if (target.reportValidity()) set("age", target.value === "" ? null : Number(target.value));
+      target.setCustomValidity(isZero(target) ? "0 stands for an unknown age: leave it empty" : "");
+      if (target.reportValidity()) set(typed());
     },
   });
   return element("fieldset", { className: "patient" }, element("legend", {}, "What is known of the patient"),
