@@ -4,7 +4,6 @@ A misspelt option, command or choice is named with the nearest that there is, a 
 """
 
 import argparse
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -111,6 +110,8 @@ def reading_of(options: argparse.Namespace) -> "tuple[Taxonomy | None, tuple[str
 
 def recipe_that_reads(recipe: "Recipe", options: argparse.Namespace) -> "Recipe":
     """Put `--taxonomy` and `--image-type` into a recipe, once it is sure that there is such a taxonomy, and such kinds."""
+    import dataclasses  # slow to import, and --help does without
+
     reading_of(options)
     return dataclasses.replace(
         recipe,

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from lesionlab.cli.arguments import Commands, add_reading, positive, reading_of, whole_number
+from lesionlab.cli.arguments import Commands, add_data, add_reading, positive, reading_of, whole_number
 
 
 def add_probe(commands: Commands) -> None:
@@ -15,14 +15,7 @@ def add_probe(commands: Commands) -> None:
         "which stays as it is, and evaluate it on lesions kept apart: a run directory with a report and model.onnx. Needs "
         "neither Keras nor TensorFlow. A full training must beat it.",
     )
-    probe.add_argument(
-        "--data",
-        type=Path,
-        action="append",
-        required=True,
-        metavar="DIR",
-        help="folder of images with their diagnoses; may be given several times",
-    )
+    add_data(probe)
     probe.add_argument(
         "--model",
         metavar="FILE",

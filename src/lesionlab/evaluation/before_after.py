@@ -23,8 +23,8 @@ from lesionlab.evaluation.tasks import MALIGNANT, as_task, tasks_of
 
 FEWEST_LESIONS = 10  # of a diagnosis whose sensitivity is stated
 _FIGURES = ("balanced_accuracy", "accuracy", "macro_auc")
-# Over k, what a log loss takes a smaller probability for: a diagnosis that the old model lacks would make it boundless.
 _SHOWN = 5e-4  # below, a difference is written as 0
+# Over k, what a log loss takes a smaller probability for: a diagnosis that the old model lacks would make it boundless.
 _FLOOR = 1e-3
 
 

@@ -87,7 +87,7 @@ def in_words(value: float | None, interval: Sequence[float | None] | None) -> st
         return "not defined: all images are of one diagnosis"
     low, high = interval or (None, None)
     if low is None or high is None or np.isnan(low):
-        return f"{value:.3f}  (no interval: too few lesions, or one answer for all)"
+        return f"{value:.3f}  (no interval: too few lesions, or one prediction for all)"
     return f"{value:.3f}  (95 % interval {low:.3f} to {high:.3f})"
 
 

@@ -108,14 +108,14 @@ def read_truth(path: Path, challenge: Challenge = DIAGNOSES) -> Table:
 
 
 def _of_metadata(path: Path, rows: _Rows, challenge: Challenge) -> np.ndarray:
-    """Give the answers, or the mark, that the diagnoses of a table with `dx` stand for: (n, columns)."""
+    """Give the truth that the diagnoses of a table with `dx` stand for, one column marked or the mark: (n, columns)."""
     if challenge.has_one_answer:
         return np.array([metadata_row(path, line, row, challenge) for line, row in rows])
     written = [row["dx"] for _, row in rows]
     taxonomy = taxonomy_of(set(written))
     places, remedy = [f"row {line}" for line, _ in rows], f"Correct them, or give the truth of {challenge.name}."
     codes = read_all_dx(written, places, taxonomy, str(path), remedy)
-    return np.array([[float(code in _marked(challenge, taxonomy))] for code in codes])
+    return np.isin(codes, _marked(challenge, taxonomy)).astype(float)[:, None]
 
 
 def _marked(challenge: Challenge, taxonomy: Taxonomy) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ from lesionlab.evaluation.vector_scaling import (
 )
 from lesionlab.recipe import DecisionChoice
 
-_TIE = 1e-9  # losses that differ by less are of one size, and the least exponent does
 EXPONENTS = (0.0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
+_TIE = 1e-9  # losses that differ by less are of one size, and the least exponent does
 # By half of this and more the decided diagnosis leads: more than an export may differ by, and than four decimals round.
 MARGIN = 5e-4
 _LEAST = 5  # validation images of a diagnosis, from which they say anything of how far to move it

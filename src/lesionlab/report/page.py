@@ -160,7 +160,7 @@ def _value(metrics: Metrics | None, key: str) -> Any:
 def _interval(metrics: Metrics | None, key: str, style: str) -> Markup:
     value = _value(metrics, key)
     if value is None or value[0] is None:
-        return Markup('<span class="absent">no interval: too few lesions, or one answer for all</span>')
+        return Markup('<span class="absent">no interval: too few lesions, or one prediction for all</span>')
     low, high = _number(metrics, f"{key}.0", style), _number(metrics, f"{key}.1", style)
     return Markup(f'<span class="interval">{low} to {high}</span>')
 
